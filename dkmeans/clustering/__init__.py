@@ -1,0 +1,1 @@
+"""The loop across workers: seeds, Lloyd iterations, labels of a whole dataset."""

@@ -1,0 +1,80 @@
+"""The nearest center of every row of an array on storage, as a map_blocks stage."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dkmeans import kernels, plan, storage
+from dkmeans.cluster import Cluster
+from dkmeans.events import Reporter
+
+__all__ = ["code_dtype", "write_codes"]
+
+
+def code_dtype(n_clusters: int) -> np.dtype[Any]:
+    """The smallest unsigned integer that holds every code."""
+    return np.min_scalar_type(n_clusters - 1)
+
+
+def _write_block(
+    shards: NDArray[np.int64],
+    url: str,
+    name: str,
+    centers: NDArray[np.float32],
+    result: str,
+    finished: frozenset[int],
+    device: str,
+) -> NDArray[np.object_]:
+    """Label the rows of one shard, and write their codes unless they are there; the digest of the codes."""
+    codes = storage.open_array(result, "codes")
+    shard_rows = storage.row_layout(codes).shard_rows
+    shard = int(shards[0])
+    start, stop = shard * shard_rows, min((shard + 1) * shard_rows, codes.shape[0])
+    if shard in finished:
+        values = np.asarray(codes[start:stop])
+    else:
+        rows = np.asarray(storage.open_array(url, name)[start:stop])
+        values = kernels.assign(kernels.to_device(rows, device), centers).astype(codes.dtype)
+        storage.write_rows(result, "codes", start, values)
+    return np.array([hashlib.sha256(values.tobytes()).hexdigest()], dtype=object)
+
+
+def write_codes(
+    url: str,
+    name: str,
+    centers: NDArray[np.float32],
+    result: str,
+    cluster: Cluster,
+    reporter: Reporter,
+) -> list[str]:
+    """Write the array ``codes`` of a result: the nearest center of each row of the array `name` at `url`.
+
+    A shard of the codes is a block of the rows; shards that are there are kept.
+
+    Returns
+    -------
+    list of str
+        SHA-256 of the codes of each shard.
+    """
+    rows = storage.open_array(url, name)
+    n_rows = rows.shape[0]
+    layout = storage.row_layout(rows)
+    shard_rows = plan.block_rows(n_rows, layout)
+    storage.create_array(
+        result,
+        "codes",
+        shape=(n_rows,),
+        dtype=code_dtype(len(centers)),
+        chunks=(layout.chunk_rows,),
+        shards=(shard_rows,),
+    )
+    n_shards = len(plan.cuts(n_rows, shard_rows))
+    finished = frozenset(storage.finished_shards(result, "codes"))
+    options = {"url": url, "name": name, "centers": centers, "result": result, "finished": finished}
+    with reporter.stage("labels", n_shards, "blocks") as advance:
+        digests = cluster.map_shards(_write_block, n_shards, advance, device=cluster.device, **options)
+    return [str(found[0]) for found in digests]

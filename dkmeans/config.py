@@ -1,0 +1,261 @@
+"""One frozen, validated model for each stage of a job, and one for a whole job file.
+
+The fields are the options of the command line and the keys of a job file: ``--max-iter 10`` is
+``max_iter = 10``. A value that does not fit, or a key that does not exist, is a `UsageError` that names
+it, what was expected, and the nearest key that exists.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from dkmeans.errors import InputError, UsageError
+
+__all__ = [
+    "ClusterConfig",
+    "CompressConfig",
+    "FitConfig",
+    "IngestConfig",
+    "JobConfig",
+    "ReconstructConfig",
+    "ReportConfig",
+    "StageConfig",
+    "load_job",
+]
+
+
+def _parse_size(value: object) -> object:
+    """``5`` and ``"5"`` are (5, 5); ``"8x6"`` is (8, 6): rows by columns."""
+    if isinstance(value, bool):
+        raise ValueError("expected a size such as 5 or 8x8")
+    if isinstance(value, int):
+        return (value, value)
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*(\d+)(?:\s*[xX]\s*(\d+))?\s*", value)
+        if match is None:
+            raise ValueError("expected a size such as 5 or 8x8")
+        return (int(match[1]), int(match[2] or match[1]))
+    return value
+
+
+_Positive = Annotated[int, Field(ge=1)]
+_Size = Annotated[tuple[_Positive, _Positive], BeforeValidator(_parse_size)]
+
+
+class _Model(BaseModel):
+    """Frozen, strict about unknown keys, and with errors in the words of dkmeans."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True
+    )
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise UsageError(_explain(error, type(self))) from None
+
+
+class StageConfig(_Model):
+    """What every stage that writes an artefact has in common."""
+
+    overwrite: bool = False
+    """Delete the output first, if it is an artefact of dkmeans."""
+    resume: bool = False
+    """Go on with an unfinished output; a finished one of the same config is left as it is."""
+
+    def recorded(self) -> dict[str, Any]:
+        """The options that decide what is written, as JSON values, for the claim and the manifest."""
+        return self.model_dump(mode="json", exclude={"overwrite", "resume", "max_skipped"})
+
+
+class IngestConfig(StageConfig):
+    """Images to a dataset."""
+
+    source: str
+    """A folder or URL prefix of images, one image, an IDX file, or an .npy stack."""
+    dataset: str
+    """URL of the dataset to write."""
+    color: Literal["rgb", "gray", "rgba"] = "rgb"
+    """Channels of the stored pixels: 3, 1 or 4."""
+    patch: _Size | None = None
+    """Height and width of the patches in pixels; None stores no patches."""
+    stride: _Size = (1, 1)
+    """Rows and columns from one patch to the next, in pixels."""
+    blank_threshold: float = Field(default=0.0, ge=-1.0, le=1.0)
+    """A patch is kept when its sum exceeds this share of the largest possible sum; -1 keeps all."""
+    max_skipped: int = Field(default=0, ge=0)
+    """Images that may be skipped because they cannot be read."""
+    max_image_pixels: int = Field(default=178_956_970, ge=1)
+    """Pixels of the largest image that is decoded: the guard against decompression bombs."""
+    shard_mib: float = Field(default=64.0, gt=0, le=4096)
+    """MiB of rows in one shard: what one task writes, and what one block of a fit holds."""
+
+
+class FitConfig(StageConfig):
+    """A dataset to a codebook."""
+
+    dataset: str
+    """URL of the dataset to read."""
+    codebook: str
+    """URL of the codebook to write."""
+    n_clusters: int = Field(ge=1, validation_alias=AliasChoices("n_clusters", "k"))
+    """Number of clusters; ``k`` on the command line and in a job file."""
+    on: Literal["pixels", "patches"] = "pixels"
+    """The rows to cluster."""
+    init: Literal["k-means||", "k-means++", "random"] = "k-means||"
+    """How the first centers are chosen."""
+    max_iter: int = Field(default=100, ge=1)
+    """Most Lloyd iterations."""
+    tol: float = Field(default=1e-4, ge=0)
+    """Stop when the squared center shift is at most this times the mean variance of the features."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of every random number."""
+
+
+class CompressConfig(StageConfig):
+    """Pixels to codes and a palette."""
+
+    dataset: str
+    """URL of the dataset to read."""
+    codebook: str
+    """URL of a codebook that was fit on pixels."""
+    result: str
+    """URL of the result to write."""
+    images: str | None = None
+    """URL of a folder for one indexed PNG per image; None writes none."""
+
+
+class ReconstructConfig(StageConfig):
+    """Patches to codes, and images put together from their nearest centers."""
+
+    dataset: str
+    """URL of the dataset to read."""
+    codebook: str
+    """URL of a codebook that was fit on patches."""
+    result: str
+    """URL of the result to write."""
+    images: str | None = None
+    """URL of a folder for one PNG per image; None writes none."""
+
+
+class ReportConfig(_Model):
+    """Results to one page of pictures."""
+
+    page: str
+    """Path of the HTML page to write."""
+    results: Sequence[str] = Field(min_length=1)
+    """URLs of results of compress and reconstruct."""
+    n_images: int = Field(default=4, ge=1, le=100)
+    """Images shown per result."""
+    title: str = "dkmeans report"
+    """Heading of the page."""
+
+
+class ClusterConfig(_Model):
+    """Where the tasks run."""
+
+    scheduler: str = "local"
+    """``local``: workers of our own; ``sync``: in this process, one task after the other; else an address
+    such as ``tcp://host:8786``, or the path of a scheduler file."""
+    workers: int = Field(default=1, ge=1)
+    """Worker processes of a local cluster."""
+    threads_per_worker: int | None = Field(default=None, ge=1)
+    """Tasks at a time per local worker; None shares the cores among the workers."""
+    memory_limit: str = "auto"
+    """Memory per local worker, such as ``2GiB``; ``auto`` shares the machine's among the workers."""
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """``gpu`` demands one on every worker, ``auto`` takes one where there is one; the bits are the same."""
+
+
+class JobConfig(_Model):
+    """A whole pipeline: the stages of a job file, run in this order."""
+
+    cluster: ClusterConfig = ClusterConfig()
+    ingest: tuple[IngestConfig, ...] = ()
+    fit: tuple[FitConfig, ...] = ()
+    compress: tuple[CompressConfig, ...] = ()
+    reconstruct: tuple[ReconstructConfig, ...] = ()
+    report: ReportConfig | None = None
+
+    @classmethod
+    def from_tables(cls, tables: dict[str, Any]) -> Self:
+        """A job from the tables of a TOML file; ``[fit]`` is short for one ``[[fit]]``."""
+        stages = ("ingest", "fit", "compress", "reconstruct")
+        listed: dict[str, Any] = {
+            name: [table] if name in stages and isinstance(table, dict) else table
+            for name, table in tables.items()
+        }
+        return cls(**listed)
+
+    def override(self, *, overwrite: bool, resume: bool, scheduler: str | None) -> Self:
+        """The job with what the command line says instead of what the file says."""
+        flags = {name: True for name, is_set in {"overwrite": overwrite, "resume": resume}.items() if is_set}
+        stages = {
+            name: tuple(stage.model_copy(update=flags) for stage in getattr(self, name))
+            for name in ("ingest", "fit", "compress", "reconstruct")
+        }
+        cluster = self.cluster.model_copy(update={"scheduler": scheduler} if scheduler else {})
+        return self.model_copy(update={**stages, "cluster": cluster})
+
+
+def load_job(path: str) -> JobConfig:
+    """Read and validate a job file.
+
+    Raises
+    ------
+    InputError
+        If there is no such file.
+    UsageError
+        If it is not TOML, has no stage, an unknown key or a value that does not fit.
+    """
+    try:
+        tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise InputError(f"{path}: no such job file. Check the path.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not a TOML file: {error}.") from error
+    try:
+        job = JobConfig.from_tables(tables)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+    if not (job.ingest or job.fit or job.compress or job.reconstruct or job.report):
+        raise UsageError(f"{path} has no stage; expected tables such as [ingest] and [fit].")
+    return job
+
+
+def _explain(error: ValidationError, model: type[BaseModel]) -> str:
+    return "; ".join(_explain_one(dict(details), model) for details in error.errors())
+
+
+def _explain_one(details: dict[str, Any], model: type[BaseModel]) -> str:
+    location = details["loc"]
+    where = ".".join(str(part) for part in location) or "config"
+    if details["type"] == "extra_forbidden":
+        return f"unknown key {where!r}{_nearest(str(location[-1]), location[:-1], model)}"
+    if details["type"] == "missing":
+        return f"{where} is missing; it has to be given"
+    message = details["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    return f"{where}: found {details['input']!r}; {message.replace('input should be', 'expected')}"
+
+
+def _nearest(key: str, path: tuple[int | str, ...], model: type[BaseModel]) -> str:
+    """The hint ``; did you mean 'max_iter'?`` among the keys valid at `path`."""
+    for part in path:
+        if isinstance(part, str):
+            model = next(
+                candidate
+                for candidate in _Model.__subclasses__() + StageConfig.__subclasses__()
+                if candidate.__name__.lower() == f"{part}config"
+            )
+    keys = ["k" if name == "n_clusters" else name for name in model.model_fields]
+    close = difflib.get_close_matches(key, keys, n=1, cutoff=0.4)
+    return f"; did you mean {close[0]!r}?" if close else f"; expected one of {', '.join(keys)}"

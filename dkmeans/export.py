@@ -1,0 +1,151 @@
+"""The last pass of compress and reconstruct: each image beside its original, and as a file if asked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+from dask.delayed import delayed
+from numpy.typing import NDArray
+from skimage.metrics import mean_squared_error, peak_signal_noise_ratio
+
+from dkmeans import plan, storage
+from dkmeans.artefact import Claim
+from dkmeans.cluster import Cluster
+from dkmeans.config import CompressConfig, ReconstructConfig
+from dkmeans.dataset import Dataset
+from dkmeans.errors import UsageError
+from dkmeans.events import Reporter
+from dkmeans.images.encode import encode_indexed_png, encode_png
+from dkmeans.result import Result
+
+__all__ = ["Exported", "check_image_folder", "export_images", "output_keys"]
+
+_PIXELS_PER_TASK = 4 << 20
+
+
+@dataclass(frozen=True)
+class Exported:
+    """How near the images of a result are to the originals, and what their files take.
+
+    Attributes
+    ----------
+    mean_psnr : float or None
+        Mean peak signal-to-noise ratio in dB of the images that lost anything; None if none did.
+    mse : float
+        Mean squared error over all values of all images.
+    n_exact : int
+        Images that lost nothing.
+    image_bytes : int
+        Bytes of the image files written.
+    """
+
+    mean_psnr: float | None
+    mse: float
+    n_exact: int
+    image_bytes: int
+
+
+def output_keys(names: Sequence[str]) -> list[str]:
+    """Keys of the PNG files: the same relative keys with the suffix ``.png``.
+
+    Of images that differ in their suffix only, each keeps it: ``a.jpg`` and ``a.tif`` become
+    ``a.jpg.png`` and ``a.tif.png``.
+    """
+    stems = [str(PurePosixPath(name).with_suffix("")) for name in names]
+    # Case-folded, for file systems that do not tell A.png from a.png.
+    times = Counter(stem.casefold() for stem in stems)
+    return [
+        f"{stem if times[stem.casefold()] == 1 else name}.png"
+        for name, stem in zip(names, stems, strict=True)
+    ]
+
+
+def check_image_folder(config: CompressConfig | ReconstructConfig, dataset: Dataset) -> None:
+    """Refuse a folder for images that holds the originals, or files in the way.
+
+    Raises
+    ------
+    UsageError
+        Naming the folder or the first such file.
+    """
+    if config.images is None:
+        return
+    url = storage.resolve_url(config.images)
+    source = storage.resolve_url(str(dataset.manifest["config"]["source"]))
+    if f"{source}/".startswith(f"{url}/"):
+        raise UsageError(f"--images: {url} holds the originals of the dataset. Choose another folder.")
+    if config.overwrite or config.resume:
+        return
+    there = {found.key for found in storage.list_objects(url)}
+    in_the_way = sorted(there.intersection(output_keys(dataset.index.names)))
+    if in_the_way:
+        raise UsageError(
+            f"--images: {url} already holds {in_the_way[0]}; expected a place without it. "
+            "Choose another folder, or pass --overwrite."
+        )
+
+
+def export_images(
+    dataset: Dataset,
+    result: Result,
+    claim: Claim,
+    images: str | None,
+    cluster: Cluster,
+    reporter: Reporter,
+) -> Exported:
+    """Compare each image of a result with its original; write PNG files below the URL `images`, if given.
+
+    Writes the array ``images/psnr`` of the result.
+    """
+    sizes = np.diff(dataset.index.offset)
+    ranges = plan.batches(sizes, _PIXELS_PER_TASK)
+    keys = output_keys(dataset.index.names)
+    folder = storage.resolve_url(images) if images else None
+    finish = delayed(_finish_images)
+    fresh = Dataset(dataset.url, dataset.manifest)  # without the index: a task need not carry it
+    tasks = [finish(fresh, result, start, stop, folder, keys[start:stop]) for start, stop in ranges]
+    with reporter.stage("images", len(tasks), "batches") as advance:
+        parts = np.concatenate(cluster.run(tasks, advance))
+    psnr, errors, n_bytes = parts.T
+    stored = storage.create_array(claim.url, "images/psnr", shape=psnr.shape, dtype=np.float64)
+    stored[:] = psnr
+    lossy = psnr[np.isfinite(psnr)]
+    return Exported(
+        mean_psnr=float(lossy.mean()) if len(lossy) else None,
+        mse=float((errors * sizes).sum() / sizes.sum()),
+        n_exact=int(len(psnr) - len(lossy)),
+        image_bytes=int(n_bytes.sum()),
+    )
+
+
+def _finish_images(
+    dataset: Dataset, result: Result, start: int, stop: int, folder: str | None, keys: list[str]
+) -> NDArray[np.float64]:
+    """PSNR, mean squared error and bytes of file of the images `start` to `stop`; shape (n, 3)."""
+    index = dataset.index
+    first, last = int(index.offset[start]), int(index.offset[stop])
+    originals = np.asarray(dataset.pixels[first:last])
+    codes = np.asarray(result.codes[first:last]) if result.palette is not None else None
+    pixels = result.pixel_rows(first, last)
+    limit = int(np.iinfo(dataset.dtype).max)
+    measures = np.zeros((stop - start, 3))
+    for position in range(start, stop):
+        rows = slice(int(index.offset[position]) - first, int(index.offset[position + 1]) - first)
+        error = mean_squared_error(originals[rows], pixels[rows])
+        # Identical images would divide by zero, with a warning.
+        psnr = peak_signal_noise_ratio(originals[rows], pixels[rows], data_range=limit) if error else np.inf
+        n_bytes = 0
+        if folder is not None:
+            size = (int(index.height[position]), int(index.width[position]))
+            if codes is not None and result.palette is not None:
+                data = encode_indexed_png(codes[rows].reshape(size), result.palette)
+            else:
+                data = encode_png(pixels[rows].reshape(*size, -1))
+            storage.write_object(folder, keys[position - start], data)
+            n_bytes = len(data)
+        measures[position - start] = psnr, error, n_bytes
+    return measures

@@ -1,0 +1,1 @@
+"""Pixels to rows and rows to pixels: pure functions of arrays."""

@@ -1,0 +1,225 @@
+"""Where images come from: a folder or URL prefix, one image file, or a stack (IDX, .npy)."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from dkmeans import storage
+from dkmeans.errors import ImageError, InputError
+from dkmeans.images.decode import Color, ImageHeader, IncompleteHeader, SkippedImage, decode, read_header
+from dkmeans.images.stacks import fingerprint, open_stack
+from dkmeans.storage import StoredObject
+
+__all__ = ["IMAGE_SUFFIXES", "SkippedImage", "Source", "open_source"]
+
+IMAGE_SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".pgm", ".ppm", ".pbm", ".pnm"
+)  # fmt: skip
+_ACCEPTED = (
+    f"a folder of images ({', '.join(suffix[1:] for suffix in IMAGE_SUFFIXES)}), one image, "
+    "an IDX file (also .gz), or an .npy array"
+)
+_PREFIX = 64 * 2**10  # bytes read for a header; most fit, photographs with a preview in their EXIF do too
+
+
+class Source(Protocol):
+    """Images in a fixed order, as they lie in storage. Small, immutable and picklable."""
+
+    @property
+    def url(self) -> str:
+        """Where the images lie."""
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """Keys of files in the folder that are no images by their name, or links out of it."""
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over the relative keys and the sizes in bytes."""
+
+    @property
+    def encoded_bytes(self) -> int:
+        """Bytes of the images as stored."""
+
+    def __len__(self) -> int:
+        """The number of images."""
+
+    def part(self, start: int, stop: int) -> Source:
+        """The images [start, stop)."""
+
+    def without(self, keys: Collection[str]) -> Source:
+        """This source without the images of these keys, in the same order."""
+
+    def headers(self, *, max_pixels: int) -> list[ImageHeader | SkippedImage]:
+        """Size and type of each image, or why it cannot be read, in order; no pixel is decoded.
+
+        Raises
+        ------
+        StorageError
+            If storage fails; that is no fault of an image.
+        """
+
+    def read(self, color: Color, *, max_pixels: int) -> Iterator[NDArray[Any] | SkippedImage]:
+        """The images in order, one at a time: (height, width, channels) uint8 or uint16 arrays.
+
+        Raises
+        ------
+        StorageError
+            If storage fails; that is no fault of an image.
+        """
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """Image files below `folder`, which is the parent of `url` if that is one file. See `Source`."""
+
+    url: str
+    folder: str
+    files: tuple[StoredObject, ...]
+    ignored: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def part(self, start: int, stop: int) -> FileSource:
+        """The images [start, stop) of this source."""
+        return replace(self, files=self.files[start:stop], ignored=())
+
+    def without(self, keys: Collection[str]) -> FileSource:
+        """This source without the images of these keys."""
+        return replace(self, files=tuple(file for file in self.files if file.key not in keys))
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over the keys and sizes in bytes."""
+        return fingerprint((file.key, file.size) for file in self.files)
+
+    @property
+    def encoded_bytes(self) -> int:
+        """Bytes of the files."""
+        return sum(file.size for file in self.files)
+
+    def headers(self, *, max_pixels: int) -> list[ImageHeader | SkippedImage]:
+        """Size and type of each image from the beginning of its file, or the whole one where needed."""
+        return [self._header(file, max_pixels) for file in self.files]
+
+    def read(self, color: Color, *, max_pixels: int) -> Iterator[NDArray[Any] | SkippedImage]:
+        """The pixels of each image, in order."""
+        for file in self.files:
+            try:
+                yield decode(self._bytes(file), file.key, color, max_pixels=max_pixels)
+            except InputError as error:
+                yield self._skipped(file, error)
+
+    def _header(self, file: StoredObject, max_pixels: int) -> ImageHeader | SkippedImage:
+        try:
+            if file.size > _PREFIX:
+                beginning = storage.read_range(self.folder, file.key, 0, _PREFIX)
+                try:
+                    return read_header(beginning, file.key, max_pixels=max_pixels, whole=False)
+                except IncompleteHeader:
+                    pass
+            return read_header(self._bytes(file), file.key, max_pixels=max_pixels)
+        except InputError as error:  # an image that is bad, gone, or not ours to read
+            return self._skipped(file, error)
+
+    def _bytes(self, file: StoredObject) -> bytes:
+        data = storage.read_object(self.folder, file.key)
+        if len(data) != file.size:
+            raise ImageError(
+                f"{file.key}: {len(data)} bytes; expected {file.size}, as when the folder was listed. "
+                "Do not change the images meanwhile."
+            )
+        return data
+
+    def _skipped(self, file: StoredObject, error: InputError) -> SkippedImage:
+        """The reason without the key, which stands beside it, and without the place on this machine."""
+        reason = str(error).removeprefix(f"{storage.join_url(self.folder, file.key)}: ")
+        return SkippedImage(file.key, reason.removeprefix(f"{file.key}: "))
+
+
+def open_source(url: str) -> Source:
+    """Find the images at a URL.
+
+    A folder or prefix gives every file below it with an image suffix, in natural order of the relative keys
+    (``2.png`` before ``10.png``). Hidden files, other files and links that leave the folder are `ignored`.
+    An IDX file or an .npy array of shape (n, height, width) or (n, height, width, 1 | 3 | 4) gives n
+    images with the keys ``00000``, ``00001``, ...
+
+    Parameters
+    ----------
+    url : str
+        A local path or a URL of `dkmeans.storage`.
+
+    Returns
+    -------
+    Source
+
+    Raises
+    ------
+    InputError
+        If nothing is there, no image is in it, or the file is of another kind or damaged.
+    StorageError
+        If storage fails.
+    """
+    url = storage.resolve_url(url)
+    folder, _, name = url.rpartition("/")
+    if folder.endswith(":/"):  # s3://bucket: nothing above it; memory://name: the store itself
+        folder, name = (f"{folder}/", name) if url.startswith("memory://") else ("", "")
+    if name and storage.exists(folder or "/", name):
+        return _open_file(folder or "/", name)
+    objects = storage.list_objects(url)
+    if not objects and not (storage.is_local(url) and Path(url).is_dir()):
+        raise InputError(f"{url}: missing, there is no such file or folder; expected {_ACCEPTED}. Check it.")
+    files = sorted((found for found in objects if _is_image(url, found)), key=_natural)
+    if not files:
+        raise InputError(_no_images(url, objects))
+    kept = {file.key for file in files}
+    return FileSource(url, url, tuple(files), tuple(found.key for found in objects if found.key not in kept))
+
+
+def _open_file(folder: str, name: str) -> Source:
+    if name.lower().endswith(IMAGE_SUFFIXES):
+        file = StoredObject(name, storage.object_size(folder, name))
+        return FileSource(storage.join_url(folder, name), folder, (file,))
+    stack = open_stack(folder, name)
+    if stack is None:
+        raise InputError(f"{name}: a file of another kind; expected {_ACCEPTED}. Unpack or convert it.")
+    return stack
+
+
+def _is_image(url: str, found: StoredObject) -> bool:
+    storage.check_key(found.key)
+    hidden = any(part.startswith(".") for part in found.key.split("/"))
+    return not hidden and found.key.lower().endswith(IMAGE_SUFFIXES) and not _leaves(url, found.key)
+
+
+def _leaves(url: str, key: str) -> bool:
+    """Whether a link on the way to `key` leads out of the local folder `url`."""
+    if not storage.is_local(url):
+        return False
+    root = os.path.realpath(url)
+    return os.path.commonpath([root, os.path.realpath(os.path.join(url, key))]) != root
+
+
+def _natural(found: StoredObject) -> tuple[list[str | int], str]:
+    """Numbers in a key count as numbers; what differs only in case or leading zeros goes by the key."""
+    parts = re.split(r"([0-9]+)", found.key)
+    # Every second part is a number, so numbers are compared to numbers only.
+    return [int(part) if place % 2 else part.casefold() for place, part in enumerate(parts)], found.key
+
+
+def _no_images(url: str, objects: list[StoredObject]) -> str:
+    names = ", ".join(found.key for found in objects[:3]) or "nothing"
+    more = f" and {len(objects) - 3} more" if len(objects) > 3 else ""
+    return (
+        f"{url}: empty, no image in this folder; it holds {names}{more}. Expected {_ACCEPTED}. "
+        "Give a stack (IDX, .npy) by its own path."
+    )

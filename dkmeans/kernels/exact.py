@@ -1,0 +1,141 @@
+"""The exact arithmetic of a Lloyd step on integer rows: grid, update, inertia, shift.
+
+Rows hold integers x of b = 8 or 16 bits. Centers lie on the grid 2^-F with F = 23 - b, so that a
+coordinate is m / 2^F with an integer 0 <= m < 2^23: exact in float32. In units of 2^-2F the squared
+distance of a row and a center is the integer
+
+    sum_j (x_j 2^F - m_j)^2  <  d 2^46  <=  2^63   for d <= 2^17 features,
+
+so labels (lowest index on ties), sums, updated centers and the inertia are decided in integers. Nothing
+depends on the order of rows, on how they are cut into blocks, or on the machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "MAX_FEATURES",
+    "ChunkStats",
+    "center_shift",
+    "fraction_bits",
+    "grid_integers",
+    "inertia",
+    "mean_variance",
+    "merge",
+    "snap",
+    "update_centers",
+]
+
+MAX_FEATURES = 1 << 17
+"""Features of a row up to which a squared distance fits into int64."""
+
+_HALF = 20
+"""Sums are split into a high part and 20 low bits where a product would not fit into int64."""
+
+
+@dataclass(frozen=True)
+class ChunkStats:
+    """What one block of rows tells about the centers that it was assigned to.
+
+    Attributes
+    ----------
+    sums : ndarray of shape (n_clusters, n_features), int64
+        Sum of the rows of each cluster.
+    counts : ndarray of shape (n_clusters,), int64
+        Number (or weight) of the rows of each cluster.
+    squares : int
+        Sum of the squares of all values of all rows.
+    moved : int
+        Rows that are not in the cluster that the hint says they were in.
+    """
+
+    sums: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    squares: int
+    moved: int
+
+
+def merge(parts: list[ChunkStats]) -> ChunkStats:
+    """The statistics of several blocks together; integers, so the order does not matter."""
+    return ChunkStats(
+        np.sum([part.sums for part in parts], axis=0),
+        np.sum([part.counts for part in parts], axis=0),
+        sum(part.squares for part in parts),
+        sum(part.moved for part in parts),
+    )
+
+
+def fraction_bits(dtype: np.dtype[Any]) -> int:
+    """F of the grid 2^-F for rows of `dtype`: 15 for uint8, 7 for uint16."""
+    return 23 - 8 * np.dtype(dtype).itemsize
+
+
+def snap(centers: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[np.float32]:
+    """`centers` on the grid, clipped to the range of `dtype`; ties to even."""
+    scale = float(1 << fraction_bits(dtype))
+    limit = float(np.iinfo(dtype).max)
+    snapped = np.rint(np.clip(np.asarray(centers, dtype=np.float64), 0, limit) * scale) / scale
+    return snapped.astype(np.float32)
+
+
+def grid_integers(centers: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[np.int64]:
+    """The integers m = center * 2^F of centers on the grid; shape as `centers`."""
+    return np.rint(centers.astype(np.float64) * (1 << fraction_bits(dtype))).astype(np.int64)
+
+
+def update_centers(
+    stats: ChunkStats, centers: NDArray[np.float32], dtype: np.dtype[Any]
+) -> NDArray[np.float32]:
+    """The mean of each cluster, rounded half to even on the grid; an empty cluster keeps its center."""
+    bits = fraction_bits(dtype)
+    counts = np.maximum(stats.counts, 1)[:, None]
+    quotient, remainder = np.divmod(stats.sums, counts)
+    # The fraction is divided by itself: sum * 2^F could leave int64 before sum does.
+    fraction, rest = np.divmod(remainder << bits, counts)
+    up = (2 * rest > counts) | ((2 * rest == counts) & (fraction % 2 == 1))
+    means = (((quotient << bits) + fraction + up) / (1 << bits)).astype(np.float32)
+    return np.where(stats.counts[:, None] > 0, means, centers)
+
+
+def _dot(integers: NDArray[np.int64], sums: NDArray[np.int64]) -> int:
+    """Exact sum of the products of two int64 arrays, the first below 2^23 in magnitude."""
+    high, low = sums >> _HALF, sums & ((1 << _HALF) - 1)
+    # One row at a time: d products below 2^43 fit, and so do those with a high part below 2^40 / d.
+    highs = np.einsum("kj,kj->k", integers, high)
+    lows = np.einsum("kj,kj->k", integers, low)
+    return (int(highs.sum(dtype=object)) << _HALF) + int(lows.sum(dtype=object))
+
+
+def inertia(stats: ChunkStats, centers: NDArray[np.float32], dtype: np.dtype[Any]) -> float:
+    """Sum of the squared distances of all rows to their centers, in squared units of the rows.
+
+    From sum |x|^2 - 2 sum_k c_k . S_k + sum_k n_k |c_k|^2 in integers of unlimited size; the one rounding is
+    that of the result.
+    """
+    bits = fraction_bits(dtype)
+    integers = grid_integers(centers, dtype)
+    norms = np.einsum("kj,kj->k", integers, integers).astype(object)
+    weighted = int((norms * stats.counts.astype(object)).sum())
+    total: int = (stats.squares << 2 * bits) - (_dot(integers, stats.sums) << (bits + 1)) + weighted
+    return total / (1 << 2 * bits)
+
+
+def center_shift(old: NDArray[np.float32], new: NDArray[np.float32], dtype: np.dtype[Any]) -> float:
+    """Sum of the squared distances that the centers moved, in squared units of the rows."""
+    moved = grid_integers(new, dtype) - grid_integers(old, dtype)
+    total = int(np.einsum("kj,kj->k", moved, moved).sum(dtype=object))
+    return total / (1 << 2 * fraction_bits(dtype))
+
+
+def mean_variance(stats: ChunkStats) -> float:
+    """Mean over the features of the variance of all rows, as scikit-learn scales `tol` with it."""
+    n_rows = int(stats.counts.sum())
+    n_features = stats.sums.shape[1]
+    totals = [int(total) for total in stats.sums.sum(axis=0)]
+    numerator = stats.squares * n_rows - sum(total * total for total in totals)
+    return numerator / (n_rows * n_rows * n_features)

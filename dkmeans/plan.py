@@ -1,0 +1,133 @@
+"""Pure arithmetic on rows, shards and bytes: which task owns what, and what it costs.
+
+Rows are cut into shards; a task owns whole shards of its output and reads whatever input these need.
+No Dask, no Zarr, no storage here: integers in, integers out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "ImageSpan",
+    "RowLayout",
+    "batches",
+    "block_rows",
+    "cuts",
+    "fit_memory",
+    "image_spans",
+    "layout_rows",
+]
+
+MIB = 1 << 20
+_CHUNK_BYTES = MIB
+_SHARD_ROWS = 1 << 22
+_BLOCK_ROWS = 1 << 20
+_MOST_BLOCKS = 1 << 12
+
+
+@dataclass(frozen=True)
+class RowLayout:
+    """How an array of rows is cut: `shard_rows` is a multiple of `chunk_rows`."""
+
+    chunk_rows: int
+    shard_rows: int
+
+
+@dataclass(frozen=True)
+class ImageSpan:
+    """The part of one image that lies in a range of rows.
+
+    Attributes
+    ----------
+    index : int
+        The image.
+    start, stop : int
+        Its first row in the range and the one after its last, counted from the image's own first row.
+    at : int
+        Where that part begins, counted from the first row of the range.
+    """
+
+    index: int
+    start: int
+    stop: int
+    at: int
+
+
+def layout_rows(n_rows: int, row_bytes: int, shard_mib: float) -> RowLayout:
+    """The chunks and shards of an array of `n_rows` rows of `row_bytes` bytes.
+
+    A chunk, the smallest part that can be read by itself, is about 1 MiB. A shard, one object in
+    storage and one task of ingest, is about `shard_mib` MiB, or 4 Mi rows where rows are narrow, but at
+    least one row and no larger than the array needs.
+    """
+    shard_rows = max(1, min(int(shard_mib * MIB) // row_bytes, _SHARD_ROWS, n_rows))
+    n_chunks = max(1, round(shard_rows * row_bytes / _CHUNK_BYTES))
+    chunk_rows = -(-shard_rows // n_chunks)
+    return RowLayout(chunk_rows, chunk_rows * -(-shard_rows // chunk_rows))
+
+
+def block_rows(n_rows: int, layout: RowLayout) -> int:
+    """Rows of one block of a fit or of labels: whole chunks of one shard, about 1 Mi rows.
+
+    The arithmetic decides the cost of a block, not its bytes: narrow rows come in more blocks than shards.
+    Of very large arrays the blocks are larger, so that there are about 4,096.
+    """
+    wanted = max(_BLOCK_ROWS, n_rows // _MOST_BLOCKS)
+    return min(layout.shard_rows, layout.chunk_rows * max(1, wanted // layout.chunk_rows))
+
+
+def cuts(n_rows: int, shard_rows: int) -> list[tuple[int, int]]:
+    """The ranges of rows (start, stop) of the shards: every row once, each border on a shard's."""
+    return [(start, min(start + shard_rows, n_rows)) for start in range(0, n_rows, shard_rows)]
+
+
+def image_spans(offset: NDArray[np.int64], start: int, stop: int) -> list[ImageSpan]:
+    """The parts of images that lie in rows `start` to `stop`, in order; `offset` has shape (n + 1,)."""
+    if stop <= start:
+        return []
+    first = int(np.searchsorted(offset, start, side="right")) - 1
+    last = int(np.searchsorted(offset, stop, side="left"))
+    spans = []
+    for index in range(first, last):
+        low, high = max(int(offset[index]), start), min(int(offset[index + 1]), stop)
+        if low < high:
+            spans.append(ImageSpan(index, low - int(offset[index]), high - int(offset[index]), low - start))
+    return spans
+
+
+def batches(sizes: Sequence[int] | NDArray[np.int64], limit: int) -> list[tuple[int, int]]:
+    """Consecutive ranges (start, stop) of items whose sizes add up to at most `limit`, or single items."""
+    ranges: list[tuple[int, int]] = []
+    start = total = 0
+    for index, size in enumerate(sizes):
+        if index > start and total + size > limit:
+            ranges.append((start, index))
+            start, total = index, 0
+        total += int(size)
+    if len(sizes) > start:
+        ranges.append((start, len(sizes)))
+    return ranges
+
+
+def fit_memory(
+    n_rows: int, n_features: int, itemsize: int, n_clusters: int, rows_of_block: int
+) -> dict[str, int]:
+    """Bytes that a fit needs: all rows, one block in work, and the sums of one block.
+
+    Returns
+    -------
+    dict of str to int
+        ``rows`` (all blocks, with 4 bytes a row for labels), ``block`` (one block while it is read and
+        decoded, with its labels), ``sums`` (what one block returns).
+    """
+    held = min(rows_of_block, n_rows)
+    return {
+        "rows": n_rows * (n_features * itemsize + 4),
+        "block": held * (2 * n_features * itemsize + 4),
+        "sums": n_clusters * (n_features + 1) * 8,
+    }

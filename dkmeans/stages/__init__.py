@@ -1,0 +1,1 @@
+"""One module per stage: a config in, an artefact on storage and a report of numbers out."""

@@ -1,0 +1,284 @@
+"""Images to a dataset: an index from their headers, then their pixels, then their patches."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+from dask.delayed import delayed
+
+from dkmeans import artefact, plan, shards, storage
+from dkmeans.cluster import Cluster, connect
+from dkmeans.config import ClusterConfig, IngestConfig
+from dkmeans.dataset import Dataset, ImageIndex, read_index, write_index, write_skipped
+from dkmeans.errors import InputError, SkippedError
+from dkmeans.events import SILENT, Reporter
+from dkmeans.images.decode import CHANNELS, ImageHeader
+from dkmeans.images.sources import SkippedImage, Source, open_source
+
+__all__ = ["IngestReport", "ingest"]
+
+_HEADERS_PER_TASK = 256
+_PIXELS_PER_TASK = 4 << 20
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """What ingest wrote."""
+
+    dataset: str
+    n_images: int
+    n_skipped: int
+    n_pixels: int
+    n_patches: int
+    channels: int
+    dtype: str
+    digest: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The header pass: the images to take, as a source and as an index, and the others with reasons."""
+
+    source: Source
+    index: ImageIndex
+    dtype: str
+    skipped: list[tuple[str, str]]
+
+
+def ingest(
+    config: IngestConfig,
+    cluster: ClusterConfig | Cluster = ClusterConfig(),
+    reporter: Reporter = SILENT,
+) -> IngestReport:
+    """Store images as a dataset: their pixels laid end to end, and their non-blank patches.
+
+    Parameters
+    ----------
+    config : IngestConfig
+    cluster : ClusterConfig or Cluster
+    reporter : Reporter
+
+    Raises
+    ------
+    InputError
+        If the source is missing, empty, of mixed depth, or every image is bad.
+    SkippedError
+        If more than ``max_skipped`` images cannot be read; no dataset is committed.
+    UsageError
+        If the output is there already, or overlaps the source.
+    StorageError
+        If storage refuses or fails.
+    """
+    began = time.perf_counter()
+    source = open_source(config.source)
+    if source.ignored:
+        names = ", ".join(source.ignored[:3])
+        reporter.warn(f"{len(source.ignored)} files are no images by name and are left out: {names}")
+    url = storage.resolve_url(config.dataset)
+    inputs = [storage.resolve_url(config.source)]
+    with (
+        artefact.claim(url, "dataset", config, source.fingerprint, inputs) as claim,
+        connect(cluster, reporter) as workers,
+    ):
+        if not claim.finished:
+            _Ingest(config, claim, workers, reporter).run(source)
+    manifest = artefact.read_manifest(url, "dataset")
+    facts = {name: manifest[name] for name in IngestReport.__dataclass_fields__ if name in manifest}
+    return IngestReport(dataset=url, seconds=time.perf_counter() - began, **facts)
+
+
+class _Ingest:
+    """One run of the stage; `run` reads from top to bottom."""
+
+    def __init__(
+        self, config: IngestConfig, claim: artefact.Claim, cluster: Cluster, reporter: Reporter
+    ) -> None:
+        self.config = config
+        self.claim = claim
+        self.cluster = cluster
+        self.reporter = reporter
+        self.channels = CHANNELS[config.color]
+
+    def run(self, source: Source) -> None:
+        """Index, pixels, patches, commit."""
+        found = self.read_headers(source)
+        while True:
+            self.store_index(found)
+            digests, unreadable = self.store_pixels(found)
+            if not unreadable:
+                break
+            # A header was fine and the pixels were not: the images behind it move up, so begin again.
+            found = self.leave_out(found, unreadable)
+            self.claim.discard("pixels")
+            self.claim.discard("images")
+        n_patches = self.store_patches(found) if self.config.patch else 0
+        index = found.index
+        sizes = [f"{height}x{width}" for height, width in zip(index.height, index.width, strict=True)]
+        identity = [str(self.config.recorded()["patch"]), str(self.config.stride), found.dtype]
+        self.claim.commit(
+            {
+                "n_images": len(index),
+                "n_skipped": len(found.skipped),
+                "n_pixels": int(index.offset[-1]),
+                "n_patches": n_patches,
+                "channels": self.channels,
+                "dtype": found.dtype,
+                "source_bytes": source.encoded_bytes,
+                "digest": artefact.digest([*identity, *index.names, *sizes, *digests]),
+            }
+        )
+
+    def read_headers(self, source: Source) -> _Found:
+        """The header-only pass over all images; or the index that an earlier run has stored."""
+        read = delayed(shards.read_headers)
+        starts = range(0, len(source), _HEADERS_PER_TASK)
+        limit = self.config.max_image_pixels
+        tasks = [read(source.part(start, start + _HEADERS_PER_TASK), limit) for start in starts]
+        with self.reporter.stage("headers", len(tasks), "batches") as advance:
+            parts = self.cluster.run(tasks, advance)
+        headers: list[ImageHeader] = []
+        skipped: list[SkippedImage] = []
+        for header in (header for part in parts for header in part):
+            if isinstance(header, ImageHeader) and (problem := self.too_small(header)):
+                header = SkippedImage(header.key, problem)
+            (headers if isinstance(header, ImageHeader) else skipped).append(header)
+        for header in headers:
+            if header.note:
+                self.reporter.warn(f"{header.key}: {header.note}")
+        found = _Found(source, ImageIndex((), np.zeros(0, np.int32), np.zeros(0, np.int32)), "", [])
+        found = self.leave_out(found, skipped)
+        if not headers:
+            raise InputError(f"{source.url}: no image can be used; the first: {_first(found.skipped)}.")
+        _check_one_depth(source.url, headers)
+        index = ImageIndex(
+            tuple(header.key for header in headers),
+            np.array([header.height for header in headers], np.int32),
+            np.array([header.width for header in headers], np.int32),
+        )
+        found = replace(found, index=index, dtype=headers[0].dtype)
+        if self.claim.has_group("images"):
+            # An earlier run has stored an index, which may leave out more: images with broken pixels.
+            stored = set(read_index(self.claim.url).names)
+            lost = [name for name in index.names if name not in stored]
+            found = self.leave_out(found, [SkippedImage(name, "its pixels cannot be read") for name in lost])
+        return found
+
+    def too_small(self, header: ImageHeader) -> str | None:
+        """Why an image holds no patch; None if it does."""
+        patch = self.config.patch
+        if patch is None or (header.height >= patch[0] and header.width >= patch[1]):
+            return None
+        return f"{header.height}x{header.width} pixels, smaller than the patch of {patch[0]}x{patch[1]}"
+
+    def leave_out(self, found: _Found, images: list[SkippedImage]) -> _Found:
+        """`found` without some images, each named aloud; their names are kept on storage.
+
+        Raises
+        ------
+        SkippedError
+            If these are too many.
+        """
+        for image in images:
+            self.reporter.warn(f"skipped {image.key}: {image.reason}")
+        skipped = found.skipped + [(image.key, image.reason) for image in images]
+        if len(skipped) > self.config.max_skipped:
+            write_skipped(self.claim, skipped)
+            raise SkippedError(
+                f"{len(skipped)} images cannot be used, --max-skipped allows {self.config.max_skipped}; the "
+                f"first: {_first(skipped)}. All are listed in {self.claim.url}/skipped. Mend or remove them "
+                f"and pass --overwrite, or go on with --resume --max-skipped {len(skipped)}."
+            )
+        gone = {image.key for image in images}
+        stay = np.array([name not in gone for name in found.index.names], bool)
+        index = ImageIndex(
+            tuple(name for name in found.index.names if name not in gone),
+            found.index.height[stay],
+            found.index.width[stay],
+        )
+        return replace(found, source=found.source.without(gone), index=index, skipped=skipped)
+
+    def store_index(self, found: _Found) -> None:
+        """Write what is skipped, and which images there are."""
+        write_skipped(self.claim, found.skipped)
+        if not self.claim.has_group("images"):
+            self.claim.discard("images")
+            write_index(self.claim, found.index)
+
+    def store_pixels(self, found: _Found) -> tuple[list[str], list[SkippedImage]]:
+        """Write all pixels, a task a shard; digests of the chunks, and images that cannot be decoded."""
+        offset = found.index.offset
+        n_pixels, dtype = int(offset[-1]), np.dtype(found.dtype)
+        layout = plan.layout_rows(n_pixels, self.channels * dtype.itemsize, self.config.shard_mib)
+        storage.create_array(
+            self.claim.url,
+            "pixels",
+            shape=(n_pixels, self.channels),
+            dtype=dtype,
+            chunks=(layout.chunk_rows, self.channels),
+            shards=(layout.shard_rows, self.channels),
+        )
+        finished = storage.finished_shards(self.claim.url, "pixels")
+        write, read = delayed(shards.write_pixels), delayed(shards.read_pixels)
+        tasks = []
+        for shard, (start, stop) in enumerate(plan.cuts(n_pixels, layout.shard_rows)):
+            if shard in finished:
+                tasks.append(read(self.claim.url, start, stop))
+                continue
+            spans = plan.image_spans(offset, start, stop)
+            part = found.source.part(spans[0].index, spans[-1].index + 1)
+            tasks.append(write(self.claim.url, part, spans, start, stop, self.config))
+        with self.reporter.stage("pixels", len(tasks), "shards") as advance:
+            results = self.cluster.run(tasks, advance)
+        unreadable = {image.key: image for _, images in results for image in images}
+        return [value for digests, _ in results for value in digests], list(unreadable.values())
+
+    def store_patches(self, found: _Found) -> int:
+        """Count the patches of each image, then write them all, a task a shard."""
+        url, config = self.claim.url, self.config
+        assert config.patch is not None
+        dataset = Dataset(url, {"config": config.recorded(), "channels": self.channels, "dtype": found.dtype})
+        ranges = plan.batches(np.diff(found.index.offset), _PIXELS_PER_TASK)
+        count = delayed(shards.count_patches)
+        with self.reporter.stage("counting patches", len(ranges), "batches") as advance:
+            counts = self.cluster.run([count(dataset, *images) for images in ranges], advance)
+        offset = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(counts))])
+        n_patches = int(offset[-1])
+        stored = storage.create_array(url, "patch_offset", shape=offset.shape, dtype=np.int64)
+        stored[:] = offset
+        n_features = config.patch[0] * config.patch[1] * self.channels
+        layout = plan.layout_rows(n_patches, n_features * dataset.dtype.itemsize, config.shard_mib)
+        storage.create_array(
+            url,
+            "patches",
+            shape=(n_patches, n_features),
+            dtype=dataset.dtype,
+            chunks=(layout.chunk_rows, n_features),
+            shards=(layout.shard_rows, n_features),
+        )
+        finished = storage.finished_shards(url, "patches")
+        write = delayed(shards.write_patches)
+        tasks = [
+            write(dataset, plan.image_spans(offset, *cut), cut[0])
+            for shard, cut in enumerate(plan.cuts(n_patches, layout.shard_rows))
+            if shard not in finished
+        ]
+        with self.reporter.stage("patches", len(tasks), "shards") as advance:
+            self.cluster.run(tasks, advance)
+        return n_patches
+
+
+def _first(skipped: list[tuple[str, str]]) -> str:
+    return f"{skipped[0][0]} ({skipped[0][1]})"
+
+
+def _check_one_depth(url: str, headers: list[ImageHeader]) -> None:
+    """Refuse a source of 8-bit and 16-bit images together: one array holds one type."""
+    examples = {header.dtype: header.key for header in reversed(headers)}
+    if len(examples) > 1:
+        raise InputError(
+            f"{url} holds 8-bit images ({examples['uint8']}) and 16-bit ones ({examples['uint16']}); "
+            "expected one depth. Ingest them from separate folders."
+        )
