@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from dkmeans import storage
+from dkmeans import arrays, storage
 from dkmeans.config import StageConfig
 from dkmeans.errors import InputError, OutputExistsError, OutputUnfinishedError, UsageError
 
@@ -26,6 +26,8 @@ __all__ = ["FORMAT_VERSION", "Claim", "claim", "describe", "digest", "read_manif
 FORMAT_VERSION = 1
 _CLAIM = "claim/zarr.json"
 _ROOT = "zarr.json"
+_OWN = {_ROOT, "claim", "images", "pixels", "patches", "patch_offset", "skipped"}
+_OWN |= {"centers", "counts", "history", "codes", "palette"}
 _VERSIONED = ("dkmeans", "numpy", "numba", "zarr", "dask", "dask-ml", "scikit-learn")
 
 
@@ -151,12 +153,13 @@ def _take(url: str, kind: str, config: StageConfig, recorded: dict[str, Any]) ->
     if config.overwrite:
         _delete_artefact(url)
     manifest = _attributes(url, _ROOT)
-    if manifest is not None:
+    if manifest:
         return _finished(url, kind, config, recorded, manifest)
-    if config.resume and storage.exists(url, _CLAIM):
+    if manifest is None and config.resume and storage.exists(url, _CLAIM):
         _check_same(url, _attributes(url, _CLAIM) or {}, recorded)
         return Claim(url, kind, recorded)
-    if any(found.key != _CLAIM for found in storage.list_objects(url)) and not storage.exists(url, _CLAIM):
+    others = any(found.key != _CLAIM for found in storage.list_objects(url))
+    if others and (manifest is not None or not storage.exists(url, _CLAIM)):
         raise UsageError(
             f"{url} holds files that dkmeans did not write; expected a new or empty place. "
             "Choose another output."
@@ -207,6 +210,12 @@ def _delete_artefact(url: str) -> None:
         raise UsageError(
             f"{url} was not written by dkmeans, so --overwrite does not delete it. Choose another output."
         )
+    foreign = [key for key in keys if key.split("/")[0] not in _OWN]
+    if foreign:
+        raise UsageError(
+            f"{url} also holds {foreign[0]}, which dkmeans did not write, so --overwrite does not delete it. "
+            "Move that away, or choose another output."
+        )
     order = {_ROOT: 0, _CLAIM: 2}
     storage.delete_objects(url, sorted(keys, key=lambda key: order.get(key, 1)))
 
@@ -247,16 +256,16 @@ def _article(kind: str | None) -> str:
 def describe(url: str) -> dict[str, Any]:
     """What the artefact at `url` is: its manifest, and the shape and chunks of its arrays."""
     manifest = read_manifest(url)
-    arrays = {}
+    shapes = {}
     for found in storage.list_objects(url):
         name = found.key.removesuffix(f"/{_ROOT}")
         if name != found.key and json.loads(storage.read_object(url, found.key))["node_type"] == "array":
-            array = storage.open_array(url, name)
-            arrays[name] = {
+            array = arrays.open_array(url, name)
+            shapes[name] = {
                 "shape": list(array.shape),
                 "dtype": str(array.dtype),
                 "chunks": list(array.chunks),
                 "shards": list(array.shards) if array.shards else None,
             }
     stored = sum(found.size for found in storage.list_objects(url))
-    return {"url": url, **manifest, "arrays": arrays, "stored_bytes": stored}
+    return {"url": url, **manifest, "arrays": shapes, "stored_bytes": stored}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans import artefact, storage
+from dkmeans import arrays, artefact, storage
 from dkmeans.dataset import Dataset
 from dkmeans.errors import MismatchError
 
@@ -90,11 +90,10 @@ def write_codebook(
     facts: dict[str, Any],
 ) -> None:
     """Write the arrays of a codebook and commit it with `facts` in its manifest."""
-    arrays: dict[str, NDArray[Any]] = {"centers": centers, "counts": counts, "history": history}
-    for name, values in arrays.items():
+    columns: dict[str, NDArray[Any]] = {"centers": centers, "counts": counts, "history": history}
+    for name, values in columns.items():
         claim.discard(name)  # what an earlier run left may have another number of iterations
-        array = storage.create_array(claim.url, name, shape=values.shape, dtype=values.dtype)
-        array[:] = values
+        arrays.write_array(claim.url, name, values)
     claim.commit({**facts, "history_columns": list(HISTORY), "centers_sha256": centers_sha256(centers)})
 
 
@@ -108,5 +107,10 @@ def open_codebook(url: str) -> Codebook:
     """
     url = storage.resolve_url(url)
     manifest = artefact.read_manifest(url, "codebook")
-    arrays = {name: np.asarray(storage.open_array(url, name)[:]) for name in ("centers", "counts", "history")}
-    return Codebook(url, manifest, **arrays)
+    return Codebook(
+        url,
+        manifest,
+        centers=arrays.read_rows(url, "centers"),
+        counts=arrays.read_rows(url, "counts"),
+        history=arrays.read_rows(url, "history"),
+    )

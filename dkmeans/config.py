@@ -26,6 +26,7 @@ __all__ = [
     "JobConfig",
     "ReconstructConfig",
     "ReportConfig",
+    "RunConfig",
     "StageConfig",
     "load_job",
 ]
@@ -56,7 +57,7 @@ class _Model(BaseModel):
         frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True
     )
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, /, **values: Any) -> None:
         try:
             super().__init__(**values)
         except ValidationError as error:
@@ -86,7 +87,7 @@ class IngestConfig(StageConfig):
     color: Literal["rgb", "gray", "rgba"] = "rgb"
     """Channels of the stored pixels: 3, 1 or 4."""
     patch: _Size | None = None
-    """Height and width of the patches in pixels; None stores no patches."""
+    """Height and width of the patches in pixels, such as 5 or 8x6; not given, no patches are stored."""
     stride: _Size = (1, 1)
     """Rows and columns from one patch to the next, in pixels."""
     blank_threshold: float = Field(default=0.0, ge=-1.0, le=1.0)
@@ -107,14 +108,14 @@ class FitConfig(StageConfig):
     codebook: str
     """URL of the codebook to write."""
     n_clusters: int = Field(ge=1, validation_alias=AliasChoices("n_clusters", "k"))
-    """Number of clusters; ``k`` on the command line and in a job file."""
+    """Number of clusters."""
     on: Literal["pixels", "patches"] = "pixels"
-    """The rows to cluster."""
+    """What to cluster: single pixels, or patches."""
     init: Literal["k-means||", "k-means++", "random"] = "k-means||"
     """How the first centers are chosen."""
     max_iter: int = Field(default=100, ge=1)
     """Most Lloyd iterations."""
-    tol: float = Field(default=1e-4, ge=0)
+    tol: float = Field(default=1e-4, ge=0, allow_inf_nan=False)
     """Stop when the squared center shift is at most this times the mean variance of the features."""
     seed: int = Field(default=0, ge=0)
     """Seed of every random number."""
@@ -130,7 +131,7 @@ class CompressConfig(StageConfig):
     result: str
     """URL of the result to write."""
     images: str | None = None
-    """URL of a folder for one indexed PNG per image; None writes none."""
+    """URL of a folder for one indexed PNG per image; not given, none are written."""
 
 
 class ReconstructConfig(StageConfig):
@@ -143,7 +144,7 @@ class ReconstructConfig(StageConfig):
     result: str
     """URL of the result to write."""
     images: str | None = None
-    """URL of a folder for one PNG per image; None writes none."""
+    """URL of a folder for one PNG per image; not given, none are written."""
 
 
 class ReportConfig(_Model):
@@ -159,6 +160,15 @@ class ReportConfig(_Model):
     """Heading of the page."""
 
 
+class RunConfig(StageConfig):
+    """A whole job file; what the command line sets goes before what the file says."""
+
+    job: str
+    """Path of the job file."""
+    dry_run: bool = False
+    """Print the plan, bytes, blocks and memory, and write nothing."""
+
+
 class ClusterConfig(_Model):
     """Where the tasks run."""
 
@@ -168,7 +178,7 @@ class ClusterConfig(_Model):
     workers: int = Field(default=1, ge=1)
     """Worker processes of a local cluster."""
     threads_per_worker: int | None = Field(default=None, ge=1)
-    """Tasks at a time per local worker; None shares the cores among the workers."""
+    """Tasks at a time per local worker; not given, the workers share the cores."""
     memory_limit: str = "auto"
     """Memory per local worker, such as ``2GiB``; ``auto`` shares the machine's among the workers."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
@@ -188,22 +198,36 @@ class JobConfig(_Model):
     @classmethod
     def from_tables(cls, tables: dict[str, Any]) -> Self:
         """A job from the tables of a TOML file; ``[fit]`` is short for one ``[[fit]]``."""
-        stages = ("ingest", "fit", "compress", "reconstruct")
-        listed: dict[str, Any] = {
-            name: [table] if name in stages and isinstance(table, dict) else table
-            for name, table in tables.items()
-        }
-        return cls(**listed)
+        values = dict(tables)
+        for name, model in _TABLES.items():
+            found = tables.get(name)
+            if isinstance(found, dict):
+                made = _from_table(model, f"[{name}]", found)
+                values[name] = [made] if name in _STAGES else made
+            elif isinstance(found, list) and name in _STAGES:
+                values[name] = [
+                    _from_table(model, f"[[{name}]] number {number}", table)
+                    for number, table in enumerate(found, 1)
+                ]
+        return cls(**values)
 
-    def override(self, *, overwrite: bool, resume: bool, scheduler: str | None) -> Self:
-        """The job with what the command line says instead of what the file says."""
-        flags = {name: True for name, is_set in {"overwrite": overwrite, "resume": resume}.items() if is_set}
+    def override(self, flags: StageConfig, cluster: ClusterConfig) -> Self:
+        """The job with what the command line has set instead of what the file says."""
+        on = {name: True for name in ("overwrite", "resume") if getattr(flags, name)}
         stages = {
-            name: tuple(stage.model_copy(update=flags) for stage in getattr(self, name))
-            for name in ("ingest", "fit", "compress", "reconstruct")
+            name: tuple(stage.model_copy(update=on) for stage in getattr(self, name)) for name in _STAGES
         }
-        cluster = self.cluster.model_copy(update={"scheduler": scheduler} if scheduler else {})
-        return self.model_copy(update={**stages, "cluster": cluster})
+        given = {name: getattr(cluster, name) for name in cluster.model_fields_set}
+        return self.model_copy(update={**stages, "cluster": self.cluster.model_copy(update=given)})
+
+
+_STAGES: dict[str, type[_Model]] = {
+    "ingest": IngestConfig,
+    "fit": FitConfig,
+    "compress": CompressConfig,
+    "reconstruct": ReconstructConfig,
+}
+_TABLES: dict[str, type[_Model]] = {"cluster": ClusterConfig, **_STAGES, "report": ReportConfig}
 
 
 def load_job(path: str) -> JobConfig:
@@ -218,8 +242,10 @@ def load_job(path: str) -> JobConfig:
     """
     try:
         tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError) as error:
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise InputError(f"{path}: no such job file. Check the path.") from error
+    except OSError as error:
+        raise InputError(f"{path}: the job file cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not a TOML file: {error}.") from error
     try:
@@ -231,6 +257,16 @@ def load_job(path: str) -> JobConfig:
     return job
 
 
+def _from_table(model: type[_Model], where: str, table: Any) -> Any:
+    """A model from one table of a job file; its errors say in which table they are."""
+    if not isinstance(table, dict):
+        return table
+    try:
+        return model(**table)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from None
+
+
 def _explain(error: ValidationError, model: type[BaseModel]) -> str:
     return "; ".join(_explain_one(dict(details), model) for details in error.errors())
 
@@ -239,23 +275,18 @@ def _explain_one(details: dict[str, Any], model: type[BaseModel]) -> str:
     location = details["loc"]
     where = ".".join(str(part) for part in location) or "config"
     if details["type"] == "extra_forbidden":
-        return f"unknown key {where!r}{_nearest(str(location[-1]), location[:-1], model)}"
+        return f"unknown key {where!r}{_nearest(where, model)}"
     if details["type"] == "missing":
-        return f"{where} is missing; it has to be given"
+        return f"{'k' if where == 'n_clusters' else where} is missing; it has to be given"
     message = details["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     return f"{where}: found {details['input']!r}; {message.replace('input should be', 'expected')}"
 
 
-def _nearest(key: str, path: tuple[int | str, ...], model: type[BaseModel]) -> str:
-    """The hint ``; did you mean 'max_iter'?`` among the keys valid at `path`."""
-    for part in path:
-        if isinstance(part, str):
-            model = next(
-                candidate
-                for candidate in _Model.__subclasses__() + StageConfig.__subclasses__()
-                if candidate.__name__.lower() == f"{part}config"
-            )
+def _nearest(key: str, model: type[BaseModel]) -> str:
+    """The hint ``; did you mean 'max_iter'?`` among the keys of `model`."""
     keys = ["k" if name == "n_clusters" else name for name in model.model_fields]
+    if key in keys:  # k beside n_clusters, which is the same
+        return "; it is given twice"
     close = difflib.get_close_matches(key, keys, n=1, cutoff=0.4)
     return f"; did you mean {close[0]!r}?" if close else f"; expected one of {', '.join(keys)}"

@@ -12,7 +12,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from dkmeans import artefact, storage
+from dkmeans import arrays, artefact, storage
 
 __all__ = ["Dataset", "ImageIndex", "open_dataset", "read_index", "write_index", "write_skipped"]
 
@@ -45,29 +45,21 @@ class ImageIndex:
 
 def write_index(claim: artefact.Claim, index: ImageIndex) -> None:
     """Write the group ``images`` of an artefact; its own metadata last, as the mark that it is whole."""
-    n_images = len(index)
-    columns: dict[str, tuple[Any, Any]] = {
-        "name": ("string", np.array(index.names, dtype=np.dtypes.StringDType())),
-        "height": (np.int32, index.height),
-        "width": (np.int32, index.width),
-        "offset": (np.int64, index.offset),
+    columns: dict[str, NDArray[Any]] = {
+        "name": np.array(index.names, dtype=np.dtypes.StringDType()),
+        "height": index.height,
+        "width": index.width,
+        "offset": index.offset,
     }
-    for name, (dtype, values) in columns.items():
-        shape = (len(values),)
-        array = storage.create_array(claim.url, f"images/{name}", shape=shape, dtype=dtype, chunks=(1 << 20,))
-        if n_images:
-            array[:] = values
+    for name, values in columns.items():
+        arrays.write_array(claim.url, f"images/{name}", values)
     claim.commit_group("images")
 
 
 def read_index(url: str) -> ImageIndex:
     """The group ``images`` of an artefact."""
-    names = storage.open_array(url, "images/name")[:]
-    return ImageIndex(
-        tuple(str(name) for name in np.atleast_1d(np.asarray(names))),
-        np.asarray(storage.open_array(url, "images/height")[:]),
-        np.asarray(storage.open_array(url, "images/width")[:]),
-    )
+    names, height, width = (arrays.read_rows(url, f"images/{name}") for name in ("name", "height", "width"))
+    return ImageIndex(tuple(str(name) for name in names), height, width)
 
 
 def write_skipped(claim: artefact.Claim, skipped: list[tuple[str, str]]) -> None:
@@ -75,9 +67,7 @@ def write_skipped(claim: artefact.Claim, skipped: list[tuple[str, str]]) -> None
     claim.discard("skipped")
     for position, name in enumerate(("name", "reason")):
         values = np.array([row[position] for row in skipped], dtype=np.dtypes.StringDType())
-        array = storage.create_array(claim.url, f"skipped/{name}", shape=(len(skipped),), dtype="string")
-        if len(skipped):
-            array[:] = values
+        arrays.write_array(claim.url, f"skipped/{name}", values)
     claim.commit_group("skipped")
 
 
@@ -98,8 +88,18 @@ class Dataset:
 
     @cached_property
     def index(self) -> ImageIndex:
-        """The images: names, sizes, offsets."""
+        """The images: names, sizes, offsets. Tasks do without it: they read the sizes they need."""
         return read_index(self.url)
+
+    @cached_property
+    def offset(self) -> NDArray[np.int64]:
+        """Row of the first pixel of each image, and the number of all pixels; shape (n_images + 1,)."""
+        return arrays.read_rows(self.url, "images/offset")
+
+    def sizes(self, start: int, stop: int) -> NDArray[np.int32]:
+        """Height and width of the images `start` to `stop`; shape (stop - start, 2)."""
+        columns = [arrays.read_rows(self.url, f"images/{name}", start, stop) for name in ("height", "width")]
+        return np.stack(columns, axis=1)
 
     @property
     def n_images(self) -> int:
@@ -136,29 +136,27 @@ class Dataset:
     @property
     def pixels(self) -> zarr.Array[Any]:
         """All pixels, image after image, row-major: shape (n_pixels, channels)."""
-        return storage.open_array(self.url, "pixels")
+        return arrays.open_array(self.url, "pixels")
 
     @property
     def patches(self) -> zarr.Array[Any]:
         """All patches kept, image after image: shape (n_patches, patch height x width x channels)."""
-        return storage.open_array(self.url, "patches")
+        return arrays.open_array(self.url, "patches")
 
     @cached_property
     def patch_offset(self) -> NDArray[np.int64]:
         """First patch of each image, and the number of all; shape (n_images + 1,)."""
-        return np.asarray(storage.open_array(self.url, "patch_offset")[:])
+        return arrays.read_rows(self.url, "patch_offset")
 
     def skipped(self) -> list[tuple[str, str]]:
         """Name and reason of each image that ingest could not read."""
-        names = np.atleast_1d(np.asarray(storage.open_array(self.url, "skipped/name")[:]))
-        reasons = np.atleast_1d(np.asarray(storage.open_array(self.url, "skipped/reason")[:]))
+        names, reasons = (arrays.read_rows(self.url, f"skipped/{name}") for name in ("name", "reason"))
         return [(str(name), str(reason)) for name, reason in zip(names, reasons, strict=True)]
 
     def image(self, position: int) -> NDArray[Any]:
         """One image; shape (height, width, channels)."""
-        start, stop = self.index.offset[position : position + 2]
-        shape = (int(self.index.height[position]), int(self.index.width[position]), self.channels)
-        return np.asarray(self.pixels[int(start) : int(stop)]).reshape(shape)
+        (image,) = next(self.stacks(position, position + 1))
+        return np.asarray(image)
 
     def stacks(self, start: int, stop: int) -> Iterator[NDArray[Any]]:
         """The images `start` to `stop`, neighbors of one size together.
@@ -167,13 +165,12 @@ class Dataset:
         ------
         ndarray of shape (n, height, width, channels)
         """
-        index = self.index
-        sizes = np.stack([index.height[start:stop], index.width[start:stop]], axis=1)
+        sizes = self.sizes(start, stop)
         borders = np.flatnonzero((np.diff(sizes, axis=0) != 0).any(axis=1)) + 1
-        for low, high in pairwise([start, *(start + borders).tolist(), stop]):
-            shape = (high - low, int(index.height[low]), int(index.width[low]), self.channels)
-            rows = self.pixels[int(index.offset[low]) : int(index.offset[high])]
-            yield np.asarray(rows).reshape(shape)
+        for low, high in pairwise([0, *borders.tolist(), stop - start]):
+            shape = (high - low, int(sizes[low, 0]), int(sizes[low, 1]), self.channels)
+            first, last = int(self.offset[start + low]), int(self.offset[start + high])
+            yield arrays.read_rows(self.url, "pixels", first, last).reshape(shape)
 
 
 def open_dataset(url: str) -> Dataset:

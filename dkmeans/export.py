@@ -12,7 +12,7 @@ from dask.delayed import delayed
 from numpy.typing import NDArray
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio
 
-from dkmeans import plan, storage
+from dkmeans import arrays, plan, storage
 from dkmeans.artefact import Claim
 from dkmeans.cluster import Cluster
 from dkmeans.config import CompressConfig, ReconstructConfig
@@ -101,18 +101,17 @@ def export_images(
 
     Writes the array ``images/psnr`` of the result.
     """
-    sizes = np.diff(dataset.index.offset)
+    sizes = np.diff(dataset.offset)
     ranges = plan.batches(sizes, _PIXELS_PER_TASK)
     keys = output_keys(dataset.index.names)
     folder = storage.resolve_url(images) if images else None
     finish = delayed(_finish_images)
-    fresh = Dataset(dataset.url, dataset.manifest)  # without the index: a task need not carry it
+    fresh = Dataset(dataset.url, dataset.manifest)  # without what is cached: a task need not carry it
     tasks = [finish(fresh, result, start, stop, folder, keys[start:stop]) for start, stop in ranges]
     with reporter.stage("images", len(tasks), "batches") as advance:
         parts = np.concatenate(cluster.run(tasks, advance))
     psnr, errors, n_bytes = parts.T
-    stored = storage.create_array(claim.url, "images/psnr", shape=psnr.shape, dtype=np.float64)
-    stored[:] = psnr
+    arrays.write_array(claim.url, "images/psnr", psnr)
     lossy = psnr[np.isfinite(psnr)]
     return Exported(
         mean_psnr=float(lossy.mean()) if len(lossy) else None,
@@ -126,26 +125,25 @@ def _finish_images(
     dataset: Dataset, result: Result, start: int, stop: int, folder: str | None, keys: list[str]
 ) -> NDArray[np.float64]:
     """PSNR, mean squared error and bytes of file of the images `start` to `stop`; shape (n, 3)."""
-    index = dataset.index
-    first, last = int(index.offset[start]), int(index.offset[stop])
-    originals = np.asarray(dataset.pixels[first:last])
-    codes = np.asarray(result.codes[first:last]) if result.palette is not None else None
+    offset, sizes = dataset.offset[start : stop + 1], dataset.sizes(start, stop).tolist()
+    first, last = int(offset[0]), int(offset[-1])
+    originals = arrays.read_rows(dataset.url, "pixels", first, last)
+    codes = arrays.read_rows(result.url, "codes", first, last) if result.palette is not None else None
     pixels = result.pixel_rows(first, last)
     limit = int(np.iinfo(dataset.dtype).max)
     measures = np.zeros((stop - start, 3))
-    for position in range(start, stop):
-        rows = slice(int(index.offset[position]) - first, int(index.offset[position + 1]) - first)
+    for position, size in enumerate(sizes):
+        rows = slice(int(offset[position]) - first, int(offset[position + 1]) - first)
         error = mean_squared_error(originals[rows], pixels[rows])
         # Identical images would divide by zero, with a warning.
         psnr = peak_signal_noise_ratio(originals[rows], pixels[rows], data_range=limit) if error else np.inf
         n_bytes = 0
         if folder is not None:
-            size = (int(index.height[position]), int(index.width[position]))
             if codes is not None and result.palette is not None:
                 data = encode_indexed_png(codes[rows].reshape(size), result.palette)
             else:
                 data = encode_png(pixels[rows].reshape(*size, -1))
-            storage.write_object(folder, keys[position - start], data)
+            storage.write_object(folder, keys[position], data)
             n_bytes = len(data)
-        measures[position - start] = psnr, error, n_bytes
+        measures[position] = psnr, error, n_bytes
     return measures

@@ -72,7 +72,7 @@ def layout_rows(n_rows: int, row_bytes: int, shard_mib: float) -> RowLayout:
 
 
 def block_rows(n_rows: int, layout: RowLayout) -> int:
-    """Rows of one block of a fit or of labels: whole chunks of one shard, about 1 Mi rows.
+    """Rows of one block of a fit or of labels: whole chunks, no more than a shard, about 1 Mi rows.
 
     The arithmetic decides the cost of a block, not its bytes: narrow rows come in more blocks than shards.
     Of very large arrays the blocks are larger, so that there are about 4,096.

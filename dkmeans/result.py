@@ -10,7 +10,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from dkmeans import artefact, storage
+from dkmeans import arrays, artefact, storage
 from dkmeans.dataset import ImageIndex, read_index
 
 __all__ = ["Result", "open_result"]
@@ -41,23 +41,23 @@ class Result:
         """Colors that the codes of pixels stand for, shape (n_clusters, channels); None for patches."""
         if self.manifest["on"] != "pixels":
             return None
-        return np.asarray(storage.open_array(self.url, "palette")[:])
+        return arrays.read_rows(self.url, "palette")
 
     @property
     def codes(self) -> zarr.Array[Any]:
         """Nearest center of every pixel or patch, in the order of the dataset; smallest uint that fits."""
-        return storage.open_array(self.url, "codes")
+        return arrays.open_array(self.url, "codes")
 
     @cached_property
     def psnr(self) -> NDArray[np.float64]:
         """Peak signal-to-noise ratio of each image in dB, infinite where nothing is lost; shape (n,)."""
-        return np.asarray(storage.open_array(self.url, "images/psnr")[:])
+        return arrays.read_rows(self.url, "images/psnr")
 
     def pixel_rows(self, start: int, stop: int) -> NDArray[Any]:
         """Pixels `start` to `stop` as the codebook gives them back; shape (stop - start, channels)."""
         if self.palette is not None:
-            return np.asarray(self.palette[np.asarray(self.codes[start:stop])])
-        return np.asarray(storage.open_array(self.url, "pixels")[start:stop])
+            return np.asarray(self.palette[arrays.read_rows(self.url, "codes", start, stop)])
+        return arrays.read_rows(self.url, "pixels", start, stop)
 
     def image(self, position: int) -> NDArray[Any]:
         """One image as the codebook gives it back; shape (height, width, channels)."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans import plan, storage
+from dkmeans import arrays, plan
 from dkmeans.config import IngestConfig
 from dkmeans.dataset import Dataset
 from dkmeans.features import patches
@@ -30,7 +30,7 @@ def _chunk_digests(rows: NDArray[Any], chunk_rows: int) -> list[str]:
 
 def read_pixels(url: str, start: int, stop: int) -> tuple[list[str], list[SkippedImage]]:
     """The digests of a shard that an earlier run has written."""
-    array = storage.open_array(url, "pixels")
+    array = arrays.open_array(url, "pixels")
     return _chunk_digests(np.asarray(array[start:stop]), array.chunks[0]), []
 
 
@@ -38,7 +38,7 @@ def write_pixels(
     url: str, part: Source, spans: list[plan.ImageSpan], start: int, stop: int, config: IngestConfig
 ) -> tuple[list[str], list[SkippedImage]]:
     """Decode the images of one shard of pixels and write it, unless one of them cannot be decoded."""
-    array = storage.open_array(url, "pixels")
+    array = arrays.open_array(url, "pixels")
     rows = np.empty((stop - start, array.shape[1]), array.dtype)
     unreadable = []
     images = part.read(config.color, max_pixels=config.max_image_pixels)
@@ -50,7 +50,7 @@ def write_pixels(
         rows[span.at : span.at + span.stop - span.start] = pixels[span.start : span.stop]
     if unreadable:
         return [], unreadable
-    storage.write_rows(url, "pixels", start, rows)
+    arrays.write_rows(url, "pixels", start, rows)
     return _chunk_digests(rows, array.chunks[0]), []
 
 
@@ -78,4 +78,4 @@ def write_patches(dataset: Dataset, spans: list[plan.ImageSpan], start: int) -> 
         seen = int(rank.flat[-1])
         mask &= (rank > first.start) & (rank <= stop)
         pieces.append(patches.extract(stack, mask, dataset.patch, dataset.stride))
-    storage.write_rows(dataset.url, "patches", start, np.concatenate(pieces))
+    arrays.write_rows(dataset.url, "patches", start, np.concatenate(pieces))

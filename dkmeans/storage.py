@@ -1,4 +1,4 @@
-"""URLs, objects and arrays: the one module that imports obstore and zarr.
+"""URLs and objects: the one module that imports obstore.
 
 A URL is a local path, or ``file://``, ``s3://``, ``gs://``, ``az://``, ``http(s)://`` or ``memory://``
 (the last for tests: it lives in this process). Objects are addressed by a URL and a key relative to it;
@@ -16,34 +16,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import obstore
 import obstore.exceptions
-import zarr
 from obstore.store import LocalStore, MemoryStore
-from zarr.storage import ObjectStore, StorePath
 
 from dkmeans.errors import InputError, StorageError
-from dkmeans.plan import RowLayout
 
 __all__ = [
     "StoredObject",
-    "create_array",
     "create_object",
     "delete_objects",
     "exists",
-    "finished_shards",
     "is_local",
     "join_url",
     "list_objects",
     "object_size",
-    "open_array",
     "read_object",
     "read_range",
     "resolve_url",
-    "row_layout",
     "write_object",
-    "write_rows",
 ]
 
 _MEMORY: dict[str, MemoryStore] = {}
@@ -80,28 +71,35 @@ def check_key(key: str) -> str:
     Raises
     ------
     InputError
-        For an absolute key, or one with an empty, ``.`` or ``..`` part.
+        For an absolute key, one with an empty, ``.`` or ``..`` part, or one with a control character.
     """
     parts = key.replace("\\", "/").split("/")
-    if any(part in ("", ".", "..") for part in parts) or "\0" in key:
+    if any(part in ("", ".", "..") for part in parts):
         raise InputError(
             f"the key {key!r} would leave its folder; expected a relative path without '..'. "
             "Rename the image."
         )
+    if any(character < " " or character == "\x7f" for character in key):
+        raise InputError(f"the key {key!r} holds a control character. Rename the image.")
     return key
 
 
-def _open_store(url: str, *, create: bool = False) -> Any:
+def open_store(url: str, *, create: bool = False) -> Any:
     """The obstore store at `url`. The type is Any: obstore's stores share no public base class."""
     if url.startswith("memory://"):
         # One store for the process: a key space, not a place, so that any prefix of a URL can be opened.
         return _MEMORY.setdefault("", MemoryStore())
     if is_local(url):
+        if not create:
+            Path(resolve_url(url)).stat()  # obstore's own error does not say why it cannot go there
         return LocalStore(resolve_url(url), mkdir=create)
-    return obstore.store.from_url(url)
+    try:
+        return obstore.store.from_url(url)
+    except ValueError as error:  # a malformed URL
+        raise StorageError(f"{url} cannot be used: {error}. Check the URL.") from error
 
 
-def _key_in_store(url: str, key: str) -> str:
+def key_in_store(url: str, key: str) -> str:
     """`key` as the store of `url` knows it: memory stores keep the URL's own path in the key."""
     if url.startswith("memory://"):
         base = url.removeprefix("memory://").strip("/")
@@ -110,36 +108,43 @@ def _key_in_store(url: str, key: str) -> str:
 
 
 @contextmanager
-def _translated(url: str, doing: str) -> Iterator[None]:
+def translated(url: str, doing: str) -> Iterator[None]:
     """Turn the errors of obstore and the file system into ours, with the URL and the remedy."""
     try:
         yield
     except FileNotFoundError as error:
         raise InputError(f"{url}: not found while {doing}. Check the path.") from error
-    except obstore.exceptions.PermissionDeniedError as error:
+    except (obstore.exceptions.PermissionDeniedError, obstore.exceptions.UnauthenticatedError) as error:
         raise _refused(url, doing) from error
     except (obstore.exceptions.BaseError, OSError) as error:
         text = str(error)
-        if "os error 28" in text or getattr(error, "errno", None) == errno.ENOSPC:
+        number = _system_error(error)
+        if number == errno.ENOSPC:
             raise StorageError(
                 f"{url}: no space left on the device while {doing}. "
                 "Free some space, then run the same command with --resume."
             ) from error
-        if "os error 13" in text or getattr(error, "errno", None) == errno.EACCES:
+        if number == errno.EACCES:
             raise _refused(url, doing) from error
-        if "os error 20" in text:  # ENOTDIR: a part of the path is a file
+        if number in (errno.ENOTDIR, errno.EEXIST):
             raise StorageError(f"{url}: a part of this path is a file, expected a folder.") from error
         first_line = text.splitlines()[0] if text else type(error).__name__
         raise StorageError(f"{url}: {doing} failed: {first_line}") from error
 
 
+def _system_error(error: Exception) -> int | None:
+    """The errno of an error, which obstore only has in its text."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    match = re.search(r"\(os error (\d+)\)", str(error))
+    return int(match[1]) if match else None
+
+
 def _refused(url: str, doing: str) -> StorageError | InputError:
-    kind = InputError if doing.startswith(("reading", "listing")) and is_local(url) else StorageError
+    is_input = is_local(url) and doing.startswith(("reading", "listing", "looking"))
+    kind = InputError if is_input else StorageError
     remedy = "Give this user the right to it." if is_local(url) else "Check credentials and policy."
     return kind(f"{url}: permission denied while {doing}. {remedy}")
-
-
-# Objects
 
 
 def list_objects(url: str, prefix: str = "") -> list[StoredObject]:
@@ -147,23 +152,24 @@ def list_objects(url: str, prefix: str = "") -> list[StoredObject]:
 
     A folder that does not exist has no objects, as in an object store.
     """
-    if is_local(url) and not Path(resolve_url(url)).is_dir():
-        return []
-    base = _key_in_store(url, "")
-    with _translated(url, "listing its objects"):
+    base = key_in_store(url, "")
+    with translated(url, "listing its objects"):
+        if is_local(url) and not Path(resolve_url(url)).is_dir():
+            return []
         inside = "/".join(part for part in (base, prefix) if part)
-        metas = [meta for page in obstore.list(_open_store(url), prefix=inside or None) for meta in page]
+        metas = [meta for page in obstore.list(open_store(url), prefix=inside or None) for meta in page]
     cut = len(base) + 1 if base else 0
     return sorted((StoredObject(meta["path"][cut:], meta["size"]) for meta in metas), key=lambda o: o.key)
 
 
 def exists(url: str, key: str) -> bool:
     """Whether the object `key` lies below `url`."""
-    if is_local(url):
-        return Path(resolve_url(url), check_key(key)).is_file()
-    with _translated(url, f"looking for {key}"):
+    check_key(key)
+    with translated(url, f"looking for {key}"):
+        if is_local(url):
+            return Path(resolve_url(url), key).is_file()
         try:
-            obstore.head(_open_store(url), _key_in_store(url, check_key(key)))
+            obstore.head(open_store(url), key_in_store(url, key))
         except FileNotFoundError:
             return False
     return True
@@ -171,22 +177,22 @@ def exists(url: str, key: str) -> bool:
 
 def read_object(url: str, key: str) -> bytes:
     """The bytes of one object."""
-    with _translated(join_url(url, key), "reading it"):
-        return bytes(obstore.get(_open_store(url), _key_in_store(url, key)).bytes())
+    with translated(join_url(url, key), "reading it"):
+        return bytes(obstore.get(open_store(url), key_in_store(url, key)).bytes())
 
 
 def object_size(url: str, key: str) -> int:
     """The size of one object in bytes."""
-    with _translated(join_url(url, key), "reading it"):
-        return int(obstore.head(_open_store(url), _key_in_store(url, key))["size"])
+    with translated(join_url(url, key), "reading it"):
+        return int(obstore.head(open_store(url), key_in_store(url, key))["size"])
 
 
 def read_range(url: str, key: str, start: int, length: int) -> bytes:
     """At most `length` bytes of one object from byte `start`; fewer at its end, none behind it."""
     if length < 1:
         return b""
-    with _translated(join_url(url, key), "reading it"):
-        store, path = _open_store(url), _key_in_store(url, key)
+    with translated(join_url(url, key), "reading it"):
+        store, path = open_store(url), key_in_store(url, key)
         try:
             return bytes(obstore.get_range(store, path, start=start, length=length))
         except obstore.exceptions.BaseError:  # a start at or behind the end is an error to obstore
@@ -197,15 +203,15 @@ def read_range(url: str, key: str, start: int, length: int) -> bytes:
 
 def write_object(url: str, key: str, data: bytes) -> None:
     """Write one object whole: readers see the old bytes or the new ones, never a part."""
-    with _translated(join_url(url, key), "writing it"):
-        obstore.put(_open_store(url, create=True), _key_in_store(url, key), data)
+    with translated(join_url(url, key), "writing it"):
+        obstore.put(open_store(url, create=True), key_in_store(url, key), data)
 
 
 def create_object(url: str, key: str, data: bytes) -> bool:
     """Write one object unless it exists; False if it does. Of several writers exactly one wins."""
-    with _translated(join_url(url, key), "creating it"):
+    with translated(join_url(url, key), "creating it"):
         try:
-            obstore.put(_open_store(url, create=True), _key_in_store(url, key), data, mode="create")
+            obstore.put(open_store(url, create=True), key_in_store(url, key), data, mode="create")
         except obstore.exceptions.AlreadyExistsError:
             return False
     return True
@@ -215,99 +221,20 @@ def delete_objects(url: str, keys: list[str]) -> None:
     """Delete objects; one that is already gone is no error."""
     if not keys:
         return
-    store = _open_store(url)
-    with _translated(url, "deleting objects"):
+    with translated(url, "deleting objects"):
+        if is_local(url) and not Path(resolve_url(url)).exists():
+            return
+        store = open_store(url)
         for key in keys:
             try:
-                obstore.delete(store, _key_in_store(url, check_key(key)))
+                obstore.delete(store, key_in_store(url, check_key(key)))
             except FileNotFoundError:
                 continue
-    if is_local(url):
-        _remove_empty_folders(Path(resolve_url(url)))
+        if is_local(url):
+            _remove_empty_folders(Path(resolve_url(url)))
 
 
 def _remove_empty_folders(root: Path) -> None:
     for folder in sorted(root.rglob("*"), reverse=True):
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
-
-
-# Arrays
-
-
-def create_array(
-    url: str,
-    name: str,
-    *,
-    shape: tuple[int, ...],
-    dtype: Any,
-    chunks: tuple[int, ...] | None = None,
-    shards: tuple[int, ...] | None = None,
-) -> zarr.Array[Any]:
-    """Create the array `name` of the group at `url`, or open it if it is there with the same layout.
-
-    zarr.create_array() would also write the metadata of every group above the array, which makes a
-    half-written artefact visible. So the metadata is made in memory and put in place by itself.
-
-    Raises
-    ------
-    StorageError
-        If another array of this name, with another layout, is in the way.
-    """
-    scratch: dict[str, Any] = {}
-    zarr.create_array(
-        zarr.storage.MemoryStore(scratch),
-        shape=shape,
-        dtype=dtype,
-        chunks=tuple(max(1, size) for size in chunks or shape),
-        shards=shards,
-    )
-    metadata = scratch["zarr.json"].to_bytes()
-    key = f"{name}/zarr.json"
-    if not create_object(url, key, metadata) and read_object(url, key) != metadata:
-        raise StorageError(
-            f"{url}: the array {name!r} is already there with another shape or chunks. "
-            "Run with --overwrite to begin anew."
-        )
-    return open_array(url, name)
-
-
-def open_array(url: str, name: str) -> zarr.Array[Any]:
-    """The array `name` of the group at `url`, to read and to write."""
-    with _translated(url, f"reading the array {name}"):
-        store = StorePath(ObjectStore(_open_store(url)), _key_in_store(url, name))
-        # Empty chunks are written too: then a shard that exists is a shard that is done.
-        return zarr.open_array(store, mode="r+", config={"write_empty_chunks": True})
-
-
-def row_layout(array: zarr.Array[Any]) -> RowLayout:
-    """How the rows of an array are cut."""
-    return RowLayout(array.chunks[0], (array.shards or array.chunks)[0])
-
-
-def finished_shards(url: str, name: str) -> set[int]:
-    """Indices along the first axis of the shards of `name` that are in storage.
-
-    A shard is one object, put whole, so its presence means that it is complete.
-    """
-    pattern = re.compile(rf"{re.escape(name)}/c/(\d+)(?:/0)*")
-    matches = (pattern.fullmatch(found.key) for found in list_objects(url, f"{name}/c"))
-    return {int(match[1]) for match in matches if match}
-
-
-def write_rows(url: str, name: str, start: int, rows: np.ndarray[Any, Any]) -> None:
-    """Write whole shards of the array `name`, from row `start`.
-
-    Raises
-    ------
-    ValueError
-        If the rows do not begin and end on borders of shards: two tasks would write one shard and
-        lose data silently (zarr-python#3682, dask#12583).
-    """
-    array = open_array(url, name)
-    size = row_layout(array).shard_rows
-    stop = start + len(rows)
-    if start % size or (stop % size and stop != array.shape[0]):
-        raise ValueError(f"{name}: rows {start}:{stop} do not fill shards of {size} rows")
-    with _translated(url, f"writing {name}"):
-        array[start:stop] = rows

@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
@@ -30,7 +31,8 @@ _OUTPUT = inspect.Signature(
         }.items()
     ]
 ).parameters
-_PANELS = {"overwrite": "Output", "resume": "Output", "as_json": "Output", "quiet": "Output"}
+_KEYS = {"n_clusters": "k"}
+"""Fields that the command line and a job file call by a shorter name."""
 
 
 def new_app(**options: Any) -> typer.Typer:
@@ -40,30 +42,38 @@ def new_app(**options: Any) -> typer.Typer:
 
 def _parameter(name: str, field: FieldInfo, positional: bool) -> inspect.Parameter:
     """The parameter of a command for one field of a model."""
-    choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
-    plain = field.annotation if field.annotation in (bool, int, float, str) else str
+    kinds = [kind for kind in (get_args(field.annotation) or (field.annotation,)) if kind is not NoneType]
+    choices = kinds if get_origin(field.annotation) is Literal else []
     # Sizes and choices are taken as text: the model checks them, as it does in a job file.
+    kind: Any = kinds[0] if kinds[0] in (bool, int, float) else str
     text = " ".join((field.description or "").replace("``", "").split())
     if positional:
         argument = typer.Argument(help=text, metavar=name.upper(), show_default=False)
         return inspect.Parameter(
-            name, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Annotated[plain, argument]
+            name, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Annotated[kind, argument]
         )
-    default = None if field.is_required() else field.get_default()
-    if isinstance(default, tuple):
-        default = "x".join(map(str, default))
-    flag = "--k" if name == "n_clusters" else f"--{name.replace('_', '-')}"
     required = field.is_required()
-    kind: Any = plain if required or default is not None else plain | None
+    default = None if required else field.get_default()
     option = typer.Option(
-        flag, help=text, metavar="|".join(choices) or None, show_default=bool(default) or default == 0
+        f"--{_KEYS.get(name, name).replace('_', '-')}",
+        help=f"{text}{_shown(default)}",
+        metavar=f"{{{', '.join(choices)}}}" if choices else None,
+        show_default=False,
     )
+    # An option that is not given is None, so that a job file is asked for it, or the model.
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
-        default=inspect.Parameter.empty if required else default,
-        annotation=Annotated[kind, option],
+        default=inspect.Parameter.empty if required else False if kind is bool else None,
+        annotation=Annotated[kind if required or kind is bool else kind | None, option],
     )
+
+
+def _shown(default: object) -> str:
+    """A default as the help shows it; nothing for what goes without saying."""
+    if default is None or default is False:
+        return ""
+    return f" [{'x'.join(map(str, default)) if isinstance(default, tuple) else default}]"
 
 
 def stage_command(
@@ -92,7 +102,7 @@ def stage_command(
         given = {name: value for name, value in values.items() if value is not None}
 
         def work(reporter: Any) -> Any:
-            config = model(**{name: given[name] for name in fields if name in given})
+            config = model(**{_KEYS.get(name, name): given[name] for name in fields if name in given})
             where = ClusterConfig(**{name: given[name] for name in cluster if name in given})
             return run(config, where, reporter)
 

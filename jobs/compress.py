@@ -10,9 +10,10 @@ from jobs.command import run_alone, stage_command
 
 __all__ = ["command", "main"]
 
-_HELP = """Replace each pixel by its nearest color of a codebook that was fit on pixels.
+_HELP = """Replace each pixel by its nearest color.
 
-Writes the codes, the palette and, with --images, one indexed PNG per image.
+Takes a codebook that was fit on pixels. Writes the codes, the palette and, with --images, one indexed PNG
+per image.
 """
 
 

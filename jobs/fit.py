@@ -10,9 +10,10 @@ from jobs.command import run_alone, stage_command
 
 __all__ = ["command", "main"]
 
-_HELP = """Learn a codebook from the pixels or patches of a dataset by exact k-means.
+_HELP = """Learn a codebook by exact k-means.
 
-The same data, options and seed give the same bits, on any number of workers.
+Clusters the pixels or the patches of a dataset. The same data, options and seed give the same bits, on any
+number of workers.
 """
 
 

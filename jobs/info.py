@@ -17,7 +17,10 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Tell what lies at a URL: kind, config, shapes, chunks, digests; for a codebook its centers_sha256."""
+    """Tell what lies at a URL.
+
+    Kind, config, shapes, chunks, digests; for a codebook its centers_sha256.
+    """
 
     def work(_: Any) -> dict[str, Any]:
         from dkmeans import artefact, storage

@@ -10,10 +10,11 @@ from jobs.command import run_alone, stage_command
 
 __all__ = ["command", "main"]
 
-_HELP = """Store images as a dataset: chunked Zarr arrays of their pixels and, with --patch, of their patches.
+_HELP = """Store images as a dataset.
 
-Takes a folder or URL prefix of PNG, JPEG, TIFF, WebP, BMP and PNM files, one such file, an IDX file or an
-.npy stack.
+The dataset holds chunked Zarr arrays of all pixels and, with --patch, of all patches that are not blank.
+Takes a folder or URL prefix of PNG, JPEG, TIFF, WebP, BMP and PNM files, one such file, an IDX file
+or an .npy stack.
 """
 
 

@@ -4,47 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from dkmeans.config import JobConfig, load_job
-from jobs.command import execute, run_alone
+from dkmeans.config import ClusterConfig, JobConfig, RunConfig, load_job
+from jobs.command import run_alone, stage_command
 
 __all__ = ["command", "main", "run_job"]
 
+_HELP = """Run the stages of a job file.
 
-def command(
-    job: Annotated[str, typer.Argument(metavar="JOB.toml", help="Path of the job file.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and write nothing.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete the outputs first.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where an earlier run ended.")] = False,
-    scheduler: Annotated[str | None, typer.Option(help="Instead of the job file's scheduler.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but warnings.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-) -> None:
-    """Run the stages of a job file: ingest, fit, compress, reconstruct, report.
+The tables of the file are the stages, ingest, fit, compress, reconstruct and report; their keys are the
+options of the commands, with _ for -.
+Options given here go before what the file says.
+"""
 
-    The tables of the file are the stages, their keys the options of the commands with _ for -.
-    """
 
-    def work(reporter: Any) -> Any:
-        config = load_job(job).override(overwrite=overwrite, resume=resume, scheduler=scheduler)
-        if dry_run:
-            from dkmeans.stages.preview import preview
+def _run(config: RunConfig, cluster: ClusterConfig, reporter: Any) -> dict[str, Any]:
+    job = load_job(config.job).override(config, cluster)
+    if config.dry_run:
+        from dkmeans.stages.preview import preview
 
-            return preview(config)
-        return run_job(config, reporter)
-
-    execute(work, as_json=as_json, quiet=quiet, debug=debug)
+        return preview(job)
+    return run_job(job, reporter)
 
 
 def run_job(job: JobConfig, reporter: Any) -> dict[str, Any]:
     """Run all stages of `job` on one cluster; their reports by stage."""
-    from dkmeans.report.page import write_report
-
     from dkmeans.cluster import connect
+    from dkmeans.report.page import write_report
     from dkmeans.stages.compress import compress
     from dkmeans.stages.fit import fit
     from dkmeans.stages.ingest import ingest
@@ -59,6 +46,9 @@ def run_job(job: JobConfig, reporter: Any) -> dict[str, Any]:
     if job.report:
         reports["report"] = [asdict(write_report(job.report))]
     return {name: found for name, found in reports.items() if found}
+
+
+command = stage_command(RunConfig, _run, ("job",), _HELP)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -10,7 +10,7 @@ from jobs.command import run_alone, stage_command
 
 __all__ = ["command", "main"]
 
-_HELP = """Put images together from the nearest centers of their patches.
+_HELP = """Put images together from a codebook of patches.
 
 Takes a codebook that was fit on patches. Writes the codes, the pixels and, with --images, one PNG per image.
 """

@@ -23,7 +23,10 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Write one self-contained HTML page: originals beside results, codebooks, curves, PSNR, bytes."""
+    """Show results on one page of pictures.
+
+    The HTML page needs no network: originals beside results, codebooks, curves, PSNR, SSIM and bytes.
+    """
 
     def work(_: Any) -> Any:
         config = ReportConfig(page=page, results=results, n_images=n_images, title=title)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans import kernels, plan, storage
+from dkmeans import arrays, kernels, plan
 from dkmeans.cluster import Cluster
 from dkmeans.events import Reporter
 
@@ -30,16 +30,16 @@ def _write_block(
     device: str,
 ) -> NDArray[np.object_]:
     """Label the rows of one shard, and write their codes unless they are there; the digest of the codes."""
-    codes = storage.open_array(result, "codes")
-    shard_rows = storage.row_layout(codes).shard_rows
+    codes = arrays.open_array(result, "codes")
+    shard_rows = arrays.row_layout(codes).shard_rows
     shard = int(shards[0])
     start, stop = shard * shard_rows, min((shard + 1) * shard_rows, codes.shape[0])
     if shard in finished:
         values = np.asarray(codes[start:stop])
     else:
-        rows = np.asarray(storage.open_array(url, name)[start:stop])
+        rows = arrays.read_rows(url, name, start, stop)
         values = kernels.assign(kernels.to_device(rows, device), centers).astype(codes.dtype)
-        storage.write_rows(result, "codes", start, values)
+        arrays.write_rows(result, "codes", start, values)
     return np.array([hashlib.sha256(values.tobytes()).hexdigest()], dtype=object)
 
 
@@ -60,11 +60,12 @@ def write_codes(
     list of str
         SHA-256 of the codes of each shard.
     """
-    rows = storage.open_array(url, name)
+    arrays.check_whole(url, name)
+    rows = arrays.open_array(url, name)
     n_rows = rows.shape[0]
-    layout = storage.row_layout(rows)
+    layout = arrays.row_layout(rows)
     shard_rows = plan.block_rows(n_rows, layout)
-    storage.create_array(
+    arrays.create_array(
         result,
         "codes",
         shape=(n_rows,),
@@ -73,7 +74,7 @@ def write_codes(
         shards=(shard_rows,),
     )
     n_shards = len(plan.cuts(n_rows, shard_rows))
-    finished = frozenset(storage.finished_shards(result, "codes"))
+    finished = frozenset(arrays.finished_shards(result, "codes"))
     options = {"url": url, "name": name, "centers": centers, "result": result, "finished": finished}
     with reporter.stage("labels", n_shards, "blocks") as advance:
         digests = cluster.map_shards(_write_block, n_shards, advance, device=cluster.device, **options)

@@ -9,7 +9,7 @@ import numpy as np
 from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
 
-from dkmeans import kernels, plan, storage
+from dkmeans import arrays, kernels, plan
 from dkmeans.cluster import Cluster
 
 __all__ = ["Rows"]
@@ -19,7 +19,7 @@ _SHARE_FOR_ROWS = 0.5
 
 
 def _load(url: str, name: str, start: int, stop: int, device: str) -> Any:
-    return kernels.to_device(np.asarray(storage.open_array(url, name)[start:stop]), device)
+    return kernels.to_device(arrays.read_rows(url, name, start, stop), device)
 
 
 def _take(block: Any, positions: NDArray[np.int64]) -> NDArray[Any]:
@@ -54,10 +54,11 @@ class Rows:
 
     @classmethod
     def open(cls, url: str, name: str, cluster: Cluster) -> Rows:
-        """The rows of the array `name` at `url`."""
-        array = storage.open_array(url, name)
+        """The rows of the array `name` at `url`, if all of them are there."""
+        arrays.check_whole(url, name)
+        array = arrays.open_array(url, name)
         n_rows, n_features = array.shape
-        block_rows = plan.block_rows(n_rows, storage.row_layout(array))
+        block_rows = plan.block_rows(n_rows, arrays.row_layout(array))
         return cls(url, name, n_rows, n_features, np.dtype(array.dtype), block_rows, cluster)
 
     @property

@@ -74,7 +74,7 @@ def seed_centers(
             sample.astype(np.float64), n_clusters, random_state=_random_state(drawing)
         )
     else:
-        candidates = _candidates(sample, n_clusters, drawing)
+        candidates = _candidates(sample, len(distinct), n_clusters, drawing)
         candidates = _fill_up(candidates, distinct, n_clusters, np.random.default_rng(filling))
         weights = _weights(rows, blocks, candidates)
         centers = _reduce(candidates, weights, n_clusters, reducing)
@@ -93,7 +93,9 @@ def _first_distinct(sample: NDArray[Any], n: int, rng: np.random.Generator) -> N
     return shuffled[np.sort(first)[:n]]
 
 
-def _candidates(sample: NDArray[Any], n_clusters: int, sequence: np.random.SeedSequence) -> NDArray[Any]:
+def _candidates(
+    sample: NDArray[Any], n_distinct: int, n_clusters: int, sequence: np.random.SeedSequence
+) -> NDArray[Any]:
     """About 2 * 2 * `n_clusters` distinct rows of `sample`, by dask-ml's rounds of k-means||."""
     # Not dask_ml.cluster.k_means.k_init: it reduces without weights, and fills up what is missing by
     # iterating over a Dask array, one task an element.
@@ -110,7 +112,10 @@ def _candidates(sample: NDArray[Any], n_clusters: int, sequence: np.random.SeedS
             centers = sample[chosen].astype(np.float64)
             drawn = _sample_points(x, centers, _OVERSAMPLING * n_clusters, state).compute()
             chosen = np.union1d(chosen, drawn)
-    return np.unique(sample[chosen], axis=0)
+            candidates = np.unique(sample[chosen], axis=0)
+            if len(candidates) == n_distinct:
+                break  # no distance is left to draw by: dask-ml would divide by zero
+    return candidates
 
 
 def _fill_up(

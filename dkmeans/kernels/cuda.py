@@ -1,7 +1,7 @@
 """The Lloyd step on one chunk on an NVIDIA GPU, by CuPy. The one module that imports cupy.
 
 Tiled matrix products in float64 and an argmin (see `gemm`); sums by bincount in float64, exact because they
-stay below 2^53. What is returned, but the hint, lies in the memory of the host.
+stay below 2^53, and squares in int64. What is returned, but the hint, lies in the memory of the host.
 """
 
 from __future__ import annotations
@@ -39,6 +39,11 @@ def assign(rows: Any, centers: NDArray[np.float32]) -> NDArray[np.int32]:
     return np.asarray(cupy.asnumpy(labels))
 
 
+def _totals(labels: Any, values: Any, n_clusters: int) -> Any:
+    """The int64 sum of `values` for each label."""
+    return cupy.bincount(labels, values.astype(cupy.float64), n_clusters).astype(cupy.int64)
+
+
 def lloyd_chunk(
     rows: Any,
     centers: NDArray[np.float32],
@@ -51,16 +56,13 @@ def lloyd_chunk(
     """
     n_clusters = len(centers)
     labels, _ = gemm.nearest(cupy, rows, _integers(centers, rows.dtype))
-    times = cupy.ones(len(rows)) if weights is None else cupy.asarray(weights, dtype=cupy.float64)
-    columns = [rows[:, feature].astype(cupy.float64) for feature in range(rows.shape[1])]
-    sums = cupy.stack([cupy.bincount(labels, column * times, n_clusters) for column in columns], axis=1)
-    counts = cupy.bincount(labels, times, n_clusters)
+    times = cupy.ones(len(rows), cupy.int64) if weights is None else cupy.asarray(weights)
+    columns = [rows[:, feature].astype(cupy.int64) for feature in range(rows.shape[1])]
+    sums = cupy.stack([_totals(labels, column * times, n_clusters) for column in columns], axis=1)
+    counts = _totals(labels, times, n_clusters)
     squares = sum(int((column * column * times).sum()) for column in columns)
     moved = len(rows) if hint is None else int(cupy.count_nonzero(labels != hint))
-    stats = ChunkStats(
-        cupy.asnumpy(sums).astype(np.int64), cupy.asnumpy(counts).astype(np.int64), squares, moved
-    )
-    return stats, labels
+    return ChunkStats(cupy.asnumpy(sums), cupy.asnumpy(counts), squares, moved), labels
 
 
 def farthest(rows: Any, centers: NDArray[np.float32], n: int) -> tuple[NDArray[np.int64], NDArray[Any]]:

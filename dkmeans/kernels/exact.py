@@ -34,8 +34,8 @@ __all__ = [
 MAX_FEATURES = 1 << 17
 """Features of a row up to which a squared distance fits into int64."""
 
-_HALF = 20
-"""Sums are split into a high part and 20 low bits where a product would not fit into int64."""
+_LIMB = 21
+"""Sums are split into three limbs of 21 bits where a product would not fit into int64."""
 
 
 @dataclass(frozen=True)
@@ -103,12 +103,13 @@ def update_centers(
 
 
 def _dot(integers: NDArray[np.int64], sums: NDArray[np.int64]) -> int:
-    """Exact sum of the products of two int64 arrays, the first below 2^23 in magnitude."""
-    high, low = sums >> _HALF, sums & ((1 << _HALF) - 1)
-    # One row at a time: d products below 2^43 fit, and so do those with a high part below 2^40 / d.
-    highs = np.einsum("kj,kj->k", integers, high)
-    lows = np.einsum("kj,kj->k", integers, low)
-    return (int(highs.sum(dtype=object)) << _HALF) + int(lows.sum(dtype=object))
+    """Exact sum of the products of two int64 arrays, none negative, the first below 2^23."""
+    total = 0
+    for shift in range(0, 63, _LIMB):
+        limb = (sums >> shift) & ((1 << _LIMB) - 1)
+        # One row at a time: d <= 2^17 products below 2^44 fit.
+        total += int(np.einsum("kj,kj->k", integers, limb).sum(dtype=object)) << shift
+    return total
 
 
 def inertia(stats: ChunkStats, centers: NDArray[np.float32], dtype: np.dtype[Any]) -> float:
@@ -135,7 +136,7 @@ def center_shift(old: NDArray[np.float32], new: NDArray[np.float32], dtype: np.d
 def mean_variance(stats: ChunkStats) -> float:
     """Mean over the features of the variance of all rows, as scikit-learn scales `tol` with it."""
     n_rows = int(stats.counts.sum())
-    n_features = stats.sums.shape[1]
+    n_features: int = stats.sums.shape[1]
     totals = [int(total) for total in stats.sums.sum(axis=0)]
     numerator = stats.squares * n_rows - sum(total * total for total in totals)
     return numerator / (n_rows * n_rows * n_features)

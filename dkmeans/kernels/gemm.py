@@ -55,7 +55,7 @@ def nearest(xp: ModuleType, rows: Any, integers: Any) -> tuple[Any, Any]:
     bits = fraction_bits(rows.dtype)
     labels = xp.empty(n_rows, dtype=xp.int32)
     distances = xp.empty(n_rows, dtype=xp.int64)
-    tile = max(1, _TILE_BYTES // (8 * len(centers)))
+    tile = max(1, _TILE_BYTES // (8 * max(centers.shape)))
     for start in range(0, n_rows, tile):
         part = rows[start : start + tile].astype(xp.float64) - middle
         scores = _scores(xp, part, centers, bits)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dkmeans import artefact, export, storage
+from dkmeans import arrays, artefact, export, storage
 from dkmeans.cluster import Cluster, connect
 from dkmeans.clustering.predict import write_codes
 from dkmeans.codebook import Codebook, open_codebook
@@ -104,7 +104,7 @@ def _write(
     if not claim.has_group("images"):
         write_index(claim, dataset.index)
     palette = np.rint(codebook.centers).astype(dataset.dtype)
-    storage.create_array(claim.url, "palette", shape=palette.shape, dtype=palette.dtype)[:] = palette
+    arrays.write_array(claim.url, "palette", palette)
     digests = write_codes(dataset.url, "pixels", codebook.centers, claim.url, cluster, reporter)
     result = Result(claim.url, {"on": "pixels"})
     exported = export.export_images(dataset, result, claim, config.images, cluster, reporter)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from dask.delayed import delayed
 
-from dkmeans import artefact, plan, shards, storage
+from dkmeans import arrays, artefact, plan, shards, storage
 from dkmeans.cluster import Cluster, connect
 from dkmeans.config import ClusterConfig, IngestConfig
 from dkmeans.dataset import Dataset, ImageIndex, read_index, write_index, write_skipped
@@ -212,7 +212,7 @@ class _Ingest:
         offset = found.index.offset
         n_pixels, dtype = int(offset[-1]), np.dtype(found.dtype)
         layout = plan.layout_rows(n_pixels, self.channels * dtype.itemsize, self.config.shard_mib)
-        storage.create_array(
+        arrays.create_array(
             self.claim.url,
             "pixels",
             shape=(n_pixels, self.channels),
@@ -220,7 +220,7 @@ class _Ingest:
             chunks=(layout.chunk_rows, self.channels),
             shards=(layout.shard_rows, self.channels),
         )
-        finished = storage.finished_shards(self.claim.url, "pixels")
+        finished = arrays.finished_shards(self.claim.url, "pixels")
         write, read = delayed(shards.write_pixels), delayed(shards.read_pixels)
         tasks = []
         for shard, (start, stop) in enumerate(plan.cuts(n_pixels, layout.shard_rows)):
@@ -246,11 +246,10 @@ class _Ingest:
             counts = self.cluster.run([count(dataset, *images) for images in ranges], advance)
         offset = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(counts))])
         n_patches = int(offset[-1])
-        stored = storage.create_array(url, "patch_offset", shape=offset.shape, dtype=np.int64)
-        stored[:] = offset
+        arrays.write_array(url, "patch_offset", offset)
         n_features = config.patch[0] * config.patch[1] * self.channels
         layout = plan.layout_rows(n_patches, n_features * dataset.dtype.itemsize, config.shard_mib)
-        storage.create_array(
+        arrays.create_array(
             url,
             "patches",
             shape=(n_patches, n_features),
@@ -258,7 +257,7 @@ class _Ingest:
             chunks=(layout.chunk_rows, n_features),
             shards=(layout.shard_rows, n_features),
         )
-        finished = storage.finished_shards(url, "patches")
+        finished = arrays.finished_shards(url, "patches")
         write = delayed(shards.write_patches)
         tasks = [
             write(dataset, plan.image_spans(offset, *cut), cut[0])

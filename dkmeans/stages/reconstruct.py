@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans import artefact, export, plan, storage
+from dkmeans import arrays, artefact, export, plan, storage
 from dkmeans.cluster import Cluster, connect
 from dkmeans.clustering.predict import write_codes
 from dkmeans.codebook import Codebook, open_codebook
@@ -112,12 +112,12 @@ def _write_pixels(
 ) -> list[str]:
     """The array ``pixels`` of the result, cut like that of the dataset; digests of its shards."""
     pixels = dataset.pixels
-    storage.create_array(
+    arrays.create_array(
         url, "pixels", shape=pixels.shape, dtype=pixels.dtype, chunks=pixels.chunks, shards=pixels.shards
     )
-    shard_rows = storage.row_layout(pixels).shard_rows
+    shard_rows = arrays.row_layout(pixels).shard_rows
     n_shards = len(plan.cuts(pixels.shape[0], shard_rows))
-    finished = frozenset(storage.finished_shards(url, "pixels"))
+    finished = frozenset(arrays.finished_shards(url, "pixels"))
     with reporter.stage("overlap-add", n_shards, "shards") as advance:
         digests = cluster.map_shards(
             _write_shard,
@@ -139,18 +139,18 @@ def _write_shard(
     finished: frozenset[int],
 ) -> NDArray[np.object_]:
     """Put together the images of one shard of pixels, and write it unless it is there; its digest."""
-    pixels = storage.open_array(url, "pixels")
-    shard_rows = storage.row_layout(pixels).shard_rows
+    pixels = arrays.open_array(url, "pixels")
+    shard_rows = arrays.row_layout(pixels).shard_rows
     shard = int(shards[0])
     start, stop = shard * shard_rows, min((shard + 1) * shard_rows, pixels.shape[0])
     if shard in finished:
         rows = np.asarray(pixels[start:stop])
     else:
-        spans = plan.image_spans(dataset.index.offset, start, stop)
+        spans = plan.image_spans(dataset.offset, start, stop)
         first, last = spans[0].index, spans[-1].index
         whole = np.concatenate(_images(dataset, centers, url, first, last + 1))
         rows = whole[spans[0].start : spans[0].start + stop - start]
-        storage.write_rows(url, "pixels", start, rows)
+        arrays.write_rows(url, "pixels", start, rows)
     return np.array([hashlib.sha256(rows.tobytes()).hexdigest()], dtype=object)
 
 
@@ -162,7 +162,7 @@ def _images(
     size = (*dataset.patch, dataset.channels)
     integers = grid_integers(centers, dataset.dtype).reshape(-1, *size)
     offset = dataset.patch_offset
-    codes = np.asarray(storage.open_array(url, "codes")[int(offset[start]) : int(offset[stop])])
+    codes = arrays.read_rows(url, "codes", int(offset[start]), int(offset[stop]))
     pieces = []
     at = 0
     for stack in dataset.stacks(start, stop):

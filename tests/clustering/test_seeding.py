@@ -1,0 +1,113 @@
+"""Seeds: distinct rows, from the seed alone, no worse than scikit-learn's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.cluster import KMeans
+
+from dkmeans import arrays
+from dkmeans.cluster import Cluster
+from dkmeans.clustering import seeding
+from dkmeans.clustering.lloyd import lloyd
+from dkmeans.clustering.rows import Rows
+from dkmeans.clustering.seeding import seed_centers
+from dkmeans.errors import DistinctRowsError
+
+INITS = ["k-means||", "k-means++", "random"]
+
+
+def rows_of(url, values, chunk=100, shard=200):
+    width = values.shape[1]
+    array = arrays.create_array(
+        str(url), "rows", shape=values.shape, dtype=values.dtype, chunks=(chunk, width), shards=(shard, width)
+    )
+    array[:] = values
+    return Rows.open(str(url), "rows", Cluster("cpu"))
+
+
+def seeds(rows, n_clusters, init, seed=0):
+    return seed_centers(rows, rows.blocks(resident=False), n_clusters, init, seed)
+
+
+@pytest.fixture
+def values():
+    return np.random.default_rng(1).integers(0, 256, (1500, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("init", INITS)
+def test_the_seed_decides(tmp_path, values, init):
+    rows = rows_of(tmp_path / "a", values)
+    again = rows_of(tmp_path / "b", values, 30, 90)
+    first = seeds(rows, 20, init, 3)
+    np.testing.assert_array_equal(first, seeds(again, 20, init, 3))
+    assert (first != seeds(rows, 20, init, 4)).any()
+    assert first.shape == (20, 3)
+    assert first.dtype == np.float32
+    assert len(np.unique(first, axis=0)) == 20
+
+
+@pytest.mark.parametrize("init", INITS)
+def test_a_bounded_sample_is_the_same_for_any_blocks(tmp_path, values, init, monkeypatch):
+    monkeypatch.setattr(seeding, "_SAMPLE_LEAST", 300)
+    monkeypatch.setattr(seeding, "_SAMPLE_PER_CLUSTER", 2)
+    rows, again = rows_of(tmp_path / "a", values), rows_of(tmp_path / "b", values, 30, 90)
+    np.testing.assert_array_equal(seeds(rows, 8, init), seeds(again, 8, init))
+
+
+def test_a_sample_holds_rows_of_the_array_once_each(tmp_path):
+    values = np.arange(1000, dtype=np.uint16)[:, None]
+    rows = rows_of(tmp_path / "a", values)
+    sample = rows.sample(rows.blocks(resident=False), 100, np.random.default_rng(0))[:, 0]
+    assert len(sample) == len(np.unique(sample)) == 100
+    assert (np.diff(sample.astype(int)) > 0).all()
+    everything = rows.sample(rows.blocks(resident=False), 5000, np.random.default_rng(0))
+    np.testing.assert_array_equal(everything, values)
+
+
+@pytest.mark.parametrize("init", INITS)
+def test_as_many_clusters_as_distinct_rows(tmp_path, init):
+    distinct = np.random.default_rng(2).permutation(256)[:40].astype(np.uint8)[:, None]
+    rows = rows_of(tmp_path / "a", np.repeat(distinct, 30, axis=0))
+    assert sorted(seeds(rows, 40, init)[:, 0]) == sorted(distinct[:, 0])
+
+
+@pytest.mark.parametrize("init", INITS)
+def test_more_clusters_than_distinct_rows(tmp_path, init):
+    rows = rows_of(tmp_path / "a", np.repeat(np.arange(5, dtype=np.uint8)[:, None], 100, axis=0))
+    with pytest.raises(DistinctRowsError, match=r"5 distinct rows.*6 clusters.*--k 5 or less"):
+        seeds(rows, 6, init)
+
+
+def test_distinct_rows_that_the_sample_missed_are_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(seeding, "_SAMPLE_LEAST", 10)
+    monkeypatch.setattr(seeding, "_SAMPLE_PER_CLUSTER", 1)
+    values = np.zeros((1000, 1), np.uint8)
+    values[[3, 444, 999], 0] = 7, 8, 9
+    found = seeds(rows_of(tmp_path / "a", values), 4, "k-means||")
+    assert sorted(found[:, 0]) == [0, 7, 8, 9]
+
+
+def test_heavy_rows_draw_centers(tmp_path):
+    """The weights of all rows reach the reduction: without them a far lone row takes a center each."""
+    rng = np.random.default_rng(0)
+    crowd = np.repeat(rng.integers(0, 20, (300, 1)), 10, axis=0)
+    values = np.concatenate([crowd, rng.integers(200, 256, (3, 1))]).astype(np.uint8)
+    centers = seeds(rows_of(tmp_path / "a", rng.permutation(values)), 4, "k-means||")
+    assert (centers < 100).sum() == 3
+
+
+@pytest.mark.parametrize("init", INITS[:2])
+def test_final_inertia_is_that_of_scikit_learns_seeds(tmp_path, init):
+    rng = np.random.default_rng(4)
+    middles = rng.integers(0, 256, (40, 8))
+    values = np.clip(middles[rng.integers(40, size=4000)] + rng.normal(0, 18, (4000, 8)), 0, 255)
+    values = values.astype(np.uint8)
+    rows = rows_of(tmp_path / "a", values, 500, 1000)
+    ours = []
+    for seed in range(3):
+        blocks = rows.blocks(resident=True)
+        centers = seed_centers(rows, blocks, 40, init, seed)
+        ours.append(lloyd(rows, blocks, centers, max_iter=20, tol=0, on_iteration=lambda _: None).inertia)
+    theirs = [KMeans(40, n_init=1, max_iter=300, random_state=s).fit(values.astype(float)) for s in range(3)]
+    assert np.mean(ours) <= 1.05 * np.mean([model.inertia_ for model in theirs])

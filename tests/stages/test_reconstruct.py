@@ -1,0 +1,114 @@
+"""Images put together from the nearest centers of their patches."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.feature_extraction.image import reconstruct_from_patches_2d
+
+from dkmeans import (
+    FitConfig,
+    IngestConfig,
+    ReconstructConfig,
+    fit,
+    ingest,
+    open_codebook,
+    open_dataset,
+    open_result,
+    reconstruct,
+    storage,
+)
+from dkmeans.errors import MismatchError
+from dkmeans.features import patches
+from dkmeans.kernels import exact, reference
+
+pytestmark = pytest.mark.filterwarnings("ignore:not converged")
+
+
+def run(dataset, codebook, result, cluster, **options):
+    config = ReconstructConfig(dataset=str(dataset), codebook=str(codebook), result=str(result), **options)
+    return reconstruct(config, cluster)
+
+
+def test_codes_are_the_nearest_patches(dataset, patch_codebook, tmp_path, sync):
+    report = run(dataset, patch_codebook, tmp_path / "r", sync)
+    rows, centers = open_dataset(dataset).patches[:], open_codebook(patch_codebook).centers
+    np.testing.assert_array_equal(open_result(str(tmp_path / "r")).codes[:], reference.assign(rows, centers))
+    assert report.n_patches == len(rows)
+
+
+def test_images_are_those_of_scikit_learn(dataset, patch_codebook, tmp_path, sync):
+    """Where every patch is kept, the mean of overlapping patches, but for the rounding."""
+    report = run(dataset, patch_codebook, tmp_path / "r", sync, images=str(tmp_path / "png"))
+    images, result = open_dataset(dataset), open_result(str(tmp_path / "r"))
+    centers = open_codebook(patch_codebook).centers.astype(float)
+    for position in range(images.n_images):
+        start, stop = images.patch_offset[position : position + 2]
+        original = images.image(position)
+        found = centers[result.codes[int(start) : int(stop)]].reshape(-1, 4, 5, 3)
+        expected = reconstruct_from_patches_2d(found, original.shape)
+        assert np.abs(result.image(position) - expected).max() <= 0.5 + 1e-9
+    assert 15 < report.mean_psnr < 40
+    with Image.open(tmp_path / "png" / "deep" / "coffee.png") as image:
+        position = result.index.names.index("deep/coffee.png")
+        np.testing.assert_array_equal(np.asarray(image), result.image(position))
+
+
+def test_blank_patches_leave_zeros(tmp_path, sync):
+    digits = np.zeros((4, 9, 9), np.uint8)
+    digits[:, 2:5, 3:6] = np.random.default_rng(0).integers(100, 256, (4, 3, 3))
+    data = struct.pack(">IIII", 0x803, 4, 9, 9) + digits.tobytes()
+    (tmp_path / "digits.idx3-ubyte").write_bytes(data)
+    options = {"source": str(tmp_path / "digits.idx3-ubyte"), "dataset": str(tmp_path / "d")}
+    report = ingest(IngestConfig(**options, color="gray", patch=3, shard_mib=0.0001), sync)
+    # As many centers as distinct patches: each patch is a center, and all digits come back whole.
+    n_distinct = len(np.unique(open_dataset(str(tmp_path / "d")).patches[:], axis=0))
+    fit(FitConfig(dataset=options["dataset"], codebook=str(tmp_path / "c"), on="patches", k=n_distinct), sync)
+    found = run(tmp_path / "d", tmp_path / "c", tmp_path / "r", sync)
+    result = open_result(str(tmp_path / "r"))
+    for position in range(4):
+        np.testing.assert_array_equal(result.image(position)[:, :, 0], digits[position])
+    assert (found.mean_psnr, found.n_exact) == (None, 4)
+    assert report.n_patches < 4 * 49
+
+
+def test_strides_and_sixteen_bits(tmp_path, sync):
+    stack = np.random.default_rng(1).integers(0, 65536, (3, 10, 11, 3)).astype(np.uint16)
+    np.save(tmp_path / "s.npy", stack)
+    ingest(
+        IngestConfig(source=str(tmp_path / "s.npy"), dataset=str(tmp_path / "d"), patch="4x3", stride="3x2"),
+        sync,
+    )
+    fit(FitConfig(dataset=str(tmp_path / "d"), codebook=str(tmp_path / "c"), on="patches", k=6), sync)
+    run(tmp_path / "d", tmp_path / "c", tmp_path / "r", sync, images=str(tmp_path / "png"))
+    result, centers = open_result(str(tmp_path / "r")), open_codebook(str(tmp_path / "c")).centers
+    integers = exact.grid_integers(centers, stack.dtype).reshape(-1, 4, 3, 3)
+    mask = np.ones((3, 3, 5), bool)
+    expected = patches.overlap_add(result.codes[:], mask, integers, (10, 11, 3), (3, 2), np.dtype(np.uint16))
+    for position in range(3):
+        np.testing.assert_array_equal(result.image(position), expected[position])
+
+
+def test_workers_do_not_change_a_byte(dataset, patch_codebook, tmp_path, sync, workers):
+    one = run(dataset, patch_codebook, tmp_path / "a", sync, images=str(tmp_path / "a.png"))
+    two = run(dataset, patch_codebook, tmp_path / "b", workers, images=str(tmp_path / "b.png"))
+    assert one.digest == two.digest
+    assert (one.mean_psnr, one.image_bytes) == (two.mean_psnr, two.image_bytes)
+    for found in storage.list_objects(str(tmp_path / "a.png")):
+        first, other = (storage.read_object(str(tmp_path / n), found.key) for n in ("a.png", "b.png"))
+        assert first == other
+
+
+def test_a_codebook_that_does_not_fit(dataset, palette, patch_codebook, photos, tmp_path, sync):
+    with pytest.raises(MismatchError, match="was fit on pixels"):
+        run(dataset, palette, tmp_path / "r", sync)
+    ingest(IngestConfig(source=str(photos), dataset=str(tmp_path / "d"), patch=6), sync)
+    with pytest.raises(MismatchError, match=r"patches of 4x5.*patches of 6x6"):
+        run(tmp_path / "d", patch_codebook, tmp_path / "r", sync)
+    ingest(IngestConfig(source=str(photos), dataset=str(tmp_path / "none")), sync)
+    with pytest.raises(MismatchError, match="patches of 4x5"):
+        run(tmp_path / "none", patch_codebook, tmp_path / "r", sync)
+    assert not (tmp_path / "r").exists()
