@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -100,11 +101,20 @@ class Cluster:
             return list(self.client.persist(list(tasks)))
 
     def memory_bytes(self) -> int | None:
-        """Memory of all workers together; None in this process."""
+        """Memory of all workers together; None in this process, or where a worker has no limit."""
         if self.client is None:
             return None
         workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
-        return sum(int(worker["memory_limit"]) for worker in workers)
+        limits = [int(worker["memory_limit"] or 0) for worker in workers]
+        return sum(limits) if all(limits) else None
+
+    def everywhere(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Call `function` once in every worker process; a cluster that is gone needs no call."""
+        if self.client is None:
+            function(*arguments)
+        elif self.client.status == "running":
+            with suppress(OSError, TimeoutError):
+                self.client.run(function, *arguments)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -203,6 +213,7 @@ def _local_cluster(config: ClusterConfig) -> Iterator[Any]:
             threads_per_worker=threads,
             memory_limit=limit,
             dashboard_address="127.0.0.1:0",
+            silence_logs=logging.CRITICAL,  # an error comes back to the driver, which says it once
         )
     except OSError as error:
         raise StorageError(f"no local cluster could be started: {error}.") from error

@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 
 from dkmeans import arrays, artefact, storage
 
-__all__ = ["Dataset", "ImageIndex", "open_dataset", "read_index", "write_index", "write_skipped"]
+__all__ = [
+    "Dataset",
+    "ImageIndex",
+    "open_dataset",
+    "read_index",
+    "read_skipped",
+    "write_index",
+    "write_skipped",
+]
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,12 @@ def write_skipped(claim: artefact.Claim, skipped: list[tuple[str, str]]) -> None
         values = np.array([row[position] for row in skipped], dtype=np.dtypes.StringDType())
         arrays.write_array(claim.url, f"skipped/{name}", values)
     claim.commit_group("skipped")
+
+
+def read_skipped(url: str) -> list[tuple[str, str]]:
+    """The group ``skipped``: name and reason of every image that could not be read."""
+    names, reasons = (arrays.read_rows(url, f"skipped/{name}") for name in ("name", "reason"))
+    return [(str(name), str(reason)) for name, reason in zip(names, reasons, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -150,8 +164,7 @@ class Dataset:
 
     def skipped(self) -> list[tuple[str, str]]:
         """Name and reason of each image that ingest could not read."""
-        names, reasons = (arrays.read_rows(self.url, f"skipped/{name}") for name in ("name", "reason"))
-        return [(str(name), str(reason)) for name, reason in zip(names, reasons, strict=True)]
+        return read_skipped(self.url)
 
     def image(self, position: int) -> NDArray[Any]:
         """One image; shape (height, width, channels)."""

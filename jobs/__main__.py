@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
+import typer
+
+from dkmeans import __version__
 from jobs import compress, fit, info, ingest, pipeline, reconstruct, report
 from jobs.command import new_app
 
@@ -15,6 +19,23 @@ app = new_app(
 
     A job goes: ingest, fit, compress or reconstruct, report. Each command has its own --help.""",
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"dkmeans {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Hold the options of the command as a whole."""
+
+
 app.command("ingest")(ingest.command)
 app.command("fit")(fit.command)
 app.command("compress")(compress.command)

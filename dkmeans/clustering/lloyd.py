@@ -138,11 +138,7 @@ class _Loop:
 
     def close(self) -> None:
         """Drop the hints on all workers."""
-        client = self.rows.cluster.client
-        if client is None:
-            _forget(self.fit)
-        else:
-            client.run(_forget, self.fit)
+        self.rows.cluster.everywhere(_forget, self.fit)
 
 
 def lloyd(

@@ -206,6 +206,6 @@ def _open(data: bytes, key: str, max_pixels: int, whole: bool) -> Found:
         if pixels > max_pixels:
             raise ImageError(
                 f"{key}: {found.height} x {found.width} = {pixels} pixels; expected at most {max_pixels}. "
-                "Raise max_pixels if you trust this image."
+                "Raise --max-image-pixels if you trust this image."
             )
         return found

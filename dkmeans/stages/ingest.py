@@ -11,7 +11,7 @@ from dask.delayed import delayed
 from dkmeans import arrays, artefact, plan, shards, storage
 from dkmeans.cluster import Cluster, connect
 from dkmeans.config import ClusterConfig, IngestConfig
-from dkmeans.dataset import Dataset, ImageIndex, read_index, write_index, write_skipped
+from dkmeans.dataset import Dataset, ImageIndex, read_index, read_skipped, write_index, write_skipped
 from dkmeans.errors import InputError, SkippedError
 from dkmeans.events import SILENT, Reporter
 from dkmeans.images.decode import CHANNELS, ImageHeader
@@ -21,6 +21,8 @@ __all__ = ["IngestReport", "ingest"]
 
 _HEADERS_PER_TASK = 256
 _PIXELS_PER_TASK = 4 << 20
+_NAMED = 20
+"""Images that are named one by one when they are skipped."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,8 @@ class _Ingest:
         """Index, pixels, patches, commit."""
         found = self.read_headers(source)
         while True:
+            if not len(found.index):
+                raise InputError(f"{source.url}: no image can be used; the first: {_first(found.skipped)}.")
             self.store_index(found)
             digests, unreadable = self.store_pixels(found)
             if not unreadable:
@@ -145,13 +149,15 @@ class _Ingest:
             if isinstance(header, ImageHeader) and (problem := self.too_small(header)):
                 header = SkippedImage(header.key, problem)
             (headers if isinstance(header, ImageHeader) else skipped).append(header)
-        for header in headers:
-            if header.note:
-                self.reporter.warn(f"{header.key}: {header.note}")
+        notes = [f"{header.key}: {header.note}" for header in headers if header.note]
+        for note in notes[:_NAMED]:
+            self.reporter.warn(note)
+        if len(notes) > _NAMED:
+            self.reporter.warn(f"so are {len(notes) - _NAMED} more images")
         found = _Found(source, ImageIndex((), np.zeros(0, np.int32), np.zeros(0, np.int32)), "", [])
         found = self.leave_out(found, skipped)
         if not headers:
-            raise InputError(f"{source.url}: no image can be used; the first: {_first(found.skipped)}.")
+            return found
         _check_one_depth(source.url, headers)
         index = ImageIndex(
             tuple(header.key for header in headers),
@@ -162,8 +168,13 @@ class _Ingest:
         if self.claim.has_group("images"):
             # An earlier run has stored an index, which may leave out more: images with broken pixels.
             stored = set(read_index(self.claim.url).names)
-            lost = [name for name in index.names if name not in stored]
-            found = self.leave_out(found, [SkippedImage(name, "its pixels cannot be read") for name in lost])
+            reasons = dict(read_skipped(self.claim.url)) if self.claim.has_group("skipped") else {}
+            lost = [
+                SkippedImage(name, reasons.get(name, "its pixels cannot be read"))
+                for name in index.names
+                if name not in stored
+            ]
+            found = self.leave_out(found, lost)
         return found
 
     def too_small(self, header: ImageHeader) -> str | None:
@@ -181,8 +192,10 @@ class _Ingest:
         SkippedError
             If these are too many.
         """
-        for image in images:
+        for image in images[:_NAMED]:
             self.reporter.warn(f"skipped {image.key}: {image.reason}")
+        if len(images) > _NAMED:
+            self.reporter.warn(f"skipped {len(images) - _NAMED} more, listed in {self.claim.url}/skipped")
         skipped = found.skipped + [(image.key, image.reason) for image in images]
         if len(skipped) > self.config.max_skipped:
             write_skipped(self.claim, skipped)

@@ -293,3 +293,9 @@ def test_ctrl_c(dataset, tmp_path, dkmeans, monkeypatch):
     code, _, err = dkmeans("fit", dataset, tmp_path / "c", "--k", 2, *SYNC)
     assert code == 130
     assert "--resume" in err
+
+
+def test_version(dkmeans):
+    from dkmeans import __version__
+
+    assert dkmeans("--version") == (0, f"dkmeans {__version__}\n", "")

@@ -197,9 +197,11 @@ def test_mixed_depths_are_refused(photos, tmp_path, sync):
 
 
 @pytest.mark.filterwarnings("ignore:.*skipped")
-def test_nothing_but_bad_images(tmp_path, sync):
+@pytest.mark.parametrize("length", [0, 300])
+def test_nothing_but_bad_images(photos, tmp_path, sync, length):
+    """An image without a header, and one whose pixels give it away."""
     (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "a.png").write_bytes(b"")
+    (tmp_path / "in" / "a.png").write_bytes((photos / "astronaut.png").read_bytes()[:length])
     with pytest.raises(InputError, match="no image can be used"):
         run(tmp_path / "in", tmp_path / "d", sync, max_skipped=9)
 
@@ -267,7 +269,25 @@ def test_a_run_that_died_after_broken_pixels_goes_on(spoiled, tmp_path, sync, mo
     assert report.n_images == 2
     assert sorted(name for name, _ in open_dataset(str(tmp_path / "d")).skipped()) == BAD
     run(spoiled, tmp_path / "whole", sync, max_skipped=5, patch=5)
+    one, other = (open_dataset(str(tmp_path / name)) for name in ("d", "whole"))
+    assert sorted(one.skipped()) == sorted(other.skipped())
     one, other = every_object(tmp_path / "d"), every_object(tmp_path / "whole")
     assert {key: one[key] for key in one if "skipped" not in key} == {
         key: other[key] for key in other if "skipped" not in key
     }
+
+
+@pytest.mark.filterwarnings("ignore:.*skipped")
+def test_of_many_bad_images_only_the_first_are_said(photos, tmp_path, sync, capsys):
+    from dkmeans.events import Reporter
+
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "good.png").write_bytes((photos / "astronaut.png").read_bytes())
+    for number in range(30):
+        (tmp_path / "in" / f"{number}.png").write_bytes(b"")
+    config = IngestConfig(source=str(tmp_path / "in"), dataset=str(tmp_path / "d"), max_skipped=30)
+    assert ingest(config, sync, Reporter(quiet=True)).n_skipped == 30
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 21
+    assert said[-1].startswith("warning: skipped 10 more, listed in ")
+    assert len(open_dataset(str(tmp_path / "d")).skipped()) == 30
