@@ -22,6 +22,7 @@ MODULES = sorted(ROOT.rglob("*.py")) + sorted((ROOT.parent / "jobs").glob("*.py"
 LAYERS = [
     ["jobs"],
     ["stages", "report"],
+    ["making"],
     ["export", "shards"],
     ["clustering", "result", "codebook", "dataset", "images", "artefact"],
     ["cluster", "arrays"],

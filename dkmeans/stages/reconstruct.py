@@ -3,48 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-import time
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans import arrays, artefact, export, plan, storage
-from dkmeans.cluster import Cluster, connect
+from dkmeans import arrays, plan
+from dkmeans.cluster import Cluster
 from dkmeans.clustering.predict import write_codes
-from dkmeans.codebook import Codebook, open_codebook
 from dkmeans.config import ClusterConfig, ReconstructConfig
-from dkmeans.dataset import Dataset, open_dataset, write_index
+from dkmeans.dataset import Dataset
 from dkmeans.events import SILENT, Reporter
 from dkmeans.features import patches
 from dkmeans.kernels.exact import grid_integers
-from dkmeans.result import Result
+from dkmeans.making import ResultReport, Work, make_result
 
-__all__ = ["ReconstructReport", "reconstruct"]
-
-
-@dataclass(frozen=True)
-class ReconstructReport:
-    """What reconstruct wrote; see `dkmeans.export.Exported` for the measures."""
-
-    result: str
-    n_images: int
-    n_patches: int
-    n_clusters: int
-    mean_psnr: float | None
-    mse: float
-    n_exact: int
-    image_bytes: int
-    digest: str
-    seconds: float
+__all__ = ["reconstruct"]
 
 
 def reconstruct(
     config: ReconstructConfig,
     cluster: ClusterConfig | Cluster = ClusterConfig(),
     reporter: Reporter = SILENT,
-) -> ReconstructReport:
+) -> ResultReport:
     """Write the code of each patch, the pixels put together from the centers, and if asked PNG files.
 
     A pixel is the mean of the centers that cover it; where no kept patch lies it is zero.
@@ -64,70 +45,24 @@ def reconstruct(
     StorageError
         If storage refuses or fails.
     """
-    began = time.perf_counter()
-    dataset, codebook = open_dataset(config.dataset), open_codebook(config.codebook)
-    codebook.check_fits(dataset, "patches")
-    export.check_image_folder(config, dataset)
-    url = storage.resolve_url(config.result)
-    digest = artefact.digest([dataset.manifest["digest"], codebook.manifest["centers_sha256"]])
-    with (
-        artefact.claim(url, "result", config, digest, [dataset.url, codebook.url]) as claim,
-        connect(cluster, reporter) as workers,
-    ):
-        if not claim.finished:
-            _write(config, dataset, codebook, claim, workers, reporter)
-    manifest = artefact.read_manifest(url, "result")
-    facts = {name: manifest[name] for name in ReconstructReport.__dataclass_fields__ if name in manifest}
-    return ReconstructReport(result=url, seconds=time.perf_counter() - began, **facts)
+    return make_result(config, "patches", lambda dataset, codebook: None, _write, cluster, reporter)
 
 
-def _write(
-    config: ReconstructConfig,
-    dataset: Dataset,
-    codebook: Codebook,
-    claim: artefact.Claim,
-    cluster: Cluster,
-    reporter: Reporter,
-) -> None:
-    if not claim.has_group("images"):
-        write_index(claim, dataset.index)
-    write_codes(dataset.url, "patches", codebook.centers, claim.url, cluster, reporter)
-    digests = _write_pixels(dataset, codebook, claim.url, cluster, reporter)
-    result = Result(claim.url, {"on": "patches"})
-    exported = export.export_images(dataset, result, claim, config.images, cluster, reporter)
-    claim.commit(
-        {
-            "on": "patches",
-            "n_images": dataset.n_images,
-            "n_patches": int(dataset.manifest["n_patches"]),
-            "n_clusters": codebook.n_clusters,
-            **vars(exported),
-            "digest": artefact.digest(digests),
-        }
-    )
-
-
-def _write_pixels(
-    dataset: Dataset, codebook: Codebook, url: str, cluster: Cluster, reporter: Reporter
-) -> list[str]:
-    """The array ``pixels`` of the result, cut like that of the dataset; digests of its shards."""
+def _write(work: Work) -> list[str]:
+    """Write codes, and pixels cut like those of the dataset; the digests of the pixels."""
+    dataset, centers, url = work.dataset, work.codebook.centers, work.claim.url
+    write_codes(dataset.url, "patches", centers, url, work.cluster, work.reporter)
+    arrays.check_whole(dataset.url, "pixels")
     pixels = dataset.pixels
     arrays.create_array(
         url, "pixels", shape=pixels.shape, dtype=pixels.dtype, chunks=pixels.chunks, shards=pixels.shards
     )
-    shard_rows = arrays.row_layout(pixels).shard_rows
-    n_shards = len(plan.cuts(pixels.shape[0], shard_rows))
+    n_shards = len(plan.cuts(pixels.shape[0], arrays.row_layout(pixels).shard_rows))
     finished = frozenset(arrays.finished_shards(url, "pixels"))
-    with reporter.stage("overlap-add", n_shards, "shards") as advance:
-        digests = cluster.map_shards(
-            _write_shard,
-            n_shards,
-            advance,
-            dataset=Dataset(dataset.url, dataset.manifest),
-            centers=codebook.centers,
-            url=url,
-            finished=finished,
-        )
+    fresh = Dataset(dataset.url, dataset.manifest)  # without what is cached: a task need not carry it
+    options = {"dataset": fresh, "centers": centers, "url": url, "finished": finished}
+    with work.reporter.stage("overlap-add", n_shards, "shards") as advance:
+        digests = work.cluster.map_shards(_write_shard, n_shards, advance, **options)
     return [str(found[0]) for found in digests]
 
 

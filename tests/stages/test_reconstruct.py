@@ -37,7 +37,7 @@ def test_codes_are_the_nearest_patches(dataset, patch_codebook, tmp_path, sync):
     report = run(dataset, patch_codebook, tmp_path / "r", sync)
     rows, centers = open_dataset(dataset).patches[:], open_codebook(patch_codebook).centers
     np.testing.assert_array_equal(open_result(str(tmp_path / "r")).codes[:], reference.assign(rows, centers))
-    assert report.n_patches == len(rows)
+    assert report.n_codes == len(rows)
 
 
 def test_images_are_those_of_scikit_learn(dataset, patch_codebook, tmp_path, sync):
