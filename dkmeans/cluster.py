@@ -25,6 +25,7 @@ from dkmeans.events import Advance, Reporter
 __all__ = ["Cluster", "connect"]
 
 _CONNECT_SECONDS = 10
+_CLOSE_SECONDS = 20
 
 
 class Cluster:
@@ -217,8 +218,12 @@ def _local_cluster(config: ClusterConfig) -> Iterator[Any]:
         )
     except OSError as error:
         raise StorageError(f"no local cluster could be started: {error}.") from error
-    with local:
+    try:
         yield local
+    finally:
+        # Closing can wait for ever for a worker that a nanny is just starting again after its death.
+        with suppress(TimeoutError):
+            local.close(timeout=_CLOSE_SECONDS)
 
 
 def _check_devices(cluster: Cluster) -> None:
