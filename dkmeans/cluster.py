@@ -68,6 +68,8 @@ class Cluster:
         results: dict[str, Any] = {}
         try:
             for future, result in as_completed(futures, with_results=True):
+                if future.cancelled():  # then the result is an error that is not raised
+                    raise _scheduler_gone("it has dropped its tasks")
                 results[future.key] = result
                 if advance:
                     advance(1)
@@ -102,9 +104,11 @@ class Cluster:
             return list(self.client.persist(list(tasks)))
 
     def memory_bytes(self) -> int | None:
-        """Memory of all workers together; None in this process, or where a worker has no limit."""
+        """Memory of all workers together, or of this process; None where a worker has no limit."""
         if self.client is None:
-            return None
+            from distributed.system import MEMORY_LIMIT
+
+            return int(MEMORY_LIMIT)
         workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
         limits = [int(worker["memory_limit"] or 0) for worker in workers]
         return sum(limits) if all(limits) else None
@@ -130,9 +134,11 @@ class Cluster:
                 "want of memory. Give the workers more memory, or ingest with a smaller --shard-mib."
             ) from error
         except (CommClosedError, TimeoutError) as error:
-            raise ClusterError(
-                f"the scheduler is gone: {error}. Start it, then go on with --resume."
-            ) from error
+            raise _scheduler_gone(str(error)) from error
+
+
+def _scheduler_gone(what: str) -> ClusterError:
+    return ClusterError(f"the scheduler is gone: {what}. Start it, then go on with --resume.")
 
 
 @contextmanager

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import inspect
 import json
+import logging
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from types import NoneType
@@ -118,11 +120,13 @@ def execute(work: Callable[[Any], Any], *, as_json: bool, quiet: bool, debug: bo
     from dkmeans.events import Reporter
 
     reporter = Reporter(quiet=quiet)
+    if not debug:  # Dask logs tracebacks of errors that it also raises
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)
     try:
         report = work(reporter)
     except DkmeansError as error:
         if debug:
-            raise
+            traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+import threading
+import time
 
 import distributed
 import numpy as np
+import psutil
 import pytest
 from dask.delayed import delayed
 
@@ -74,6 +79,11 @@ def test_a_local_cluster_reports_its_memory():
         assert place.run([delayed(square)(3)]) == [9]  # still open
 
 
+def test_this_process_knows_its_memory():
+    with connect(ClusterConfig(scheduler="sync"), SILENT) as place:
+        assert 1 << 28 < place.memory_bytes() <= psutil.virtual_memory().total
+
+
 def test_an_address_and_a_scheduler_file(workers, tmp_path):
     address = workers.client.scheduler.address
     file = tmp_path / "scheduler.json"
@@ -96,6 +106,31 @@ def test_a_task_that_kills_its_workers():
         with pytest.raises(ClusterError, match=r"was lost with \d+ workers.*memory") as caught:
             place.run([delayed(os._exit)(1)])
         assert caught.value.exit_code == 5
+
+
+def test_a_scheduler_that_dies(tmp_path):
+    file = tmp_path / "scheduler.json"
+    options = ["--host", "127.0.0.1", "--port", "0", "--dashboard-address", "127.0.0.1:0"]
+    python, quiet = [sys.executable, "-m"], {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    scheduler = subprocess.Popen(
+        [*python, "distributed.cli.dask_scheduler", *options, "--scheduler-file", str(file)], **quiet
+    )
+    worker = subprocess.Popen(
+        [*python, "distributed.cli.dask_worker", "--scheduler-file", str(file), "--no-nanny"], **quiet
+    )
+    try:
+        while not file.exists():
+            time.sleep(0.1)
+        with connect(ClusterConfig(scheduler=str(file)), SILENT) as place:
+            killer = threading.Timer(1, scheduler.kill)
+            killer.start()
+            with pytest.raises(ClusterError, match=r"the scheduler is gone.*--resume"):
+                place.run([delayed(time.sleep)(30)])
+            killer.join()
+    finally:
+        for process in (worker, scheduler):
+            process.kill()
+            process.wait()
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ _SAMPLE_BLOCK_BYTES = 64 << 20
 def seed_centers(
     rows: Rows, blocks: list[Delayed], n_clusters: int, init: str, seed: int
 ) -> NDArray[np.float32]:
-    """`n_clusters` distinct centers on the grid.
+    """`n_clusters` centers on the grid, for data of at least as many distinct rows.
 
     Parameters
     ----------
@@ -47,7 +47,8 @@ def seed_centers(
         The rows, as `Rows.blocks` gives them.
     n_clusters : int
     init : {"k-means||", "k-means++", "random"}
-        The last two draw from a sample of 50 rows a cluster, at least 20,000.
+        All draw from a sample of 50 rows a cluster, at least 20,000; the first weights its candidates by
+        all rows.
     seed : int
 
     Returns
@@ -136,7 +137,7 @@ def _count(block: Any, centers: NDArray[np.float32]) -> NDArray[np.int64]:
 
 
 def _weights(rows: Rows, blocks: list[Delayed], candidates: NDArray[Any]) -> NDArray[np.int64]:
-    """How many of all rows are nearest to each candidate; shape (n_candidates,)."""
+    """How many of all rows are nearest to each candidate, itself at least; shape (n_candidates,)."""
     centers = delayed(exact.snap(candidates, rows.dtype))
     count = delayed(_count)
     weights: NDArray[np.int64] = rows.cluster.run([tree(sum, [count(block, centers) for block in blocks])])[0]
@@ -150,7 +151,7 @@ def _reduce(
     first, _ = kmeans_plusplus(
         candidates.astype(np.float64),
         n_clusters,
-        sample_weight=np.maximum(weights, 1).astype(np.float64),
+        sample_weight=weights.astype(np.float64),
         random_state=_random_state(sequence),
     )
     centers = exact.snap(first, candidates.dtype)

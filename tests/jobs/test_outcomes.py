@@ -285,6 +285,13 @@ def test_a_bug_is_said_to_be_one(dataset, tmp_path, dkmeans, monkeypatch):
         main(["fit", str(dataset), str(tmp_path / "c"), "--k", "2", "--debug", *SYNC])
 
 
+def test_debug_shows_the_traceback_and_keeps_the_exit_code(tmp_path, dkmeans):
+    code, out, err = dkmeans("fit", tmp_path / "none", tmp_path / "c", "--k", 2, "--debug", *SYNC)
+    assert (code, out) == (3, "")
+    assert "Traceback" in err
+    assert err.splitlines()[-1].startswith("error: ")
+
+
 def test_ctrl_c(dataset, tmp_path, dkmeans, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
