@@ -172,6 +172,8 @@ def connect(config: ClusterConfig | Cluster, reporter: Reporter) -> Iterator[Clu
 def _client(config: ClusterConfig) -> Iterator[Any]:
     import distributed
 
+    # It logs the tracebacks of a lost scheduler, which also comes back as an error.
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     if config.scheduler == "local":
         with _local_cluster(config) as local, distributed.Client(local) as client:
             yield client

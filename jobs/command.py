@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import logging
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -120,8 +119,6 @@ def execute(work: Callable[[Any], Any], *, as_json: bool, quiet: bool, debug: bo
     from dkmeans.events import Reporter
 
     reporter = Reporter(quiet=quiet)
-    if not debug:  # Dask logs tracebacks of errors that it also raises
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)
     try:
         report = work(reporter)
     except DkmeansError as error:
