@@ -4,8 +4,11 @@ PYTHON ?= python3
 VENV ?= $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PEERS := $(VENV)/.peers
+# Options of a benchmark: make bench BENCH='--data FILE --n 2000000 --k 1000'; BENCH=--help lists them.
+BENCH ?=
 
-.PHONY: help setup demo test test-all test-lowest lint types clean
+.PHONY: help setup demo test test-all test-lowest bench bench-pixels bench-quality bench-overhead lint types clean
 
 help: ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -31,6 +34,22 @@ test-lowest: ## run the tests with the oldest versions that pyproject.toml allow
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check uv
 	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct -e '.[dev]'
 	.venv-lowest/bin/python -m pytest
+
+$(PEERS): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	touch $(PEERS)
+
+bench: $(PEERS) ## seconds of an iteration beside other libraries; BENCH='--data FILE --n 2000000 --k 1000'
+	$(BIN)/python tests/benchmarks/bench_lloyd.py $(BENCH)
+
+bench-pixels: $(PEERS) ## one palette for a folder of images, beside scikit-learn; BENCH='--data FOLDER --double'
+	$(BIN)/python tests/benchmarks/bench_pixels.py $(BENCH)
+
+bench-quality: $(PEERS) ## seeding, and seconds until the inertia is within 0.1 % of the best; BENCH='--k 1000'
+	$(BIN)/python tests/benchmarks/bench_quality.py $(BENCH)
+
+bench-overhead: $(PEERS) ## what Dask costs beside a plain loop of threads; BENCH='--blocks 16'
+	$(BIN)/python tests/benchmarks/bench_overhead.py $(BENCH)
 
 lint: $(READY) ## check style
 	$(BIN)/ruff check .

@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dkmeans.clustering.estimator import KMeans
     from dkmeans.codebook import Codebook, open_codebook
     from dkmeans.config import (
         ClusterConfig,
@@ -42,6 +43,7 @@ __all__ = [
     "FitConfig",
     "IngestConfig",
     "JobConfig",
+    "KMeans",
     "ReconstructConfig",
     "ReportConfig",
     "Result",
@@ -64,6 +66,7 @@ _HOME = {
     "Codebook": "codebook",
     "Dataset": "dataset",
     "DkmeansError": "errors",
+    "KMeans": "clustering.estimator",
     "Result": "result",
     "compress": "stages.compress",
     "fit": "stages.fit",

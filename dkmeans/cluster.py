@@ -14,7 +14,7 @@ from typing import Any
 import dask
 import dask.array as da
 import numpy as np
-from dask.base import persist
+from dask.base import compute, persist
 from dask.delayed import Delayed
 from numpy.typing import NDArray
 
@@ -36,12 +36,15 @@ class Cluster:
     device : {"auto", "cpu", "gpu"}
         What the Lloyd steps are to run on.
     client : distributed.Client or None
-        None runs every task in this process, one after the other.
+        None runs every task in this process.
+    threads : int
+        Tasks at a time in this process.
     """
 
-    def __init__(self, device: str, client: Any = None) -> None:
+    def __init__(self, device: str, client: Any = None, threads: int = 1) -> None:
         self.device = device
         self.client = client
+        self.threads = threads
 
     def run(self, tasks: Sequence[Delayed], advance: Advance | None = None) -> list[Any]:
         """Results of `tasks`, in their order; `advance` is called as each one is done.
@@ -51,6 +54,8 @@ class Cluster:
         ClusterError
             If a worker died more often than Dask allows, or the scheduler is gone.
         """
+        if self.client is None and self.threads > 1:
+            return list(compute(*tasks, scheduler="threads", num_workers=self.threads))
         if self.client is None:
             results = []
             for task in tasks:
@@ -99,9 +104,28 @@ class Cluster:
     def persist(self, tasks: Sequence[Delayed]) -> list[Delayed]:
         """Run `tasks` and keep their results where they were made; tasks that stand for them."""
         if self.client is None:
-            return list(persist(*tasks, scheduler="synchronous"))
+            return list(persist(*tasks, scheduler="threads", num_workers=self.threads))
         with self._translated():
             return list(self.client.persist(list(tasks)))
+
+    def shares(self, tasks: Sequence[Delayed]) -> list[list[int]]:
+        """Persisted tasks, by number, of which each list is the share of one thread where they lie."""
+        if self.client is None:
+            places = [("", self.threads, list(range(len(tasks))))]
+        else:
+            from distributed import futures_of
+
+            keys = [future.key for future in (futures_of(task)[0] for task in tasks)]
+            where = {key: min(workers, default="") for key, workers in self.client.who_has(keys).items()}
+            workers = self.client.scheduler_info(n_workers=-1)["workers"]
+            numbers: dict[str, list[int]] = {}
+            for number, key in enumerate(keys):
+                numbers.setdefault(where.get(key, ""), []).append(number)
+            places = [
+                (worker, int(workers.get(worker, {"nthreads": 1})["nthreads"]), of)
+                for worker, of in numbers.items()
+            ]
+        return [list(of[first::n]) for _, n, of in places for first in range(min(n, len(of)))]
 
     def memory_bytes(self) -> int | None:
         """Memory of all workers together, or of this process; None where a worker has no limit."""
@@ -112,6 +136,13 @@ class Cluster:
         workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
         limits = [int(worker["memory_limit"] or 0) for worker in workers]
         return sum(limits) if all(limits) else None
+
+    def n_threads(self) -> int:
+        """Tasks that run at a time."""
+        if self.client is None:
+            return self.threads
+        workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
+        return max(1, sum(int(worker["nthreads"]) for worker in workers))
 
     def everywhere(self, function: Callable[..., Any], *arguments: Any) -> None:
         """Call `function` once in every worker process; a cluster that is gone needs no call."""

@@ -18,6 +18,7 @@ __all__ = [
     "batches",
     "block_rows",
     "cuts",
+    "fit_cuts",
     "fit_memory",
     "image_spans",
     "layout_rows",
@@ -27,6 +28,8 @@ MIB = 1 << 20
 _CHUNK_BYTES = MIB
 _SHARD_ROWS = 1 << 22
 _BLOCK_ROWS = 1 << 20
+_FIT_BLOCK_ROWS = 1 << 21
+_FIT_BLOCK_BYTES = 128 * MIB
 _MOST_BLOCKS = 1 << 12
 
 
@@ -72,7 +75,7 @@ def layout_rows(n_rows: int, row_bytes: int, shard_mib: float) -> RowLayout:
 
 
 def block_rows(n_rows: int, layout: RowLayout) -> int:
-    """Rows of one block of a fit or of labels: whole chunks, no more than a shard, about 1 Mi rows.
+    """Rows of one block of labels: whole chunks, no more than a shard, about 1 Mi rows.
 
     The arithmetic decides the cost of a block, not its bytes: narrow rows come in more blocks than shards.
     Of very large arrays the blocks are larger, so that there are about 4,096.
@@ -84,6 +87,18 @@ def block_rows(n_rows: int, layout: RowLayout) -> int:
 def cuts(n_rows: int, shard_rows: int) -> list[tuple[int, int]]:
     """The ranges of rows (start, stop) of the shards: every row once, each border on a shard's."""
     return [(start, min(start + shard_rows, n_rows)) for start in range(0, n_rows, shard_rows)]
+
+
+def fit_cuts(n_rows: int, row_bytes: int, layout: RowLayout, n_threads: int) -> list[tuple[int, int]]:
+    """The blocks of a fit: about equal, as many for each thread, of at most about 128 MiB or 2 Mi rows.
+
+    A step lists the centers near each center once a block, whatever its rows: few large blocks cost less
+    than many small ones. Borders lie between chunks, so that none is read twice.
+    """
+    most = max(1, min(_FIT_BLOCK_ROWS, _FIT_BLOCK_BYTES // row_bytes))
+    n_blocks = n_threads * -(-n_rows // (n_threads * most))
+    wanted = -(-n_rows // n_blocks)
+    return cuts(n_rows, layout.chunk_rows * -(-wanted // layout.chunk_rows))
 
 
 def image_spans(offset: NDArray[np.int64], start: int, stop: int) -> list[ImageSpan]:
@@ -122,12 +137,12 @@ def fit_memory(
     Returns
     -------
     dict of str to int
-        ``rows`` (all blocks, with 4 bytes a row for labels), ``block`` (one block while it is read and
-        decoded, with its labels), ``sums`` (what one block returns).
+        ``rows`` (all blocks, with 8 bytes a row for label and order), ``block`` (one block while it is read
+        or sorted), ``sums`` (what one block returns).
     """
     held = min(rows_of_block, n_rows)
     return {
-        "rows": n_rows * (n_features * itemsize + 4),
-        "block": held * (2 * n_features * itemsize + 4),
+        "rows": n_rows * (n_features * itemsize + 8),
+        "block": held * (2 * n_features * itemsize + 16),
         "sums": n_clusters * (n_features + 1) * 8,
     }

@@ -50,7 +50,7 @@ RESULT = {"dataset": "data", "codebook": "book", "result": "out"}
         (FitConfig, {**FIT, "tol": float("nan")}, "tol: found nan; expected a finite number"),
         (FitConfig, {**FIT, "tol": float("inf")}, "tol: found inf; expected a finite number"),
         (FitConfig, {**FIT, "seed": -1}, "seed: found -1; expected greater than or equal to 0"),
-        (FitConfig, {**FIT, "init": "kmeans"}, "init: found 'kmeans'; expected 'k-means||', 'k-means++' or"),
+        (FitConfig, {**FIT, "init": "kmeans"}, "init: found 'kmeans'; expected 'k-means||', 'k-means||-"),
         (FitConfig, {**FIT, "on": "images"}, "on: found 'images'; expected 'pixels' or 'patches'"),
         (IngestConfig, {**INGEST, "color": "hsv"}, "color: found 'hsv'; expected 'rgb', 'gray' or 'rgba'"),
         (IngestConfig, {**INGEST, "blank_threshold": 1.5}, "blank_threshold: found 1.5; expected less than"),

@@ -49,6 +49,8 @@ ROOMS = {
     "typer": ["jobs"],
     "dask_ml": ["clustering.seeding"],
     "distributed": ["cluster"],
+    "numba": ["kernels"],
+    "llvmlite": ["kernels"],
 }
 PURE = ["kernels", "features", "plan"]  # no dask, no storage
 

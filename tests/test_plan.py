@@ -14,6 +14,7 @@ from dkmeans.plan import (
     batches,
     block_rows,
     cuts,
+    fit_cuts,
     fit_memory,
     image_spans,
     layout_rows,
@@ -147,7 +148,23 @@ def test_memory_of_a_fit_counts_every_term(rows_of_block):
     n_rows, n_features, itemsize, n_clusters = 13, 7, 2, 5
     held = min(n_rows, rows_of_block)
     assert fit_memory(n_rows, n_features, itemsize, n_clusters, rows_of_block) == {
-        "rows": 13 * 7 * 2 + 13 * 4,
-        "block": 2 * held * 7 * 2 + held * 4,
+        "rows": 13 * 7 * 2 + 13 * 8,
+        "block": 2 * held * 7 * 2 + held * 16,
         "sums": 5 * 7 * 8 + 5 * 8,
     }
+
+
+@many
+@given(st.integers(1, 10**8), st.integers(1, 10**6), st.integers(1, 10**5), st.integers(1, 64))
+def test_blocks_of_a_fit_share_the_rows_among_the_threads(n_rows, row_bytes, chunk_rows, n_threads):
+    blocks = fit_cuts(n_rows, row_bytes, RowLayout(chunk_rows, chunk_rows * 3), n_threads)
+    assert blocks[0][0] == 0
+    assert blocks[-1][1] == n_rows
+    assert all(first[1] == second[0] for first, second in pairwise(blocks))
+    assert all(start % chunk_rows == 0 for start, _ in blocks)  # no chunk is read twice
+    sizes = {stop - start for start, stop in blocks[:-1]}
+    assert len(sizes) <= 1
+    most = max(1, min(1 << 21, (128 << 20) // row_bytes))
+    assert all(stop - start < most + chunk_rows for start, stop in blocks)
+    if n_rows >= n_threads**2 * chunk_rows:  # rows enough that whole chunks leave no thread without
+        assert len(blocks) >= n_threads

@@ -1,5 +1,7 @@
 """Lloyd's iterations across workers: exact, and a function of the rows and the first centers alone.
 
+Of float64 rows they are rounded, and a function of their cuts too; see `dkmeans.kernels.floats`.
+
 S. P. Lloyd, Least squares quantization in PCM, IEEE Transactions on Information Theory 28(2), 1982.
 """
 
@@ -13,18 +15,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from dask.delayed import Delayed, delayed
+from dask.delayed import delayed
 from numpy.typing import NDArray
 
-from dkmeans import kernels
 from dkmeans.clustering.rows import Rows
-from dkmeans.kernels import exact
-from dkmeans.kernels.exact import ChunkStats
+from dkmeans.clustering.tree import reduced
+from dkmeans.kernels import Block, Stats, arithmetic
 
-__all__ = ["Iteration", "LloydResult", "lloyd", "tree"]
+__all__ = ["Iteration", "LloydResult", "lloyd"]
 
-_FAN_IN = 8
-"""Blocks whose sums are added by one task."""
+
+_SENT_BYTES = 4 << 20
+"""Bytes of centers up to which each task of a step gets a copy."""
 
 
 @dataclass(frozen=True)
@@ -41,37 +43,49 @@ class Iteration:
 class LloydResult:
     """Centers, and the counts and inertia of the labels that belong to just these centers."""
 
-    centers: NDArray[np.float32]
-    counts: NDArray[np.int64]
+    centers: NDArray[Any]
+    counts: NDArray[Any]
     inertia: float
     history: list[Iteration]
     converged: bool
 
 
-# A hint, the labels of the last step, stays in the memory of the worker that made it; it is never passed
-# through the graph. It is valid for just the step after its own. Without it, one more pass with the
-# previous centers makes it again: the same labels, so the same count of moved rows.
-_HINTS: dict[tuple[str, int], tuple[int, Any]] = {}
+# A block that stays in a worker's memory knows the labels of its last step. Of a block that is read anew for
+# each step, they are kept here: they never pass through the graph. Without them, one more pass with the
+# previous centers makes them again: the same labels, so the same count of moved rows.
+_HINTS: dict[tuple[str, int], tuple[NDArray[np.int32], NDArray[Any]]] = {}
 _HINTS_LOCK = threading.Lock()
 
 
 def _step(
-    rows: Any,
-    centers: NDArray[np.float32],
-    previous: NDArray[np.float32] | None,
-    fit: str,
-    block: int,
-    iteration: int,
-) -> ChunkStats:
-    """One Lloyd step on one block, on a worker."""
+    block: Block,
+    centers: NDArray[Any],
+    previous: NDArray[Any] | None,
+    hint: tuple[str, int] | None,
+) -> Stats:
+    """One Lloyd step on one block, on a worker; `hint` names the labels of a block that is read anew."""
+    if hint is None:
+        return block.lloyd(centers, previous)
     with _HINTS_LOCK:
-        step, hint = _HINTS.pop((fit, block), (-1, None))
-    if previous is not None and step != iteration - 1:
-        _, hint = kernels.lloyd_chunk(rows, previous)
-    stats, hint = kernels.lloyd_chunk(rows, centers, hint if previous is not None else None)
+        known = _HINTS.pop(hint, None)
+    if known is not None and previous is not None and np.array_equal(known[1], previous):
+        block.adopt(*known)
+    stats = block.lloyd(centers, previous)
     with _HINTS_LOCK:
-        _HINTS[fit, block] = (iteration, hint)
+        _HINTS[hint] = (block.labels(centers), centers)
     return stats
+
+
+def _steps(
+    blocks: list[Block],
+    centers: NDArray[Any],
+    previous: NDArray[Any] | None,
+    hints: list[tuple[str, int] | None],
+) -> Stats:
+    """A step on the blocks of one share, one after the other."""
+    stats = [_step(block, centers, previous, hint) for block, hint in zip(blocks, hints, strict=True)]
+    merged: Stats = arithmetic(blocks[0].dtype).merge(stats)
+    return merged
 
 
 def _forget(fit: str) -> None:
@@ -81,16 +95,8 @@ def _forget(fit: str) -> None:
             del _HINTS[key]
 
 
-def tree(function: Callable[[list[Any]], Any], tasks: list[Delayed]) -> Delayed:
-    """Combine the values of `tasks` by `function`, a few at a time, on the workers."""
-    combine = delayed(function)
-    while len(tasks) > 1:
-        tasks = [combine(tasks[start : start + _FAN_IN]) for start in range(0, len(tasks), _FAN_IN)]
-    return tasks[0]
-
-
-def _farthest(rows: Any, centers: NDArray[np.float32], n: int) -> tuple[Any, Any]:
-    return kernels.farthest(rows, centers, n)
+def _farthest(block: Block, centers: NDArray[Any], n: int) -> tuple[Any, Any]:
+    return block.farthest(centers, n)
 
 
 def _merge_farthest(parts: list[tuple[Any, Any]], n: int) -> tuple[Any, Any]:
@@ -104,47 +110,59 @@ def _merge_farthest(parts: list[tuple[Any, Any]], n: int) -> tuple[Any, Any]:
 class _Loop:
     """The steps of one fit over the blocks of `rows`."""
 
-    def __init__(self, rows: Rows, blocks: list[Delayed]) -> None:
+    def __init__(self, rows: Rows) -> None:
         self.rows = rows
-        self.blocks = blocks
         self.fit = uuid.uuid4().hex  # names the hints; no result depends on it
+        self.arithmetic = arithmetic(rows.dtype)
+        self.shares = rows.shares()
 
-    def step(
-        self, centers: NDArray[np.float32], previous: NDArray[np.float32] | None, iteration: int
-    ) -> ChunkStats:
-        step = delayed(_step)
-        now, before = delayed(centers), delayed(previous)
+    def step(self, centers: NDArray[Any], previous: NDArray[Any] | None) -> Stats:
+        step = delayed(_steps)
+        now, before = self._sent(centers), self._sent(previous)
         tasks = [
-            step(block, now, before, self.fit, number, iteration) for number, block in enumerate(self.blocks)
+            step(
+                [self.rows.blocks[number] for number in share],
+                now,
+                before,
+                [None if self.rows.resident else (self.fit, number) for number in share],
+            )
+            for share in self.shares
         ]
-        stats: ChunkStats = self.rows.cluster.run([tree(exact.merge, tasks)])[0]
+        stats: Stats = reduced(self.rows.cluster, self.arithmetic.merge, tasks)
         return stats
 
-    def relocate(
-        self, stats: ChunkStats, centers: NDArray[np.float32], new: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
+    def _sent(self, centers: NDArray[Any] | None) -> Any:
+        """Centers as an argument of the tasks: in each of them, or where that is much as a task of their own.
+
+        A task that others wait for takes one more way to the worker and back, 5 ms.
+        """
+        if centers is None or len(self.shares) * centers.nbytes <= _SENT_BYTES:
+            return centers
+        return delayed(centers)
+
+    def relocate(self, stats: Stats, centers: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
         """Move the centers of empty clusters to the rows that are farthest from their centers."""
         empty = np.flatnonzero(stats.counts == 0)
         find, now = delayed(_farthest), delayed(centers)
-        tasks = [find(block, now, len(empty)) for block in self.blocks]
+        tasks = [find(block, now, len(empty)) for block in self.rows.blocks]
 
         def merge(parts: list[tuple[Any, Any]]) -> tuple[Any, Any]:
             return _merge_farthest(parts, len(empty))
 
-        _, far = self.rows.cluster.run([tree(merge, tasks)])[0]
+        _, far = reduced(self.rows.cluster, merge, tasks)
         new = new.copy()
-        new[empty[: len(far)]] = exact.snap(far, self.rows.dtype)
+        new[empty[: len(far)]] = self.arithmetic.snap(far, self.rows.dtype)
         return new
 
     def close(self) -> None:
         """Drop the hints on all workers."""
-        self.rows.cluster.everywhere(_forget, self.fit)
+        if not self.rows.resident:
+            self.rows.cluster.everywhere(_forget, self.fit)
 
 
 def lloyd(
     rows: Rows,
-    blocks: list[Delayed],
-    centers: NDArray[np.float32],
+    centers: NDArray[Any],
     *,
     max_iter: int,
     tol: float,
@@ -155,10 +173,8 @@ def lloyd(
     Parameters
     ----------
     rows : Rows
-    blocks : list of Delayed
-        The rows, as `Rows.blocks` gives them.
-    centers : ndarray of shape (n_clusters, n_features), float32
-        On the grid of `dkmeans.kernels.exact`.
+    centers : ndarray of shape (n_clusters, n_features)
+        As ``snap`` of the arithmetic of the rows gives them: float32 on a grid, or float64 for float64 rows.
     max_iter : int
         Most iterations.
     tol : float
@@ -166,7 +182,7 @@ def lloyd(
     on_iteration : callable
         Called after each iteration.
     """
-    loop = _Loop(rows, blocks)
+    loop = _Loop(rows)
     try:
         return _iterate(loop, centers, max_iter, tol, on_iteration)
     finally:
@@ -175,31 +191,33 @@ def lloyd(
 
 def _iterate(
     loop: _Loop,
-    centers: NDArray[np.float32],
+    centers: NDArray[Any],
     max_iter: int,
     tol: float,
     on_iteration: Callable[[Iteration], None],
 ) -> LloydResult:
-    dtype = loop.rows.dtype
+    dtype, numbers = loop.rows.dtype, loop.arithmetic
     history: list[Iteration] = []
-    previous: NDArray[np.float32] | None = None
+    previous: NDArray[Any] | None = None
     converged = False
-    for number in range(max_iter):
+    for _ in range(max_iter):
         began = time.perf_counter()
-        stats = loop.step(centers, previous, number)
-        inertia = exact.inertia(stats, centers, dtype)
-        new = exact.update_centers(stats, centers, dtype)
+        stats = loop.step(centers, previous)
+        inertia = numbers.inertia(stats, centers, dtype)
+        new = numbers.update_centers(stats, centers, dtype)
         any_empty = bool((stats.counts == 0).any())
         if any_empty:
             new = loop.relocate(stats, centers, new)
-        shift = exact.center_shift(centers, new, dtype)
+        elif not stats.moved:
+            new = centers  # the means of the same rows, of which floats would only round anew
+        shift = numbers.center_shift(centers, new, dtype)
         history.append(Iteration(inertia, shift, stats.moved, time.perf_counter() - began))
         on_iteration(history[-1])
         if shift == 0:  # the next step would repeat this one: these labels belong to these centers
             return LloydResult(centers, stats.counts, inertia, history, converged=True)
         previous, centers = centers, new
-        if shift <= tol * exact.mean_variance(stats) and not any_empty:
+        if shift <= tol * numbers.mean_variance(stats) and not any_empty:
             converged = True
             break
-    stats = loop.step(centers, previous, len(history))
-    return LloydResult(centers, stats.counts, exact.inertia(stats, centers, dtype), history, converged)
+    stats = loop.step(centers, previous)
+    return LloydResult(centers, stats.counts, numbers.inertia(stats, centers, dtype), history, converged)

@@ -11,13 +11,22 @@ from numpy.typing import NDArray
 from dkmeans import arrays, kernels, plan
 from dkmeans.cluster import Cluster
 from dkmeans.events import Reporter
+from dkmeans.features.colors import color_labels, count_colors, countable
 
-__all__ = ["code_dtype", "write_codes"]
+__all__ = ["code_dtype", "label_rows", "write_codes"]
 
 
 def code_dtype(n_clusters: int) -> np.dtype[Any]:
     """The smallest unsigned integer that holds every code."""
     return np.min_scalar_type(n_clusters - 1)
+
+
+def label_rows(rows: NDArray[Any], centers: NDArray[np.float32], device: str) -> NDArray[np.int32]:
+    """The nearest center of each row; of colors, each distinct one is looked for once."""
+    if not countable(rows.dtype, rows.shape[1]):
+        return kernels.load(rows, device).labels(centers)
+    colors, _ = count_colors(rows)
+    return color_labels(rows, colors, kernels.load(colors, device).labels(centers))
 
 
 def _write_block(
@@ -38,7 +47,7 @@ def _write_block(
         values = np.asarray(codes[start:stop])
     else:
         rows = arrays.read_rows(url, name, start, stop)
-        values = kernels.assign(kernels.to_device(rows, device), centers).astype(codes.dtype)
+        values = label_rows(rows, centers, device).astype(codes.dtype)
         arrays.write_rows(result, "codes", start, values)
     return np.array([hashlib.sha256(values.tobytes()).hexdigest()], dtype=object)
 

@@ -1,8 +1,10 @@
-"""The rows of an array on storage, cut into blocks that workers hold or stream."""
+"""The rows of a fit, cut into blocks that workers hold, or read anew for each step."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,20 +13,12 @@ from numpy.typing import NDArray
 
 from dkmeans import arrays, kernels, plan
 from dkmeans.cluster import Cluster
+from dkmeans.kernels import Block
 
-__all__ = ["Rows"]
+__all__ = ["Rows", "given_rows", "stored_rows"]
 
 _SHARE_FOR_ROWS = 0.5
 """Part of the workers' memory that resident rows may take."""
-
-
-def _load(url: str, name: str, start: int, stop: int, device: str) -> Any:
-    return kernels.to_device(arrays.read_rows(url, name, start, stop), device)
-
-
-def _take(block: Any, positions: NDArray[np.int64]) -> NDArray[Any]:
-    chosen = block[positions]
-    return np.asarray(chosen.get() if hasattr(chosen, "get") else chosen)
 
 
 @dataclass(frozen=True)
@@ -33,65 +27,100 @@ class Rows:
 
     Attributes
     ----------
-    url, name : str
-        The array, of shape (n_rows, n_features).
-    n_rows, n_features : int
+    blocks : sequence of Delayed
+        One task for each block, its value a `dkmeans.kernels.Block`.
+    cuts : sequence of (int, int)
+        First row of each block, and the one after its last.
+    n_features : int
     dtype : numpy dtype
         uint8 or uint16.
-    block_rows : int
-        Rows of one block.
     cluster : Cluster
         Where the blocks are worked on.
+    resident : bool
+        Whether the blocks are in the workers' memory; if not, each task that needs one reads it.
     """
 
-    url: str
-    name: str
-    n_rows: int
+    blocks: Sequence[Delayed]
+    cuts: Sequence[tuple[int, int]]
     n_features: int
     dtype: np.dtype[Any]
-    block_rows: int
     cluster: Cluster
-
-    @classmethod
-    def open(cls, url: str, name: str, cluster: Cluster) -> Rows:
-        """The rows of the array `name` at `url`, if all of them are there."""
-        arrays.check_whole(url, name)
-        array = arrays.open_array(url, name)
-        n_rows, n_features = array.shape
-        block_rows = plan.block_rows(n_rows, arrays.row_layout(array))
-        return cls(url, name, n_rows, n_features, np.dtype(array.dtype), block_rows, cluster)
+    resident: bool
 
     @property
-    def cuts(self) -> list[tuple[int, int]]:
-        """First row of each block, and the one after its last."""
-        return plan.cuts(self.n_rows, self.block_rows)
+    def n_rows(self) -> int:
+        """Number of rows, each as often as it counts."""
+        return self.cuts[-1][1]
 
-    def resident(self, n_clusters: int) -> bool:
-        """Whether the workers can hold all rows; they are streamed from storage if not."""
-        memory = self.cluster.memory_bytes()
-        itemsize = self.dtype.itemsize
-        need = plan.fit_memory(self.n_rows, self.n_features, itemsize, n_clusters, self.block_rows)
-        return memory is None or need["rows"] <= _SHARE_FOR_ROWS * memory
+    def shares(self) -> list[list[int]]:
+        """Numbers of the blocks that one task of a step takes together.
 
-    def blocks(self, *, resident: bool) -> list[Delayed]:
-        """One task per block, its value the rows; already in the workers' memory if `resident`."""
-        load = delayed(_load)
-        tasks = [load(self.url, self.name, *cut, self.cluster.device) for cut in self.cuts]
-        return self.cluster.persist(tasks) if resident else tasks
-
-    def sample(self, blocks: list[Delayed], size: int, rng: np.random.Generator) -> NDArray[Any]:
-        """`size` rows drawn without replacement, in the order of the array; all if there are no more.
-
-        Which rows are drawn depends on the seed and on the number of rows, not on the blocks.
+        Blocks in the memory of a worker are shared among its threads: a task costs as much time as a small
+        block. Blocks that are read anew come one by one, so that few are in memory at a time; so do blocks of
+        floats, whose sums depend on which are added first.
         """
-        if size >= self.n_rows:
-            chosen = np.arange(self.n_rows)
-        else:
-            chosen = np.sort(rng.choice(self.n_rows, size, replace=False, shuffle=False))
+        if self.resident and self.dtype.kind == "u":
+            return self.cluster.shares(self.blocks)
+        return [[number] for number in range(len(self.blocks))]
+
+    def take(self, positions: NDArray[np.int64]) -> NDArray[Any]:
+        """The rows at `positions`, which ascend; shape (n, n_features)."""
         take = delayed(_take)
         tasks = []
-        for block, (start, stop) in zip(blocks, self.cuts, strict=True):
-            low, high = np.searchsorted(chosen, (start, stop))
+        for block, (start, stop) in zip(self.blocks, self.cuts, strict=True):
+            low, high = np.searchsorted(positions, (start, stop))
             if low < high:
-                tasks.append(take(block, chosen[low:high] - start))
+                tasks.append(take(block, positions[low:high] - start))
         return np.concatenate(self.cluster.run(tasks))
+
+
+def given_rows(
+    parts: Sequence[Any],
+    sizes: Sequence[int],
+    n_features: int,
+    dtype: np.dtype[Any],
+    cluster: Cluster,
+    weights: Sequence[Any] | None = None,
+) -> Rows:
+    """Rows in memory, a block for each part.
+
+    Parameters
+    ----------
+    parts : sequence of ndarray or Delayed
+        Values of shape (size, n_features).
+    sizes : sequence of int
+    n_features : int
+    dtype : numpy dtype
+    cluster : Cluster
+    weights : sequence of ndarray or Delayed, or None
+        How often each row of each part counts; None counts each once.
+    """
+    load = delayed(kernels.load)
+    times = weights if weights is not None else [None] * len(parts)
+    tasks = [load(part, cluster.device, weight) for part, weight in zip(parts, times, strict=True)]
+    borders = np.concatenate([[0], np.cumsum(sizes)]).tolist()
+    return Rows(cluster.persist(tasks), list(pairwise(borders)), n_features, dtype, cluster, True)
+
+
+def _take(block: Block, positions: NDArray[np.int64]) -> NDArray[Any]:
+    return block.rows(positions)
+
+
+def _load(url: str, name: str, start: int, stop: int, device: str) -> Block:
+    return kernels.load(arrays.read_rows(url, name, start, stop), device)
+
+
+def stored_rows(url: str, name: str, cluster: Cluster, n_clusters: int) -> Rows:
+    """The rows of the array `name` at `url`, in the workers' memory if they fit."""
+    arrays.check_whole(url, name)
+    array = arrays.open_array(url, name)
+    n_rows, n_features = array.shape
+    dtype = np.dtype(array.dtype)
+    layout = arrays.row_layout(array)
+    cuts = plan.fit_cuts(n_rows, n_features * dtype.itemsize, layout, cluster.n_threads())
+    need = plan.fit_memory(n_rows, n_features, dtype.itemsize, n_clusters, cuts[0][1])
+    memory = cluster.memory_bytes()
+    resident = memory is None or need["rows"] <= _SHARE_FOR_ROWS * memory
+    load = delayed(_load)
+    tasks = [load(url, name, *cut, cluster.device) for cut in cuts]
+    return Rows(cluster.persist(tasks) if resident else tasks, cuts, n_features, dtype, cluster, resident)

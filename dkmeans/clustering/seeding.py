@@ -4,8 +4,11 @@ k-means|| (B. Bahmani et al., Scalable k-means++, PVLDB 5(7), 2012) in three par
 on a bounded sample; one pass of our own kernel over all rows weights each by the rows nearest to it;
 weighted k-means++ (scikit-learn) and a few weighted Lloyd steps reduce them. dask-ml's own reduction ignores
 the weights, and its factor is not multiplied by the number of clusters, so neither is used.
+"k-means||-cached" replaces the first part: the same rounds in our own kernel, which keeps the distances.
 
-The candidates hold integers, so the squared distances that k-means++ draws by are exact in float64.
+The candidates of integer rows hold integers, so the squared distances that k-means++ draws by are exact in
+float64. Float rows are drawn by their differences to the mean, as those distances cancel, and in order: rows
+that all fit into the sample give the same seeds in any order.
 """
 
 from __future__ import annotations
@@ -15,71 +18,97 @@ from typing import Any
 import dask
 import dask.array as da
 import numpy as np
-from dask.delayed import Delayed, delayed
+from dask.delayed import delayed
 from numpy.typing import NDArray
 from sklearn.cluster import kmeans_plusplus
 
 from dkmeans import kernels
-from dkmeans.clustering.lloyd import tree
 from dkmeans.clustering.rows import Rows
+from dkmeans.clustering.tree import reduced
 from dkmeans.errors import DistinctRowsError
-from dkmeans.kernels import exact
+from dkmeans.kernels import Block, arithmetic, is_exact
 
-__all__ = ["seed_centers"]
+__all__ = ["distinct_rows", "sample_positions", "seed_centers"]
 
 _SAMPLE_PER_CLUSTER = 50
 _SAMPLE_LEAST = 20_000
 _OVERSAMPLING = 2
 _ROUNDS = 2
+_CACHED_OVERSAMPLING = 1
+_CACHED_ROUNDS = 3
 _REDUCING_STEPS = 10
 _SAMPLE_BLOCK_BYTES = 64 << 20
 
 
-def seed_centers(
-    rows: Rows, blocks: list[Delayed], n_clusters: int, init: str, seed: int
-) -> NDArray[np.float32]:
-    """`n_clusters` centers on the grid, for data of at least as many distinct rows.
+def _streams(seed: int) -> list[np.random.SeedSequence]:
+    """For drawing the sample, drawing from it, filling up, and reducing."""
+    return np.random.SeedSequence(seed).spawn(4)
+
+
+def sample_positions(n_rows: int, n_clusters: int, seed: int) -> NDArray[np.int64]:
+    """The rows that `seed_centers` draws from, ascending; they depend on nothing else."""
+    size = max(_SAMPLE_PER_CLUSTER * n_clusters, _SAMPLE_LEAST)
+    if size >= n_rows:
+        return np.arange(n_rows)
+    rng = np.random.default_rng(_streams(seed)[0])
+    return np.sort(rng.choice(n_rows, size, replace=False, shuffle=False))
+
+
+def seed_centers(rows: Rows, n_clusters: int, init: str, seed: int) -> NDArray[Any]:
+    """`n_clusters` centers, for data of at least as many distinct rows.
 
     Parameters
     ----------
     rows : Rows
-    blocks : list of Delayed
-        The rows, as `Rows.blocks` gives them.
     n_clusters : int
-    init : {"k-means||", "k-means++", "random"}
-        All draw from a sample of 50 rows a cluster, at least 20,000; the first weights its candidates by
-        all rows.
+    init : {"k-means||", "k-means||-cached", "k-means++", "random"}
+        All draw from a sample of 50 rows a cluster, at least 20,000; the first two weight their candidates
+        by all rows.
     seed : int
 
     Returns
     -------
-    ndarray of shape (n_clusters, n_features), float32
+    ndarray of shape (n_clusters, n_features)
+        float32 on the grid; float64 for float64 rows.
 
     Raises
     ------
     DistinctRowsError
         If the data holds fewer distinct rows than `n_clusters`.
     """
-    sampling, drawing, filling, reducing = np.random.SeedSequence(seed).spawn(4)
-    size = max(_SAMPLE_PER_CLUSTER * n_clusters, _SAMPLE_LEAST)
-    sample = rows.sample(blocks, size, np.random.default_rng(sampling))
-    distinct = np.unique(sample, axis=0)
+    _, drawing, filling, reducing = _streams(seed)
+    sample = rows.take(sample_positions(rows.n_rows, n_clusters, seed))
+    distinct, times = np.unique(sample, axis=0, return_counts=True)
+    if not is_exact(rows.dtype):
+        sample = np.repeat(distinct, times, axis=0)
     if len(distinct) < n_clusters:
         # The sample may have missed some: all rows decide.
-        distinct = _distinct_rows(rows, blocks, n_clusters)
-        centers = distinct
+        centers = distinct_rows(rows, n_clusters)
+        if len(centers) < n_clusters:
+            raise DistinctRowsError(
+                f"the data holds {len(centers)} distinct rows, fewer than the {n_clusters} clusters asked "
+                f"for. Use --k {len(centers)} or less."
+            )
     elif init == "random":
         centers = _first_distinct(sample, n_clusters, np.random.default_rng(drawing))
     elif init == "k-means++":
-        centers, _ = kmeans_plusplus(
-            sample.astype(np.float64), n_clusters, random_state=_random_state(drawing)
-        )
+        _, chosen = kmeans_plusplus(_points(sample), n_clusters, random_state=_random_state(drawing))
+        centers = sample[chosen]
     else:
-        candidates = _candidates(sample, len(distinct), n_clusters, drawing)
+        if init == "k-means||":
+            candidates = _candidates(sample, len(distinct), n_clusters, drawing)
+        else:
+            candidates = _cached_candidates(sample, n_clusters, drawing)
         candidates = _fill_up(candidates, distinct, n_clusters, np.random.default_rng(filling))
-        weights = _weights(rows, blocks, candidates)
+        weights = _weights(rows, candidates)
         centers = _reduce(candidates, weights, n_clusters, reducing)
-    return exact.snap(centers, rows.dtype)
+    snapped: NDArray[Any] = arithmetic(rows.dtype).snap(centers, rows.dtype)
+    return snapped
+
+
+def _points(rows: NDArray[Any]) -> NDArray[np.float64]:
+    """`rows` as float64; floats less their mean."""
+    return rows.astype(np.float64) if is_exact(rows.dtype) else rows - rows.mean(axis=0)
 
 
 def _random_state(sequence: np.random.SeedSequence) -> int:
@@ -100,23 +129,50 @@ def _candidates(
     """About 2 * 2 * `n_clusters` distinct rows of `sample`, by dask-ml's rounds of k-means||."""
     # Not dask_ml.cluster.k_means.k_init: it reduces without weights, and fills up what is missing by
     # iterating over a Dask array, one task an element.
-    from dask_ml.cluster.k_means import _sample_points
+    from dask_ml.cluster.k_means import _sample_points, evaluate_cost
 
     n_most = 1 + _ROUNDS * _OVERSAMPLING * n_clusters
     block_rows = max(256, _SAMPLE_BLOCK_BYTES // (8 * n_most))
-    x = da.from_array(sample.astype(np.float64), chunks=(block_rows, -1))
+    points = _points(sample)
+    x = da.from_array(points, chunks=(block_rows, -1))
     beginning, rounds = sequence.spawn(2)
     state = da.random.RandomState(_random_state(rounds))
     chosen = np.random.default_rng(beginning).integers(len(sample), size=1)
     with dask.config.set(scheduler="threads"):
         for _ in range(_ROUNDS):
-            centers = sample[chosen].astype(np.float64)
+            centers = points[chosen]
+            if not is_exact(sample.dtype) and not evaluate_cost(x, centers).compute():
+                break  # distinct floats can be so near to each other that their distance is rounded to zero
             drawn = _sample_points(x, centers, _OVERSAMPLING * n_clusters, state).compute()
             chosen = np.union1d(chosen, drawn)
-            candidates = np.unique(sample[chosen], axis=0)
-            if len(candidates) == n_distinct:
+            if len(np.unique(sample[chosen], axis=0)) == n_distinct:
                 break  # no distance is left to draw by: dask-ml would divide by zero
-    return candidates
+    return np.unique(sample[chosen], axis=0)
+
+
+def _cached_candidates(
+    sample: NDArray[Any], n_clusters: int, sequence: np.random.SeedSequence
+) -> NDArray[Any]:
+    """About 1 * 3 * `n_clusters` distinct rows of `sample`, by the same rounds in our own kernel.
+
+    The distance of each row to its nearest candidate is kept: a round looks at its new candidates only.
+    """
+    rng = np.random.default_rng(sequence)
+    block = kernels.load(sample)
+    values = sample.astype(np.int64 if sample.dtype.kind == "u" else np.float64)
+    chosen = [new := sample[rng.integers(len(sample), size=1)]]
+    distances = np.full(len(sample), np.inf)
+    for _ in range(_CACHED_ROUNDS):
+        labels = block.labels(arithmetic(sample.dtype).snap(new, sample.dtype))
+        gaps = values - new[labels].astype(values.dtype)
+        distances = np.minimum(distances, (gaps * gaps).sum(axis=1))
+        total = distances.sum()
+        drawn = rng.random(len(sample)) * total < _CACHED_OVERSAMPLING * n_clusters * distances
+        if not drawn.any():
+            break
+        new = np.unique(sample[drawn], axis=0)
+        chosen.append(new)
+    return np.unique(np.concatenate(chosen), axis=0)
 
 
 def _fill_up(
@@ -132,51 +188,48 @@ def _fill_up(
     return np.concatenate([candidates, rng.choice(others, missing, replace=False)])
 
 
-def _count(block: Any, centers: NDArray[np.float32]) -> NDArray[np.int64]:
-    return kernels.lloyd_chunk(block, centers)[0].counts
+def _count(block: Block, centers: NDArray[Any]) -> NDArray[Any]:
+    return block.lloyd(centers).counts
 
 
-def _weights(rows: Rows, blocks: list[Delayed], candidates: NDArray[Any]) -> NDArray[np.int64]:
+def _weights(rows: Rows, candidates: NDArray[Any]) -> NDArray[Any]:
     """How many of all rows are nearest to each candidate, itself at least; shape (n_candidates,)."""
-    centers = delayed(exact.snap(candidates, rows.dtype))
+    centers = delayed(arithmetic(rows.dtype).snap(candidates, rows.dtype))
     count = delayed(_count)
-    weights: NDArray[np.int64] = rows.cluster.run([tree(sum, [count(block, centers) for block in blocks])])[0]
+    weights: NDArray[Any] = reduced(rows.cluster, sum, [count(block, centers) for block in rows.blocks])
     return weights
 
 
 def _reduce(
-    candidates: NDArray[Any], weights: NDArray[np.int64], n_clusters: int, sequence: np.random.SeedSequence
-) -> NDArray[np.float32]:
+    candidates: NDArray[Any], weights: NDArray[Any], n_clusters: int, sequence: np.random.SeedSequence
+) -> NDArray[Any]:
     """Weighted k-means++ and a few weighted Lloyd steps on the candidates."""
-    first, _ = kmeans_plusplus(
-        candidates.astype(np.float64),
+    _, first = kmeans_plusplus(
+        _points(candidates),
         n_clusters,
         sample_weight=weights.astype(np.float64),
         random_state=_random_state(sequence),
     )
-    centers = exact.snap(first, candidates.dtype)
+    numbers, dtype = arithmetic(candidates.dtype), candidates.dtype
+    centers: NDArray[Any] = numbers.snap(candidates[first], dtype)
+    block = kernels.load(candidates, weights=weights)
+    previous = None
     for _ in range(_REDUCING_STEPS):
-        stats, _ = kernels.lloyd_chunk(candidates, centers, None, weights)
-        centers = exact.update_centers(stats, centers, candidates.dtype)
+        stats = block.lloyd(centers, previous)
+        previous, centers = centers, numbers.update_centers(stats, centers, dtype)
     return centers
 
 
-def _distinct(block: Any, n: int) -> NDArray[Any]:
-    rows = block.get() if hasattr(block, "get") else block
-    return np.unique(rows, axis=0)[:n]
+def _distinct(block: Block, n: int) -> NDArray[Any]:
+    return np.unique(block.rows(), axis=0)[:n]
 
 
-def _distinct_rows(rows: Rows, blocks: list[Delayed], n: int) -> NDArray[Any]:
-    """The lexicographically first `n` distinct rows of all rows."""
+def distinct_rows(rows: Rows, n: int) -> NDArray[Any]:
+    """The lexicographically first `n` distinct rows of all rows; fewer where there are fewer."""
     find = delayed(_distinct)
 
     def merge(parts: list[NDArray[Any]]) -> NDArray[Any]:
-        return _distinct(np.concatenate(parts), n)
+        return np.unique(np.concatenate(parts), axis=0)[:n]
 
-    found: NDArray[Any] = rows.cluster.run([tree(merge, [find(block, n) for block in blocks])])[0]
-    if len(found) < n:
-        raise DistinctRowsError(
-            f"the data holds {len(found)} distinct rows, fewer than the {n} clusters asked for. "
-            f"Use --k {len(found)} or less."
-        )
+    found: NDArray[Any] = reduced(rows.cluster, merge, [find(block, n) for block in rows.blocks])
     return found

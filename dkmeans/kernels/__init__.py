@@ -1,49 +1,77 @@
-"""The Lloyd step on one chunk of rows; the functions pick their file by the type of the array."""
+"""The Lloyd step on one block of rows: in Numba on the CPU, in CuPy on a GPU, the same bits from both.
+
+Rows of uint8 and uint16 go through integers (`exact`), rows of float64 through float64 on the CPU (`floats`).
+"""
 
 from __future__ import annotations
 
 import importlib
-import sys
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dkmeans.errors import DeviceError
-from dkmeans.kernels.exact import ChunkStats
 
-__all__ = ["assign", "farthest", "gpu_problem", "lloyd_chunk", "to_device"]
-
-
-def _kernels_of(rows: Any) -> ModuleType:
-    """`cuda` for a CuPy array, else `cpu`. CuPy is not imported to find out."""
-    cupy = sys.modules.get("cupy")
-    on_gpu = cupy is not None and isinstance(rows, cupy.ndarray)
-    return importlib.import_module(f"dkmeans.kernels.{'cuda' if on_gpu else 'cpu'}")
+__all__ = ["Block", "Stats", "arithmetic", "gpu_problem", "is_exact", "load"]
 
 
-def assign(rows: Any, centers: NDArray[np.float32]) -> NDArray[np.int32]:
-    """Index of the nearest center of each row, the lowest on ties; shape (n_rows,)."""
-    labels: NDArray[np.int32] = _kernels_of(rows).assign(rows, centers)
-    return labels
+class Stats(Protocol):
+    """What the ``ChunkStats`` of `exact` and of `floats` have in common."""
+
+    counts: NDArray[Any]
+    """Number (or weight) of the rows of each cluster; shape (n_clusters,)."""
+    moved: int
+    """Rows (or their weight) that are not in the cluster that they were in a step before."""
 
 
-def lloyd_chunk(
-    rows: Any,
-    centers: NDArray[np.float32],
-    hint: Any = None,
-    weights: NDArray[np.int64] | None = None,
-) -> tuple[ChunkStats, Any]:
-    """Assign a chunk of rows and sum it up; see `dkmeans.kernels.reference.lloyd_chunk`."""
-    stats: tuple[ChunkStats, Any] = _kernels_of(rows).lloyd_chunk(rows, centers, hint, weights)
-    return stats
+class Block(Protocol):
+    """Rows in the layout that a device likes, and what is known of them between the steps.
+
+    What is known makes the next step fast and never changes its result. It stays in the process: a copy of a
+    block in another one has the rows, in their order, and nothing else.
+    """
+
+    n_rows: int
+    n_features: int
+    dtype: np.dtype[Any]
+
+    def rows(self, positions: NDArray[np.int64] | None = None) -> NDArray[Any]:
+        """The rows at `positions`, all if None; shape (n, n_features), on the host."""
+
+    def lloyd(self, centers: NDArray[Any], previous: NDArray[Any] | None = None) -> Stats:
+        """Assign the rows to their nearest centers, the lowest index on ties, and sum them up.
+
+        Parameters
+        ----------
+        centers : ndarray of shape (n_clusters, n_features)
+            As ``snap`` of the arithmetic gives them: float32 on a grid, or float64.
+        previous : ndarray of shape (n_clusters, n_features), or None
+            The centers of the step before: what `moved` is counted from; None counts all rows.
+        """
+
+    def labels(self, centers: NDArray[Any]) -> NDArray[np.int32]:
+        """Index of the nearest center of each row, the lowest on ties; shape (n_rows,), on the host."""
+
+    def adopt(self, labels: NDArray[np.int32], centers: NDArray[Any]) -> None:
+        """Know what another block of the same rows knew, whose ``labels(centers)`` these are."""
+
+    def farthest(self, centers: NDArray[Any], n: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """The `n` distinct rows farthest from their centers; see `dkmeans.kernels.reference.farthest`."""
 
 
-def farthest(rows: Any, centers: NDArray[np.float32], n: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """The `n` distinct rows farthest from their centers; see `dkmeans.kernels.reference.farthest`."""
-    found: tuple[NDArray[np.int64], NDArray[Any]] = _kernels_of(rows).farthest(rows, centers, n)
-    return found
+def is_exact(dtype: np.dtype[Any]) -> bool:
+    """Whether rows of `dtype` are worked on in integers."""
+    return dtype in (np.uint8, np.uint16)
+
+
+def arithmetic(dtype: np.dtype[Any]) -> ModuleType:
+    """What a fit of rows of `dtype` computes with: `exact`, or `floats`, which has the same functions.
+
+    Centers are float32 on the grid of `exact`, or float64; statistics are the ``ChunkStats`` of the module.
+    """
+    return importlib.import_module(f"dkmeans.kernels.{'exact' if is_exact(dtype) else 'floats'}")
 
 
 def gpu_problem() -> str | None:
@@ -57,19 +85,30 @@ def gpu_problem() -> str | None:
     return None if n_devices else "CUDA finds no device"
 
 
-def to_device(rows: NDArray[Any], device: str) -> Any:
-    """`rows` where `device` ("auto", "cpu" or "gpu") asks for them.
+def load(rows: NDArray[Any], device: str = "cpu", weights: NDArray[np.int64] | None = None) -> Block:
+    """A block of `rows` on `device` ("auto", "cpu" or "gpu"); `weights` says how often each row counts.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_rows, n_features), uint8, uint16 or float64
+    device : {"cpu", "gpu", "auto"}
+        "auto" takes a GPU where there is one; rows of float64 stay on the CPU.
+    weights : ndarray of shape (n_rows,), int64 (or float64 for rows of float64), or None
+        None counts each row once.
 
     Raises
     ------
     DeviceError
-        If it is "gpu" and there is none.
+        If it is "gpu" and there is none, or the rows are float64.
     """
-    if device == "cpu":
-        return rows
-    problem = gpu_problem()
-    if problem is None:
-        return importlib.import_module("dkmeans.kernels.cuda").to_device(rows)
-    if device == "gpu":
+    if not is_exact(rows.dtype):
+        if device == "gpu":
+            raise DeviceError("a GPU takes rows of uint8 and uint16, found float64. Use device auto or cpu.")
+        floats: Block = importlib.import_module("dkmeans.kernels.floats").Block(rows, weights)
+        return floats
+    problem = None if device == "cpu" else gpu_problem()
+    if device == "gpu" and problem:
         raise DeviceError(f"--device gpu: no usable GPU: {problem}. Use --device auto or cpu.")
-    return rows
+    kernels = "cpu" if device == "cpu" or problem else "cuda"
+    block: Block = importlib.import_module(f"dkmeans.kernels.{kernels}").Block(rows, weights)
+    return block

@@ -1,134 +1,227 @@
-"""The Lloyd step on one chunk in Numba: single-threaded, without the GIL, exact.
+"""A block of rows on the CPU: its Lloyd steps in Numba, single-threaded, without the GIL, exact.
 
-The scan keeps four rows against blocks of sixteen centers, in float64, whose scores are exact integers up
-to `gemm.SLAB` features (see there); wider rows go through `gemm`. So no label needs a second look.
+The rows stay in the order of their labels of some step before, and of their distances within a label. So the
+rows of a tile have one home, the center that they had then, and need about the same candidates (see
+`dkmeans.kernels.nearest`). Sums change by what moves. Order and labels are a hint: any gives the same result.
 """
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans.kernels import gemm
+from dkmeans.kernels import arrange
+from dkmeans.kernels.arrange import aligned, padded
 from dkmeans.kernels.exact import ChunkStats, fraction_bits, grid_integers
+from dkmeans.kernels.nearest import SLICES, Centers, Nearby, Room, Rows, search
+from dkmeans.kernels.totals import Sums, own_distances, sum_of_squares, sum_up
+from dkmeans.kernels.vector import GROUP, LANES, STATES
 
-__all__ = ["assign", "farthest", "lloyd_chunk"]
+__all__ = ["Block", "pick_farthest"]
 
-_LANES = 16
-_ROWS = 4
-
-
-@numba.njit(nogil=True, cache=True, boundscheck=False, error_model="numpy", fastmath={"contract"})
-def _scan(rows: Any, middle: Any, blocks: Any, biases: Any, labels: Any) -> None:
-    """The center of lowest score of each row; the rows come in a multiple of four."""
-    n_rows, n_features = rows.shape
-    # One accumulator array per row: LLVM keeps such small arrays in vector registers, a 2-D one not.
-    tile_0, tile_1 = np.empty(_LANES), np.empty(_LANES)
-    tile_2, tile_3 = np.empty(_LANES), np.empty(_LANES)
-    for first in range(0, n_rows, _ROWS):
-        least_0 = least_1 = least_2 = least_3 = np.inf
-        label_0 = label_1 = label_2 = label_3 = 0
-        for block in range(blocks.shape[0]):
-            for lane in range(_LANES):
-                tile_0[lane] = tile_1[lane] = tile_2[lane] = tile_3[lane] = biases[block, lane]
-            for feature in range(n_features):
-                value_0 = np.float64(rows[first, feature]) - middle
-                value_1 = np.float64(rows[first + 1, feature]) - middle
-                value_2 = np.float64(rows[first + 2, feature]) - middle
-                value_3 = np.float64(rows[first + 3, feature]) - middle
-                for lane in range(_LANES):
-                    center = blocks[block, feature, lane]
-                    tile_0[lane] += value_0 * center
-                    tile_1[lane] += value_1 * center
-                    tile_2[lane] += value_2 * center
-                    tile_3[lane] += value_3 * center
-            for lane in range(_LANES):
-                at = block * _LANES + lane
-                if tile_0[lane] < least_0:
-                    least_0, label_0 = tile_0[lane], at
-                if tile_1[lane] < least_1:
-                    least_1, label_1 = tile_1[lane], at
-                if tile_2[lane] < least_2:
-                    least_2, label_2 = tile_2[lane], at
-                if tile_3[lane] < least_3:
-                    least_3, label_3 = tile_3[lane], at
-        labels[first], labels[first + 1] = label_0, label_1
-        labels[first + 2], labels[first + 3] = label_2, label_3
+_WRITTEN_OUT = (1, 3, 4, 25, 48, 64, 75, 192)
+"""Widths that the search is compiled for by themselves: pixels, patches of 4x4, 5x5 and 8x8 pixels."""
+_LISTED = 384
+"""Candidates that are gathered for a home; a row that needs more of them is settled by itself."""
+_LISTED_BYTES = 1 << 26
+"""For wide rows that many bytes of them: there settling costs more than gathering."""
+_WIDE = 80
+_STRAYED = 0.3
+"""Share of rows that left their home from which the rows are sorted again."""
 
 
-@numba.njit(nogil=True, cache=True, boundscheck=False, error_model="numpy")
-def _sum_up(rows: Any, labels: Any, weights: Any, sums: Any, counts: Any) -> Any:
-    """Add each row to its cluster; the sum of all squares. `weights` is empty for weight one."""
-    squares = np.int64(0)
-    for row in range(rows.shape[0]):
-        label = labels[row]
-        weight = weights[row] if weights.size else np.int64(1)
-        counts[label] += weight
-        for feature in range(rows.shape[1]):
-            value = np.int64(rows[row, feature])
-            sums[label, feature] += weight * value
-            squares += weight * value * value
-    return squares
+class Block:
+    """Rows, and what is known of them between the steps; see `dkmeans.kernels.Block`.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_rows, n_features), uint8 or uint16
+    weights : ndarray of shape (n_rows,), int64, or None
+        How often each row counts; None counts each once.
+    """
+
+    def __init__(self, rows: NDArray[Any], weights: NDArray[np.int64] | None = None) -> None:
+        self.n_rows: int = rows.shape[0]
+        self.n_features: int = rows.shape[1]
+        self.dtype = rows.dtype
+        self._lock = threading.Lock()
+        self._tiles = arrange.pack(rows)
+        self._weights = np.empty(0, np.int64) if weights is None else weights.astype(np.int64)
+        self._squares = int(sum_of_squares(self._tiles, self.n_features, self._weights))
+        self._order = np.arange(self.n_rows, dtype=np.int32)
+        self._labels = self._no_labels()
+        self._centers: NDArray[np.float32] | None = None  # those that the labels belong to
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What is known stays where it is: another process begins anew."""
+        with self._lock:
+            return Block, (self._rows(), self._as_given(self._weights) if self._weights.size else None)
+
+    def __sizeof__(self) -> int:
+        held = (self._tiles, self._weights, self._order, self._labels)
+        return object.__sizeof__(self) + sum(array.nbytes for array in held)
+
+    def rows(self, positions: NDArray[np.int64] | None = None) -> NDArray[Any]:
+        """The rows at `positions`, all if None; shape (n, n_features)."""
+        with self._lock:
+            return self._rows(positions)
+
+    def lloyd(self, centers: NDArray[np.float32], previous: NDArray[np.float32] | None = None) -> ChunkStats:
+        """Assign the rows to `centers` and sum them up."""
+        with self._lock:
+            if previous is not None and not self._holds(previous):
+                self._start(previous)
+            if previous is None:
+                self._start(centers)
+                moved = int(self._sums.counts.sum())
+            else:
+                moved = self._search(np.rint(centers), centers, exact=True)
+            self._centers = centers.copy()
+            return ChunkStats(self._sums.sums.copy(), self._sums.counts.copy(), self._squares, moved)
+
+    def labels(self, centers: NDArray[np.float32]) -> NDArray[np.int32]:
+        """Index of the nearest center of each row, the lowest on ties; shape (n_rows,)."""
+        with self._lock:
+            self._be_at(centers)
+            return self._as_given(self._labels)
+
+    def adopt(self, labels: NDArray[np.int32], centers: NDArray[np.float32]) -> None:
+        """Know what another block of these rows knew, whose `labels(centers)` these are."""
+        with self._lock:
+            self._labels[: self.n_rows] = labels[self._order]
+            self._sums = self._no_sums(len(centers))
+            sum_up(self._tiles, self._labels, self.n_rows, self._sums)
+            self._near = arrange.near_order(centers, LANES)
+            self._reach = np.zeros(len(centers), np.float32)
+            self._sort(len(centers), np.zeros(self._labels.size, np.float32))
+            self._centers = centers.copy()
+
+    def farthest(self, centers: NDArray[np.float32], n: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
+        """The `n` distinct rows farthest from their centers."""
+        with self._lock:
+            self._be_at(centers)
+            integers = grid_integers(centers, self.dtype)
+            far = own_distances(self._tiles, self._labels[: self.n_rows], integers, fraction_bits(self.dtype))
+            rows = arrange.unpack(self._tiles, np.arange(self.n_rows), self.n_features)
+            return pick_farthest(rows, far, n)
+
+    # What follows runs under the lock.
+
+    def _rows(self, positions: NDArray[np.int64] | None = None) -> NDArray[Any]:
+        places = self._as_given(np.arange(self.n_rows, dtype=np.int32))
+        chosen = places if positions is None else places[positions]
+        return arrange.unpack(self._tiles, chosen, self.n_features)
+
+    def _as_given(self, values: NDArray[Any]) -> NDArray[Any]:
+        """`values` of the rows as they lie, in the order in which the rows were given."""
+        ordered = np.empty(self.n_rows, values.dtype)
+        ordered[self._order] = values[: self.n_rows]
+        return ordered
+
+    def _no_labels(self) -> NDArray[np.int32]:
+        return np.full(padded(self.n_rows), -1, np.int32)
+
+    def _no_sums(self, n_clusters: int) -> Sums:
+        sums = np.zeros((n_clusters, self.n_features), np.int64)
+        return Sums(sums, np.zeros(n_clusters, np.int64), self._weights)
+
+    def _holds(self, centers: NDArray[np.float32]) -> bool:
+        return self._centers is not None and np.array_equal(self._centers, centers)
+
+    def _be_at(self, centers: NDArray[np.float32]) -> None:
+        if not self._holds(centers):
+            self._start(centers)
+            self._centers = centers.copy()
+
+    def _start(self, centers: NDArray[np.float32]) -> None:
+        """Assign the rows from nothing; many centers by way of groups of them, which give a first guess."""
+        n_clusters = len(centers)
+        self._near = near = arrange.near_order(centers, LANES)
+        self._starts, self._reach = np.array([0, self.n_rows]), np.zeros(1, np.float32)
+        self._sums = self._no_sums(0)
+        homes = np.rint(centers.mean(axis=0, keepdims=True))
+        if n_clusters > self._listed(n_clusters):
+            first = np.arange(0, n_clusters, round(n_clusters**0.5))
+            sizes = np.diff(np.append(first, n_clusters))[:, None]
+            groups = np.rint(np.add.reduceat(centers[near], first) / sizes).astype(np.float32)
+            self._near = arrange.near_order(groups, LANES)
+            self._search(homes, groups, exact=False)
+            self._near, self._reach = near, np.zeros(len(groups), np.float32)
+            self._search(groups, centers, exact=False)
+            homes = np.rint(centers)
+        self._labels, self._sums = self._no_labels(), self._no_sums(n_clusters)
+        self._reach = np.zeros(len(homes), np.float32)
+        self._search(homes, centers, exact=True)
+        if len(homes) != n_clusters:
+            self._reach = np.zeros(n_clusters, np.float32)
+
+    def _listed(self, n_clusters: int) -> int:
+        """How many candidates a home may have."""
+        most = _LISTED if self.n_features < _WIDE else max(_LISTED, _LISTED_BYTES // (4 * self.n_features))
+        return min(n_clusters, most)
+
+    def _search(self, homes: NDArray[Any], centers: NDArray[np.float32], *, exact: bool) -> int:
+        """Label the rows by `centers`, sort them if many have left their homes; how many labels changed."""
+        bits = fraction_bits(self.dtype)
+        arranged = arrange.arrange_centers(centers, grid_integers(centers, self.dtype), self._near)
+        spread = np.zeros(self._labels.size, np.float32)
+        moved, strayed = search(
+            Rows(self._tiles, self._starts, self._labels, spread, self._reach),
+            np.ascontiguousarray(homes, np.float32).reshape(-1),
+            arranged,
+            self._sums,
+            _nearby(self._listed(len(centers)), self.n_features),
+            _room(arranged, self.n_features),
+            np.float32((self.n_features + 2) * 2.0**-24),
+            bits,
+            (None,) * self.n_features if self.n_features in _WRITTEN_OUT else self.n_features,
+            exact,
+        )
+        if strayed > _STRAYED * self.n_rows or len(self._starts) != len(centers) + 1:
+            self._sort(len(centers), spread)
+        return int(moved)
+
+    def _sort(self, n_homes: int, spread: NDArray[np.float32]) -> None:
+        """Bring the rows into the order of their labels: each label is a home of the next step."""
+        self._starts = np.zeros(n_homes + 1, np.int64)
+        order = arrange.sort_order(self._labels, spread, self.n_rows, self._starts)
+        self._tiles = arrange.take_rows(self._tiles, order, self.n_features)
+        self._order = self._order[order]
+        self._labels[: self.n_rows] = self._labels[order]
+        if self._weights.size:
+            self._weights = self._weights[order]
+            self._sums = self._sums._replace(weights=self._weights)
 
 
-def _blocks(integers: NDArray[np.int64], dtype: np.dtype[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Centers in blocks (n_blocks, n_features, 16) times -2^(F+1), and biases |m|^2; inf in empty lanes."""
-    shifted = gemm.shifted_centers(np, integers, dtype)
-    n_clusters, n_features = shifted.shape
-    n_blocks = -(-n_clusters // _LANES)
-    padded = np.zeros((n_blocks * _LANES, n_features))
-    padded[:n_clusters] = shifted * -float(1 << (fraction_bits(dtype) + 1))
-    biases = np.full(n_blocks * _LANES, np.inf)
-    biases[:n_clusters] = (shifted * shifted).sum(axis=1)
-    blocks = padded.reshape(n_blocks, _LANES, n_features).transpose(0, 2, 1)
-    return np.ascontiguousarray(blocks), biases.reshape(n_blocks, _LANES)
+def _nearby(n_listed: int, n_features: int) -> Nearby:
+    n_listed += GROUP  # the last ones are filled up
+    return Nearby(
+        aligned(n_listed * n_features, np.float32),
+        aligned(n_listed, np.float32),
+        np.empty(n_listed, np.float32),
+        np.zeros(n_listed, np.int32),
+    )
 
 
-def assign(rows: NDArray[Any], centers: NDArray[np.float32]) -> NDArray[np.int32]:
-    """Index of the nearest center of each row, the lowest on ties; shape (n_rows,)."""
-    integers = grid_integers(centers, rows.dtype)
-    if rows.shape[1] > gemm.SLAB:
-        labels: NDArray[np.int32] = gemm.nearest(np, rows, integers)[0]
-        return labels
-    blocks, biases = _blocks(integers, rows.dtype)
-    middle = float(1 << (8 * rows.dtype.itemsize - 1))
-    labels = np.empty(len(rows), np.int32)
-    even = len(rows) - len(rows) % _ROWS
-    _scan(np.ascontiguousarray(rows[:even]), middle, blocks, biases, labels[:even])
-    if even < len(rows):
-        tail = np.zeros((_ROWS, rows.shape[1]), rows.dtype)
-        tail[: len(rows) - even] = rows[even:]
-        last = np.empty(_ROWS, np.int32)
-        _scan(tail, middle, blocks, biases, last)
-        labels[even:] = last[: len(rows) - even]
-    return labels
-
-
-def lloyd_chunk(
-    rows: NDArray[Any],
-    centers: NDArray[np.float32],
-    hint: NDArray[np.int32] | None = None,
-    weights: NDArray[np.int64] | None = None,
-) -> tuple[ChunkStats, NDArray[np.int32]]:
-    """Assign a chunk of rows and sum it up; see `dkmeans.kernels.reference.lloyd_chunk`."""
-    labels = assign(rows, centers)
-    sums = np.zeros(centers.shape, np.int64)
-    counts = np.zeros(len(centers), np.int64)
-    times = np.empty(0, np.int64) if weights is None else weights
-    squares = int(_sum_up(np.ascontiguousarray(rows), labels, times, sums, counts))
-    moved = len(rows) if hint is None else int(np.count_nonzero(labels != hint))
-    return ChunkStats(sums, counts, squares, moved), labels
-
-
-def farthest(
-    rows: NDArray[Any], centers: NDArray[np.float32], n: int
-) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """The `n` distinct rows farthest from their centers; see `dkmeans.kernels.reference.farthest`."""
-    distances = gemm.nearest(np, rows, grid_integers(centers, rows.dtype))[1]
-    return pick_farthest(rows, distances, n)
+def _room(centers: Centers, n_features: int) -> Room:
+    n_members, n_hubs = centers.members.size, centers.radii.size
+    return Room(
+        tile=aligned(LANES * n_features, np.float32),
+        state=aligned(STATES * LANES, np.float32).reshape(STATES, LANES),
+        found=aligned(LANES, np.int32),
+        hubs=aligned(n_hubs, np.float32),
+        squares=aligned(n_members, np.float32),
+        known=np.zeros(n_members // LANES, np.bool_),
+        chosen=np.empty(n_members, np.int32),
+        distance=np.empty(n_members, np.float32),
+        counts=np.empty(SLICES, np.int64),
+        row=aligned(n_features, np.float32),
+        row_hubs=aligned(n_hubs, np.float32),
+        row_squares=aligned(n_members, np.float32),
+    )
 
 
 def pick_farthest(

@@ -51,7 +51,7 @@ class ChunkStats:
     squares : int
         Sum of the squares of all values of all rows.
     moved : int
-        Rows that are not in the cluster that the hint says they were in.
+        Rows (or their weight) that are not in the cluster that they were in a step before.
     """
 
     sums: NDArray[np.int64]

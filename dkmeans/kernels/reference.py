@@ -60,7 +60,7 @@ def lloyd_chunk(
     counts = np.zeros(len(centers), np.int64)
     np.add.at(counts, labels, times)
     squares = int((values * values * times[:, None]).sum())
-    moved = len(rows) if hint is None else int((labels != hint).sum())
+    moved = int((times if hint is None else times[labels != hint]).sum())
     return ChunkStats(sums, counts, squares, moved), labels
 
 

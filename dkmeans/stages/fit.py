@@ -9,14 +9,16 @@ import numpy as np
 
 from dkmeans import artefact, storage
 from dkmeans.cluster import Cluster, connect
+from dkmeans.clustering.histogram import counted_rows
 from dkmeans.clustering.lloyd import Iteration, LloydResult, lloyd
-from dkmeans.clustering.rows import Rows
-from dkmeans.clustering.seeding import seed_centers
+from dkmeans.clustering.rows import Rows, stored_rows
+from dkmeans.clustering.seeding import sample_positions, seed_centers
 from dkmeans.codebook import HISTORY, write_codebook
 from dkmeans.config import ClusterConfig, FitConfig
 from dkmeans.dataset import Dataset, open_dataset
 from dkmeans.errors import DistinctRowsError, InputError
 from dkmeans.events import SILENT, Reporter
+from dkmeans.features.colors import countable
 from dkmeans.kernels.exact import MAX_FEATURES
 
 __all__ = ["FitReport", "fit"]
@@ -96,23 +98,30 @@ def _check_rows(config: FitConfig, dataset: Dataset) -> None:
 def _write(
     config: FitConfig, dataset: Dataset, claim: artefact.Claim, cluster: Cluster, reporter: Reporter
 ) -> None:
-    rows = Rows.open(dataset.url, config.on, cluster)
-    resident = rows.resident(config.n_clusters)
-    if not resident:
-        reporter.say("the rows do not fit into the workers' memory: each iteration reads them again")
-    blocks = rows.blocks(resident=resident)
     with reporter.stage("seeds", 1, "set") as advance:
-        centers = seed_centers(rows, blocks, config.n_clusters, config.init, config.seed)
+        rows = _rows(config, dataset, cluster)
+        if not rows.resident:
+            reporter.say("the rows do not fit into the workers' memory: each iteration reads them again")
+        centers = seed_centers(rows, config.n_clusters, config.init, config.seed)
         advance(1)
     with reporter.stage("iterations", config.max_iter, "iterations") as advance:
 
         def show(step: Iteration) -> None:
             advance(1, f"inertia {step.inertia:.6g}  shift {step.center_shift:.3g}")
 
-        result = lloyd(rows, blocks, centers, max_iter=config.max_iter, tol=config.tol, on_iteration=show)
+        result = lloyd(rows, centers, max_iter=config.max_iter, tol=config.tol, on_iteration=show)
     if not result.converged:
         reporter.warn(f"not converged after {config.max_iter} iterations; --max-iter allows more")
     _commit(config, dataset, claim, rows, result)
+
+
+def _rows(config: FitConfig, dataset: Dataset, cluster: Cluster) -> Rows:
+    """The rows of the fit; of pixels, if they are few colors, the distinct ones and how often they occur."""
+    if config.on == "pixels" and countable(dataset.dtype, dataset.channels):
+        n_pixels = int(dataset.manifest["n_pixels"])
+        positions = sample_positions(n_pixels, config.n_clusters, config.seed)
+        return counted_rows(dataset.url, config.on, cluster, positions)
+    return stored_rows(dataset.url, config.on, cluster, config.n_clusters)
 
 
 def _commit(

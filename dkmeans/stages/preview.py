@@ -121,14 +121,15 @@ def _plan_fit(config: FitConfig, shape: _Shape) -> dict[str, Any]:
     n_rows, n_features = _rows(shape, config.on)
     if not n_rows:
         raise InputError(f"{config.dataset} holds no {config.on}. Ingest with --patch, or fit on pixels.")
-    rows = plan.block_rows(n_rows, _layout(shape, config.on))
-    memory = plan.fit_memory(n_rows, n_features, shape.itemsize, config.n_clusters, rows)
+    # For one thread; more of them share the rows in as many more blocks.
+    cuts = plan.fit_cuts(n_rows, n_features * shape.itemsize, _layout(shape, config.on), 1)
+    memory = plan.fit_memory(n_rows, n_features, shape.itemsize, config.n_clusters, cuts[0][1])
     return {
         "codebook": config.codebook,
         "n_rows": n_rows,
         "n_features": n_features,
         "n_clusters": config.n_clusters,
-        "n_blocks": len(plan.cuts(n_rows, rows)),
+        "n_blocks": len(cuts),
         "distances_per_iteration": n_rows * config.n_clusters,
         **{f"memory_{name}_bytes": size for name, size in memory.items()},
     }

@@ -2,7 +2,43 @@
 
 from __future__ import annotations
 
+import json
+
+import bench_lloyd
+import bench_overhead
 import bench_pipeline
+import bench_pixels
+import bench_quality
+import harness
+import numpy as np
+import peers
+import pytest
+
+TINY = ["--n", "2000", "--k", "8", "--rounds", "1"]
+DEV = "scikit-learn,dask-ml"
+"""Peers that are installed wherever dkmeans is."""
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Make a script measure in this process: starting one takes longer than all it does."""
+
+    def measure_here(script):
+        monkeypatch.setattr(harness, "in_child", lambda _, inner_threads, **given: script.child(**given))
+
+    return measure_here
+
+
+@pytest.fixture
+def some_rows():
+    """A hundred random rows, and each of them again."""
+    rows = np.random.default_rng(0).integers(0, 256, (100, 6), np.uint8)
+    return np.concatenate([rows, rows])
+
+
+def check_inertia(lines):
+    found = [line["inertia"] for line in lines]
+    np.testing.assert_allclose(found, found[0], rtol=1e-4)
 
 
 def test_bench_pipeline(photos):
@@ -11,3 +47,68 @@ def test_bench_pipeline(photos):
     assert reports["fit"]["n_iter"] == 2
     assert reports["compare"]["largest_difference"] <= 0.5 + 1e-9
     assert min(reports[stage]["peak_mib"] for stage in ("ingest", "fit", "reconstruct")) > 50
+
+
+def test_bench_lloyd(photos, tmp_path, capsys):
+    path = tmp_path / "lloyd.json"
+    report = bench_lloyd.main(["--data", str(photos), "--peers", DEV, "--json", str(path), *TINY])
+    lines = report["table"]
+    assert [line["library"] for line in lines] == ["dkmeans", "scikit-learn", "dask-ml"]
+    check_inertia(lines)
+    assert min(line["peak MiB"] for line in lines) > 50
+    assert all(max(one["threads"].values()) <= 2 for rounds in report["rounds"].values() for one in rounds)
+    assert json.loads(path.read_text())["table"] == lines
+    printed = capsys.readouterr().out.splitlines()
+    assert [row.split()[0] for row in printed[-4:]] == ["library", "dkmeans", "scikit-learn", "dask-ml"]
+
+
+def test_bench_quality(photos, here, capsys):
+    here(bench_quality)
+    names = "scikit-learn,mini-batch"
+    options = ["--data", str(photos), "--peers", names, "--iterations", "25", *TINY]
+    lines = bench_quality.main(options)["table"]
+    assert [line["library"] for line in lines] == ["dkmeans", *names.split(",")]
+    assert min(line["at last"] for line in lines) == 1
+    assert all(line["at seeds"] >= line["after 20"] >= line["at last"] for line in lines[:2])
+    assert "dkmeans seeds in" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_bench_pixels(photos, here):
+    here(bench_pixels)
+    options = ["--data", str(photos), "--k", "8", "--double", "--max-iter", "5", "--tol", "0"]
+    lines = bench_pixels.main(options)["table"]
+    assert [line["library"] for line in lines] == ["dkmeans", "scikit-learn", "dkmeans, twice the pixels"]
+    assert [line["iterations"] for line in lines] == [5, 5, 5]
+    assert lines[2]["pixels"] == 2 * lines[0]["pixels"]
+    check_inertia(lines[:2])
+
+
+def test_bench_overhead(photos):
+    lines = bench_overhead.main(["--data", str(photos), "--blocks", "4", *TINY])["table"]
+    assert len({line["inertia"] for line in lines}) == 1
+    assert [line["loop"] for line in lines] == ["threads", "Dask threads", "Dask worker"]
+
+
+def test_a_child_that_fails_says_why(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("raise SystemExit('no such thing')")
+    assert harness.in_child(str(script), 1) == {"failed": "no such thing"}
+
+
+def test_a_package_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setattr(harness, "version", lambda package: None if package == "faiss-cpu" else "1")
+    assert harness.who_comes(["faiss", "dask-ml"], peers.PEERS) == (["dkmeans", "dask-ml"], ["faiss-cpu"])
+
+
+def test_rows_of_a_file(tmp_path, some_rows):
+    np.save(tmp_path / "rows.npy", some_rows)
+    drawn = peers.draw_rows(str(tmp_path / "rows.npy"), "gray", 5, 30, 0)
+    assert drawn.shape == (30, 6)
+    assert len(peers.draw_rows(str(tmp_path / "rows.npy"), "gray", 5, 0, 0)) == len(some_rows)
+
+
+def test_first_centers_lie_nearest_to_their_own_rows(some_rows):
+    centers = peers.first_centers(some_rows, 20, 0).astype(float)
+    own = np.rint(centers)
+    assert len(np.unique(own, axis=0)) == 20
+    assert np.linalg.norm(centers - own, axis=1).max() < 0.3

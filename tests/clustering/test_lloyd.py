@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
 
 import numpy as np
@@ -9,12 +10,13 @@ import pytest
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
-from dkmeans import arrays
+from dkmeans import arrays, plan
 from dkmeans.cluster import Cluster
 from dkmeans.clustering import lloyd as module
+from dkmeans.clustering import rows as rows_module
 from dkmeans.clustering.lloyd import lloyd
-from dkmeans.clustering.rows import Rows
-from dkmeans.kernels import exact, reference
+from dkmeans.clustering.rows import stored_rows
+from dkmeans.kernels import cpu, exact, reference
 
 UINT8 = np.dtype(np.uint8)
 
@@ -28,14 +30,16 @@ def store(url, values, chunk, shard):
     return str(url)
 
 
-def run(url, centers, cluster=None, *, max_iter=50, tol=0.0, block_rows=None):
-    rows = Rows.open(url, "rows", cluster or Cluster("cpu"))
-    if block_rows:
-        rows = Rows(url, "rows", rows.n_rows, rows.n_features, rows.dtype, block_rows, rows.cluster)
+def run(url, centers, cluster=None, *, max_iter=50, tol=0.0, block_rows=None, resident=True):
+    with pytest.MonkeyPatch.context() as patch:
+        if block_rows:
+            patch.setattr(plan, "fit_cuts", lambda n_rows, *_: plan.cuts(n_rows, block_rows))
+        if not resident:
+            patch.setattr(rows_module, "_SHARE_FOR_ROWS", 0)
+        rows = stored_rows(url, "rows", cluster or Cluster("cpu"), len(centers))
+    assert rows.resident == resident
     seen = []
-    result = lloyd(
-        rows, rows.blocks(resident=True), centers, max_iter=max_iter, tol=tol, on_iteration=seen.append
-    )
+    result = lloyd(rows, centers, max_iter=max_iter, tol=tol, on_iteration=seen.append)
     assert seen == result.history
     return result
 
@@ -99,33 +103,53 @@ def test_blocks_do_not_change_a_bit(tmp_path, blobs, block_rows):
     assert [step.moved for step in whole.history] == [step.moved for step in cut.history]
 
 
-def test_workers_do_not_change_a_bit(tmp_path, blobs, workers):
+def moved_of(result):
+    return [step.moved for step in result.history]
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_workers_do_not_change_a_bit(tmp_path, blobs, workers, resident):
     url, first = store(tmp_path / "a", blobs, 50, 100), exact.snap(blobs[:6], UINT8)
-    here, there = run(url, first), run(url, first, workers, block_rows=60)
+    here, there = run(url, first), run(url, first, workers, block_rows=60, resident=resident)
     np.testing.assert_array_equal(here.centers, there.centers)
-    assert [step.moved for step in here.history] == [step.moved for step in there.history]
+    assert moved_of(here) == moved_of(there)
     left = workers.client.run(lambda: __import__("dkmeans.clustering.lloyd").clustering.lloyd._HINTS)
     assert all(not hints for hints in left.values())
 
 
-def test_lost_hints_do_not_change_a_bit(tmp_path, blobs, monkeypatch):
+def test_streamed_rows_keep_their_labels_between_the_steps(tmp_path, blobs, monkeypatch):
+    url, first = store(tmp_path / "a", blobs, 50, 100), exact.snap(blobs[:6], UINT8)
+    adopted = []
+    adopt = cpu.Block.adopt
+    monkeypatch.setattr(cpu.Block, "adopt", lambda *given: adopted.append(1) or adopt(*given))
+    streamed = run(url, first, block_rows=100, resident=False)
+    resident = run(url, first)
+    assert moved_of(streamed) == moved_of(resident)
+    np.testing.assert_array_equal(streamed.centers, resident.centers)
+    assert len(adopted) == 5 * (len(streamed.history) - 1)  # of each block, in each step but the first
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_lost_hints_do_not_change_a_bit(tmp_path, blobs, monkeypatch, resident):
     url, first = store(tmp_path / "a", blobs, 50, 100), exact.snap(blobs[:6], UINT8)
     undisturbed = run(url, first)
     rng = np.random.default_rng(0)
     step = module._step
 
-    def forgetful(*arguments):
+    def forgetful(block, *arguments):
         if rng.random() < 0.5:
             module._HINTS.clear()
-        return step(*arguments)
+            block = pickle.loads(pickle.dumps(block))  # as for a worker that takes over
+        return step(block, *arguments)
 
     monkeypatch.setattr(module, "_step", forgetful)
-    disturbed = run(url, first)
+    disturbed = run(url, first, block_rows=100, resident=resident)
     np.testing.assert_array_equal(undisturbed.centers, disturbed.centers)
-    assert [step.moved for step in undisturbed.history] == [step.moved for step in disturbed.history]
+    assert moved_of(undisturbed) == moved_of(disturbed)
 
 
-def test_a_repeated_step_does_not_take_its_own_hint(tmp_path, blobs, monkeypatch):
+@pytest.mark.parametrize("resident", [True, False])
+def test_a_repeated_step_does_not_take_its_own_labels(tmp_path, blobs, monkeypatch, resident):
     """A task that is run again, as after the loss of its result, counts the same moved rows."""
     url, first = store(tmp_path / "a", blobs, 50, 100), exact.snap(blobs[:6], UINT8)
     undisturbed = run(url, first)
@@ -136,7 +160,7 @@ def test_a_repeated_step_does_not_take_its_own_hint(tmp_path, blobs, monkeypatch
         return step(*arguments)
 
     monkeypatch.setattr(module, "_step", twice)
-    assert [s.moved for s in run(url, first).history] == [s.moved for s in undisturbed.history]
+    assert moved_of(run(url, first, resident=resident)) == moved_of(undisturbed)
 
 
 def test_empty_clusters_move_to_the_farthest_rows(tmp_path):

@@ -10,11 +10,11 @@ from dkmeans import arrays
 from dkmeans.cluster import Cluster
 from dkmeans.clustering import seeding
 from dkmeans.clustering.lloyd import lloyd
-from dkmeans.clustering.rows import Rows
-from dkmeans.clustering.seeding import seed_centers
+from dkmeans.clustering.rows import stored_rows
+from dkmeans.clustering.seeding import sample_positions, seed_centers
 from dkmeans.errors import DistinctRowsError
 
-INITS = ["k-means||", "k-means++", "random"]
+INITS = ["k-means||", "k-means||-cached", "k-means++", "random"]
 
 
 def rows_of(url, values, chunk=100, shard=200):
@@ -23,11 +23,11 @@ def rows_of(url, values, chunk=100, shard=200):
         str(url), "rows", shape=values.shape, dtype=values.dtype, chunks=(chunk, width), shards=(shard, width)
     )
     array[:] = values
-    return Rows.open(str(url), "rows", Cluster("cpu"))
+    return stored_rows(str(url), "rows", Cluster("cpu"), 1)
 
 
 def seeds(rows, n_clusters, init, seed=0):
-    return seed_centers(rows, rows.blocks(resident=False), n_clusters, init, seed)
+    return seed_centers(rows, n_clusters, init, seed)
 
 
 @pytest.fixture
@@ -55,14 +55,15 @@ def test_a_bounded_sample_is_the_same_for_any_blocks(tmp_path, values, init, mon
     np.testing.assert_array_equal(seeds(rows, 8, init), seeds(again, 8, init))
 
 
-def test_a_sample_holds_rows_of_the_array_once_each(tmp_path):
+def test_a_sample_holds_rows_of_the_array_once_each(tmp_path, monkeypatch):
     values = np.arange(1000, dtype=np.uint16)[:, None]
     rows = rows_of(tmp_path / "a", values)
-    sample = rows.sample(rows.blocks(resident=False), 100, np.random.default_rng(0))[:, 0]
+    everything = rows.take(sample_positions(1000, 2, 0))
+    np.testing.assert_array_equal(everything, values)
+    monkeypatch.setattr(seeding, "_SAMPLE_LEAST", 100)
+    sample = rows.take(sample_positions(1000, 2, 0))[:, 0]
     assert len(sample) == len(np.unique(sample)) == 100
     assert (np.diff(sample.astype(int)) > 0).all()
-    everything = rows.sample(rows.blocks(resident=False), 5000, np.random.default_rng(0))
-    np.testing.assert_array_equal(everything, values)
 
 
 @pytest.mark.parametrize("init", INITS)
@@ -97,7 +98,7 @@ def test_heavy_rows_draw_centers(tmp_path):
     assert (centers < 100).sum() == 3
 
 
-@pytest.mark.parametrize("init", INITS[:2])
+@pytest.mark.parametrize("init", INITS[:3])
 def test_final_inertia_is_that_of_scikit_learns_seeds(tmp_path, init):
     rng = np.random.default_rng(4)
     middles = rng.integers(0, 256, (40, 8))
@@ -106,8 +107,7 @@ def test_final_inertia_is_that_of_scikit_learns_seeds(tmp_path, init):
     rows = rows_of(tmp_path / "a", values, 500, 1000)
     ours = []
     for seed in range(3):
-        blocks = rows.blocks(resident=True)
-        centers = seed_centers(rows, blocks, 40, init, seed)
-        ours.append(lloyd(rows, blocks, centers, max_iter=20, tol=0, on_iteration=lambda _: None).inertia)
+        centers = seed_centers(rows, 40, init, seed)
+        ours.append(lloyd(rows, centers, max_iter=20, tol=0, on_iteration=lambda _: None).inertia)
     theirs = [KMeans(40, n_init=1, max_iter=300, random_state=s).fit(values.astype(float)) for s in range(3)]
     assert np.mean(ours) <= 1.05 * np.mean([model.inertia_ for model in theirs])

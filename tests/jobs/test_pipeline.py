@@ -96,7 +96,7 @@ def test_the_plan_writes_nothing(job, capsys):
     assert plans["ingest"][0]["pixels_bytes"] == 3 * plans["ingest"][0]["n_pixels"]
     assert plans["fit"][1]["n_features"] == 75
     assert plans["fit"][0]["n_blocks"] == 1
-    assert plans["fit"][0]["memory_rows_bytes"] == 7 * plans["ingest"][0]["n_pixels"]
+    assert plans["fit"][0]["memory_rows_bytes"] == 11 * plans["ingest"][0]["n_pixels"]
     assert sorted(job.parent.iterdir()) == before
 
 

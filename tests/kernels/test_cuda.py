@@ -1,6 +1,7 @@
 """The CUDA kernels against the oracle on a GPU; and without one, their logic on a stub of CuPy."""
 
 import importlib
+import pickle
 import sys
 from types import ModuleType
 
@@ -9,8 +10,8 @@ import pytest
 
 from dkmeans import kernels
 from dkmeans.errors import DeviceError
-from dkmeans.kernels import reference
-from dkmeans.kernels.exact import snap
+from dkmeans.kernels import cpu, reference
+from dkmeans.kernels.exact import snap, update_centers
 
 SHAPES = [(1, 1, 1), (5, 3, 17), (203, 25, 16), (203, 128, 100), (203, 129, 15), (60, 784, 33)]
 
@@ -25,9 +26,7 @@ def make(dtype, n_rows, n_features, n_clusters, spread):
     return rows[rng.integers(0, n_rows, n_rows)], centers
 
 
-def assert_same_chunk(found, expected, to_host):
-    (stats, hint), (right, labels) = found, expected
-    np.testing.assert_array_equal(to_host(hint), labels)
+def assert_same_stats(stats, right):
     for name in ("sums", "counts"):
         assert type(getattr(stats, name)) is np.ndarray  # on the host, to travel
         np.testing.assert_array_equal(getattr(stats, name), getattr(right, name))
@@ -36,26 +35,63 @@ def assert_same_chunk(found, expected, to_host):
     assert type(stats.squares) is type(stats.moved) is int
 
 
-def check_against_reference(cuda, to_host, dtype, shape, spread):
+def assert_same_array(found, expected):
+    assert type(found) is np.ndarray
+    np.testing.assert_array_equal(found, expected)
+    assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
+
+
+def check_step(block, rows, centers, previous, weights):
+    hint = None if previous is None else reference.assign(rows, previous)
+    expected, labels = reference.lloyd_chunk(rows, centers, hint, weights)
+    assert_same_stats(block.lloyd(centers, previous), expected)
+    assert_same_array(block.labels(centers), labels)
+    return expected
+
+
+def check_against_reference(cuda, dtype, shape, spread):
+    """All that a block can do, as `test_kernels` has it for the CPU."""
     rows, centers = make(dtype, *shape, spread)
+    n_rows, n_features, n_clusters = shape
     rng = np.random.default_rng(0)
-    hint = rng.integers(0, len(centers), len(rows)).astype(np.int32)
-    weights = rng.integers(0, 1 << 14, len(rows))
-    on_device = cuda.to_device(rows)
-    hint_there = cuda.to_device(hint)
-    np.testing.assert_array_equal(cuda.assign(on_device, centers), reference.assign(rows, centers))
-    for use_hint in (False, True):
-        for times in (None, weights):
-            assert_same_chunk(
-                cuda.lloyd_chunk(on_device, centers, hint_there if use_hint else None, times),
-                reference.lloyd_chunk(rows, centers, hint if use_hint else None, times),
-                to_host,
-            )
-    for n in (1, 3, 2 * len(rows)):
-        for one, other in zip(
-            cuda.farthest(on_device, centers, n), reference.farthest(rows, centers, n), strict=True
-        ):
-            np.testing.assert_array_equal(one, other)
+    for weights in (None, rng.integers(0, 1 << 14, n_rows)):
+        block = cuda.Block(rows, weights)
+        assert (block.n_rows, block.n_features, block.dtype) == (n_rows, n_features, dtype)
+        previous, current = None, centers
+        for _ in range(3):
+            stats = check_step(block, rows, current, previous, weights)
+            previous, current = current, update_centers(stats, current, rows.dtype)
+        check_step(block, rows, current, current, weights)  # nothing moves
+        _, unseen = make(dtype, n_rows, n_features, n_clusters + 1, spread)
+        check_step(block, rows, centers, unseen[1:], weights)
+        check_step(cuda.Block(rows, weights), rows, centers, unseen[1:], weights)
+        assert_same_array(block.labels(unseen), reference.assign(rows, unseen))
+        check_step(block, rows, current, centers, weights)
+        adopting = cuda.Block(rows, weights)
+        adopting.adopt(block.labels(current), current)
+        check_step(adopting, rows, centers, current, weights)
+        copy = pickle.loads(pickle.dumps(block))
+        check_step(copy, rows, centers, None, weights)
+        for one in (block, copy):
+            assert_same_array(one.rows(), rows)
+            assert_same_array(one.rows(np.array([n_rows - 1, 0, 0])), rows[[n_rows - 1, 0, 0]])
+            assert sys.getsizeof(one) >= rows.nbytes
+            for n in (1, 3, 2 * n_rows):
+                expected = reference.farthest(rows, centers, n)
+                for found, right in zip(one.farthest(centers, n), expected, strict=True):
+                    assert_same_array(found, right)
+
+
+def check_no_rows(cuda):
+    block = cuda.Block(np.empty((0, 3), np.uint8))
+    centers = np.zeros((4, 3), np.float32)
+    for previous in (None, centers):
+        stats = block.lloyd(centers, previous)
+        assert not stats.sums.any()
+        assert (stats.sums.shape, stats.counts.tolist()) == ((4, 3), [0, 0, 0, 0])
+        assert (stats.squares, stats.moved) == (0, 0)
+    assert block.labels(centers).shape == (0,)
+    assert block.farthest(centers, 3)[1].shape == (0, 3)
 
 
 @pytest.fixture
@@ -85,30 +121,31 @@ def cuda():
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("spread", [2, 65535])
 def test_the_gpu_gives_the_bits_of_the_reference(cuda, dtype, shape, spread):
-    cupy = importlib.import_module("cupy")
-    check_against_reference(cuda, cupy.asnumpy, dtype, shape, spread)
+    check_against_reference(cuda, dtype, shape, spread)
 
 
 @pytest.mark.gpu
-def test_a_large_chunk_gives_the_bits_of_the_cpu(cuda):
+def test_a_large_block_gives_the_bits_of_the_cpu(cuda):
     rows, centers = make(np.uint16, 1 << 20, 3, 257, 65535)
-    from_gpu, labels = kernels.lloyd_chunk(kernels.to_device(rows, "gpu"), centers)
-    from_cpu, expected = kernels.lloyd_chunk(rows, centers)
-    np.testing.assert_array_equal(labels.get(), expected)
-    np.testing.assert_array_equal(from_gpu.sums, from_cpu.sums)
-    np.testing.assert_array_equal(from_gpu.counts, from_cpu.counts)
-    assert (from_gpu.squares, from_gpu.moved) == (from_cpu.squares, from_cpu.moved)
+    on_gpu, on_cpu, previous = cuda.Block(rows), cpu.Block(rows), None
+    for _ in range(3):
+        stats = on_cpu.lloyd(centers, previous)
+        assert_same_stats(on_gpu.lloyd(centers, previous), stats)
+        assert_same_array(on_gpu.labels(centers), on_cpu.labels(centers))
+        previous, centers = centers, update_centers(stats, centers, rows.dtype)
 
 
 @pytest.mark.gpu
-def test_the_dispatch_takes_the_gpu_where_there_is_one(cuda):
-    cupy = importlib.import_module("cupy")
-    rows, centers = make(np.uint8, 50, 3, 4, 255)
+def test_no_rows_are_a_block_there_too(cuda):
+    check_no_rows(cuda)
+
+
+@pytest.mark.gpu
+def test_load_takes_the_gpu_where_there_is_one(cuda):
+    rows = np.zeros((2, 3), np.uint8)
     for device in ("auto", "gpu"):
-        there = kernels.to_device(rows, device)
-        assert isinstance(there, cupy.ndarray)
-        np.testing.assert_array_equal(kernels.assign(there, centers), reference.assign(rows, centers))
-    assert kernels.to_device(rows, "cpu") is rows
+        assert type(kernels.load(rows, device)) is cuda.Block
+    assert type(kernels.load(rows, "cpu")) is cpu.Block
 
 
 # Without a GPU
@@ -121,16 +158,16 @@ def no_cupy(monkeypatch, forget_cuda):
 
 
 @pytest.mark.usefixtures("no_cupy")
-def test_without_cupy_rows_stay_where_they_are_unless_a_gpu_is_demanded():
+def test_without_cupy_rows_go_to_the_cpu_unless_a_gpu_is_demanded():
     rows = np.zeros((2, 3), np.uint8)
     assert "CuPy is not installed" in kernels.gpu_problem()
     assert "dkmeans[gpu-cuda12]" in kernels.gpu_problem()
-    assert kernels.to_device(rows, "auto") is rows
-    assert kernels.to_device(rows, "cpu") is rows
+    for device in ("auto", "cpu"):
+        assert type(kernels.load(rows, device)) is cpu.Block
     with pytest.raises(
         DeviceError, match=r"--device gpu: no usable GPU: CuPy is not .* --device auto"
     ) as caught:
-        kernels.to_device(rows, "gpu")
+        kernels.load(rows, "gpu")
     assert caught.value.exit_code == 5
 
 
@@ -141,15 +178,21 @@ class StubArray(np.ndarray):
         return np.array(self)
 
 
+def stub_bincount(values, weights, minlength):
+    """As in CuPy, not of nothing, which has no maximum."""
+    return np.bincount(values, weights, max(minlength, int(values.max()) + 1))
+
+
 @pytest.fixture
 def stub(monkeypatch, forget_cuda):
     """CuPy's functions made of NumPy's. It shows that our code is right, not that CuPy or a GPU is."""
     module = ModuleType("cupy")
-    for name in ("argmin", "bincount", "count_nonzero", "empty", "ones", "stack", "take_along_axis"):
+    for name in ("argmin", "empty", "stack", "take_along_axis"):
         setattr(module, name, getattr(np, name))
     for name in ("float64", "int32", "int64"):
         setattr(module, name, getattr(np, name))
     module.ndarray = StubArray
+    module.bincount = stub_bincount
     module.asarray = lambda values, dtype=None: np.asarray(values, dtype=dtype).view(StubArray)
     module.asnumpy = lambda values: np.array(values)
     module.devices = 1
@@ -165,33 +208,48 @@ def stub(monkeypatch, forget_cuda):
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("spread", [2, 65535])
 def test_the_logic_gives_the_bits_of_the_reference(stub, dtype, shape, spread):
+    check_against_reference(importlib.import_module("dkmeans.kernels.cuda"), dtype, shape, spread)
+
+
+def test_no_rows_are_a_block_too(stub):
+    check_no_rows(importlib.import_module("dkmeans.kernels.cuda"))
+
+
+def test_adopted_labels_are_taken_as_they_are(stub):
+    """Wrong ones show that they are looked at."""
     cuda = importlib.import_module("dkmeans.kernels.cuda")
-    check_against_reference(cuda, stub.asnumpy, dtype, shape, spread)
+    rows, centers = make(np.uint8, 203, 3, 5, 255)
+    block = cuda.Block(rows)
+    block.adopt((reference.assign(rows, centers) + 1) % 5, centers)
+    other = centers[::-1].copy()
+    right = (reference.assign(rows, centers) + 1) % 5
+    assert block.lloyd(other, centers).moved == (reference.assign(rows, other) != right).sum()
 
 
 def test_squares_beyond_2_to_53_are_exact(stub):
     """White 16-bit rows with weights: their squares are odd and too large for float64."""
     cuda = importlib.import_module("dkmeans.kernels.cuda")
     rows = np.full((3, 1), 65535, np.uint16)
-    weights = np.array([1 << 22, 1, 0])
-    stats, _ = cuda.lloyd_chunk(cuda.to_device(rows), snap(rows[:1], rows.dtype), None, weights)
+    stats = cuda.Block(rows, np.array([1 << 22, 1, 0])).lloyd(snap(rows[:1], rows.dtype))
     assert stats.squares == ((1 << 22) + 1) * 65535**2 > 1 << 53
     assert stats.squares % 2 == 1
 
 
 def test_the_dispatch_and_the_devices(stub):
     rows, centers = make(np.uint8, 50, 3, 4, 255)
+    weights = np.full(50, 3)
     assert kernels.gpu_problem() is None
+    cuda = importlib.import_module("dkmeans.kernels.cuda")
     for device in ("auto", "gpu"):
-        there = kernels.to_device(rows, device)
-        assert type(there) is StubArray
-        np.testing.assert_array_equal(kernels.assign(there, centers), reference.assign(rows, centers))
-    assert kernels.to_device(rows, "cpu") is rows
+        block = kernels.load(rows, device, weights)
+        assert type(block) is cuda.Block
+        check_step(block, rows, centers, None, weights)
+    assert type(kernels.load(rows, "cpu")) is cpu.Block
     stub.devices = 0
     assert kernels.gpu_problem() == "CUDA finds no device"
-    assert kernels.to_device(rows, "auto") is rows
+    assert type(kernels.load(rows, "auto")) is cpu.Block
     with pytest.raises(DeviceError, match="CUDA finds no device"):
-        kernels.to_device(rows, "gpu")
+        kernels.load(rows, "gpu")
 
 
 def test_an_error_of_the_driver_is_told(stub):
@@ -204,4 +262,4 @@ def test_an_error_of_the_driver_is_told(stub):
     stub.cuda.runtime.getDeviceCount = fail
     assert kernels.gpu_problem() == "CUDARuntimeError: cudaErrorInsufficientDriver"
     with pytest.raises(DeviceError, match="CUDARuntimeError: cudaErrorInsufficientDriver"):
-        kernels.to_device(np.zeros((1, 1), np.uint8), "gpu")
+        kernels.load(np.zeros((1, 1), np.uint8), "gpu")

@@ -1,6 +1,10 @@
-"""The kernels of the CPU, the matrix products and the dispatch, against the oracle `reference`."""
+"""Blocks of the CPU, the matrix products and the dispatch, against the oracle `reference`."""
 
+import pickle
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,15 +13,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dkmeans import kernels
+from dkmeans.errors import DeviceError
 from dkmeans.kernels import cpu, gemm, reference
-from dkmeans.kernels.exact import fraction_bits, grid_integers, snap
+from dkmeans.kernels.exact import fraction_bits, grid_integers, merge, snap, update_centers
 
 U8, U16 = np.dtype(np.uint8), np.dtype(np.uint16)
 DTYPES = [U8, U16]
-FEATURES = [1, 2, 3, 4, 25, 64, 75, 128, 129, 192, 300, 784]
-CLUSTERS = [1, 2, 15, 16, 17, 100]
-ROWS = [0, 1, 2, 3, 4, 5, 203]
-KINDS = ["uniform", "few", "equal", "extreme", "duplicate centers", "rows as centers"]
+FEATURES = [1, 2, 3, 4, 25, 48, 64, 75, 128, 129, 192, 300, 784]
+CLUSTERS = [1, 2, 15, 16, 17, 100, 500, 1000]
+ROWS = [0, 1, 2, 5, 15, 16, 17, 203]
+KINDS = ["uniform", "few", "equal", "extreme", "duplicate centers", "rows as centers", "halfway"]
+ACTIONS = [
+    "update",
+    "jump",
+    "nudge",
+    "same",
+    "fresh",
+    "labels",
+    "farthest",
+    "rows",
+    "anew",
+    "adopt",
+    "pickle",
+]
 
 
 def make(kind, n_rows, n_features, n_clusters, dtype, seed=0):
@@ -38,13 +56,21 @@ def make(kind, n_rows, n_features, n_clusters, dtype, seed=0):
         centers = centers[rng.integers(0, -(-n_clusters // 3), n_clusters)]
     elif kind == "rows as centers" and n_rows:
         centers = rows[rng.integers(0, n_rows, n_clusters)].astype(np.float64)
+    elif kind == "halfway":  # from some rows all centers are about equally far, up to a step of the grid
+        middle = rng.integers(top // 4, 3 * top // 4, n_features).astype(dtype)
+        rows[: n_rows // 2] = middle
+        centers = middle + rng.choice([-1, 1], centers.shape) * (top // 4)
+        centers = centers + rng.integers(-1, 2, centers.shape) * 2.0 ** -fraction_bits(dtype)
     return rows, snap(centers, dtype)
 
 
-def assert_same_stats(found, expected):
-    (stats, hint), (right, labels) = found, expected
-    np.testing.assert_array_equal(hint, labels)
-    assert hint.dtype == np.int32
+def make_weights(kind, n_rows, dtype, seed=0):
+    """How often each row counts; as heavy as the sums of squares in int64 allow."""
+    heaviest = {"zero": 0, "some": 3, "heavy": 1 << (46 - 16 * dtype.itemsize)}[kind]
+    return np.random.default_rng(seed).integers(0, heaviest, n_rows, endpoint=True)
+
+
+def assert_same_stats(stats, right):
     np.testing.assert_array_equal(stats.sums, right.sums)
     np.testing.assert_array_equal(stats.counts, right.counts)
     assert stats.sums.dtype == stats.counts.dtype == np.int64
@@ -57,6 +83,17 @@ def assert_same_pair(found, expected):
         np.testing.assert_array_equal(one, other)
         assert one.dtype == other.dtype
         assert one.shape == other.shape
+
+
+def check_step(block, rows, centers, previous=None, weights=None):
+    """One step of `block` against the reference; the statistics."""
+    hint = None if previous is None else reference.assign(rows, previous)
+    expected, labels = reference.lloyd_chunk(rows, centers, hint, weights)
+    assert_same_stats(block.lloyd(centers, previous), expected)
+    found = block.labels(centers)
+    np.testing.assert_array_equal(found, labels)
+    assert found.dtype == np.int32
+    return expected
 
 
 def distances_in_python(rows, centers):
@@ -93,57 +130,216 @@ def test_reference_is_a_loop_over_integers(kind, dtype):
         ]
         squares = [w * x * x for w, row in zip(times, rows.tolist(), strict=True) for x in row]
         assert stats.squares == sum(squares)
-        assert stats.moved == sum(a != b for a, b in zip(labels, hint.tolist(), strict=True))
+        moved = sum(w for w, a, b in zip(times, labels, hint.tolist(), strict=True) if a != b)
+        assert stats.moved == moved
+        assert reference.lloyd_chunk(rows, centers, None, given_weights)[0].moved == sum(times)
     far = sorted({(-min(line), tuple(row)) for line, row in zip(distances, rows.tolist(), strict=True)})
     found_distances, found_rows = reference.farthest(rows, centers, 5)
     assert found_distances.tolist() == [-negative for negative, _ in far[:5]]
     assert found_rows.tolist() == [list(row) for _, row in far[:5]]
 
 
-# Kernels against the oracle
+# Blocks against the oracle
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("n_features", FEATURES)
 @pytest.mark.parametrize("n_clusters", CLUSTERS)
 def test_every_shape_gives_the_bits_of_the_reference(dtype, n_features, n_clusters):
-    for n_rows in ROWS if n_features * n_clusters < 20_000 else (1, 5, 40):
-        for kind in KINDS if n_rows in (5, 203) else KINDS[:1]:
+    """The step from nothing, and the one after it."""
+    work = n_features * n_clusters
+    for n_rows in ROWS if work < 10_000 else (1, 5, 40):
+        for kind in KINDS if n_rows in (5, 203) and work < 10_000 else ["uniform", "halfway"]:
             rows, centers = make(kind, n_rows, n_features, n_clusters, dtype)
-            integers = grid_integers(centers, dtype)
-            expected = reference.lloyd_chunk(rows, centers)
-            labels = expected[1]
-            np.testing.assert_array_equal(cpu.assign(rows, centers), labels)
-            assert_same_stats(cpu.lloyd_chunk(rows, centers), expected)
-            nearest, distances = gemm.nearest(np, rows, integers)
-            np.testing.assert_array_equal(nearest, labels)
-            own = (rows.astype(np.int64) << fraction_bits(dtype)) - integers[labels]
-            np.testing.assert_array_equal(distances, (own * own).sum(axis=1))
-            assert (nearest.dtype, distances.dtype) == (np.int32, np.int64)
+            block = cpu.Block(rows)
+            assert (block.n_rows, block.n_features, block.dtype) == (n_rows, n_features, dtype)
+            stats = check_step(block, rows, centers)
+            check_step(block, rows, update_centers(stats, centers, dtype), centers)
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=500, deadline=None, derandomize=True)
 @given(
     st.sampled_from(KINDS),
-    st.integers(0, 40),
-    st.one_of(st.integers(1, 12), st.sampled_from([127, 128, 129, 255, 256, 257])),
+    st.one_of(st.integers(0, 20), st.sampled_from([31, 32, 33, 100])),
+    st.sampled_from([1, 2, 3, 4, 5, 25, 64, 75, 79, 81, 127, 129, 192, 257]),
     st.integers(1, 40),
     st.sampled_from(DTYPES),
     st.integers(0, 1 << 32),
-    st.sampled_from([None, 1, 1 << 16]),
-    st.booleans(),
+    st.sampled_from([None, "zero", "some", "heavy"]),
+    st.lists(st.sampled_from(ACTIONS), max_size=8),
+    st.sampled_from([(384, 0.3), (384, 0.0), (384, 2.0), (8, 0.3), (1, 0.0), (5, 2.0)]),
 )
-def test_random_cases_with_weights_and_hints(
-    kind, n_rows, n_features, n_clusters, dtype, seed, heavy, hinted
+def test_no_sequence_of_calls_changes_a_result(
+    kind, n_rows, n_features, n_clusters, dtype, seed, heavy, actions, limits
 ):
+    """Whatever a block knows or forgot; also where its lists are short and it sorts always, or never."""
     rows, centers = make(kind, n_rows, n_features, n_clusters, dtype, seed)
     rng = np.random.default_rng(seed)
-    weights = None if heavy is None else rng.integers(0, heavy, n_rows, endpoint=True)
-    hint = rng.integers(0, n_clusters, n_rows).astype(np.int32) if hinted else None
-    expected = reference.lloyd_chunk(rows, centers, hint, weights)
-    assert_same_stats(cpu.lloyd_chunk(rows, centers, hint, weights), expected)
-    assert_same_stats(kernels.lloyd_chunk(rows, centers, hint, weights), expected)
-    np.testing.assert_array_equal(kernels.assign(rows, centers), expected[1])
+    weights = None if heavy is None else make_weights(heavy, n_rows, dtype, seed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cpu, "_LISTED", limits[0])
+        patch.setattr(cpu, "_LISTED_BYTES", 0)
+        patch.setattr(cpu, "_STRAYED", limits[1])
+        block = cpu.Block(rows, weights)
+        stats = check_step(block, rows, centers, None, weights)
+        for action in actions:
+            _, others = make("uniform", n_rows, n_features, int(rng.integers(1, 40)), dtype, seed + 1)
+            if action == "anew":
+                block = cpu.Block(rows, weights)
+            elif action == "pickle":
+                block = pickle.loads(pickle.dumps(block))
+            elif action == "adopt":
+                labels = block.labels(centers)
+                if rng.random() < 0.5:
+                    block = cpu.Block(rows, weights)
+                else:  # one in another order, of other centers
+                    block.lloyd(others)
+                block.adopt(labels, centers)
+            elif action == "labels":
+                np.testing.assert_array_equal(block.labels(others), reference.assign(rows, others))
+            elif action == "farthest":
+                assert_same_pair(block.farthest(others, 3), reference.farthest(rows, others, 3))
+            elif action == "rows":
+                np.testing.assert_array_equal(block.rows(), rows)
+            else:
+                before, previous = centers, None if action == "fresh" else centers
+                if action == "update":
+                    centers = update_centers(stats, centers, dtype)
+                elif action == "jump":
+                    _, centers = make("uniform", n_rows, n_features, n_clusters, dtype, int(rng.integers(99)))
+                elif action == "nudge":
+                    centers = before.copy()
+                    centers[rng.integers(n_clusters)] += 2.0 ** -int(rng.integers(1, fraction_bits(dtype)))
+                    centers = snap(centers, dtype)
+                stats = check_step(block, rows, centers, previous, weights)
+
+
+def test_moved_counts_from_any_previous_centers():
+    """Those of the last step, some that the block never saw, or those of the step itself."""
+    rows, first = make("uniform", 203, 4, 17, U8)
+    weights = make_weights("some", 203, U8)
+    _, second = make("uniform", 203, 4, 17, U8, seed=1)
+    _, unseen = make("uniform", 203, 4, 17, U8, seed=2)
+    block = cpu.Block(rows, weights)
+    assert check_step(block, rows, first, None, weights).moved == weights.sum()
+    for _ in range(2):  # the second time the block is already at the new centers
+        assert 0 < check_step(block, rows, second, first, weights).moved < weights.sum()
+    check_step(block, rows, first, unseen, weights)
+    assert check_step(block, rows, first, first, weights).moved == 0
+    assert check_step(block, rows, first, None, weights).moved == weights.sum()
+
+
+def test_statistics_are_not_changed_by_the_next_step():
+    rows, first = make("uniform", 203, 4, 17, U8)
+    _, second = make("uniform", 203, 4, 17, U8, seed=1)
+    block = cpu.Block(rows)
+    stats = block.lloyd(first)
+    block.lloyd(second, first)
+    assert_same_stats(stats, reference.lloyd_chunk(rows, first)[0])
+    labels = block.labels(first)
+    block.labels(second)
+    np.testing.assert_array_equal(labels, reference.assign(rows, first))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("n_features", [3, 130])
+def test_neither_the_order_of_rows_nor_cuts_change_the_sums(dtype, n_features):
+    rows, first = make("uniform", 203, n_features, 17, dtype)
+    weights = make_weights("heavy", 203, dtype)
+    whole = cpu.Block(rows, weights)
+    second = update_centers(whole.lloyd(first), first, dtype)
+    expected = whole.lloyd(second, first)
+    order = np.random.default_rng(0).permutation(203)
+    shuffled = cpu.Block(rows[order], weights[order])
+    shuffled.lloyd(first)
+    assert_same_stats(shuffled.lloyd(second, first), expected)
+    np.testing.assert_array_equal(shuffled.labels(second), whole.labels(second)[order])
+    parts = [cpu.Block(rows[a:b], weights[a:b]) for a, b in pairwise([0, 1, 17, 17, 150, 203])]
+    assert_same_stats(merge([part.lloyd(second, first) for part in parts[::-1]]), expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("n_features", [3, 128, 129])
+@pytest.mark.parametrize("n_clusters", [2, 17, 40])
+def test_a_row_halfway_goes_to_the_lowest_index(dtype, n_features, n_clusters):
+    """All centers lie at one distance from the first row; the tie is exact, so is its end."""
+    rng = np.random.default_rng(0)
+    top = int(np.iinfo(dtype).max)
+    rows = rng.integers(top // 4, top // 2, (6, n_features)).astype(dtype)
+    block = cpu.Block(rows)
+    step = 2.0 ** -fraction_bits(dtype)
+    signs = rng.choice([-1, 1], (n_clusters, n_features))
+    centers = snap(rows[0] + signs * (top // 4), dtype)
+    for labels in (block.labels(centers), gemm.nearest(np, rows, grid_integers(centers, dtype))[0]):
+        assert labels[0] == 0
+        np.testing.assert_array_equal(labels, reference.assign(rows, centers))
+    # One step of the grid decides: the last center, moved nearer in one feature, is chosen.
+    nearer = centers.copy()
+    nearer[-1, -1] -= signs[-1, -1] * step
+    for labels in (block.labels(nearer), gemm.nearest(np, rows, grid_integers(nearer, dtype))[0]):
+        assert labels[0] == n_clusters - 1
+        np.testing.assert_array_equal(labels, reference.assign(rows, nearer))
+
+
+@pytest.mark.parametrize("n_features", [1, 4, 140])
+def test_rows_need_not_be_contiguous(n_features):
+    rows, centers = make("uniform", 203, n_features, 17, U16)
+    views = {
+        "every other row": (np.repeat(rows, 2, axis=0)[::2], rows),
+        "backwards": (rows[::-1], rows[::-1].copy()),
+        "columns first": (np.asfortranarray(rows), rows),
+        "columns of wider rows": (np.repeat(rows, 3, axis=1)[:, ::3], rows),
+    }
+    for view, plain in views.values():
+        check_step(cpu.Block(view), plain, centers)
+    frozen = rows.copy()
+    frozen.flags.writeable = False  # as an array from storage may be
+    check_step(cpu.Block(frozen), rows, centers)
+
+
+def test_a_block_does_not_follow_the_array_it_was_made_of():
+    rows, centers = make("uniform", 203, 4, 17, U8)
+    weights = make_weights("some", 203, U8)
+    changed, changed_weights = rows.copy(), weights.copy()
+    block = cpu.Block(changed, changed_weights)
+    changed[:], changed_weights[:] = 0, 0
+    check_step(block, rows, centers, None, weights)
+    block.rows()[:] = 0
+    block.labels(centers)[:] = 0
+    check_step(block, rows, centers, centers, weights)
+
+
+def test_a_block_does_not_follow_the_centers_it_was_given():
+    """Centers that the caller changed in place are new ones."""
+    rows, first = make("uniform", 203, 4, 17, U8)
+    _, second = make("uniform", 203, 4, 17, U8, seed=1)
+    block, centers = cpu.Block(rows), first.copy()
+    block.lloyd(centers)
+    centers[:] = second
+    np.testing.assert_array_equal(block.labels(centers), reference.assign(rows, second))
+    block.adopt(reference.assign(rows, second), centers)
+    centers[:] = first
+    assert block.lloyd(first, centers).moved == 0
+
+
+@pytest.mark.parametrize("n_features", [3, 129])
+def test_no_rows_are_a_block_too(n_features):
+    rows, centers = make("uniform", 0, n_features, 4, U8)
+    block = kernels.load(rows)
+    for stats in (block.lloyd(centers), block.lloyd(centers + 1, centers)):
+        assert stats.sums.shape == (4, n_features)
+        assert not stats.sums.any()
+        assert stats.counts.tolist() == [0, 0, 0, 0]
+        assert (stats.squares, stats.moved) == (0, 0)
+    block.adopt(np.empty(0, np.int32), centers)
+    assert block.labels(centers).shape == (0,)
+    assert block.rows().shape == (0, n_features)
+    distances, found = block.farthest(centers, 3)
+    assert distances.shape == (0,)
+    assert found.shape == (0, n_features)
+
+
+# The farthest rows
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
@@ -160,40 +356,141 @@ def test_farthest_rows_are_those_of_the_reference(kind, n_rows, n_features, n_cl
     rows, centers = make(kind, n_rows, n_features, n_clusters, dtype, seed)
     rows = rows[np.random.default_rng(seed).integers(0, n_rows, n_rows)]  # duplicates in any order
     expected = reference.farthest(rows, centers, n)
-    assert_same_pair(cpu.farthest(rows, centers, n), expected)
-    assert_same_pair(kernels.farthest(rows, centers, n), expected)
-    assert_same_pair(cpu.farthest(rows[::-1], centers, n), expected)
+    assert_same_pair(cpu.Block(rows).farthest(centers, n), expected)
+    assert_same_pair(cpu.Block(rows[::-1]).farthest(centers, n), expected)
+    after_a_step = cpu.Block(rows)
+    after_a_step.lloyd(centers)
+    assert_same_pair(after_a_step.farthest(centers, n), expected)
 
 
 def test_farthest_looks_behind_many_duplicates_and_breaks_ties_by_the_row():
     centers = np.array([[10.0, 10.0]], np.float32)
-    rows = np.array([[30, 10]] * 50 + [[10, 30]] * 50 + [[10, 11], [11, 10], [10, 10]], np.uint8)
-    distances, found = cpu.farthest(rows, centers, 4)
+    block = cpu.Block(np.array([[30, 10]] * 50 + [[10, 30]] * 50 + [[10, 11], [11, 10], [10, 10]], np.uint8))
+    distances, found = block.farthest(centers, 4)
     assert found.tolist() == [[10, 30], [30, 10], [10, 11], [11, 10]]
     assert (distances >> 30).tolist() == [400, 400, 1, 1]
-    assert cpu.farthest(rows, centers, 2)[1].tolist() == [[10, 30], [30, 10]]
-    assert cpu.farthest(rows, centers, 99)[1].tolist() == [*found.tolist(), [10, 10]]
+    assert block.farthest(centers, 2)[1].tolist() == [[10, 30], [30, 10]]
+    assert block.farthest(centers, 99)[1].tolist() == [*found.tolist(), [10, 10]]
+
+
+# What a block holds, and how it travels
+
+
+@pytest.mark.parametrize("n_features", [1, 3, 130])
+def test_rows_come_back_in_their_order(n_features):
+    rows, centers = make("uniform", 203, n_features, 17, U16)
+    block = cpu.Block(rows)
+    for _ in range(2):
+        found = block.rows()
+        np.testing.assert_array_equal(found, rows)
+        assert found.dtype == U16
+        for positions in ([], [202], [7, 7, 0, 202, 16, 15]):
+            np.testing.assert_array_equal(block.rows(np.array(positions, np.int64)), rows[positions])
+        block.lloyd(centers)  # sorts the rows
+
+
+def test_a_block_travels_with_its_rows_and_weights_and_nothing_else():
+    rows, centers = make("uniform", 203, 3, 17, U8)
+    for weights in (None, make_weights("some", 203, U8)):
+        block = cpu.Block(rows, weights)
+        new = pickle.dumps(block)
+        block.lloyd(centers)
+        assert pickle.dumps(block) == new
+        copy = pickle.loads(new)
+        np.testing.assert_array_equal(copy.rows(), rows)
+        check_step(copy, rows, centers, centers, weights)
+        assert_same_stats(copy.lloyd(centers), block.lloyd(centers))
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("n_features", [3, 128, 129])
-@pytest.mark.parametrize("n_clusters", [2, 17, 40])
-def test_a_row_halfway_goes_to_the_lowest_index(dtype, n_features, n_clusters):
-    """All centers lie at one distance from the first row; the tie is exact, so is its end."""
-    rng = np.random.default_rng(0)
-    top = int(np.iinfo(dtype).max)
-    rows = rng.integers(top // 4, top // 2, (6, n_features)).astype(dtype)
-    step = 2.0 ** -fraction_bits(dtype)
-    signs = rng.choice([-1, 1], (n_clusters, n_features))
-    centers = snap(rows[0] + signs * (top // 4), dtype)
-    for labels in (cpu.assign(rows, centers), gemm.nearest(np, rows, grid_integers(centers, dtype))[0]):
-        assert labels[0] == 0
-        np.testing.assert_array_equal(labels, reference.assign(rows, centers))
-    # One step of the grid decides: the last center, moved nearer in one feature, is chosen.
-    centers[-1, -1] -= signs[-1, -1] * step
-    for labels in (cpu.assign(rows, centers), gemm.nearest(np, rows, grid_integers(centers, dtype))[0]):
-        assert labels[0] == n_clusters - 1
-        np.testing.assert_array_equal(labels, reference.assign(rows, centers))
+def test_the_size_of_a_block_covers_its_rows(dtype):
+    """What the scheduler and the memory limit of a worker go by."""
+    rows, centers = make("uniform", 1003, 25, 17, dtype)
+    block = cpu.Block(rows)
+    assert rows.nbytes <= sys.getsizeof(block) <= 2 * rows.nbytes
+    block.lloyd(centers)
+    assert rows.nbytes <= sys.getsizeof(block) <= 2 * rows.nbytes
+    assert sys.getsizeof(cpu.Block(rows, np.ones(1003, np.int64))) >= rows.nbytes + 8 * 1003
+
+
+def test_adopted_labels_are_the_step_before():
+    """A new block that adopts counts `moved` as the one that knew; wrong labels show that it does."""
+    rows, first = make("uniform", 203, 4, 17, U8)
+    _, second = make("uniform", 203, 4, 17, U8, seed=1)
+    labels = reference.assign(rows, first)
+    block = cpu.Block(rows)
+    block.adopt(labels, first)
+    np.testing.assert_array_equal(block.labels(first), labels)
+    check_step(block, rows, second, first)
+    block = cpu.Block(rows)
+    block.adopt((labels + 1) % 17, first)
+    assert block.lloyd(first, first).moved == 203
+    block.adopt(labels, first)  # also on a block that is somewhere else
+    check_step(block, rows, second, first)
+
+
+def test_steps_of_several_threads_do_not_mix():
+    rows, _ = make("uniform", 5003, 3, 1, U8)
+    centers = [make("uniform", 5003, 3, 17, U8, seed)[1] for seed in range(4)]
+    expected = [reference.lloyd_chunk(rows, one, reference.assign(rows, centers[0])) for one in centers]
+    block = cpu.Block(rows)
+
+    def step(number):
+        labels = block.labels(centers[number % 4])
+        return number % 4, block.lloyd(centers[number % 4], centers[0]), labels
+
+    with ThreadPoolExecutor(4) as pool:
+        for number, stats, labels in pool.map(step, range(80)):
+            assert_same_stats(stats, expected[number][0])
+            np.testing.assert_array_equal(labels, expected[number][1])
+
+
+def test_rows_can_be_read_while_a_step_sorts_them(monkeypatch):
+    """As when a worker sends a block away that one of its threads works on."""
+    monkeypatch.setattr(cpu, "_STRAYED", 0.0)
+    rows, first = make("uniform", 100_003, 3, 50, U8)
+    _, second = make("uniform", 100_003, 3, 50, U8, seed=1)
+    block = cpu.Block(rows)
+    block.lloyd(first)
+    done = threading.Event()
+
+    def sort_all_the_time():
+        while not done.is_set():
+            block.lloyd(second, first)
+            block.lloyd(first, second)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            sorting = pool.submit(sort_all_the_time)
+            try:
+                for _ in range(100):
+                    np.testing.assert_array_equal(block.rows(), rows)
+            finally:
+                done.set()
+            sorting.result()
+    finally:
+        sys.setswitchinterval(interval)
+
+
+# The matrix products
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("n_features", FEATURES)
+@pytest.mark.parametrize("n_clusters", [1, 17, 100])
+def test_matrix_products_give_the_bits_of_the_reference(dtype, n_features, n_clusters):
+    for n_rows in (0, 1, 40):
+        for kind in KINDS:
+            rows, centers = make(kind, n_rows, n_features, n_clusters, dtype)
+            integers = grid_integers(centers, dtype)
+            labels = reference.assign(rows, centers)
+            nearest, distances = gemm.nearest(np, rows, integers)
+            np.testing.assert_array_equal(nearest, labels)
+            own = (rows.astype(np.int64) << fraction_bits(dtype)) - integers[labels]
+            np.testing.assert_array_equal(distances, (own * own).sum(axis=1))
+            assert (nearest.dtype, distances.dtype) == (np.int32, np.int64)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -207,73 +504,10 @@ def test_scores_beyond_2_to_53_are_still_exact(dtype, n_features):
     centers = snap(np.array([rng.permutation(dark) for _ in range(20)]), dtype)
     integers = grid_integers(centers, dtype)
     labels, distances = gemm.nearest(np, rows, integers)
-    assert labels.tolist() == cpu.assign(rows, centers).tolist() == [0] * 5
+    assert labels.tolist() == cpu.Block(rows).labels(centers).tolist() == [0] * 5
     exact = sum(((top << fraction_bits(dtype)) - m) ** 2 for m in integers[0].tolist())
     assert exact > 1 << 54
     assert distances.tolist() == [exact] * 5
-
-
-@pytest.mark.parametrize("n_features", [3, 129])
-def test_a_hint_changes_only_what_moved(n_features):
-    rows, centers = make("uniform", 203, n_features, 17, U8)
-    fresh, labels = cpu.lloyd_chunk(rows, centers)
-    assert fresh.moved == len(rows)  # without a hint, all
-    wrong = (labels + 1) % 17
-    some = labels.copy()
-    some[::10] = wrong[::10]
-    for hint, moved in ((labels, 0), (wrong, 203), (some, 21), (np.full(203, -1, np.int32), 203)):
-        before = hint.copy()
-        stats, again = cpu.lloyd_chunk(rows, centers, hint)
-        assert stats.moved == moved
-        np.testing.assert_array_equal(again, labels)
-        np.testing.assert_array_equal(stats.sums, fresh.sums)
-        np.testing.assert_array_equal(stats.counts, fresh.counts)
-        np.testing.assert_array_equal(hint, before)  # the caller's array is left alone
-
-
-@pytest.mark.parametrize("n_features", [1, 4, 140])
-def test_rows_need_not_be_contiguous(n_features):
-    rows, centers = make("uniform", 203, n_features, 17, U16)
-    views = {
-        "every other row": (np.repeat(rows, 2, axis=0)[::2], rows),
-        "backwards": (rows[::-1], rows[::-1].copy()),
-        "columns first": (np.asfortranarray(rows), rows),
-        "columns of wider rows": (np.repeat(rows, 3, axis=1)[:, ::3], rows),
-    }
-    for view, plain in views.values():
-        assert_same_stats(cpu.lloyd_chunk(view, centers), reference.lloyd_chunk(plain, centers))
-        assert_same_pair(cpu.farthest(view, centers, 5), reference.farthest(plain, centers, 5))
-    frozen = rows.copy()
-    frozen.flags.writeable = False  # as an array from storage may be
-    assert_same_stats(cpu.lloyd_chunk(frozen, centers), reference.lloyd_chunk(rows, centers))
-
-
-@pytest.mark.parametrize("n_features", [3, 129])
-def test_no_rows_are_a_chunk_too(n_features):
-    rows, centers = make("uniform", 0, n_features, 4, U8)
-    stats, labels = kernels.lloyd_chunk(rows, centers)
-    assert labels.shape == (0,)
-    assert stats.sums.shape == (4, n_features)
-    assert not stats.sums.any()
-    assert stats.counts.tolist() == [0, 0, 0, 0]
-    assert (stats.squares, stats.moved) == (0, 0)
-    distances, found = kernels.farthest(rows, centers, 3)
-    assert distances.shape == (0,)
-    assert found.shape == (0, n_features)
-
-
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_a_hundred_thousand_rows(dtype):
-    rows, centers = make("uniform", 100_003, 5, 33, dtype)
-    rows[1000:2000] = rows[:1000]
-    scaled = rows.astype(np.int64) << fraction_bits(dtype)
-    least = np.full(len(rows), np.iinfo(np.int64).max)
-    labels = np.full(len(rows), -1, np.int32)
-    for cluster, center in enumerate(grid_integers(centers, dtype)):
-        distances = ((scaled - center) ** 2).sum(axis=1)
-        labels[distances < least] = cluster
-        least = np.minimum(least, distances)
-    np.testing.assert_array_equal(cpu.assign(rows, centers), labels)
 
 
 @pytest.mark.parametrize("n_features", [5, 300])
@@ -304,27 +538,22 @@ def test_scores_of_a_slab_stay_below_2_to_53(dtype):
 # The dispatch
 
 
-def test_the_type_of_the_rows_picks_the_kernels(monkeypatch):
-    class OnGpu:
-        pass
+@pytest.fixture
+def stub(monkeypatch):
+    """A module in place of `dkmeans.kernels.cuda`, with one device."""
+    module = SimpleNamespace(Block=lambda *given: ("on the GPU", *given), device_count=lambda: 1)
+    monkeypatch.setitem(sys.modules, "dkmeans.kernels.cuda", module)
+    return module
 
-    calls = []
-    stub = SimpleNamespace(
-        assign=lambda *given: calls.append(("assign", *given)) or 1,
-        lloyd_chunk=lambda *given: calls.append(("lloyd_chunk", *given)) or 2,
-        farthest=lambda *given: calls.append(("farthest", *given)) or 3,
-    )
-    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(ndarray=OnGpu))
-    monkeypatch.setitem(sys.modules, "dkmeans.kernels.cuda", stub)
-    on_gpu = OnGpu()
-    assert kernels.assign(on_gpu, "c") == 1
-    assert kernels.lloyd_chunk(on_gpu, "c", "h", "w") == 2
-    assert kernels.farthest(on_gpu, "c", 7) == 3
-    assert calls == [
-        ("assign", on_gpu, "c"),
-        ("lloyd_chunk", on_gpu, "c", "h", "w"),
-        ("farthest", on_gpu, "c", 7),
-    ]
-    rows, centers = make("uniform", 9, 3, 4, U8)  # NumPy rows stay on the CPU all the same
-    np.testing.assert_array_equal(kernels.assign(rows, centers), reference.assign(rows, centers))
-    assert len(calls) == 3
+
+def test_the_device_picks_the_block(stub):
+    rows, weights = np.zeros((2, 3), np.uint8), np.ones(2, np.int64)
+    for device in ("auto", "gpu"):
+        assert kernels.load(rows, device) == ("on the GPU", rows, None)
+        assert kernels.load(rows, device, weights) == ("on the GPU", rows, weights)
+    for block in (kernels.load(rows), kernels.load(rows, "cpu", weights)):
+        assert type(block) is cpu.Block
+    stub.device_count = lambda: 0
+    assert type(kernels.load(rows, "auto")) is cpu.Block
+    with pytest.raises(DeviceError, match="--device gpu: no usable GPU: CUDA finds no device"):
+        kernels.load(rows, "gpu")

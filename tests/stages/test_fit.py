@@ -52,7 +52,7 @@ def test_inertia_is_that_of_scikit_learn(dataset, tmp_path, sync, on, monkeypatc
     assert report.inertia == pytest.approx(theirs.inertia_, rel=1e-6)
 
 
-@pytest.mark.parametrize("init", ["k-means||", "k-means++", "random"])
+@pytest.mark.parametrize("init", ["k-means||", "k-means||-cached", "k-means++", "random"])
 def test_the_same_bits_on_any_cluster_and_any_shards(photos, tmp_path, sync, workers, init):
     hashes = set()
     for name, shard_mib, cluster in [
@@ -68,10 +68,26 @@ def test_the_same_bits_on_any_cluster_and_any_shards(photos, tmp_path, sync, wor
     assert len(hashes) == 1
 
 
+@pytest.mark.parametrize("color", ["gray", "rgb"])
+@pytest.mark.parametrize("init", ["k-means||", "k-means||-cached", "k-means++", "random"])
+def test_counted_colors_give_the_bits_of_the_pixels(
+    photos, tmp_path, sync, workers, color, init, monkeypatch
+):
+    config = IngestConfig(source=str(photos), dataset=str(tmp_path / "d"), color=color, shard_mib=0.01)
+    ingest(config, sync)
+    counted = run(tmp_path / "d", tmp_path / "a", workers, n_clusters=9, init=init)
+    monkeypatch.setattr("dkmeans.stages.fit.countable", lambda *_: False)
+    plain = run(tmp_path / "d", tmp_path / "b", sync, n_clusters=9, init=init)
+    assert (counted.centers_sha256, counted.inertia) == (plain.centers_sha256, plain.inertia)
+    of_colors, of_pixels = (open_codebook(str(tmp_path / name)) for name in "ab")
+    np.testing.assert_array_equal(of_colors.counts, of_pixels.counts)
+    np.testing.assert_array_equal(of_colors.history[:, :3], of_pixels.history[:, :3])  # all but the seconds
+
+
 def test_streaming_gives_the_same_bits(dataset, tmp_path, workers, sync, monkeypatch):
-    resident = run(dataset, tmp_path / "a", sync, n_clusters=5)
+    resident = run(dataset, tmp_path / "a", sync, n_clusters=5, on="patches")
     monkeypatch.setattr(type(workers), "memory_bytes", lambda _: 1)
-    streamed = run(dataset, tmp_path / "b", workers, n_clusters=5)
+    streamed = run(dataset, tmp_path / "b", workers, n_clusters=5, on="patches")
     assert resident.centers_sha256 == streamed.centers_sha256
 
 

@@ -1,0 +1,313 @@
+"""scikit-learn's k-means estimator over the engine of dkmeans."""
+
+from __future__ import annotations
+
+import warnings
+from functools import partial
+from numbers import Integral, Real
+from typing import Any, Self
+
+import dask.array as da
+import numpy as np
+import sklearn.cluster
+from dask.base import get_scheduler
+from dask.delayed import delayed
+from dask.system import CPU_COUNT
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from dkmeans.cluster import Cluster
+from dkmeans.clustering.inputs import check_rows, check_weights, is_stored, sized, whole_rows
+from dkmeans.clustering.lloyd import lloyd
+from dkmeans.clustering.parts import array_rows, distances, map_rows, nearest
+from dkmeans.clustering.rows import Rows
+from dkmeans.clustering.seeding import distinct_rows, sample_positions, seed_centers
+from dkmeans.errors import DistinctRowsError
+from dkmeans.kernels import Block, arithmetic
+
+__all__ = ["KMeans"]
+
+_INITS = ("k-means||", "k-means||-cached", "k-means++", "random")
+_DEVICES = ("auto", "cpu", "gpu")
+
+
+class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):  # type: ignore[misc]
+    """K-means on arrays of NumPy, Dask and Zarr, with the interface of scikit-learn.
+
+    Rows of uint8 and uint16, with integer weights or none, are clustered exactly, as ``dkmeans fit`` does:
+    the result is a function of the rows, the parameters and the seed, the same bits for any chunks, threads
+    and workers. Other numbers, and other weights, take a float64 path: labels are the argmin of distances
+    computed in float64, and sums are added block by block, so a result depends on the chunks of a Dask or
+    Zarr array (an array in memory has its own), but not on threads and workers.
+
+    There is one start, no ``n_init``: k-means|| is seldom far from the best of several starts, and another
+    ``random_state`` is another start.
+
+    Parameters
+    ----------
+    n_clusters : int
+    init : {"k-means||", "k-means||-cached", "k-means++", "random"} or array-like
+        How the first centers are chosen, or the centers themselves, of shape (n_clusters, n_features).
+    max_iter : int
+        Most iterations.
+    tol : float
+        Stop when the squared center shift is at most this times the mean variance of the features.
+    random_state : int, RandomState instance or None
+        An int gives the seeds of ``dkmeans fit --seed``.
+    n_jobs : int or None
+        Threads for arrays in memory, and for others if no client of Dask is active; None and -1 take all
+        cores that the process may use.
+    device : {"auto", "cpu", "gpu"}
+        What integer rows are worked on; "auto" takes a GPU where there is one. Floats stay on the CPU.
+
+    Attributes
+    ----------
+    cluster_centers_ : ndarray of shape (n_clusters, n_features)
+        float32, on the grid of `dkmeans.kernels.exact`, after an exact fit; else float64.
+    labels_ : ndarray of shape (n_rows,), int32
+        Index of the nearest center of each row, the lowest on ties; of Dask and Zarr input a lazy Dask array.
+    inertia_ : float
+        Sum of the squared distances of the rows to their nearest centers, times their weights.
+    n_iter_ : int
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,), object
+        Only if the columns of the input have names.
+
+    Notes
+    -----
+    Rows of Dask and Zarr arrays are worked on where the active client of Dask has its workers, if there is
+    one, and held in their memory during a fit. Rows of weight zero take part in nothing; their labels are
+    those that `predict` gives them. A fit of integer weights is one of as many repetitions of each row.
+    """
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        init: Any = "k-means||",
+        max_iter: int = 300,
+        tol: float = 1e-4,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        device: str = "auto",
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.init = init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.device = device
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Find the centers of `X`.
+
+        Parameters
+        ----------
+        X : array-like, or array of Dask or Zarr, of shape (n_rows, n_features)
+        y : Ignored
+        sample_weight : array-like or Dask array of shape (n_rows,), or None
+            How often each row counts, zero or more; None counts each once.
+
+        Raises
+        ------
+        ValueError
+            If a parameter, `X` or `sample_weight` cannot be used, or there are fewer rows than clusters.
+        DeviceError
+            If ``device="gpu"`` and there is none, or `X` is not uint8 or uint16.
+        """
+        self._check_parameters()
+        array = sized(self._checked(X, reset=True))
+        if array.shape[0] < self.n_clusters:
+            raise ValueError(f"n_samples={array.shape[0]} should be >= n_clusters={self.n_clusters}.")
+        weights = check_weights(sample_weight, array)
+        rows, first = self._start(array, weights)
+        result = lloyd(rows, first, max_iter=self.max_iter, tol=self.tol, on_iteration=lambda _: None)
+        n_found = int(np.count_nonzero(result.counts))
+        if n_found < self.n_clusters:
+            warnings.warn(
+                f"Number of distinct clusters ({n_found}) found smaller than n_clusters ({self.n_clusters}). "
+                "Possibly due to duplicate points in X.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        self.cluster_centers_ = result.centers
+        self.inertia_ = result.inertia
+        self.n_iter_ = len(result.history)
+        self._sklearn_dtype = np.float32 if array.dtype == np.float32 else np.float64
+        # Not those of rows without a weight, nor of counted ones, are known; those of Dask are lazy.
+        known = isinstance(array, np.ndarray) and type(rows) is Rows
+        self.labels_ = _labels_of(rows, result.centers) if known else self._labels(array)
+        return self
+
+    def predict(self, X: Any) -> Any:
+        """Index of the nearest center of each row, the lowest on ties.
+
+        Parameters
+        ----------
+        X : array-like, or array of Dask or Zarr, of shape (n_rows, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_rows,), int32
+            Of Dask and Zarr input a lazy Dask array.
+        """
+        check_is_fitted(self)
+        return self._labels(self._checked(X))
+
+    def transform(self, X: Any) -> Any:
+        """The distance of each row to each center, computed in float64.
+
+        Parameters
+        ----------
+        X : array-like, or array of Dask or Zarr, of shape (n_rows, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_clusters), float32 if `X` is, else float64
+            Of Dask and Zarr input a lazy Dask array.
+        """
+        check_is_fitted(self)
+        array = self._checked(X)
+        dtype = np.dtype(np.float32 if array.dtype == np.float32 else np.float64)
+        function = partial(distances, centers=self.cluster_centers_, dtype=dtype)
+        return map_rows(function, array, self._cluster(array), dtype, self._n_features_out)
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Minus the sum of the squared distances of the rows to their nearest centers, times their weights.
+
+        Parameters
+        ----------
+        X : array-like, or array of Dask or Zarr, of shape (n_rows, n_features)
+        y : Ignored
+        sample_weight : array-like or Dask array of shape (n_rows,), or None
+        """
+        check_is_fitted(self)
+        array = sized(self._checked(X))
+        weights = check_weights(sample_weight, array)
+        rows = array_rows(array, weights, self._cluster(array), centers=self.cluster_centers_)
+        centers = arithmetic(rows.dtype).snap(self.cluster_centers_, rows.dtype)
+        # No iteration: one pass over the rows for what belongs to the centers.
+        return -lloyd(rows, centers, max_iter=0, tol=0, on_iteration=lambda _: None).inertia
+
+    def to_sklearn(self) -> sklearn.cluster.KMeans:
+        """A fitted ``sklearn.cluster.KMeans`` with these centers, labels, inertia and iterations.
+
+        Its labels are the same but where rounding decides between two centers. Lazy labels are computed. As
+        one fitted by scikit-learn, it takes the dtype that was fitted: float32, or what becomes float64.
+        """
+        check_is_fitted(self)
+        centers = np.array(self.cluster_centers_, self._sklearn_dtype)
+        model = sklearn.cluster.KMeans(self.n_clusters, init=centers, n_init=1, max_iter=1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(centers)  # what else a fitted model has
+        init = self.init if isinstance(self.init, str) and self.init != "k-means||" else centers
+        model.set_params(init=init, max_iter=self.max_iter, tol=self.tol, random_state=self.random_state)
+        model.cluster_centers_ = centers
+        model.labels_ = np.asarray(self.labels_)
+        model.inertia_ = self.inertia_
+        model.n_iter_ = self.n_iter_
+        if hasattr(self, "feature_names_in_"):
+            model.feature_names_in_ = self.feature_names_in_
+        return model
+
+    @property
+    def _n_features_out(self) -> int:
+        """Number of columns of what `transform` returns."""
+        return len(self.cluster_centers_)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def _check_parameters(self) -> None:
+        def check(name: str, good: bool, expected: str) -> None:
+            if not good:
+                found = getattr(self, name)
+                raise ValueError(
+                    f"The {name!r} parameter of KMeans must be {expected}. Got {found!r} instead."
+                )
+
+        check("n_clusters", isinstance(self.n_clusters, Integral) and self.n_clusters >= 1, "an int >= 1")
+        check("max_iter", isinstance(self.max_iter, Integral) and self.max_iter >= 1, "an int >= 1")
+        check("tol", isinstance(self.tol, Real) and 0 <= self.tol < np.inf, "a finite float >= 0")
+        if isinstance(self.init, str):
+            check("init", self.init in _INITS, f"an array or one of {', '.join(_INITS)}")
+        jobs = self.n_jobs
+        known = jobs is None or (isinstance(jobs, Integral) and (jobs == -1 or jobs >= 1))
+        check("n_jobs", known, "an int >= 1, -1 or None")
+        check("device", self.device in _DEVICES, f"one of {', '.join(_DEVICES)}")
+
+    def _checked(self, X: Any, *, reset: bool = False) -> Any:
+        """`X` as an array of NumPy, Dask or Zarr with as many columns as were fitted."""
+        if isinstance(X, da.Array) or is_stored(X):
+            validate_data(self, check_rows(X), reset=reset, skip_check_array=True)
+            return whole_rows(X)
+        return validate_data(self, X, reset=reset)
+
+    def _cluster(self, array: Any) -> Cluster:
+        """Where to work on `array`: threads, or the workers of the client that Dask itself would take."""
+        n_threads = CPU_COUNT if self.n_jobs in (None, -1) else int(self.n_jobs)
+        in_memory = isinstance(array, np.ndarray)
+        client = None if in_memory else getattr(get_scheduler(), "__self__", None)
+        return Cluster(self.device, client, n_threads)
+
+    def _given_centers(self, n_features: int) -> NDArray[np.float64] | None:
+        """The first centers, if they are given."""
+        if isinstance(self.init, str):
+            return None
+        centers: NDArray[np.float64] = check_array(self.init, dtype=np.float64, input_name="init")
+        if centers.shape != (self.n_clusters, n_features):
+            raise ValueError(
+                f"The 'init' parameter of KMeans must be of shape {(self.n_clusters, n_features)}. "
+                f"Got {centers.shape} instead."
+            )
+        return centers
+
+    def _start(self, array: Any, weights: Any) -> tuple[Rows, NDArray[Any]]:
+        """The rows, and the first centers."""
+        cluster = self._cluster(array)
+        given = self._given_centers(array.shape[1])
+        if given is None:
+            seed = self._seed()
+            sample = sample_positions(array.shape[0], self.n_clusters, seed)
+            rows = array_rows(array, weights, cluster, sample)
+            return rows, self._seeds(rows, seed)
+        rows = array_rows(array, weights, cluster)
+        return rows, arithmetic(rows.dtype).snap(given, rows.dtype)
+
+    def _seed(self) -> int:
+        state = self.random_state
+        if not isinstance(state, Integral):
+            return int(check_random_state(state).randint(np.iinfo(np.int32).max))
+        if state < 0:
+            raise ValueError(f"The 'random_state' parameter of KMeans must be >= 0. Got {state} instead.")
+        return int(state)
+
+    def _seeds(self, rows: Rows, seed: int) -> NDArray[Any]:
+        """The first centers, drawn; with repetitions if the distinct rows are too few."""
+        try:
+            return seed_centers(rows, self.n_clusters, self.init, seed)
+        except DistinctRowsError:
+            found = np.resize(distinct_rows(rows, self.n_clusters), (self.n_clusters, rows.n_features))
+            centers: NDArray[Any] = arithmetic(rows.dtype).snap(found, rows.dtype)
+            return centers
+
+    def _labels(self, array: Any) -> Any:
+        function = partial(nearest, centers=self.cluster_centers_, device=self.device)
+        return map_rows(function, array, self._cluster(array), np.dtype(np.int32))
+
+
+def _known_labels(block: Block, centers: NDArray[Any]) -> NDArray[np.int32]:
+    return block.labels(centers)
+
+
+def _labels_of(rows: Rows, centers: NDArray[Any]) -> NDArray[np.int32]:
+    """The labels that the blocks know since the last step."""
+    known = delayed(_known_labels)
+    return np.concatenate(rows.cluster.run([known(block, centers) for block in rows.blocks]))

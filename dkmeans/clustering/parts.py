@@ -1,0 +1,190 @@
+"""NumPy, Dask and Zarr arrays, with or without weights, as the rows of a fit, and row by row results of one.
+
+Rows of uint8 and uint16 stay what they are if their weights are integers; everything else becomes float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import dask.array as da
+import numpy as np
+from dask.delayed import delayed
+from numpy.typing import NDArray
+
+from dkmeans import kernels, plan
+from dkmeans.cluster import Cluster
+from dkmeans.clustering.histogram import count_part, counted_parts
+from dkmeans.clustering.inputs import is_stored
+from dkmeans.clustering.predict import label_rows
+from dkmeans.clustering.rows import Rows, given_rows
+from dkmeans.clustering.weighted import WeightedRows, sums_fit, unit, weigh, weighted_rows
+from dkmeans.features.colors import countable
+from dkmeans.kernels import exact, floats
+from dkmeans.plan import RowLayout
+
+__all__ = ["array_rows", "distances", "map_rows", "nearest"]
+
+_FLOAT = np.dtype(np.float64)
+_FLOAT_BLOCKS = 16
+_FLOAT_BLOCK_ROWS = 1 << 13
+"""Rows of floats come in so many blocks, of so many rows at least, whatever the threads: sums do too."""
+_COUNTED = 1 << 19
+"""Pixels of a part from which on it costs less to count their colors."""
+
+
+def _work_dtype(array: Any, centers: NDArray[Any] | None = None) -> np.dtype[Any]:
+    """The dtype of the rows of `array` if they can be worked on in integers, with `centers` if given."""
+    dtype = np.dtype(array.dtype).newbyteorder("=")
+    if not kernels.is_exact(dtype) or array.shape[1] > exact.MAX_FEATURES:
+        return _FLOAT
+    on_grid = centers is None or np.array_equal(exact.snap(centers, dtype), centers)
+    return dtype if on_grid else _FLOAT
+
+
+def _cuts(array: Any, dtype: np.dtype[Any], n_threads: int) -> list[tuple[int, int]]:
+    """The blocks of an array of NumPy or Zarr; those of floats do not depend on the threads."""
+    n_rows, n_features = array.shape
+    chunk = array.chunks[0] if is_stored(array) else 1
+    layout, row_bytes = RowLayout(chunk, chunk), n_features * dtype.itemsize
+    if dtype != _FLOAT:
+        return plan.fit_cuts(n_rows, row_bytes, layout, n_threads)
+    most = plan.fit_cuts(n_rows, row_bytes, layout, 1)[0][1]
+    wanted = max(_FLOAT_BLOCK_ROWS, -(-n_rows // _FLOAT_BLOCKS))
+    return plan.cuts(n_rows, min(most, chunk * -(-wanted // chunk)))
+
+
+def _read(array: Any, start: int, stop: int) -> NDArray[Any]:
+    return np.asarray(array[start:stop])
+
+
+def _parts(array: Any, dtype: np.dtype[Any], n_threads: int) -> tuple[list[tuple[int, int]], list[Any]]:
+    """The blocks of `array`, none empty, and their values: slices, or tasks."""
+    if isinstance(array, da.Array):
+        cuts = list(pairwise(np.cumsum((0, *array.chunks[0])).tolist()))
+        parts = list(array.to_delayed().ravel())
+        held = [number for number, (start, stop) in enumerate(cuts) if start < stop]
+        return [cuts[number] for number in held], [parts[number] for number in held]
+    cuts = _cuts(array, dtype, n_threads)
+    read = delayed(_read) if is_stored(array) else _read
+    return cuts, [read(array, *cut) for cut in cuts]
+
+
+def _values(part: NDArray[Any], weights: NDArray[Any] | None, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Those of `part` that have a weight, as `dtype`, laid out as the kernels are compiled for."""
+    if part.dtype.kind == "f" and not np.isfinite(part).all():
+        raise ValueError("Input X contains NaN or infinity.")
+    return np.require(part if weights is None else part[weights > 0], dtype, ["C", "A", "W"])
+
+
+def array_rows(
+    array: Any,
+    weights: Any,
+    cluster: Cluster,
+    positions: NDArray[np.int64] | None = None,
+    centers: NDArray[Any] | None = None,
+) -> Rows:
+    """The rows of an array that have a weight, in memory.
+
+    Parameters
+    ----------
+    array : array of NumPy, Dask or Zarr, of shape (n_rows, n_features)
+        Of Dask in one chunk along the features, all of known sizes.
+    weights : array of NumPy or Dask, of shape (n_rows,), or None
+        How often each row counts; None counts each once.
+    cluster : Cluster
+    positions : ndarray of shape (n,), int64, or None
+        The rows, ascending, that will be taken of rows without weights: many pixels are kept as colors alone.
+    centers : ndarray of shape (n_clusters, n_features), or None
+        Rows that are to be compared with them become float64 unless they lie on the grid of the rows.
+
+    Raises
+    ------
+    ValueError
+        If a weight is negative or not finite, or all are zero; from the tasks, if rows are not finite.
+    """
+    dtype, n_features = _work_dtype(array, centers), array.shape[1]
+    if weights is not None:
+        return _weighted_rows(array, weights, cluster, dtype)
+    cuts, parts = _parts(array, dtype, cluster.n_threads())
+    values, sizes = delayed(_values), [stop - start for start, stop in cuts]
+    kept = [values(part, None, dtype) for part in parts]
+    if not (countable(dtype, n_features) and sum(sizes) >= _COUNTED * len(parts)):
+        return given_rows(kept, sizes, n_features, dtype, cluster)
+    taken = np.empty(0, np.int64) if positions is None else positions
+    tasks = []
+    for part, (start, stop) in zip(kept, cuts, strict=True):
+        low, high = np.searchsorted(taken, (start, stop))
+        tasks.append(delayed(count_part)(part, taken[low:high] - start))
+    return counted_parts(tasks, sum(sizes), n_features, dtype, cluster, taken)
+
+
+def _weighted_rows(array: Any, weights: Any, cluster: Cluster, dtype: np.dtype[Any]) -> WeightedRows:
+    n_features = array.shape[1]
+    cuts, parts = _parts(array, dtype, cluster.n_threads())
+    if isinstance(weights, da.Array):
+        sizes = tuple(stop - start for start, stop in cuts)
+        times: list[Any] = list(weights.rechunk((sizes,)).to_delayed())
+    else:
+        times = [weights[start:stop] for start, stop in cuts]
+    found = weigh(times, cluster)
+    if dtype != _FLOAT and not sums_fit(found, dtype, n_features):
+        return _weighted_rows(array, weights, cluster, _FLOAT)
+    used = [number for number, part in enumerate(found) if part.n_positive]
+    values, times = delayed(_values), [times[number] for number in used]
+    kept = [values(parts[number], part, dtype) for number, part in zip(used, times, strict=True)]
+    return weighted_rows(kept, times, unit(found), n_features, dtype, cluster)
+
+
+def nearest(rows: NDArray[Any], centers: NDArray[Any], device: str) -> NDArray[np.int32]:
+    """Index of the nearest center of each row, the lowest on ties; shape (n_rows,).
+
+    In integers if the rows are and the centers lie on their grid, else in float64.
+    """
+    if not len(rows):
+        return np.empty(0, np.int32)
+    dtype = _work_dtype(rows, centers)
+    snapped = kernels.arithmetic(dtype).snap(centers, dtype)
+    values = _values(rows, None, dtype)
+    if countable(dtype, rows.shape[1]) and len(rows) >= _COUNTED:
+        return label_rows(values, snapped, device)
+    return kernels.load(values, device).labels(snapped)
+
+
+def distances(rows: NDArray[Any], centers: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """The distance of every row and center, computed in float64; shape (n_rows, n_clusters)."""
+    found = floats.distances(_values(rows, None, _FLOAT), floats.snap(centers, _FLOAT))
+    return found.astype(dtype, copy=False)
+
+
+def map_rows(
+    function: Callable[..., NDArray[Any]],
+    array: Any,
+    cluster: Cluster,
+    dtype: np.dtype[Any],
+    width: int | None = None,
+) -> Any:
+    """What `function` makes of the rows: of NumPy an array, of Dask and Zarr a lazy one of Dask.
+
+    Parameters
+    ----------
+    function : callable
+        Its result is of shape (n_rows,), or (n_rows, width).
+    array : array of NumPy, Dask or Zarr, of shape (n_rows, n_features)
+    cluster : Cluster
+    dtype : numpy dtype
+        That of the result.
+    width : int or None
+    """
+    if not isinstance(array, da.Array):
+        cuts = _cuts(array, _work_dtype(array), cluster.n_threads())
+        if not is_stored(array):
+            part = delayed(function)
+            return np.concatenate(cluster.run([part(_read(array, *cut)) for cut in cuts]))
+        sizes = tuple(stop - start for start, stop in cuts)
+        array = da.from_array(array, (sizes, -1), name=False, inline_array=True)
+    shape = {"drop_axis": 1} if width is None else {"chunks": (array.chunks[0], (width,))}
+    meta = np.empty((0,) if width is None else (0, 0), dtype)
+    return array.map_blocks(function, dtype=dtype, meta=meta, **shape)

@@ -1,0 +1,182 @@
+"""A Lloyd step on rows of float64: the same functions as `exact` and the block of `cpu`, rounded.
+
+Labels are the argmin of distances that are rounded in one way only (`nearest_floats`), so they do not depend
+on how the rows are cut. Sums are of the differences to the own center, which lose nothing to a large mean of
+the data. They are added row by row, then block by block: they depend on the cuts, and on nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dkmeans.kernels.cpu import pick_farthest
+from dkmeans.kernels.nearest_floats import all_distances, nearest, own_distances, sum_up
+
+__all__ = [
+    "Block",
+    "ChunkStats",
+    "center_shift",
+    "distances",
+    "inertia",
+    "mean_variance",
+    "merge",
+    "snap",
+    "update_centers",
+]
+
+_Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ChunkStats:
+    """What one block of rows tells about the centers that it was assigned to.
+
+    Attributes
+    ----------
+    sums : ndarray of shape (n_clusters, n_features), float64
+        Sum, over the rows of each cluster, of weight times difference to its center.
+    counts : ndarray of shape (n_clusters,), float64
+        Weight of the rows of each cluster.
+    inertia : float
+        Sum of weight times squared distance to the own center.
+    moved : int
+        Rows that are not in the cluster that they were in a step before.
+    mean : ndarray of shape (n_features,), float64
+        Weighted mean of all rows.
+    squares : float
+        Sum of weight times squared distance to that mean.
+    """
+
+    sums: _Floats
+    counts: _Floats
+    inertia: float
+    moved: int
+    mean: _Floats
+    squares: float
+
+
+def _merge_two(one: ChunkStats, other: ChunkStats) -> ChunkStats:
+    """Means and squares by T. F. Chan, G. H. Golub, R. J. LeVeque, COMPSTAT 1982: no cancellation."""
+    share = other.counts.sum() / (one.counts.sum() + other.counts.sum())
+    gap = other.mean - one.mean
+    between = float((gap * gap).sum() * one.counts.sum() * share)
+    return ChunkStats(
+        one.sums + other.sums,
+        one.counts + other.counts,
+        one.inertia + other.inertia,
+        one.moved + other.moved,
+        one.mean + gap * share,
+        one.squares + other.squares + between,
+    )
+
+
+def merge(parts: list[ChunkStats]) -> ChunkStats:
+    """The statistics of several blocks together, added in their order."""
+    return reduce(_merge_two, parts)
+
+
+def snap(centers: NDArray[Any], dtype: np.dtype[Any]) -> _Floats:
+    """`centers` as float64; there is no grid."""
+    return np.array(centers, dtype=np.float64, order="C")
+
+
+def update_centers(stats: ChunkStats, centers: _Floats, dtype: np.dtype[Any]) -> _Floats:
+    """The mean of each cluster; an empty cluster keeps its center."""
+    filled = stats.counts[:, None] > 0
+    return np.where(filled, centers + stats.sums / np.where(filled, stats.counts[:, None], 1), centers)
+
+
+def inertia(stats: ChunkStats, centers: _Floats, dtype: np.dtype[Any]) -> float:
+    """Sum of the squared distances of all rows to their centers, as they were summed."""
+    return stats.inertia
+
+
+def center_shift(old: _Floats, new: _Floats, dtype: np.dtype[Any]) -> float:
+    """Sum of the squared distances that the centers moved."""
+    return float(((new - old) ** 2).sum())
+
+
+def mean_variance(stats: ChunkStats) -> float:
+    """Mean over the features of the variance of all rows, as scikit-learn scales `tol` with it."""
+    return stats.squares / (float(stats.counts.sum()) * len(stats.mean))
+
+
+def distances(rows: _Floats, centers: _Floats) -> _Floats:
+    """The distance of every row and center, of whose squares labels are the argmin; (n_rows, n_clusters)."""
+    out = np.empty((len(rows), len(centers)))
+    all_distances(rows, centers, out)
+    return out
+
+
+class Block:
+    """Rows, and their last labels; see `dkmeans.kernels.Block`.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_rows, n_features), float64
+        Finite.
+    weights : ndarray of shape (n_rows,), or None
+        How often each row counts, more than zero; None counts each once.
+    """
+
+    def __init__(self, rows: NDArray[Any], weights: NDArray[Any] | None = None) -> None:
+        self.n_rows: int = rows.shape[0]
+        self.n_features: int = rows.shape[1]
+        self.dtype = np.dtype(np.float64)
+        self._rows: _Floats = np.require(rows, np.float64, ["C", "A", "W"])  # that the loops are made for
+        self._weights = np.array([] if weights is None else weights, np.float64)
+        self._mean, self._squares = self._spread()
+        self._known: tuple[_Floats, NDArray[np.int32]] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What is known stays where it is: another process begins anew."""
+        return Block, (self._rows, self._weights if self._weights.size else None)
+
+    def __sizeof__(self) -> int:
+        return object.__sizeof__(self) + self._rows.nbytes + self._weights.nbytes + 4 * self.n_rows
+
+    def rows(self, positions: NDArray[np.int64] | None = None) -> _Floats:
+        """The rows at `positions`, all if None; shape (n, n_features)."""
+        return self._rows if positions is None else self._rows[positions]
+
+    def lloyd(self, centers: _Floats, previous: _Floats | None = None) -> ChunkStats:
+        """Assign the rows to `centers` and sum them up."""
+        before = None if previous is None else self.labels(previous)
+        labels = self.labels(centers)
+        moved = self.n_rows if before is None else int(np.count_nonzero(labels != before))
+        return ChunkStats(*self._sums(centers, labels), moved, self._mean, self._squares)
+
+    def labels(self, centers: _Floats) -> NDArray[np.int32]:
+        """Index of the nearest center of each row, the lowest on ties; shape (n_rows,)."""
+        known = self._known
+        if known is None or not np.array_equal(known[0], centers):
+            known = self._known = centers, nearest(self._rows, centers)  # at once, as threads may share it
+        return known[1]
+
+    def adopt(self, labels: NDArray[np.int32], centers: _Floats) -> None:
+        """Know what another block of these rows knew, whose `labels(centers)` these are."""
+        self._known = centers, labels
+
+    def farthest(self, centers: _Floats, n: int) -> tuple[Any, _Floats]:
+        """The `n` distinct rows farthest from their centers."""
+        found: Any = np.empty(self.n_rows)
+        own_distances(self._rows, centers, self.labels(centers), found)
+        return pick_farthest(self._rows, found, n)
+
+    def _sums(self, centers: _Floats, labels: NDArray[np.int32]) -> tuple[_Floats, _Floats, float]:
+        sums, counts = np.zeros(centers.shape), np.zeros(len(centers))
+        total = sum_up(self._rows, self._weights, centers, labels, sums, counts)
+        return sums, counts, total
+
+    def _spread(self) -> tuple[_Floats, float]:
+        """Mean of the rows, and the sum of their squared distances to it."""
+        mean, squares = self._rows[:1], 0.0
+        for _ in range(2):  # the second time the differences are small, and so is what is rounded away
+            sums, counts, squares = self._sums(mean, np.zeros(self.n_rows, np.int32))
+            mean = mean + sums / counts
+        return mean[0], squares
