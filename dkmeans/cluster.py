@@ -115,15 +115,16 @@ class Cluster:
         else:
             from distributed import futures_of
 
-            keys = [future.key for future in (futures_of(task)[0] for task in tasks)]
-            where = {key: min(workers, default="") for key, workers in self.client.who_has(keys).items()}
+            futures = [futures_of(task)[0] for task in tasks]
+            keys = [future.key for future in futures]
+            where = {key: min(workers, default="") for key, workers in self.client.who_has(futures).items()}
             workers = self.client.scheduler_info(n_workers=-1)["workers"]
             numbers: dict[str, list[int]] = {}
             for number, key in enumerate(keys):
                 numbers.setdefault(where.get(key, ""), []).append(number)
+            unknown = {"nthreads": self.n_threads()}  # tasks that are not done may come to lie anywhere
             places = [
-                (worker, int(workers.get(worker, {"nthreads": 1})["nthreads"]), of)
-                for worker, of in numbers.items()
+                (worker, int(workers.get(worker, unknown)["nthreads"]), of) for worker, of in numbers.items()
             ]
         return [list(of[first::n]) for _, n, of in places for first in range(min(n, len(of)))]
 

@@ -143,3 +143,15 @@ def test_a_scheduler_that_dies(tmp_path):
 def test_options_that_cannot_be_used(options, text):
     with pytest.raises(UsageError, match=text), connect(ClusterConfig(**options), SILENT):
         pass
+
+
+def test_persisted_tasks_are_shared_among_the_threads_where_they_lie(workers):
+    tasks = workers.persist([delayed(square)(number) for number in range(7)])
+    distributed.wait(distributed.futures_of(tasks))
+    shares = workers.shares(tasks)
+    assert sorted(number for share in shares for number in share) == list(range(7))
+    assert len(shares) == min(workers.n_threads(), 7)
+    where = workers.client.who_has(distributed.futures_of(tasks))
+    for share in shares:
+        assert len({where[tasks[number].key][0] for number in share}) == 1
+    assert Cluster("cpu", None, 3).shares(tasks) == [[0, 3, 6], [1, 4], [2, 5]]
