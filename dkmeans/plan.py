@@ -21,6 +21,7 @@ __all__ = [
     "fit_cuts",
     "fit_memory",
     "image_spans",
+    "in_cuts",
     "layout_rows",
 ]
 
@@ -99,6 +100,12 @@ def fit_cuts(n_rows: int, row_bytes: int, layout: RowLayout, n_threads: int) -> 
     n_blocks = n_threads * -(-n_rows // (n_threads * most))
     wanted = -(-n_rows // n_blocks)
     return cuts(n_rows, layout.chunk_rows * -(-wanted // layout.chunk_rows))
+
+
+def in_cuts(positions: NDArray[np.int64], ranges: Sequence[tuple[int, int]]) -> list[NDArray[np.int64]]:
+    """Which of some ascending positions lie in each of `ranges`, counted from where it starts."""
+    borders = [np.searchsorted(positions, cut) for cut in ranges]
+    return [positions[low:high] - start for (low, high), (start, _) in zip(borders, ranges, strict=True)]
 
 
 def image_spans(offset: NDArray[np.int64], start: int, stop: int) -> list[ImageSpan]:

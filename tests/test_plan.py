@@ -17,6 +17,7 @@ from dkmeans.plan import (
     fit_cuts,
     fit_memory,
     image_spans,
+    in_cuts,
     layout_rows,
 )
 
@@ -168,3 +169,9 @@ def test_blocks_of_a_fit_share_the_rows_among_the_threads(n_rows, row_bytes, chu
     assert all(stop - start < most + chunk_rows for start, stop in blocks)
     if n_rows >= n_threads**2 * chunk_rows:  # rows enough that whole chunks leave no thread without
         assert len(blocks) >= n_threads
+
+
+def test_positions_are_counted_from_where_their_range_starts():
+    found = in_cuts(np.array([0, 3, 4, 9]), [(0, 4), (4, 9), (9, 12)])
+    assert [positions.tolist() for positions in found] == [[0, 3], [0], [0]]
+    assert [len(positions) for positions in in_cuts(np.array([], np.int64), [(0, 4), (4, 9)])] == [0, 0]

@@ -60,7 +60,7 @@ def count_part(pixels: NDArray[Any], positions: NDArray[np.int64]) -> tuple[list
 def _read(
     url: str, name: str, start: int, stop: int, positions: NDArray[np.int64]
 ) -> tuple[list[NDArray[Any]], _Counts]:
-    return count_part(arrays.read_rows(url, name, start, stop), positions - start)
+    return count_part(arrays.read_rows(url, name, start, stop), positions)
 
 
 def _merge(
@@ -84,10 +84,9 @@ def counted_rows(url: str, name: str, cluster: Cluster, positions: NDArray[np.in
     array = arrays.open_array(url, name)
     n_rows, n_features = array.shape
     read = delayed(_read)
-    tasks = []
-    for start, stop in plan.fit_cuts(n_rows, n_features, arrays.row_layout(array), cluster.n_threads()):
-        low, high = np.searchsorted(positions, (start, stop))
-        tasks.append(read(url, name, start, stop, positions[low:high]))
+    cuts = plan.fit_cuts(n_rows, n_features, arrays.row_layout(array), cluster.n_threads())
+    local = plan.in_cuts(positions, cuts)
+    tasks = [read(url, name, *cut, kept) for cut, kept in zip(cuts, local, strict=True)]
     return counted_parts(tasks, n_rows, n_features, np.dtype(array.dtype), cluster, positions)
 
 

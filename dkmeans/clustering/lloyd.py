@@ -24,7 +24,6 @@ from dkmeans.kernels import Block, Stats, arithmetic
 
 __all__ = ["Iteration", "LloydResult", "lloyd"]
 
-
 _SENT_BYTES = 4 << 20
 """Bytes of centers up to which each task of a step gets a copy."""
 

@@ -18,7 +18,7 @@ from dkmeans import kernels, plan
 from dkmeans.cluster import Cluster
 from dkmeans.clustering.histogram import count_part, counted_parts
 from dkmeans.clustering.inputs import is_stored
-from dkmeans.clustering.predict import label_rows
+from dkmeans.clustering.predict import COUNTED, label_rows
 from dkmeans.clustering.rows import Rows, given_rows
 from dkmeans.clustering.weighted import WeightedRows, sums_fit, unit, weigh, weighted_rows
 from dkmeans.features.colors import countable
@@ -31,8 +31,6 @@ _FLOAT = np.dtype(np.float64)
 _FLOAT_BLOCKS = 16
 _FLOAT_BLOCK_ROWS = 1 << 13
 """Rows of floats come in so many blocks, of so many rows at least, whatever the threads: sums do too."""
-_COUNTED = 1 << 19
-"""Pixels of a part from which on it costs less to count their colors."""
 
 
 def _work_dtype(array: Any, centers: NDArray[Any] | None = None) -> np.dtype[Any]:
@@ -111,13 +109,11 @@ def array_rows(
     cuts, parts = _parts(array, dtype, cluster.n_threads())
     values, sizes = delayed(_values), [stop - start for start, stop in cuts]
     kept = [values(part, None, dtype) for part in parts]
-    if not (countable(dtype, n_features) and sum(sizes) >= _COUNTED * len(parts)):
+    if not (countable(dtype, n_features) and sum(sizes) >= COUNTED * len(parts)):
         return given_rows(kept, sizes, n_features, dtype, cluster)
     taken = np.empty(0, np.int64) if positions is None else positions
-    tasks = []
-    for part, (start, stop) in zip(kept, cuts, strict=True):
-        low, high = np.searchsorted(taken, (start, stop))
-        tasks.append(delayed(count_part)(part, taken[low:high] - start))
+    count, local = delayed(count_part), plan.in_cuts(taken, cuts)
+    tasks = [count(part, of_part) for part, of_part in zip(kept, local, strict=True)]
     return counted_parts(tasks, sum(sizes), n_features, dtype, cluster, taken)
 
 
@@ -147,10 +143,7 @@ def nearest(rows: NDArray[Any], centers: NDArray[Any], device: str) -> NDArray[n
         return np.empty(0, np.int32)
     dtype = _work_dtype(rows, centers)
     snapped = kernels.arithmetic(dtype).snap(centers, dtype)
-    values = _values(rows, None, dtype)
-    if countable(dtype, rows.shape[1]) and len(rows) >= _COUNTED:
-        return label_rows(values, snapped, device)
-    return kernels.load(values, device).labels(snapped)
+    return label_rows(_values(rows, None, dtype), snapped, device)
 
 
 def distances(rows: NDArray[Any], centers: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -13,7 +13,11 @@ from dkmeans.cluster import Cluster
 from dkmeans.events import Reporter
 from dkmeans.features.colors import color_labels, count_colors, countable
 
-__all__ = ["code_dtype", "label_rows", "write_codes"]
+__all__ = ["COUNTED", "code_dtype", "label_rows", "write_codes"]
+
+
+COUNTED = 1 << 19
+"""Rows of one block from which it costs less to count their colors than to look for each of them."""
 
 
 def code_dtype(n_clusters: int) -> np.dtype[Any]:
@@ -21,9 +25,9 @@ def code_dtype(n_clusters: int) -> np.dtype[Any]:
     return np.min_scalar_type(n_clusters - 1)
 
 
-def label_rows(rows: NDArray[Any], centers: NDArray[np.float32], device: str) -> NDArray[np.int32]:
-    """The nearest center of each row; of colors, each distinct one is looked for once."""
-    if not countable(rows.dtype, rows.shape[1]):
+def label_rows(rows: NDArray[Any], centers: NDArray[Any], device: str) -> NDArray[np.int32]:
+    """The nearest center of each row; of many colors, each distinct one is looked for once."""
+    if not countable(rows.dtype, rows.shape[1]) or len(rows) < COUNTED:
         return kernels.load(rows, device).labels(centers)
     colors, _ = count_colors(rows)
     return color_labels(rows, colors, kernels.load(colors, device).labels(centers))

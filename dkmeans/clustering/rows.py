@@ -65,13 +65,14 @@ class Rows:
 
     def take(self, positions: NDArray[np.int64]) -> NDArray[Any]:
         """The rows at `positions`, which ascend; shape (n, n_features)."""
-        take = delayed(_take)
-        tasks = []
-        for block, (start, stop) in zip(self.blocks, self.cuts, strict=True):
-            low, high = np.searchsorted(positions, (start, stop))
-            if low < high:
-                tasks.append(take(block, positions[low:high] - start))
+        of_blocks = enumerate(plan.in_cuts(positions, self.cuts))
+        tasks = [self.taken(number, local) for number, local in of_blocks if len(local)]
         return np.concatenate(self.cluster.run(tasks))
+
+    def taken(self, number: int, positions: NDArray[np.int64]) -> Delayed:
+        """One task, its value the rows at `positions` of one block."""
+        task: Delayed = delayed(_take)(self.blocks[number], positions)
+        return task
 
 
 def given_rows(

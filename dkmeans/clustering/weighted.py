@@ -36,15 +36,10 @@ class WeightedRows(Rows):
 
     ends: tuple[Delayed, ...]
 
-    def take(self, positions: NDArray[np.int64]) -> NDArray[Any]:
-        """The rows at `positions`, which ascend; shape (n, n_features)."""
-        take = delayed(_take)
-        tasks = []
-        for block, ends, (start, stop) in zip(self.blocks, self.ends, self.cuts, strict=True):
-            low, high = np.searchsorted(positions, (start, stop))
-            if low < high:
-                tasks.append(take(block, ends, positions[low:high] - start))
-        return np.concatenate(self.cluster.run(tasks))
+    def taken(self, number: int, positions: NDArray[np.int64]) -> Delayed:
+        """One task, its value the rows at `positions` of one block."""
+        task: Delayed = delayed(_take)(self.blocks[number], self.ends[number], positions)
+        return task
 
 
 def _take(block: Block, ends: NDArray[np.int64], positions: NDArray[np.int64]) -> NDArray[Any]:

@@ -72,14 +72,13 @@ class Block:
     def lloyd(self, centers: NDArray[np.float32], previous: NDArray[np.float32] | None = None) -> ChunkStats:
         """Assign the rows to `centers` and sum them up."""
         with self._lock:
-            if previous is not None and not self._holds(previous):
-                self._start(previous)
             if previous is None:
                 self._start(centers)
                 moved = int(self._sums.counts.sum())
             else:
+                self._be_at(previous)
                 moved = self._search(np.rint(centers), centers, exact=True)
-            self._centers = centers.copy()
+                self._centers = centers.copy()
             return ChunkStats(self._sums.sums.copy(), self._sums.counts.copy(), self._squares, moved)
 
     def labels(self, centers: NDArray[np.float32]) -> NDArray[np.int32]:
@@ -91,6 +90,7 @@ class Block:
     def adopt(self, labels: NDArray[np.int32], centers: NDArray[np.float32]) -> None:
         """Know what another block of these rows knew, whose `labels(centers)` these are."""
         with self._lock:
+            self._centers = None
             self._labels[: self.n_rows] = labels[self._order]
             self._sums = self._no_sums(len(centers))
             sum_up(self._tiles, self._labels, self.n_rows, self._sums)
@@ -128,13 +128,10 @@ class Block:
         sums = np.zeros((n_clusters, self.n_features), np.int64)
         return Sums(sums, np.zeros(n_clusters, np.int64), self._weights)
 
-    def _holds(self, centers: NDArray[np.float32]) -> bool:
-        return self._centers is not None and np.array_equal(self._centers, centers)
-
     def _be_at(self, centers: NDArray[np.float32]) -> None:
-        if not self._holds(centers):
+        """Have the labels and sums of `centers`."""
+        if self._centers is None or not np.array_equal(self._centers, centers):
             self._start(centers)
-            self._centers = centers.copy()
 
     def _start(self, centers: NDArray[np.float32]) -> None:
         """Assign the rows from nothing; many centers by way of groups of them, which give a first guess."""
@@ -157,6 +154,7 @@ class Block:
         self._search(homes, centers, exact=True)
         if len(homes) != n_clusters:
             self._reach = np.zeros(n_clusters, np.float32)
+        self._centers = centers.copy()
 
     def _listed(self, n_clusters: int) -> int:
         """How many candidates a home may have."""
@@ -165,6 +163,7 @@ class Block:
 
     def _search(self, homes: NDArray[Any], centers: NDArray[np.float32], *, exact: bool) -> int:
         """Label the rows by `centers`, sort them if many have left their homes; how many labels changed."""
+        self._centers = None  # should this be interrupted, labels and sums belong to no centers
         bits = fraction_bits(self.dtype)
         arranged = arrange.arrange_centers(centers, grid_integers(centers, self.dtype), self._near)
         spread = np.zeros(self._labels.size, np.float32)

@@ -155,12 +155,15 @@ class Block:
         """Index of the nearest center of each row, the lowest on ties; shape (n_rows,)."""
         known = self._known
         if known is None or not np.array_equal(known[0], centers):
-            known = self._known = centers, nearest(self._rows, centers)  # at once, as threads may share it
+            known = self._known = (
+                centers.copy(),
+                nearest(self._rows, centers),
+            )  # at once, as threads may share it
         return known[1]
 
     def adopt(self, labels: NDArray[np.int32], centers: _Floats) -> None:
         """Know what another block of these rows knew, whose `labels(centers)` these are."""
-        self._known = centers, labels
+        self._known = centers.copy(), labels
 
     def farthest(self, centers: _Floats, n: int) -> tuple[Any, _Floats]:
         """The `n` distinct rows farthest from their centers."""

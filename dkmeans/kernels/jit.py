@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numba
 import numba.extending
 
-__all__ = ["bare", "inlined", "intrinsic", "jit"]
+__all__ = ["bare", "fused", "inlined", "intrinsic", "jit"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -37,6 +37,11 @@ def bare(function: _F) -> _F:
     step.
     """
     return _compiled(cache=True, _nrt=False)(function)
+
+
+def fused(function: _F) -> _F:
+    """As `jit`; a product and a sum may become one instruction, so that results are rounded in any way."""
+    return _compiled(cache=True, fastmath={"contract"})(function)
 
 
 def inlined(function: _F) -> _F:

@@ -7,14 +7,12 @@ its score is left out. That margin is proven, so no label depends on how the sco
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans.kernels.jit import inlined, jit
+from dkmeans.kernels.jit import fused, inlined, jit
 
 __all__ = ["all_distances", "nearest", "own_distances", "sum_up"]
 
@@ -58,14 +56,6 @@ class _Scoring(NamedTuple):
     most: Any
 
 
-def _fused(function: Callable[..., None]) -> Callable[..., None]:
-    """Compile as `jit`; a product and a sum may become one instruction: scores may be rounded in any way."""
-    compiler: Any = numba.njit
-    options = {"nogil": True, "cache": True, "boundscheck": False, "error_model": "numpy"}
-    compiled: Callable[..., None] = compiler(fastmath={"contract"}, **options)(function)
-    return compiled
-
-
 @inlined
 def _squared_distance(rows: Any, row: Any, centers: Any, center: Any) -> Any:
     """Four partial sums, as additions that wait for each other are slow."""
@@ -82,7 +72,7 @@ def _squared_distance(rows: Any, row: Any, centers: Any, center: Any) -> Any:
     return (first + second) + (third + fourth)
 
 
-@_fused
+@fused
 def _score(gaps: Any, columns: Any, norms: Any, scores: Any) -> None:
     """|c|^2 + g.c of four gaps g and all centers c, two features at a time."""
     n_features, n_clusters = columns.shape

@@ -322,6 +322,25 @@ def test_a_block_does_not_follow_the_centers_it_was_given():
     assert block.lloyd(first, centers).moved == 0
 
 
+def test_an_interrupted_step_leaves_nothing_behind(monkeypatch):
+    """As by Ctrl-C in a notebook, after labels and sums have moved on."""
+    rows, first = make("uniform", 203, 4, 17, U8)
+    _, second = make("uniform", 203, 4, 17, U8, seed=1)
+    block = cpu.Block(rows)
+    block.lloyd(first)
+    search = cpu.search
+
+    def interrupted(*given):
+        search(*given)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cpu, "search", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            block.lloyd(second, first)
+    check_step(block, rows, second, first, None)
+
+
 @pytest.mark.parametrize("n_features", [3, 129])
 def test_no_rows_are_a_block_too(n_features):
     rows, centers = make("uniform", 0, n_features, 4, U8)
