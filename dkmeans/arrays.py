@@ -5,15 +5,19 @@ Tasks write whole shards, each one object, so a shard is there whole or not at a
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.storage import ObjectStore, StorePath
+from zarr.abc.store import ByteRequest
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.core.metadata import ArrayV3Metadata
+from zarr.storage import ObjectStore, StorePath, WrapperStore
 
-from dkmeans import plan, storage
+from dkmeans import plan, storage, stores
 from dkmeans.errors import InputError, StorageError
 from dkmeans.plan import RowLayout
 
@@ -30,6 +34,25 @@ __all__ = [
 
 _CHUNK_ROWS = 1 << 20
 """Rows in a chunk of an array that is written at once."""
+
+
+class _Counted(WrapperStore[Any]):
+    """A store that counts what goes through it for the job that opened it."""
+
+    def __init__(self, store: Any) -> None:
+        super().__init__(store)
+        self.traffic = stores.traffic_of(stores.current_access().job)
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        found = await stores.repeated(super().get)(key, prototype, byte_range)
+        self.traffic.add(read=len(found) if found is not None else 0)
+        return found
+
+    async def set(self, key: str, value: Buffer) -> None:
+        await stores.repeated(super().set)(key, value)
+        self.traffic.add(written=len(value))
 
 
 def create_array(
@@ -71,12 +94,10 @@ def create_array(
 
 def open_array(url: str, name: str) -> zarr.Array[Any]:
     """The array `name` of the group at `url`, to read and to write."""
-    with storage.translated(url, f"reading the array {name}"):
-        store = StorePath(ObjectStore(storage.open_store(url)), storage.key_in_store(url, name))
+    with stores.translated(url, f"reading the array {name}"):
+        store = StorePath(_Counted(ObjectStore(stores.open_store(url))), stores.key_in_store(url, name))
         try:
-            metadata: Any = zarr.open_array(store, mode="r+").metadata
-        except FileNotFoundError:
-            raise
+            metadata = ArrayV3Metadata.from_dict(json.loads(storage.read_object(url, f"{name}/zarr.json")))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{url}: the metadata of the array {name} is damaged: {error!r}.") from error
     # Empty chunks are written too: then a shard that is done exists. open_array() up to zarr 3.1 ignores
@@ -113,14 +134,14 @@ def write_rows(url: str, name: str, start: int, rows: np.ndarray[Any, Any]) -> N
     stop = start + len(rows)
     if start % size or stop > array.shape[0] or (stop % size and stop != array.shape[0]):
         raise ValueError(f"{name}: rows {start}:{stop} do not fill shards of {size} rows")
-    with storage.translated(url, f"writing {name}"):
+    with stores.translated(url, f"writing {name}"):
         array[start:stop] = rows
 
 
 def read_rows(url: str, name: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
     """Rows `start` to `stop` of the array `name`; all by default."""
     array = open_array(url, name)
-    with storage.translated(url, f"reading {name}"):
+    with stores.translated(url, f"reading {name}"):
         return np.atleast_1d(np.asarray(array[start : array.shape[0] if stop is None else stop]))
 
 
@@ -131,7 +152,7 @@ def write_array(url: str, name: str, values: NDArray[Any]) -> None:
     chunks = (_CHUNK_ROWS, *values.shape[1:])
     array = create_array(url, name, shape=values.shape, dtype=dtype, chunks=chunks)
     if values.size:
-        with storage.translated(url, f"writing {name}"):
+        with stores.translated(url, f"writing {name}"):
             array[...] = values
 
 

@@ -1,31 +1,61 @@
-"""Where tasks run: workers of our own, a scheduler that is already there, or this process."""
+"""Where tasks run: on the workers of a scheduler, or in this process; `dkmeans.connecting` makes one."""
 
 from __future__ import annotations
 
-import logging
-import os
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import dask
 import dask.array as da
 import numpy as np
 from dask.base import compute, persist
-from dask.delayed import Delayed
+from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
 
-from dkmeans.config import ClusterConfig
-from dkmeans.errors import ClusterError, DeviceError, StorageError, UsageError
-from dkmeans.events import Advance, Reporter
+from dkmeans import __version__, stores
+from dkmeans.errors import ClusterError
+from dkmeans.events import Advance
+from dkmeans.plan import MIB
 
-__all__ = ["Cluster", "connect"]
+__all__ = ["Cluster"]
 
-_CONNECT_SECONDS = 10
-_CLOSE_SECONDS = 20
+_RETRIES = 2
+"""How often a task that failed is run again, behind the retries of obstore."""
+_NO_WORKERS_SECONDS = 60
+"""After so long without any worker a job gives up."""
+_IMPORTED_BYTES = 300 * MIB
+"""What a worker takes with all libraries loaded and nothing to do; measured 277 MiB."""
+
+
+class _Task:
+    """A function as the tasks of a job run it: with the job's access to storage, by the same dkmeans."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.access = stores.current_access()
+        self.version = __version__
+        self.__name__ = function.__name__.strip("_")  # which Dask's dashboard shows
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        if self.version != __version__:
+            raise ClusterError(
+                f"a worker has dkmeans {__version__}, the job {self.version}; expected the same. "
+                "Install the same version on all workers."
+            )
+        with stores.using(self.access):
+            try:
+                return self.function(*arguments, **options)
+            except Exception:
+                stores.traffic_of(self.access.job).add(failed=1)
+                raise
+
+
+def _traffic(job: str) -> tuple[int, int, int]:
+    """What this process has moved for a job: bytes read, bytes written, tasks that failed."""
+    found = stores.traffic_of(job)
+    return found.read, found.written, found.failed
 
 
 class Cluster:
@@ -45,6 +75,11 @@ class Cluster:
         self.device = device
         self.client = client
         self.threads = threads
+
+    def task(self, function: Callable[..., Any]) -> Callable[..., Delayed]:
+        """What makes tasks of `function`, for functions that go to storage."""
+        make: Callable[..., Delayed] = delayed(_Task(function))
+        return make
 
     def run(self, tasks: Sequence[Delayed], advance: Advance | None = None) -> list[Any]:
         """Results of `tasks`, in their order; `advance` is called as each one is done.
@@ -67,12 +102,10 @@ class Cluster:
             return self._gather(tasks, advance)
 
     def _gather(self, tasks: Sequence[Delayed], advance: Advance | None) -> list[Any]:
-        from distributed import as_completed
-
-        futures = self.client.compute(list(tasks))
+        futures = self.client.compute(list(tasks), retries=_RETRIES)
         results: dict[str, Any] = {}
         try:
-            for future, result in as_completed(futures, with_results=True):
+            for future, result in self._completed(futures):
                 if future.cancelled():  # then the result is an error that is not raised
                     raise _scheduler_gone("it has dropped its tasks")
                 results[future.key] = result
@@ -82,6 +115,27 @@ class Cluster:
             self.client.cancel(futures)
             raise
         return [results[future.key] for future in futures]
+
+    def _completed(self, futures: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+        """The futures with their results as they are done; looks now and then whether workers are left."""
+        from distributed import as_completed
+
+        left = {future.key: future for future in futures}
+        had_workers = True
+        while left:
+            try:
+                for future, result in as_completed(
+                    list(left.values()), with_results=True, timeout=_NO_WORKERS_SECONDS / 2
+                ):
+                    left.pop(future.key, None)
+                    yield future, result
+            except TimeoutError:
+                if not self._workers() and not had_workers:
+                    raise ClusterError(
+                        f"no worker has been there for {_NO_WORKERS_SECONDS} s. Start some, then go on with "
+                        "--resume."
+                    ) from None
+                had_workers = bool(self._workers())
 
     def map_shards(
         self, function: Callable[..., NDArray[Any]], n_shards: int, advance: Advance, **options: Any
@@ -94,7 +148,7 @@ class Cluster:
         numbers = da.arange(n_shards, chunks=1, dtype=np.int64)
         # By partial(), as map_blocks has keywords of its own; the name is unique, as tasks write.
         blocks = numbers.map_blocks(
-            partial(function, **options),
+            partial(_Task(function), **options),
             name=f"{function.__name__.strip('_')}-{uuid.uuid4().hex}",
             dtype=object,
             meta=np.empty(0, object),
@@ -106,7 +160,7 @@ class Cluster:
         if self.client is None:
             return list(persist(*tasks, scheduler="threads", num_workers=self.threads))
         with self._translated():
-            return list(self.client.persist(list(tasks)))
+            return list(self.client.persist(list(tasks), retries=_RETRIES))
 
     def shares(self, tasks: Sequence[Delayed]) -> list[list[int]]:
         """Persisted tasks, by number, of which each list is the share of one thread where they lie."""
@@ -118,7 +172,7 @@ class Cluster:
             futures = [futures_of(task)[0] for task in tasks]
             keys = [future.key for future in futures]
             where = {key: min(workers, default="") for key, workers in self.client.who_has(futures).items()}
-            workers = self.client.scheduler_info(n_workers=-1)["workers"]
+            workers = self._workers()
             numbers: dict[str, list[int]] = {}
             for number, key in enumerate(keys):
                 numbers.setdefault(where.get(key, ""), []).append(number)
@@ -128,22 +182,69 @@ class Cluster:
             ]
         return [list(of[first::n]) for _, n, of in places for first in range(min(n, len(of)))]
 
+    def workers(self) -> frozenset[str]:
+        """Addresses of the workers; they come and go."""
+        return frozenset() if self.client is None else frozenset(self._workers())
+
+    def _workers(self) -> dict[str, Any]:
+        workers: dict[str, Any] = self.client.scheduler_info(n_workers=-1)["workers"]
+        return workers
+
     def memory_bytes(self) -> int | None:
         """Memory of all workers together, or of this process; None where a worker has no limit."""
+        limits = [limit for limit, _ in self._limits()]
+        return sum(limits) if all(limits) else None
+
+    def _limits(self) -> list[tuple[int, int]]:
+        """Memory limit in bytes, 0 for none, and threads of each worker, or of this process."""
         if self.client is None:
             from distributed.system import MEMORY_LIMIT
 
-            return int(MEMORY_LIMIT)
-        workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
-        limits = [int(worker["memory_limit"] or 0) for worker in workers]
-        return sum(limits) if all(limits) else None
+            return [(int(MEMORY_LIMIT), self.threads)]
+        return [
+            (int(found["memory_limit"] or 0), int(found["nthreads"])) for found in self._workers().values()
+        ]
+
+    def check_memory(self, task: int, what: str, remedy: str) -> None:
+        """Refuse tasks of which a worker cannot hold as many as it has threads.
+
+        Parameters
+        ----------
+        task : int
+            Bytes that one task needs.
+        what : str
+            What a task does, for the message.
+        remedy : str
+
+        Raises
+        ------
+        ClusterError
+            Naming what is needed and what is there.
+        """
+        for limit, threads in self._limits():
+            need = threads * task + _IMPORTED_BYTES
+            if limit and need > limit:
+                raise ClusterError(
+                    f"{what} takes about {task / MIB:.0f} MiB a task; a worker with {threads} threads needs "
+                    f"{need / MIB:.0f} MiB and has {limit / MIB:.0f}. Give it more memory or fewer threads, "
+                    f"or {remedy}."
+                )
 
     def n_threads(self) -> int:
         """Tasks that run at a time."""
         if self.client is None:
             return self.threads
-        workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
-        return max(1, sum(int(worker["nthreads"]) for worker in workers))
+        return max(1, sum(int(worker["nthreads"]) for worker in self._workers().values()))
+
+    def traffic(self) -> dict[str, int]:
+        """Bytes read and written by this job so far, and tasks run again; without workers that are gone."""
+        job = stores.current_access().job
+        found = [_traffic(job)]
+        if self.client is not None:
+            with suppress(OSError, TimeoutError):
+                found += self.client.run(_traffic, job, on_error="ignore").values()
+        read, written, failed = (sum(column) for column in zip(*found, strict=True))
+        return {"bytes_read": read, "bytes_written": written, "retries": failed}
 
     def everywhere(self, function: Callable[..., Any], *arguments: Any) -> None:
         """Call `function` once in every worker process; a cluster that is gone needs no call."""
@@ -171,111 +272,3 @@ class Cluster:
 
 def _scheduler_gone(what: str) -> ClusterError:
     return ClusterError(f"the scheduler is gone: {what}. Start it, then go on with --resume.")
-
-
-@contextmanager
-def connect(config: ClusterConfig | Cluster, reporter: Reporter) -> Iterator[Cluster]:
-    """A cluster as `config` asks for, closed at the end; one that is open already stays open.
-
-    Raises
-    ------
-    ClusterError
-        If no scheduler or no worker answers within 10 s.
-    DeviceError
-        If ``device="gpu"`` and a worker has no GPU.
-    UsageError
-        If the memory limit is no number of bytes, or a scheduler file is not there.
-    """
-    if isinstance(config, Cluster):
-        yield config
-    elif config.scheduler == "sync":
-        cluster = Cluster(config.device)
-        _check_devices(cluster)
-        yield cluster
-    else:
-        with _client(config) as client:
-            reporter.say(f"dashboard: {client.dashboard_link}")
-            cluster = Cluster(config.device, client)
-            _check_devices(cluster)
-            yield cluster
-
-
-@contextmanager
-def _client(config: ClusterConfig) -> Iterator[Any]:
-    import distributed
-
-    # It logs the tracebacks of a lost scheduler, which also comes back as an error.
-    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
-    if config.scheduler == "local":
-        with _local_cluster(config) as local, distributed.Client(local) as client:
-            yield client
-        return
-    is_file = "://" not in config.scheduler and not _is_address(config.scheduler)
-    if is_file and not Path(config.scheduler).is_file():
-        raise UsageError(
-            f"--scheduler: found {config.scheduler!r}; expected local, sync, an address such as "
-            "tcp://host:8786, or the path of a scheduler file that exists."
-        )
-    where = {"scheduler_file": config.scheduler} if is_file else {"address": config.scheduler}
-    try:
-        client = distributed.Client(timeout=_CONNECT_SECONDS, **where)
-        client.wait_for_workers(1, timeout=_CONNECT_SECONDS)
-    except (OSError, TimeoutError, ValueError) as error:
-        raise ClusterError(
-            f"no scheduler with workers answers at {config.scheduler}: {error}. "
-            "Start `dask scheduler` and `dask worker`, or use --scheduler local."
-        ) from error
-    with client:
-        yield client
-
-
-def _is_address(text: str) -> bool:
-    host, _, port = text.rpartition(":")
-    return bool(host) and port.isdigit()
-
-
-@contextmanager
-def _local_cluster(config: ClusterConfig) -> Iterator[Any]:
-    import distributed
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = config.threads_per_worker or max(1, cores // config.workers)
-    try:
-        limit = (
-            config.memory_limit
-            if config.memory_limit == "auto"
-            else dask.utils.parse_bytes(config.memory_limit)
-        )
-    except ValueError as error:
-        raise UsageError(f"--memory-limit: found {config.memory_limit!r}; expected such as 2GiB.") from error
-    try:
-        local = distributed.LocalCluster(
-            n_workers=config.workers,
-            threads_per_worker=threads,
-            memory_limit=limit,
-            dashboard_address="127.0.0.1:0",
-            silence_logs=logging.CRITICAL,  # an error comes back to the driver, which says it once
-        )
-    except OSError as error:
-        raise StorageError(f"no local cluster could be started: {error}.") from error
-    try:
-        yield local
-    finally:
-        # Closing can wait for ever for a worker that a nanny is just starting again after its death.
-        with suppress(TimeoutError):
-            local.close(timeout=_CLOSE_SECONDS)
-
-
-def _check_devices(cluster: Cluster) -> None:
-    """Refuse ``device="gpu"`` unless every worker has one."""
-    if cluster.device != "gpu":
-        return
-    from dkmeans.kernels import gpu_problem
-
-    client = cluster.client
-    problems = {"this process": gpu_problem()} if client is None else client.run(gpu_problem)
-    for worker, problem in problems.items():
-        if problem:
-            raise DeviceError(
-                f"--device gpu: {worker} has no usable GPU: {problem}. Use --device auto or cpu."
-            )

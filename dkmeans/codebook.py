@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans import arrays, artefact, storage
+from dkmeans import arrays, artefact, stores
+from dkmeans.claims import Claim
 from dkmeans.dataset import Dataset
 from dkmeans.errors import MismatchError
 
@@ -83,7 +84,7 @@ def centers_sha256(centers: NDArray[np.float32]) -> str:
 
 
 def write_codebook(
-    claim: artefact.Claim,
+    claim: Claim,
     centers: NDArray[np.float32],
     counts: NDArray[np.int64],
     history: NDArray[np.float64],
@@ -93,7 +94,7 @@ def write_codebook(
     columns: dict[str, NDArray[Any]] = {"centers": centers, "counts": counts, "history": history}
     for name, values in columns.items():
         claim.discard(name)  # what an earlier run left may have another number of iterations
-        arrays.write_array(claim.url, name, values)
+        claim.write_array(name, values)
     claim.commit({**facts, "history_columns": list(HISTORY), "centers_sha256": centers_sha256(centers)})
 
 
@@ -105,7 +106,7 @@ def open_codebook(url: str) -> Codebook:
     InputError
         If nothing is there, it is unfinished, or it is something else.
     """
-    url = storage.resolve_url(url)
+    url = stores.resolve_url(url)
     manifest = artefact.read_manifest(url, "codebook")
     return Codebook(
         url,

@@ -46,8 +46,17 @@ def _parse_size(value: object) -> object:
     return value
 
 
+def _as_text(value: object) -> object:
+    """``true`` and ``3`` of a job file as the text that they are on a command line."""
+    return str(value).lower() if isinstance(value, (bool, int, float)) else value
+
+
+_Text = Annotated[str, BeforeValidator(_as_text)]
 _Positive = Annotated[int, Field(ge=1)]
 _Size = Annotated[tuple[_Positive, _Positive], BeforeValidator(_parse_size)]
+
+
+_NOT_RECORDED = {"overwrite", "resume", "max_skipped", "checkpoint_seconds"}
 
 
 class _Model(BaseModel):
@@ -74,7 +83,7 @@ class StageConfig(_Model):
 
     def recorded(self) -> dict[str, Any]:
         """The options that decide what is written, as JSON values, for the claim and the manifest."""
-        return self.model_dump(mode="json", exclude={"overwrite", "resume", "max_skipped"})
+        return self.model_dump(mode="json", exclude=_NOT_RECORDED)
 
 
 class IngestConfig(StageConfig):
@@ -119,6 +128,8 @@ class FitConfig(StageConfig):
     """Stop when the squared center shift is at most this times the mean variance of the features."""
     seed: int = Field(default=0, ge=0)
     """Seed of every random number."""
+    checkpoint_seconds: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """Least seconds from one checkpoint to the next; 0 makes one after each iteration."""
 
 
 class CompressConfig(StageConfig):
@@ -174,7 +185,15 @@ class ClusterConfig(_Model):
 
     scheduler: str = "local"
     """``local``: workers of our own; ``sync``: in this process, one task after the other; else an address
-    such as ``tcp://host:8786``, or the path of a scheduler file."""
+    such as ``tls://host:8786``, or the path of a scheduler file."""
+    tls_ca: str | None = None
+    """File of the authority that has signed the certificates of scheduler and workers, PEM."""
+    tls_cert: str | None = None
+    """File of our own certificate, PEM; without these three those of Dask's own config are used."""
+    tls_key: str | None = None
+    """File of the key to it, PEM."""
+    insecure: bool = False
+    """Connect to a scheduler on another machine without TLS."""
     workers: int = Field(default=1, ge=1)
     """Worker processes of a local cluster."""
     threads_per_worker: int | None = Field(default=None, ge=1)
@@ -183,12 +202,16 @@ class ClusterConfig(_Model):
     """Memory per local worker, such as ``2GiB``; ``auto`` shares the machine's among the workers."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """``gpu`` demands one on every worker, ``auto`` takes one where there is one; the bits are the same."""
+    performance_report: str | None = None
+    """Path of an HTML page of what each worker did when, made by Dask."""
 
 
 class JobConfig(_Model):
     """A whole pipeline: the stages of a job file, run in this order."""
 
     cluster: ClusterConfig = ClusterConfig()
+    storage: dict[str, _Text] = Field(default={}, repr=False)
+    """Options of the object store, as with ``--storage-option``."""
     ingest: tuple[IngestConfig, ...] = ()
     fit: tuple[FitConfig, ...] = ()
     compress: tuple[CompressConfig, ...] = ()
@@ -280,6 +303,8 @@ def _explain_one(details: dict[str, Any], model: type[BaseModel]) -> str:
         return f"{'k' if where == 'n_clusters' else where} is missing; it has to be given"
     message = details["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
+    if location and location[0] == "storage":  # whose values may be secrets
+        return f"{where}: {message.replace('input should be', 'expected')}"
     return f"{where}: found {details['input']!r}; {message.replace('input should be', 'expected')}"
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from dkmeans import arrays, artefact, storage
+from dkmeans import arrays, artefact, stores
+from dkmeans.claims import Claim
 
 __all__ = [
     "Dataset",
@@ -51,7 +52,7 @@ class ImageIndex:
         return np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
 
 
-def write_index(claim: artefact.Claim, index: ImageIndex) -> None:
+def write_index(claim: Claim, index: ImageIndex) -> None:
     """Write the group ``images`` of an artefact; its own metadata last, as the mark that it is whole."""
     columns: dict[str, NDArray[Any]] = {
         "name": np.array(index.names, dtype=np.dtypes.StringDType()),
@@ -60,7 +61,7 @@ def write_index(claim: artefact.Claim, index: ImageIndex) -> None:
         "offset": index.offset,
     }
     for name, values in columns.items():
-        arrays.write_array(claim.url, f"images/{name}", values)
+        claim.write_array(f"images/{name}", values)
     claim.commit_group("images")
 
 
@@ -70,12 +71,12 @@ def read_index(url: str) -> ImageIndex:
     return ImageIndex(tuple(str(name) for name in names), height, width)
 
 
-def write_skipped(claim: artefact.Claim, skipped: list[tuple[str, str]]) -> None:
+def write_skipped(claim: Claim, skipped: list[tuple[str, str]]) -> None:
     """Write the group ``skipped``: name and reason of every image that could not be read."""
     claim.discard("skipped")
     for position, name in enumerate(("name", "reason")):
         values = np.array([row[position] for row in skipped], dtype=np.dtypes.StringDType())
-        arrays.write_array(claim.url, f"skipped/{name}", values)
+        claim.write_array(f"skipped/{name}", values)
     claim.commit_group("skipped")
 
 
@@ -194,5 +195,5 @@ def open_dataset(url: str) -> Dataset:
     InputError
         If nothing is there, it is unfinished, or it is something else.
     """
-    url = storage.resolve_url(url)
+    url = stores.resolve_url(url)
     return Dataset(url, artefact.read_manifest(url, "dataset"))

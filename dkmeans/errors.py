@@ -5,7 +5,8 @@
     DkmeansError                    1   (a bug if it is raised as itself)
     ├── UsageError                  2   an option or a key that cannot be used
     │   ├── OutputExistsError       2   the output is complete; --overwrite or --resume is missing
-    │   └── OutputUnfinishedError   2   the output was begun and not finished; --resume is missing
+    │   ├── OutputUnfinishedError   2   the output was begun and not finished; --resume is missing
+    │   └── OutputTakenError        2   another run has taken over the output
     ├── InputError                  3   the data cannot be used
     │   ├── ImageError              3   one image cannot be read; ingest records it as skipped
     │   ├── DistinctRowsError       3   fewer distinct rows than clusters
@@ -27,6 +28,7 @@ __all__ = [
     "InputError",
     "MismatchError",
     "OutputExistsError",
+    "OutputTakenError",
     "OutputUnfinishedError",
     "SkippedError",
     "StorageError",
@@ -52,6 +54,10 @@ class OutputExistsError(UsageError):
 
 class OutputUnfinishedError(UsageError):
     """The output was begun by another run and never committed."""
+
+
+class OutputTakenError(UsageError):
+    """Another run has taken over the output that this one was writing."""
 
 
 class InputError(DkmeansError):

@@ -6,6 +6,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -25,10 +27,13 @@ class Reporter:
     ----------
     quiet : bool
         Say nothing but warnings.
+    log : callable or None
+        Takes each event, a dict of JSON values; see `dkmeans.eventlog`.
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, log: Callable[[dict[str, Any]], None] | None = None) -> None:
         self.quiet = quiet
+        self.log = log
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
 
     def say(self, text: str) -> None:
@@ -38,11 +43,29 @@ class Reporter:
 
     def warn(self, text: str) -> None:
         """One line that the user must see, also when quiet."""
+        self.event("warning", text=text)
         self.console.print(f"warning: {text}", markup=False, style="yellow")
+
+    @property
+    def logs(self) -> bool:
+        """Whether anyone wants events."""
+        return self.log is not None
+
+    def event(self, event: str, **facts: Any) -> None:
+        """One line of the event log, if there is one."""
+        if self.log is not None:
+            self.log({"time": datetime.now(UTC).isoformat(), "event": event, **facts})
 
     @contextmanager
     def stage(self, name: str, total: int, unit: str = "tasks") -> Iterator[Advance]:
-        """Progress of one stage of `total` steps."""
+        """Progress of one part of a stage, of `total` steps."""
+        began = time.perf_counter()
+        with self._progress(name, total, unit) as advance:
+            yield advance
+        self.event("done", part=name, total=total, seconds=time.perf_counter() - began)
+
+    @contextmanager
+    def _progress(self, name: str, total: int, unit: str) -> Iterator[Advance]:
         if self.quiet:
             yield lambda n=1, note="": None
         elif self.console.is_terminal:

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import numpy as np
-from dask.delayed import delayed
 from numpy.typing import NDArray
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio
 
-from dkmeans import arrays, plan, storage
-from dkmeans.artefact import Claim
+from dkmeans import arrays, plan, storage, stores
+from dkmeans.claims import Claim
 from dkmeans.cluster import Cluster
 from dkmeans.config import CompressConfig, ReconstructConfig
 from dkmeans.dataset import Dataset
@@ -74,8 +73,8 @@ def check_image_folder(config: CompressConfig | ReconstructConfig, dataset: Data
     """
     if config.images is None:
         return
-    url = storage.resolve_url(config.images)
-    source = storage.resolve_url(str(dataset.manifest["config"]["source"]))
+    url = stores.resolve_url(config.images)
+    source = stores.resolve_url(str(dataset.manifest["config"]["source"]))
     if f"{source}/".startswith(f"{url}/"):
         raise UsageError(f"--images: {url} holds the originals of the dataset. Choose another folder.")
     if config.overwrite or config.resume:
@@ -104,14 +103,14 @@ def export_images(
     sizes = np.diff(dataset.offset)
     ranges = plan.batches(sizes, _PIXELS_PER_TASK)
     keys = output_keys(dataset.index.names)
-    folder = storage.resolve_url(images) if images else None
-    finish = delayed(_finish_images)
+    folder = stores.resolve_url(images) if images else None
+    finish = cluster.task(_finish_images)
     fresh = Dataset(dataset.url, dataset.manifest)  # without what is cached: a task need not carry it
     tasks = [finish(fresh, result, start, stop, folder, keys[start:stop]) for start, stop in ranges]
     with reporter.stage("images", len(tasks), "batches") as advance:
         parts = np.concatenate(cluster.run(tasks, advance))
     psnr, errors, n_bytes = parts.T
-    arrays.write_array(claim.url, "images/psnr", psnr)
+    claim.write_array("images/psnr", psnr)
     lossy = psnr[np.isfinite(psnr)]
     return Exported(
         mean_psnr=float(lossy.mean()) if len(lossy) else None,

@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dkmeans import artefact, export, storage
-from dkmeans.artefact import Claim
-from dkmeans.cluster import Cluster, connect
+from dkmeans import artefact, claims, export, stores
+from dkmeans.claims import Claim
+from dkmeans.cluster import Cluster
 from dkmeans.codebook import Codebook, open_codebook
 from dkmeans.config import ClusterConfig, CompressConfig, ReconstructConfig
+from dkmeans.connecting import connect
 from dkmeans.dataset import Dataset, open_dataset, write_index
 from dkmeans.events import Reporter
 from dkmeans.result import Result
@@ -48,6 +49,7 @@ class Work:
 
 def make_result(
     config: CompressConfig | ReconstructConfig,
+    stage: str,
     on: str,
     check: Callable[[Dataset, Codebook], None],
     write: Callable[[Work], list[str]],
@@ -59,6 +61,8 @@ def make_result(
     Parameters
     ----------
     config : CompressConfig or ReconstructConfig
+    stage : str
+        Its name.
     on : {"pixels", "patches"}
         The rows that get codes.
     check : callable
@@ -73,11 +77,11 @@ def make_result(
     codebook.check_fits(dataset, on)
     check(dataset, codebook)
     export.check_image_folder(config, dataset)
-    url = storage.resolve_url(config.result)
+    url = stores.resolve_url(config.result)
     digest = artefact.digest([dataset.manifest["digest"], codebook.manifest["centers_sha256"]])
     with (
-        artefact.claim(url, "result", config, digest, [dataset.url, codebook.url]) as claim,
-        connect(cluster, reporter) as workers,
+        claims.claim(url, "result", config, digest, [dataset.url, codebook.url]) as claim,
+        connect(cluster, reporter, stage) as workers,
     ):
         if not claim.finished:
             if not claim.has_group("images"):

@@ -10,7 +10,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from dkmeans import arrays, artefact, storage
+from dkmeans import arrays, artefact, stores
 from dkmeans.dataset import ImageIndex, read_index
 
 __all__ = ["Result", "open_result"]
@@ -74,5 +74,5 @@ def open_result(url: str) -> Result:
     InputError
         If nothing is there, it is unfinished, or it is something else.
     """
-    url = storage.resolve_url(url)
+    url = stores.resolve_url(url)
     return Result(url, artefact.read_manifest(url, "result"))

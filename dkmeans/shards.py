@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dkmeans import arrays, plan
+from dkmeans.claims import Claim
 from dkmeans.config import IngestConfig
 from dkmeans.dataset import Dataset
 from dkmeans.features import patches
@@ -35,10 +36,10 @@ def read_pixels(url: str, start: int, stop: int) -> tuple[list[str], list[Skippe
 
 
 def write_pixels(
-    url: str, part: Source, spans: list[plan.ImageSpan], start: int, stop: int, config: IngestConfig
+    claim: Claim, part: Source, spans: list[plan.ImageSpan], start: int, stop: int, config: IngestConfig
 ) -> tuple[list[str], list[SkippedImage]]:
     """Decode the images of one shard of pixels and write it, unless one of them cannot be decoded."""
-    array = arrays.open_array(url, "pixels")
+    array = arrays.open_array(claim.url, "pixels")
     rows = np.empty((stop - start, array.shape[1]), array.dtype)
     unreadable = []
     images = part.read(config.color, max_pixels=config.max_image_pixels)
@@ -50,7 +51,7 @@ def write_pixels(
         rows[span.at : span.at + span.stop - span.start] = pixels[span.start : span.stop]
     if unreadable:
         return [], unreadable
-    arrays.write_rows(url, "pixels", start, rows)
+    claim.write_rows("pixels", start, rows)
     return _chunk_digests(rows, array.chunks[0]), []
 
 
@@ -64,7 +65,7 @@ def count_patches(dataset: Dataset, start: int, stop: int) -> NDArray[np.int64]:
     return np.concatenate(counts).astype(np.int64)
 
 
-def write_patches(dataset: Dataset, spans: list[plan.ImageSpan], start: int) -> None:
+def write_patches(claim: Claim, dataset: Dataset, spans: list[plan.ImageSpan], start: int) -> None:
     """Cut the patches of one shard from the images that hold them, and write it."""
     assert dataset.patch is not None
     first, last = spans[0], spans[-1]
@@ -78,4 +79,4 @@ def write_patches(dataset: Dataset, spans: list[plan.ImageSpan], start: int) -> 
         seen = int(rank.flat[-1])
         mask &= (rank > first.start) & (rank <= stop)
         pieces.append(patches.extract(stack, mask, dataset.patch, dataset.stride))
-    arrays.write_rows(dataset.url, "patches", start, np.concatenate(pieces))
+    claim.write_rows("patches", start, np.concatenate(pieces))

@@ -1,43 +1,47 @@
-"""URLs and objects: the one module that imports obstore.
+"""Objects below a URL: list, read, write, create, delete.
 
-A URL is a local path, or ``file://``, ``s3://``, ``gs://``, ``az://``, ``http(s)://`` or ``memory://``
-(the last for tests: it lives in this process). Objects are addressed by a URL and a key relative to it;
-keys are checked, so nothing outside the URL can be read or written. Every error of the libraries below
-leaves this module as a `StorageError`, or as an `InputError` where something is simply not there.
+Keys are relative to the URL and checked, so nothing outside it can be read or written. Every error leaves
+this module as a `StorageError`, or as an `InputError` where something is simply not there.
 """
 
 from __future__ import annotations
 
-import errno
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+import contextvars
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import obstore
 import obstore.exceptions
-from obstore.store import LocalStore, MemoryStore
 
-from dkmeans.errors import InputError, StorageError
+from dkmeans import stores
+from dkmeans.errors import DkmeansError, InputError
+from dkmeans.stores import is_local, key_in_store, open_store, repeated, resolve_url, translated
 
 __all__ = [
     "StoredObject",
+    "check_key",
     "create_object",
     "delete_objects",
     "exists",
-    "is_local",
     "join_url",
     "list_objects",
     "object_size",
     "read_object",
+    "read_objects",
     "read_range",
-    "resolve_url",
     "write_object",
 ]
 
-_MEMORY: dict[str, MemoryStore] = {}
+_T = TypeVar("_T")
+
+_AT_A_TIME = 16
+"""Requests of one task that are under way together; more are no faster, see the table in deploy/README.md."""
+_AHEAD_BYTES = 64 << 20
+"""Bytes that are read before they are asked for."""
 
 
 @dataclass(frozen=True)
@@ -46,18 +50,6 @@ class StoredObject:
 
     key: str
     size: int
-
-
-def is_local(url: str) -> bool:
-    """Whether `url` names a place in the local file system."""
-    return url.startswith("file://") or "://" not in url
-
-
-def resolve_url(url: str) -> str:
-    """`url` with a local path made absolute, and no slash at its end."""
-    if is_local(url):
-        return str(Path(url.removeprefix("file://")).expanduser().absolute())
-    return url.rstrip("/")
 
 
 def join_url(url: str, key: str) -> str:
@@ -84,82 +76,39 @@ def check_key(key: str) -> str:
     return key
 
 
-def open_store(url: str, *, create: bool = False) -> Any:
-    """The obstore store at `url`. The type is Any: obstore's stores share no public base class."""
-    if url.startswith("memory://"):
-        # One store for the process: a key space, not a place, so that any prefix of a URL can be opened.
-        return _MEMORY.setdefault("", MemoryStore())
-    if is_local(url):
-        if not create:
-            Path(resolve_url(url)).stat()  # obstore's own error does not say why it cannot go there
-        return LocalStore(resolve_url(url), mkdir=create)
-    try:
-        return obstore.store.from_url(url)
-    except ValueError as error:  # a malformed URL
-        raise StorageError(f"{url} cannot be used: {error}. Check the URL.") from error
-
-
-def key_in_store(url: str, key: str) -> str:
-    """`key` as the store of `url` knows it: memory stores keep the URL's own path in the key."""
-    if url.startswith("memory://"):
-        base = url.removeprefix("memory://").strip("/")
-        return f"{base}/{key}" if key else base
-    return key
-
-
-@contextmanager
-def translated(url: str, doing: str) -> Iterator[None]:
-    """Turn the errors of obstore and the file system into ours, with the URL and the remedy."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise InputError(f"{url}: not found while {doing}. Check the path.") from error
-    except (obstore.exceptions.PermissionDeniedError, obstore.exceptions.UnauthenticatedError) as error:
-        raise _refused(url, doing) from error
-    except (obstore.exceptions.BaseError, OSError) as error:
-        text = str(error)
-        number = _system_error(error)
-        if number == errno.ENOSPC:
-            raise StorageError(
-                f"{url}: no space left on the device while {doing}. "
-                "Free some space, then run the same command with --resume."
-            ) from error
-        if number == errno.EACCES:
-            raise _refused(url, doing) from error
-        if number in (errno.ENOTDIR, errno.EEXIST):
-            raise StorageError(f"{url}: a part of this path is a file, expected a folder.") from error
-        first_line = text.splitlines()[0] if text else type(error).__name__
-        raise StorageError(f"{url}: {doing} failed: {first_line}") from error
-
-
-def _system_error(error: Exception) -> int | None:
-    """The errno of an error, which obstore only has in its text."""
-    if isinstance(error, OSError) and error.errno is not None:
-        return error.errno
-    match = re.search(r"\(os error (\d+)\)", str(error))
-    return int(match[1]) if match else None
-
-
-def _refused(url: str, doing: str) -> StorageError | InputError:
-    is_input = is_local(url) and doing.startswith(("reading", "listing", "looking"))
-    kind = InputError if is_input else StorageError
-    remedy = "Give this user the right to it." if is_local(url) else "Check credentials and policy."
-    return kind(f"{url}: permission denied while {doing}. {remedy}")
-
-
 def list_objects(url: str, prefix: str = "") -> list[StoredObject]:
     """All objects below `url` (and below the folder `prefix` in it), sorted by key.
 
-    A folder that does not exist has no objects, as in an object store.
+    A folder that does not exist has no objects, as in an object store. There the folders directly below are
+    listed together, as each takes a request per 1,000 objects.
     """
     base = key_in_store(url, "")
+    inside = "/".join(part for part in (base, prefix) if part) or None
     with translated(url, "listing its objects"):
         if is_local(url) and not Path(resolve_url(url)).is_dir():
             return []
-        inside = "/".join(part for part in (base, prefix) if part)
-        metas = [meta for page in obstore.list(open_store(url), prefix=inside or None) for meta in page]
+        store = open_store(url)
+        if is_local(url):
+            metas = _listed(store, inside)
+        else:
+            top = repeated(lambda: obstore.list_with_delimiter(store, inside))()
+            below = _together(lambda folder: _listed(store, folder), top["common_prefixes"])
+            metas = [*top["objects"], *(meta for found in below for meta in found)]
     cut = len(base) + 1 if base else 0
     return sorted((StoredObject(meta["path"][cut:], meta["size"]) for meta in metas), key=lambda o: o.key)
+
+
+@repeated
+def _listed(store: Any, prefix: str | None) -> list[Any]:
+    return [meta for page in obstore.list(store, prefix=prefix) for meta in page]
+
+
+def _together(function: Callable[[Any], _T], items: Sequence[Any]) -> list[_T]:
+    """`function` of each item, in order, several at a time."""
+    if len(items) < 2:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        return list(pool.map(function, items))
 
 
 def exists(url: str, key: str) -> bool:
@@ -169,7 +118,7 @@ def exists(url: str, key: str) -> bool:
         if is_local(url):
             return Path(resolve_url(url), key).is_file()
         try:
-            obstore.head(open_store(url), key_in_store(url, key))
+            repeated(obstore.head)(open_store(url), key_in_store(url, key))
         except FileNotFoundError:
             return False
     return True
@@ -178,13 +127,49 @@ def exists(url: str, key: str) -> bool:
 def read_object(url: str, key: str) -> bytes:
     """The bytes of one object."""
     with translated(join_url(url, key), "reading it"):
-        return bytes(obstore.get(open_store(url), key_in_store(url, key)).bytes())
+        data = bytes(repeated(obstore.get)(open_store(url), key_in_store(url, key)).bytes())
+    _count(read=len(data))
+    return data
+
+
+def read_objects(
+    url: str, objects: Sequence[StoredObject], limit: int | None = None
+) -> Iterator[bytes | DkmeansError]:
+    """The bytes of each object, or why it cannot be read, in order.
+
+    Of an object larger than `limit` only so many bytes from its beginning. In an object store several are
+    read at a time, ahead of what is taken, up to 64 MiB of them.
+    """
+
+    def read(found: StoredObject) -> bytes | DkmeansError:
+        try:
+            if limit is not None and found.size > limit:
+                return read_range(url, found.key, 0, limit)
+            return read_object(url, found.key)
+        except DkmeansError as error:
+            return error
+
+    if is_local(url):  # a thread costs more time than a file
+        yield from map(read, objects)
+        return
+    pending: deque[tuple[int, Future[bytes | DkmeansError]]] = deque()
+    ahead = 0
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        for found in objects:
+            size = min(found.size, limit or found.size)
+            while pending and (len(pending) == _AT_A_TIME or ahead + size > _AHEAD_BYTES):
+                ahead -= pending[0][0]
+                yield pending.popleft()[1].result()
+            pending.append((size, pool.submit(contextvars.copy_context().run, read, found)))
+            ahead += size
+        while pending:
+            yield pending.popleft()[1].result()
 
 
 def object_size(url: str, key: str) -> int:
     """The size of one object in bytes."""
     with translated(join_url(url, key), "reading it"):
-        return int(obstore.head(open_store(url), key_in_store(url, key))["size"])
+        return int(repeated(obstore.head)(open_store(url), key_in_store(url, key))["size"])
 
 
 def read_range(url: str, key: str, start: int, length: int) -> bytes:
@@ -194,26 +179,35 @@ def read_range(url: str, key: str, start: int, length: int) -> bytes:
     with translated(join_url(url, key), "reading it"):
         store, path = open_store(url), key_in_store(url, key)
         try:
-            return bytes(obstore.get_range(store, path, start=start, length=length))
+            data = bytes(repeated(obstore.get_range)(store, path, start=start, length=length))
         except obstore.exceptions.BaseError:  # a start at or behind the end is an error to obstore
             if start < obstore.head(store, path)["size"]:
                 raise
             return b""
+    _count(read=len(data))
+    return data
 
 
 def write_object(url: str, key: str, data: bytes) -> None:
     """Write one object whole: readers see the old bytes or the new ones, never a part."""
     with translated(join_url(url, key), "writing it"):
-        obstore.put(open_store(url, create=True), key_in_store(url, key), data)
+        repeated(obstore.put)(open_store(url, create=True), key_in_store(url, key), data)
+    _count(written=len(data))
 
 
 def create_object(url: str, key: str, data: bytes) -> bool:
-    """Write one object unless it exists; False if it does. Of several writers exactly one wins."""
+    """Write one object unless it exists; False if it does. Of several writers exactly one wins.
+
+    The data of each writer have to be its own: if an answer is lost on the way, what lies there tells whether
+    the write was done.
+    """
     with translated(join_url(url, key), "creating it"):
         try:
-            obstore.put(open_store(url, create=True), key_in_store(url, key), data, mode="create")
-        except obstore.exceptions.AlreadyExistsError:
-            return False
+            repeated(obstore.put)(open_store(url, create=True), key_in_store(url, key), data, mode="create")
+        except obstore.exceptions.AlreadyExistsError:  # another was first, or our own write was repeated
+            if is_local(url) or bytes(obstore.get(open_store(url), key_in_store(url, key)).bytes()) != data:
+                return False
+    _count(written=len(data))
     return True
 
 
@@ -227,7 +221,7 @@ def delete_objects(url: str, keys: list[str]) -> None:
         store = open_store(url)
         for key in keys:
             try:
-                obstore.delete(store, key_in_store(url, check_key(key)))
+                repeated(obstore.delete)(store, key_in_store(url, check_key(key)))
             except FileNotFoundError:
                 continue
         if is_local(url):
@@ -238,3 +232,7 @@ def _remove_empty_folders(root: Path) -> None:
     for folder in sorted(root.rglob("*"), reverse=True):
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
+
+
+def _count(*, read: int = 0, written: int = 0) -> None:
+    stores.traffic_of(stores.current_access().job).add(read=read, written=written)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dkmeans import __version__
-from jobs import compress, fit, info, ingest, pipeline, reconstruct, report
+from jobs import compress, fit, info, ingest, pipeline, reconstruct, report, status
 from jobs.command import new_app
 
 __all__ = ["app", "main"]
@@ -42,6 +42,7 @@ app.command("compress")(compress.command)
 app.command("reconstruct")(reconstruct.command)
 app.command("report")(report.command)
 app.command("info")(info.command)
+app.command("status")(status.command)
 app.command("run")(pipeline.command)
 
 

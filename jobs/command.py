@@ -18,20 +18,28 @@ import typer
 from pydantic.fields import FieldInfo
 
 from dkmeans.config import ClusterConfig
-from dkmeans.errors import DkmeansError
+from dkmeans.errors import DkmeansError, UsageError
 
-__all__ = ["execute", "new_app", "run_alone", "stage_command"]
+__all__ = ["new_app", "new_command", "run_alone", "stage_command", "url_argument"]
 
-_OUTPUT = inspect.Signature(
-    [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation)
-        for name, annotation in {
-            "as_json": Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")],
-            "quiet": Annotated[bool, typer.Option("--quiet", help="Say nothing but warnings.")],
-            "debug": Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")],
-        }.items()
-    ]
-).parameters
+_SHARED = {
+    "storage_option": (
+        list[str] | None,
+        typer.Option(
+            "--storage-option",
+            metavar="KEY=VALUE",
+            help="Option of the object store, such as endpoint or aws_access_key_id; may be repeated.",
+        ),
+    ),
+    "events": (
+        str | None,
+        typer.Option("--events", help="URL or file of a log of events, one JSON object a line."),
+    ),
+    "as_json": (bool, typer.Option("--json", help="Print one JSON object at the end.")),
+    "quiet": (bool, typer.Option("--quiet", help="Say nothing but warnings.")),
+    "debug": (bool, typer.Option("--debug", help="Show the traceback of an error.")),
+}
+"""What every command takes."""
 _KEYS = {"n_clusters": "k"}
 """Fields that the command line and a job file call by a shorter name."""
 
@@ -97,30 +105,74 @@ def stage_command(
     parameters = [_parameter(name, fields[name], True) for name in positional]
     parameters += [_parameter(name, fields[name], False) for name in fields if name not in positional]
     parameters += [_parameter(name, field, False) for name, field in cluster.items()]
-    parameters += _OUTPUT.values()
+
+    def work(reporter: Any, **values: Any) -> Any:
+        given = {name: value for name, value in values.items() if value is not None}
+        config = model(**{_KEYS.get(name, name): given[name] for name in fields if name in given})
+        where = ClusterConfig(**{name: given[name] for name in cluster if name in given})
+        return run(config, where, reporter)
+
+    return new_command(work, parameters, text)
+
+
+def new_command(
+    work: Callable[..., Any], parameters: Sequence[inspect.Parameter], text: str
+) -> Callable[..., None]:
+    """A command with some parameters of its own, besides those that all have.
+
+    Parameters
+    ----------
+    work : callable
+        ``work(reporter, **values)``, returning a report: a dataclass or a dict.
+    parameters : sequence of inspect.Parameter
+        Annotated for Typer.
+    text : str
+        The help of the command.
+    """
 
     def command(**values: Any) -> None:
-        given = {name: value for name, value in values.items() if value is not None}
+        shared = {name: values.pop(name) for name in _SHARED}
+        _execute(lambda reporter: work(reporter, **values), **shared)
 
-        def work(reporter: Any) -> Any:
-            config = model(**{_KEYS.get(name, name): given[name] for name in fields if name in given})
-            where = ClusterConfig(**{name: given[name] for name in cluster if name in given})
-            return run(config, where, reporter)
-
-        execute(work, as_json=values["as_json"], quiet=values["quiet"], debug=values["debug"])
-
+    shared = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=False if kind is bool else None,
+            annotation=Annotated[kind, option],
+        )
+        for name, (kind, option) in _SHARED.items()
+    ]
     command.__doc__ = text
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__signature__ = inspect.Signature([*parameters, *shared])  # type: ignore[attr-defined]
     return command
 
 
-def execute(work: Callable[[Any], Any], *, as_json: bool, quiet: bool, debug: bool) -> None:
-    """Run `work`, print its report on stdout, and exit with the code of the error that it ends in."""
-    from dkmeans.events import Reporter
+def url_argument(text: str) -> inspect.Parameter:
+    """The one argument of a command that looks at an artefact."""
+    argument = typer.Argument(metavar="URL", help=text)
+    return inspect.Parameter(
+        "url", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Annotated[str, argument]
+    )
 
-    reporter = Reporter(quiet=quiet)
+
+def _execute(
+    work: Callable[[Any], Any],
+    *,
+    as_json: bool,
+    quiet: bool,
+    debug: bool,
+    events: str | None,
+    storage_option: list[str] | None,
+) -> None:
+    """Run `work`, print its report on stdout, and exit with the code of the error that it ends in."""
+    from dkmeans.eventlog import event_log
+    from dkmeans.events import Reporter
+    from dkmeans.stores import storage_options
+
     try:
-        report = work(reporter)
+        with storage_options(_pairs(storage_option or [])), event_log(events) as log:
+            report = work(Reporter(quiet=quiet, log=log))
     except DkmeansError as error:
         if debug:
             traceback.print_exc()
@@ -142,6 +194,16 @@ def execute(work: Callable[[Any], Any], *, as_json: bool, quiet: bool, debug: bo
         for name, value in values.items():
             shown = value if isinstance(value, (str, int, float, bool, type(None))) else json.dumps(value)
             print(f"{name:>15}  {shown}")
+
+
+def _pairs(options: Sequence[str]) -> dict[str, str]:
+    """``KEY=VALUE`` options as a dict."""
+    pairs = [option.partition("=") for option in options]
+    if not all(key and equals for key, equals, _ in pairs):  # which is not shown, as it may be a secret
+        raise UsageError(
+            "--storage-option: found one without '='; expected KEY=VALUE as in region=eu-west-1."
+        )
+    return {key: value for key, _, value in pairs}
 
 
 def run_alone(command: Callable[..., None], argv: Sequence[str] | None) -> None:

@@ -32,11 +32,11 @@ def _run(config: StageConfig, cluster: ClusterConfig, reporter: Any) -> dict[str
 def _write_photos(folder: str) -> None:
     from skimage import data
 
-    from dkmeans import storage
+    from dkmeans import storage, stores
     from dkmeans.images.encode import encode_png
 
     for name in _PHOTOS:
-        storage.write_object(storage.resolve_url(folder), f"{name}.png", encode_png(getattr(data, name)()))
+        storage.write_object(stores.resolve_url(folder), f"{name}.png", encode_png(getattr(data, name)()))
 
 
 command = stage_command(StageConfig, _run, (), _HELP)

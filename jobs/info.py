@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from jobs.command import execute, run_alone
+from jobs.command import new_command, run_alone, url_argument
 
 __all__ = ["command", "main"]
 
+_HELP = """Tell what lies at a URL.
 
-def command(
-    url: Annotated[str, typer.Argument(metavar="URL", help="URL of a dataset, codebook or result.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-) -> None:
-    """Tell what lies at a URL.
+Kind, config, shapes, chunks, digests; for a codebook its centers_sha256.
+"""
 
-    Kind, config, shapes, chunks, digests; for a codebook its centers_sha256.
-    """
 
-    def work(_: Any) -> dict[str, Any]:
-        from dkmeans import artefact, storage
+def _run(reporter: Any, url: str) -> dict[str, Any]:
+    from dkmeans import artefact, stores
 
-        return artefact.describe(storage.resolve_url(url))
+    return artefact.describe(stores.resolve_url(url))
 
-    execute(work, as_json=as_json, quiet=False, debug=debug)
+
+command = new_command(_run, [url_argument("URL of a dataset, codebook or result.")], _HELP)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

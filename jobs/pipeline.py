@@ -20,17 +20,17 @@ Options given here go before what the file says.
 
 
 def _run(config: RunConfig, cluster: ClusterConfig, reporter: Any) -> dict[str, Any]:
-    job = load_job(config.job).override(config, cluster)
-    if config.dry_run:
-        from dkmeans.stages.preview import preview
+    from dkmeans.stages.preview import preview
+    from dkmeans.stores import current_access, storage_options
 
-        return preview(job)
-    return run_job(job, reporter)
+    job = load_job(config.job).override(config, cluster)
+    with storage_options({**job.storage, **dict(current_access().options)}):
+        return preview(job) if config.dry_run else run_job(job, reporter)
 
 
 def run_job(job: JobConfig, reporter: Any) -> dict[str, Any]:
     """Run all stages of `job` on one cluster; their reports by stage."""
-    from dkmeans.cluster import connect
+    from dkmeans.connecting import connect
     from dkmeans.report.page import write_report
     from dkmeans.stages.compress import compress
     from dkmeans.stages.fit import fit

@@ -2,39 +2,42 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
 from dkmeans.config import ReportConfig
-from jobs.command import execute, run_alone
+from jobs.command import new_command, run_alone
 
 __all__ = ["command", "main"]
 
+_HELP = """Show results on one page of pictures.
 
-def command(
+The HTML page needs no network: originals beside results, codebooks, curves, PSNR, SSIM and bytes.
+"""
+
+
+def _options(
     page: Annotated[str, typer.Argument(metavar="PAGE", help="Path of the HTML page to write.")],
     results: Annotated[
         list[str], typer.Argument(metavar="RESULT...", help="URLs of results of compress and reconstruct.")
     ],
+    *,
     n_images: Annotated[int, typer.Option(help="Images shown per result.")] = 4,
     title: Annotated[str, typer.Option(help="Heading of the page.")] = "dkmeans report",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-) -> None:
-    """Show results on one page of pictures.
+) -> None: ...
 
-    The HTML page needs no network: originals beside results, codebooks, curves, PSNR, SSIM and bytes.
-    """
 
-    def work(_: Any) -> Any:
-        config = ReportConfig(page=page, results=results, n_images=n_images, title=title)
-        from dkmeans.report.page import write_report
+def _run(reporter: Any, **values: Any) -> Any:
+    config = ReportConfig(**values)
+    from dkmeans.report.page import write_report  # here, so that --help does not load the libraries
 
-        return write_report(config)
+    return write_report(config)
 
-    execute(work, as_json=as_json, quiet=False, debug=debug)
+
+command = new_command(_run, list(inspect.signature(_options, eval_str=True).parameters.values()), _HELP)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

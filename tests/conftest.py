@@ -1,13 +1,15 @@
-"""Small real images, and clusters to run on."""
+"""Small real images, clusters to run on, and an S3 server."""
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import distributed
 import numpy as np
 import pytest
+from object_store.server import Server, object_store
 from PIL import Image
 from skimage import data
 
@@ -50,3 +52,18 @@ def workers() -> Iterator[Cluster]:
         distributed.Client(local) as client,
     ):
         yield Cluster("cpu", client)
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A real S3 server, started for the first test that asks for it."""
+    with object_store(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture
+def s3_url(s3: Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty place on the S3 server. Processes that start during the test find it too."""
+    for name, value in s3.environment().items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{s3.bucket}/{uuid.uuid4().hex}"

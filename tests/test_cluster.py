@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 import threading
 import time
+import uuid
+from pathlib import Path
 
 import distributed
 import numpy as np
-import psutil
 import pytest
 from dask.delayed import delayed
 
-from dkmeans import ClusterConfig, cluster
-from dkmeans.cluster import Cluster, connect
-from dkmeans.errors import ClusterError, ImageError, UsageError
-from dkmeans.events import SILENT
+from dkmeans import ClusterConfig, __version__, cluster, storage, stores
+from dkmeans.cluster import Cluster, _Task
+from dkmeans.connecting import connect
+from dkmeans.errors import ClusterError, ImageError
+from dkmeans.events import SILENT, Reporter
+from dkmeans.plan import MIB
+from dkmeans.stores import storage_options
 
 LOCAL = ClusterConfig(workers=1, threads_per_worker=2, memory_limit="1GiB")
 
@@ -70,79 +73,11 @@ def test_persisted_tasks_run_once(workers, tmp_path):
         assert (tmp_path / str(number)).read_text() == "x"
 
 
-def test_a_local_cluster_reports_its_memory():
-    with connect(LOCAL, SILENT) as place:
-        assert place.memory_bytes() == 1 << 30
-        assert place.run([delayed(os.getpid)()]) != [os.getpid()]
-        with connect(place, SILENT) as same:
-            assert same is place
-        assert place.run([delayed(square)(3)]) == [9]  # still open
-
-
-def test_this_process_knows_its_memory():
-    with connect(ClusterConfig(scheduler="sync"), SILENT) as place:
-        assert 1 << 28 < place.memory_bytes() <= psutil.virtual_memory().total
-
-
-def test_an_address_and_a_scheduler_file(workers, tmp_path):
-    address = workers.client.scheduler.address
-    file = tmp_path / "scheduler.json"
-    file.write_text(json.dumps(workers.client.scheduler_info()))
-    for scheduler in (address, address.removeprefix("tcp://"), str(file)):
-        with connect(ClusterConfig(scheduler=scheduler), SILENT) as place:
-            assert place.run([delayed(square)(4)]) == [16]
-
-
-def test_a_scheduler_without_workers(monkeypatch):
-    monkeypatch.setattr(cluster, "_CONNECT_SECONDS", 1)
-    with distributed.LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0") as empty:
-        config = ClusterConfig(scheduler=empty.scheduler_address)
-        with pytest.raises(ClusterError, match="no scheduler with workers"), connect(config, SILENT):
-            pass
-
-
 def test_a_task_that_kills_its_workers():
     with connect(LOCAL, SILENT) as place:
         with pytest.raises(ClusterError, match=r"was lost with \d+ workers.*memory") as caught:
             place.run([delayed(os._exit)(1)])
         assert caught.value.exit_code == 5
-
-
-def test_a_scheduler_that_dies(tmp_path):
-    file = tmp_path / "scheduler.json"
-    options = ["--host", "127.0.0.1", "--port", "0", "--dashboard-address", "127.0.0.1:0"]
-    python, quiet = [sys.executable, "-m"], {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    scheduler = subprocess.Popen(
-        [*python, "distributed.cli.dask_scheduler", *options, "--scheduler-file", str(file)], **quiet
-    )
-    worker = subprocess.Popen(
-        [*python, "distributed.cli.dask_worker", "--scheduler-file", str(file), "--no-nanny"], **quiet
-    )
-    try:
-        while not file.exists():
-            time.sleep(0.1)
-        with connect(ClusterConfig(scheduler=str(file)), SILENT) as place:
-            killer = threading.Timer(1, scheduler.kill)
-            killer.start()
-            with pytest.raises(ClusterError, match=r"the scheduler is gone.*--resume"):
-                place.run([delayed(time.sleep)(30)])
-            killer.join()
-    finally:
-        for process in (worker, scheduler):
-            process.kill()
-            process.wait()
-
-
-@pytest.mark.parametrize(
-    ("options", "text"),
-    [
-        ({"scheduler": "no/such/file.json"}, "expected local, sync, an address"),
-        ({"memory_limit": "plenty"}, "found 'plenty'"),
-    ],
-)
-def test_options_that_cannot_be_used(options, text):
-    with pytest.raises(UsageError, match=text), connect(ClusterConfig(**options), SILENT):
-        pass
 
 
 def test_persisted_tasks_are_shared_among_the_threads_where_they_lie(workers):
@@ -155,3 +90,260 @@ def test_persisted_tasks_are_shared_among_the_threads_where_they_lie(workers):
     for share in shares:
         assert len({where[tasks[number].key][0] for number in share}) == 1
     assert Cluster("cpu", None, 3).shares(tasks) == [[0, 3, 6], [1, 4], [2, 5]]
+
+
+# Memory
+
+
+def test_tasks_that_do_not_fit_are_refused_with_numbers():
+    with connect(LOCAL, SILENT) as place:  # 1 GiB, two threads
+        place.check_memory(300 * MIB, "a fit", "take a smaller --k")
+        with pytest.raises(ClusterError) as caught:
+            place.check_memory(400 * MIB, "a fit", "take a smaller --k")
+    assert str(caught.value) == (
+        "a fit takes about 400 MiB a task; a worker with 2 threads needs 1100 MiB and has 1024. "
+        "Give it more memory or fewer threads, or take a smaller --k."
+    )
+    assert caught.value.exit_code == 5
+
+
+def test_the_memory_of_this_process_counts_too(monkeypatch):
+    monkeypatch.setattr("distributed.system.MEMORY_LIMIT", 2000 * MIB)
+    Cluster("cpu", threads=3).check_memory(500 * MIB, "a fit", "do less")
+    with pytest.raises(ClusterError, match="a worker with 4 threads needs 2300 MiB and has 2000"):
+        Cluster("cpu", threads=4).check_memory(500 * MIB, "a fit", "do less")
+
+
+def test_a_worker_without_a_limit_takes_any_task():
+    with (
+        distributed.LocalCluster(
+            n_workers=1, processes=False, memory_limit=0, dashboard_address="127.0.0.1:0"
+        ) as local,
+        distributed.Client(local) as client,
+    ):
+        place = Cluster("cpu", client)
+        place.check_memory(1 << 50, "a fit", "do less")
+        assert place.memory_bytes() is None
+
+
+# Tasks with their storage
+
+
+def write(url, key, data):
+    storage.write_object(url, key, data)
+    return os.getpid()
+
+
+def test_a_task_runs_by_the_same_dkmeans(workers):
+    for place in both(workers):
+        assert place.run([place.task(square)(3)]) == [9]
+
+
+@pytest.mark.parametrize("version", ["0.0.1", f"{__version__}.dev1"])
+def test_a_task_of_another_dkmeans_is_refused(workers, version):
+    task = _Task(square)
+    task.version = version
+    for place in both(workers):
+        with pytest.raises(ClusterError, match="Install the same version on all workers") as caught:
+            place.run([delayed(task)(3)])
+        assert f"a worker has dkmeans {__version__}, the job {version}" in str(caught.value)
+
+
+def test_shards_of_another_dkmeans_are_refused(workers, monkeypatch):
+    monkeypatch.setattr(cluster, "__version__", "0.0.1")  # here, not there
+
+    def nothing(block):
+        return np.zeros(1)
+
+    with pytest.raises(ClusterError, match=r"the job 0\.0\.1"):
+        workers.map_shards(nothing, 2, lambda n=1, note="": None)
+
+
+def test_a_task_is_called_as_its_function_is():
+    def _count_them():
+        pass
+
+    assert _Task(_count_them).__name__ == "count_them"
+
+
+@pytest.fixture
+def bare(monkeypatch):
+    """Two workers of which none finds credentials in its environment."""
+    for name in list(os.environ):
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+    with connect(LOCAL.model_copy(update={"workers": 2, "threads_per_worker": 1}), SILENT) as place:
+        yield place
+
+
+def environment():
+    return sorted(name for name in os.environ if name.startswith("AWS_"))
+
+
+def test_storage_options_go_with_the_tasks_to_the_workers(s3, bare):
+    url = f"s3://{s3.bucket}/{uuid.uuid4().hex}"
+    assert not any(bare.client.run(environment).values())
+    with storage_options(s3.options()):
+        storage.write_object(url, "a", b"12345")
+        read = bare.task(storage.read_object)
+        assert bare.run([read(url, "a") for _ in range(4)]) == [b"12345"] * 4
+
+        def shard(block, name):
+            return np.array([storage.read_object(url, name)], dtype=object)
+
+        assert [part[0] for part in bare.map_shards(shard, 2, lambda n=1, note="": None, name="a")] == [
+            b"12345"
+        ] * 2
+        kept = bare.persist([read(url, "a")])
+        assert bare.run(kept) == [b"12345"]
+    with storage_options({}):  # they were of that job only
+        assert dict(stores.current_access().options) == {}
+
+
+def test_traffic_is_summed_over_the_workers(bare, tmp_path):
+    url = str(tmp_path)
+    with storage_options({}):
+        assert bare.traffic() == {"bytes_read": 0, "bytes_written": 0, "retries": 0}
+        make = bare.task(write)
+        futures = [
+            bare.client.compute(make(url, f"{number}", bytes(10 + number)), workers=[worker])
+            for number, worker in enumerate(sorted(bare.workers()))
+        ]
+        assert len(set(bare.client.gather(futures))) == 2  # processes
+        storage.write_object(url, "here", bytes(100))
+        storage.read_object(url, "0")
+        bare.run([bare.task(storage.read_object)(url, "1")])
+        assert bare.traffic() == {"bytes_read": 10 + 11, "bytes_written": 100 + 10 + 11, "retries": 0}
+        with storage_options({}):
+            assert bare.traffic() == {"bytes_read": 0, "bytes_written": 0, "retries": 0}
+
+
+def fail_once(flag):
+    if not Path(flag).exists():
+        Path(flag).touch()
+        raise OSError("the first time it fails")
+    return os.getpid()
+
+
+def test_a_task_that_fails_once_is_run_again_and_counted(bare, tmp_path):
+    with storage_options({}):
+        (pid,) = bare.run([bare.task(fail_once)(str(tmp_path / "flag"))])
+        assert pid != os.getpid()
+        assert bare.traffic()["retries"] == 1
+
+
+def test_a_shard_that_fails_once_is_run_again_and_counted(bare, tmp_path):
+    def shard(block, folder):
+        fail_once(f"{folder}/{block[0]}")
+        return block
+
+    with storage_options({}):
+        found = bare.map_shards(shard, 3, lambda n=1, note="": None, folder=str(tmp_path))
+        assert [part[0] for part in found] == [0, 1, 2]
+        assert bare.traffic()["retries"] == 3
+
+
+def fail_always(folder):
+    Path(folder, uuid.uuid4().hex).touch()
+    raise ImageError("it never works")
+
+
+def test_a_task_that_always_fails_is_run_three_times(bare, tmp_path):
+    with storage_options({}), pytest.raises(ImageError, match="it never works"):
+        bare.run([bare.task(fail_always)(str(tmp_path))])
+    assert len(list(tmp_path.iterdir())) == 1 + cluster._RETRIES
+
+
+# Workers and schedulers that go
+
+
+class Processes:
+    """A scheduler and workers as processes, each ended by its number."""
+
+    def __init__(self, folder):
+        self.file = folder / "scheduler.json"
+        self.running = []
+        options = ["--host", "127.0.0.1", "--port", "0", "--dashboard-address", "127.0.0.1:0"]
+        self.scheduler = self.start("scheduler", *options)
+        while not self.file.exists():
+            assert self.scheduler.poll() is None
+            time.sleep(0.05)
+
+    def start(self, kind, *options):
+        command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", "--scheduler-file", str(self.file)]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self.running.append(subprocess.Popen([*command, *options], **quiet))
+        return self.running[-1]
+
+    def worker(self):
+        return self.start("worker", "--no-nanny", "--nthreads", "1", "--dashboard-address", "127.0.0.1:0")
+
+    def end(self):
+        for process in reversed(self.running):
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def processes(tmp_path):
+    found = Processes(tmp_path)
+    try:
+        yield found
+    finally:
+        found.end()
+
+
+def test_a_scheduler_that_dies(processes):
+    processes.worker()
+    events = []
+    config, reporter = ClusterConfig(scheduler=str(processes.file)), Reporter(quiet=True, log=events.append)
+
+    def work():
+        with connect(config, reporter, "fit") as place:
+            killer = threading.Timer(1, processes.scheduler.kill)
+            killer.start()
+            place.run([delayed(time.sleep)(30)])
+
+    with pytest.raises(ClusterError, match=r"the scheduler is gone.*--resume"):
+        work()
+    assert events[-1]["error"].startswith("ClusterError: the scheduler is gone")
+    assert events[-1]["seconds"] < 20
+
+
+def test_a_job_whose_workers_are_all_gone_stops(processes, monkeypatch):
+    monkeypatch.setattr(cluster, "_NO_WORKERS_SECONDS", 2)
+    worker = processes.worker()
+    with connect(ClusterConfig(scheduler=str(processes.file)), SILENT) as place:
+        killer = threading.Timer(1, worker.kill)
+        killer.start()
+        began = time.monotonic()
+        with pytest.raises(
+            ClusterError, match=r"no worker has been there for 2 s\. Start some.*--resume"
+        ) as caught:
+            place.run([delayed(time.sleep)(30)])
+        assert 2 < time.monotonic() - began < 20
+        assert caught.value.exit_code == 5
+        killer.join()
+
+
+def test_a_job_waits_for_workers_that_come_back(processes, monkeypatch):
+    monkeypatch.setattr(cluster, "_NO_WORKERS_SECONDS", 10)
+    worker = processes.worker()
+    with connect(ClusterConfig(scheduler=str(processes.file)), SILENT) as place:
+        steps = []
+        tasks = [delayed(abs)(-number) for number in range(3)] + [delayed(time.sleep)(1.5)]
+
+        def replace():
+            worker.kill()
+            processes.worker()
+
+        killer = threading.Timer(0.7, replace)
+        killer.start()
+        assert place.run(tasks, steps.append) == [0, 1, 2, None]
+        killer.join()
+        assert sum(steps) == 4
+
+
+def test_a_long_task_is_no_sign_that_workers_are_gone(workers, monkeypatch):
+    monkeypatch.setattr(cluster, "_NO_WORKERS_SECONDS", 0.2)
+    assert workers.run([delayed(time.sleep)(1.5), delayed(square)(3)]) == [None, 9]

@@ -205,7 +205,10 @@ def test_a_whole_job(tmp_path):
         ("[cluster]\nworkers = 3\n", "has no stage; expected tables such as [ingest] and [fit]."),
         ("fit = []\n", "has no stage; expected tables such as [ingest] and [fit]."),
         (f"[fitt]\n{FIT_TABLE}", ": unknown key 'fitt'; did you mean 'fit'?"),
-        ("overwrite = true\n", ": unknown key 'overwrite'; expected one of cluster, ingest, fit, compress,"),
+        (
+            "overwrite = true\n",
+            ": unknown key 'overwrite'; expected one of cluster, storage, ingest, fit, compress,",
+        ),
         (f"[fit]\n{FIT_TABLE}max_itr = 3\n", ": [fit]: unknown key 'max_itr'; did you mean 'max_iter'?"),
         ("[cluster]\nworkrs = 3\n", ": [cluster]: unknown key 'workrs'; did you mean 'workers'?"),
         ('[report]\npage = "p"\nresult = ["r"]\n', "unknown key 'result'; did you mean 'results'?"),

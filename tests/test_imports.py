@@ -23,10 +23,13 @@ LAYERS = [
     ["jobs"],
     ["stages", "report"],
     ["making"],
-    ["export", "shards"],
-    ["clustering", "result", "codebook", "dataset", "images", "artefact"],
+    ["export", "shards", "progress"],
+    ["clustering", "result", "codebook", "dataset", "images", "claims", "artefact"],
+    ["connecting"],
     ["cluster", "arrays"],
+    ["eventlog"],
     ["storage"],
+    ["stores"],
     ["features"],
     ["kernels", "plan"],
     ["config", "events"],
@@ -38,7 +41,7 @@ HEIGHT = {name: -height for height, layer in enumerate(LAYERS) for name in layer
 ROOMS = {
     "cupy": ["kernels.cuda"],
     "zarr": ["arrays", "dataset", "result"],  # the last two for the type of what they return
-    "obstore": ["storage"],
+    "obstore": ["storage", "stores"],
     "PIL": ["images", "report"],
     "imagecodecs": ["images"],
     "tifffile": ["images"],
@@ -48,7 +51,7 @@ ROOMS = {
     "pydantic": ["config", "jobs"],
     "typer": ["jobs"],
     "dask_ml": ["clustering.seeding"],
-    "distributed": ["cluster"],
+    "distributed": ["cluster", "connecting"],
     "numba": ["kernels"],
     "llvmlite": ["kernels"],
 }

@@ -14,7 +14,7 @@ import numpy as np
 import obstore
 import pytest
 
-from dkmeans import arrays, storage
+from dkmeans import arrays, storage, stores
 from dkmeans.errors import DkmeansError, InputError, StorageError
 from dkmeans.storage import StoredObject
 
@@ -41,15 +41,15 @@ def url(request, tmp_path):
     ],
 )
 def test_urls(url, local, resolved):
-    assert storage.is_local(url) == local
-    assert storage.resolve_url(url) == resolved
+    assert stores.is_local(url) == local
+    assert stores.resolve_url(url) == resolved
 
 
 def test_local_urls_are_made_absolute(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/someone")
-    assert storage.resolve_url("x/y") == str(tmp_path / "x" / "y")
-    assert storage.resolve_url("~/y") == "/home/someone/y"
+    assert stores.resolve_url("x/y") == str(tmp_path / "x" / "y")
+    assert stores.resolve_url("~/y") == "/home/someone/y"
 
 
 def test_join_url():

@@ -21,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from dkmeans.cluster import Cluster
 from dkmeans.clustering.inputs import check_rows, check_weights, is_stored, sized, whole_rows
-from dkmeans.clustering.lloyd import lloyd
+from dkmeans.clustering.lloyd import State, lloyd
 from dkmeans.clustering.parts import array_rows, distances, map_rows, nearest
 from dkmeans.clustering.rows import Rows
 from dkmeans.clustering.seeding import distinct_rows, sample_positions, seed_centers
@@ -125,7 +125,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             raise ValueError(f"n_samples={array.shape[0]} should be >= n_clusters={self.n_clusters}.")
         weights = check_weights(sample_weight, array)
         rows, first = self._start(array, weights)
-        result = lloyd(rows, first, max_iter=self.max_iter, tol=self.tol, on_iteration=lambda _: None)
+        result = lloyd(rows, State(first), max_iter=self.max_iter, tol=self.tol, on_iteration=lambda _: None)
         n_found = int(np.count_nonzero(result.counts))
         if n_found < self.n_clusters:
             warnings.warn(
@@ -191,7 +191,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         rows = array_rows(array, weights, self._cluster(array), centers=self.cluster_centers_)
         centers = arithmetic(rows.dtype).snap(self.cluster_centers_, rows.dtype)
         # No iteration: one pass over the rows for what belongs to the centers.
-        return -lloyd(rows, centers, max_iter=0, tol=0, on_iteration=lambda _: None).inertia
+        return -lloyd(rows, State(centers), max_iter=0, tol=0, on_iteration=lambda _: None).inertia
 
     def to_sklearn(self) -> sklearn.cluster.KMeans:
         """A fitted ``sklearn.cluster.KMeans`` with these centers, labels, inertia and iterations.

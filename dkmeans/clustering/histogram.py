@@ -83,7 +83,7 @@ def counted_rows(url: str, name: str, cluster: Cluster, positions: NDArray[np.in
     arrays.check_whole(url, name)
     array = arrays.open_array(url, name)
     n_rows, n_features = array.shape
-    read = delayed(_read)
+    read = cluster.task(_read)
     cuts = plan.fit_cuts(n_rows, n_features, arrays.row_layout(array), cluster.n_threads())
     local = plan.in_cuts(positions, cuts)
     tasks = [read(url, name, *cut, kept) for cut, kept in zip(cuts, local, strict=True)]

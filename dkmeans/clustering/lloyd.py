@@ -22,7 +22,7 @@ from dkmeans.clustering.rows import Rows
 from dkmeans.clustering.tree import reduced
 from dkmeans.kernels import Block, Stats, arithmetic
 
-__all__ = ["Iteration", "LloydResult", "lloyd"]
+__all__ = ["Iteration", "LloydResult", "State", "lloyd"]
 
 _SENT_BYTES = 4 << 20
 """Bytes of centers up to which each task of a step gets a copy."""
@@ -36,6 +36,27 @@ class Iteration:
     center_shift: float
     moved: int
     seconds: float
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a fit is: all that the next iteration needs besides the rows.
+
+    Attributes
+    ----------
+    centers : ndarray of shape (n_clusters, n_features)
+        Of the next step.
+    previous : ndarray of that shape, or None
+        Those of the last step, from whose labels the next one counts the rows that move.
+    history : tuple of Iteration
+    converged : bool
+        Whether the iterations are over.
+    """
+
+    centers: NDArray[Any]
+    previous: NDArray[Any] | None = None
+    history: tuple[Iteration, ...] = ()
+    converged: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,9 +134,12 @@ class _Loop:
         self.rows = rows
         self.fit = uuid.uuid4().hex  # names the hints; no result depends on it
         self.arithmetic = arithmetic(rows.dtype)
+        self.workers = rows.cluster.workers()
         self.shares = rows.shares()
 
     def step(self, centers: NDArray[Any], previous: NDArray[Any] | None) -> Stats:
+        if (workers := self.rows.cluster.workers()) != self.workers:  # blocks that were lost lie elsewhere
+            self.workers, self.shares = workers, self.rows.shares()
         step = delayed(_steps)
         now, before = self._sent(centers), self._sent(previous)
         tasks = [
@@ -161,47 +185,43 @@ class _Loop:
 
 def lloyd(
     rows: Rows,
-    centers: NDArray[Any],
+    state: State,
     *,
     max_iter: int,
     tol: float,
-    on_iteration: Callable[[Iteration], None],
+    on_iteration: Callable[[State], None],
 ) -> LloydResult:
-    """Iterate from `centers` until nothing moves, the shift is within `tol`, or `max_iter` is reached.
+    """Iterate from `state` until nothing moves, the shift is within `tol`, or `max_iter` is reached.
 
     Parameters
     ----------
     rows : Rows
-    centers : ndarray of shape (n_clusters, n_features)
-        As ``snap`` of the arithmetic of the rows gives them: float32 on a grid, or float64 for float64 rows.
+    state : State
+        The first centers, as ``snap`` of the arithmetic of the rows gives them (float32 on a grid, or float64
+        for float64 rows); or what `on_iteration` was given by a run that was lost: the rest is the same.
     max_iter : int
-        Most iterations.
+        Most iterations, with those of `state`.
     tol : float
         Stop when the squared center shift is at most `tol` times the mean variance of the features.
     on_iteration : callable
-        Called after each iteration.
+        Called after each iteration with the new state.
     """
     loop = _Loop(rows)
     try:
-        return _iterate(loop, centers, max_iter, tol, on_iteration)
+        return _iterate(loop, state, max_iter, tol, on_iteration)
     finally:
         loop.close()
 
 
 def _iterate(
-    loop: _Loop,
-    centers: NDArray[Any],
-    max_iter: int,
-    tol: float,
-    on_iteration: Callable[[Iteration], None],
+    loop: _Loop, state: State, max_iter: int, tol: float, on_iteration: Callable[[State], None]
 ) -> LloydResult:
     dtype, numbers = loop.rows.dtype, loop.arithmetic
-    history: list[Iteration] = []
-    previous: NDArray[Any] | None = None
-    converged = False
-    for _ in range(max_iter):
+    stats: Stats | None = None
+    while not state.converged and len(state.history) < max_iter:
         began = time.perf_counter()
-        stats = loop.step(centers, previous)
+        centers = state.centers
+        stats = loop.step(centers, state.previous)
         inertia = numbers.inertia(stats, centers, dtype)
         new = numbers.update_centers(stats, centers, dtype)
         any_empty = bool((stats.counts == 0).any())
@@ -210,13 +230,11 @@ def _iterate(
         elif not stats.moved:
             new = centers  # the means of the same rows, of which floats would only round anew
         shift = numbers.center_shift(centers, new, dtype)
-        history.append(Iteration(inertia, shift, stats.moved, time.perf_counter() - began))
-        on_iteration(history[-1])
-        if shift == 0:  # the next step would repeat this one: these labels belong to these centers
-            return LloydResult(centers, stats.counts, inertia, history, converged=True)
-        previous, centers = centers, new
-        if shift <= tol * numbers.mean_variance(stats) and not any_empty:
-            converged = True
-            break
-    stats = loop.step(centers, previous)
-    return LloydResult(centers, stats.counts, numbers.inertia(stats, centers, dtype), history, converged)
+        converged = shift == 0 or (shift <= tol * numbers.mean_variance(stats) and not any_empty)
+        step = Iteration(inertia, shift, stats.moved, time.perf_counter() - began)
+        state = State(new, centers, (*state.history, step), converged)
+        on_iteration(state)
+    if stats is None or state.history[-1].center_shift:
+        stats = loop.step(state.centers, state.previous)  # labels that belong to the last centers
+    inertia = numbers.inertia(stats, state.centers, dtype)
+    return LloydResult(state.centers, stats.counts, inertia, list(state.history), state.converged)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dkmeans import arrays, kernels, plan
+from dkmeans.claims import Claim
 from dkmeans.cluster import Cluster
 from dkmeans.events import Reporter
 from dkmeans.features.colors import color_labels, count_colors, countable
@@ -38,12 +39,12 @@ def _write_block(
     url: str,
     name: str,
     centers: NDArray[np.float32],
-    result: str,
+    claim: Claim,
     finished: frozenset[int],
     device: str,
 ) -> NDArray[np.object_]:
     """Label the rows of one shard, and write their codes unless they are there; the digest of the codes."""
-    codes = arrays.open_array(result, "codes")
+    codes = arrays.open_array(claim.url, "codes")
     shard_rows = arrays.row_layout(codes).shard_rows
     shard = int(shards[0])
     start, stop = shard * shard_rows, min((shard + 1) * shard_rows, codes.shape[0])
@@ -52,7 +53,7 @@ def _write_block(
     else:
         rows = arrays.read_rows(url, name, start, stop)
         values = label_rows(rows, centers, device).astype(codes.dtype)
-        arrays.write_rows(result, "codes", start, values)
+        claim.write_rows("codes", start, values)
     return np.array([hashlib.sha256(values.tobytes()).hexdigest()], dtype=object)
 
 
@@ -60,7 +61,7 @@ def write_codes(
     url: str,
     name: str,
     centers: NDArray[np.float32],
-    result: str,
+    claim: Claim,
     cluster: Cluster,
     reporter: Reporter,
 ) -> list[str]:
@@ -78,8 +79,7 @@ def write_codes(
     n_rows = rows.shape[0]
     layout = arrays.row_layout(rows)
     shard_rows = plan.block_rows(n_rows, layout)
-    arrays.create_array(
-        result,
+    claim.create_array(
         "codes",
         shape=(n_rows,),
         dtype=code_dtype(len(centers)),
@@ -87,8 +87,8 @@ def write_codes(
         shards=(shard_rows,),
     )
     n_shards = len(plan.cuts(n_rows, shard_rows))
-    finished = frozenset(arrays.finished_shards(result, "codes"))
-    options = {"url": url, "name": name, "centers": centers, "result": result, "finished": finished}
+    finished = frozenset(arrays.finished_shards(claim.url, "codes"))
+    options = {"url": url, "name": name, "centers": centers, "claim": claim, "finished": finished}
     with reporter.stage("labels", n_shards, "blocks") as advance:
         digests = cluster.map_shards(_write_block, n_shards, advance, device=cluster.device, **options)
     return [str(found[0]) for found in digests]

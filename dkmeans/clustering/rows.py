@@ -122,6 +122,6 @@ def stored_rows(url: str, name: str, cluster: Cluster, n_clusters: int) -> Rows:
     need = plan.fit_memory(n_rows, n_features, dtype.itemsize, n_clusters, cuts[0][1])
     memory = cluster.memory_bytes()
     resident = memory is None or need["rows"] <= _SHARE_FOR_ROWS * memory
-    load = delayed(_load)
+    load = cluster.task(_load)
     tasks = [load(url, name, *cut, cluster.device) for cut in cuts]
     return Rows(cluster.persist(tasks) if resident else tasks, cuts, n_features, dtype, cluster, resident)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import uuid
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from dkmeans import storage
-from dkmeans.errors import ImageError, InputError
+from dkmeans import storage, stores
+from dkmeans.errors import DkmeansError, ImageError, InputError
+from dkmeans.images import kept
 from dkmeans.images.decode import Color, ImageHeader, IncompleteHeader, SkippedImage, decode, read_header
 from dkmeans.images.stacks import fingerprint, open_stack
 from dkmeans.storage import StoredObject
@@ -78,12 +80,16 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class FileSource:
-    """Image files below `folder`, which is the parent of `url` if that is one file. See `Source`."""
+    """Image files below `folder`, which is the parent of `url` if that is one file. See `Source`.
+
+    `reading` names one reading of a source: files that change are kept for no other.
+    """
 
     url: str
     folder: str
     files: tuple[StoredObject, ...]
     ignored: tuple[str, ...] = ()
+    reading: str = field(default_factory=lambda: uuid.uuid4().hex, compare=False)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -108,30 +114,43 @@ class FileSource:
 
     def headers(self, *, max_pixels: int) -> list[ImageHeader | SkippedImage]:
         """Size and type of each image from the beginning of its file, or the whole one where needed."""
-        return [self._header(file, max_pixels) for file in self.files]
+        beginnings = storage.read_objects(self.folder, self.files, limit=_PREFIX)
+        found = zip(self.files, beginnings, strict=True)
+        return [self._header(file, beginning, max_pixels) for file, beginning in found]
 
     def read(self, color: Color, *, max_pixels: int) -> Iterator[NDArray[Any] | SkippedImage]:
         """The pixels of each image, in order."""
-        for file in self.files:
+        small = [kept.take(self.reading, file.key) for file in self.files]
+        missing = [file for file, data in zip(self.files, small, strict=True) if data is None]
+        fetched = storage.read_objects(self.folder, missing)
+        for file, data in zip(self.files, small, strict=True):
             try:
-                yield decode(self._bytes(file), file.key, color, max_pixels=max_pixels)
+                whole = self._whole(file, next(fetched) if data is None else data)
+                yield decode(whole, file.key, color, max_pixels=max_pixels)
             except InputError as error:
                 yield self._skipped(file, error)
 
-    def _header(self, file: StoredObject, max_pixels: int) -> ImageHeader | SkippedImage:
+    def _header(
+        self, file: StoredObject, beginning: bytes | DkmeansError, max_pixels: int
+    ) -> ImageHeader | SkippedImage:
         try:
             if file.size > _PREFIX:
-                beginning = storage.read_range(self.folder, file.key, 0, _PREFIX)
+                if isinstance(beginning, DkmeansError):
+                    raise beginning
                 try:
                     return read_header(beginning, file.key, max_pixels=max_pixels, whole=False)
                 except IncompleteHeader:
-                    pass
-            return read_header(self._bytes(file), file.key, max_pixels=max_pixels)
+                    beginning = storage.read_object(self.folder, file.key)
+            whole = self._whole(file, beginning)
+            header = read_header(whole, file.key, max_pixels=max_pixels)
+            kept.put(self.reading, file.key, whole)
+            return header
         except InputError as error:  # an image that is bad, gone, or not ours to read
             return self._skipped(file, error)
 
-    def _bytes(self, file: StoredObject) -> bytes:
-        data = storage.read_object(self.folder, file.key)
+    def _whole(self, file: StoredObject, data: bytes | DkmeansError) -> bytes:
+        if isinstance(data, DkmeansError):
+            raise data
         if len(data) != file.size:
             raise ImageError(
                 f"{file.key}: {len(data)} bytes; expected {file.size}, as when the folder was listed. "
@@ -169,14 +188,15 @@ def open_source(url: str) -> Source:
     StorageError
         If storage fails.
     """
-    url = storage.resolve_url(url)
+    url = stores.resolve_url(url)
+    stores.reach(url)
     folder, _, name = url.rpartition("/")
     if folder.endswith(":/"):  # s3://bucket: nothing above it; memory://name: the store itself
         folder, name = (f"{folder}/", name) if url.startswith("memory://") else ("", "")
     if name and storage.exists(folder or "/", name):
         return _open_file(folder or "/", name)
     objects = storage.list_objects(url)
-    if not objects and not (storage.is_local(url) and Path(url).is_dir()):
+    if not objects and not (stores.is_local(url) and Path(url).is_dir()):
         raise InputError(f"{url}: missing, there is no such file or folder; expected {_ACCEPTED}. Check it.")
     files = sorted((found for found in objects if _is_image(url, found)), key=_natural)
     if not files:
@@ -203,7 +223,7 @@ def _is_image(url: str, found: StoredObject) -> bool:
 
 def _leaves(url: str, key: str) -> bool:
     """Whether a link on the way to `key` leads out of the local folder `url`."""
-    if not storage.is_local(url):
+    if not stores.is_local(url):
         return False
     root = os.path.realpath(url)
     return os.path.commonpath([root, os.path.realpath(os.path.join(url, key))]) != root

@@ -17,7 +17,7 @@ import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans import storage
+from dkmeans import stores
 from dkmeans.config import ReportConfig
 from dkmeans.errors import StorageError, UsageError
 from dkmeans.report import facts, figures, words
@@ -126,8 +126,8 @@ def write_report(config: ReportConfig) -> PageReport:
 
 
 def _check_page(page: str) -> Path:
-    path = Path(storage.resolve_url(page))
-    if not storage.is_local(page) or path.suffix.lower() not in _SUFFIXES:
+    path = Path(stores.resolve_url(page))
+    if not stores.is_local(page) or path.suffix.lower() not in _SUFFIXES:
         raise UsageError(f"found the page {page!r}; expected a local path that ends in .html.")
     if path.is_dir():
         raise UsageError(f"{path} is a folder; expected the path of a page to write.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from dkmeans import arrays
 from dkmeans.cluster import Cluster
 from dkmeans.clustering.predict import write_codes
 from dkmeans.codebook import Codebook
@@ -46,7 +45,7 @@ def compress(
         if config.images is not None:
             _check_png(dataset, codebook)
 
-    return make_result(config, "pixels", check, _write, cluster, reporter)
+    return make_result(config, "compress", "pixels", check, _write, cluster, reporter)
 
 
 def _check_png(dataset: Dataset, codebook: Codebook) -> None:
@@ -66,7 +65,7 @@ def _check_png(dataset: Dataset, codebook: Codebook) -> None:
 def _write(work: Work) -> list[str]:
     """Write palette and codes; the digests of the codes."""
     palette = np.rint(work.codebook.centers).astype(work.dataset.dtype)
-    arrays.write_array(work.claim.url, "palette", palette)
+    work.claim.write_array("palette", palette)
     return write_codes(
-        work.dataset.url, "pixels", work.codebook.centers, work.claim.url, work.cluster, work.reporter
+        work.dataset.url, "pixels", work.codebook.centers, work.claim, work.cluster, work.reporter
     )

@@ -7,14 +7,17 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from dkmeans import artefact, storage
-from dkmeans.cluster import Cluster, connect
+from dkmeans import artefact, claims, stores
+from dkmeans.claims import Claim
+from dkmeans.cluster import Cluster
+from dkmeans.clustering import checkpoint
 from dkmeans.clustering.histogram import counted_rows
-from dkmeans.clustering.lloyd import Iteration, LloydResult, lloyd
+from dkmeans.clustering.lloyd import LloydResult, State, lloyd
 from dkmeans.clustering.rows import Rows, stored_rows
 from dkmeans.clustering.seeding import sample_positions, seed_centers
 from dkmeans.codebook import HISTORY, write_codebook
 from dkmeans.config import ClusterConfig, FitConfig
+from dkmeans.connecting import connect
 from dkmeans.dataset import Dataset, open_dataset
 from dkmeans.errors import DistinctRowsError, InputError
 from dkmeans.events import SILENT, Reporter
@@ -64,13 +67,14 @@ def fit(
     began = time.perf_counter()
     dataset = open_dataset(config.dataset)
     _check_rows(config, dataset)
-    url = storage.resolve_url(config.codebook)
+    url = stores.resolve_url(config.codebook)
     with (
-        artefact.claim(url, "codebook", config, dataset.manifest["digest"], [dataset.url]) as claim,
-        connect(cluster, reporter) as workers,
+        claims.claim(url, "codebook", config, dataset.manifest["digest"], [dataset.url]) as claim,
+        connect(cluster, reporter, "fit") as workers,
     ):
         if not claim.finished:
             _write(config, dataset, claim, workers, reporter)
+        checkpoint.remove(url)
     manifest = artefact.read_manifest(url, "codebook")
     facts = {name: manifest[name] for name in FitReport.__dataclass_fields__ if name in manifest}
     return FitReport(codebook=url, seconds=time.perf_counter() - began, **facts)
@@ -95,24 +99,50 @@ def _check_rows(config: FitConfig, dataset: Dataset) -> None:
         )
 
 
-def _write(
-    config: FitConfig, dataset: Dataset, claim: artefact.Claim, cluster: Cluster, reporter: Reporter
-) -> None:
-    with reporter.stage("seeds", 1, "set") as advance:
+def _write(config: FitConfig, dataset: Dataset, claim: Claim, cluster: Cluster, reporter: Reporter) -> None:
+    state = _begun(claim, reporter)
+    with reporter.stage("rows", 1, "set") as advance:
         rows = _rows(config, dataset, cluster)
         if not rows.resident:
             reporter.say("the rows do not fit into the workers' memory: each iteration reads them again")
-        centers = seed_centers(rows, config.n_clusters, config.init, config.seed)
         advance(1)
+    if state is None:
+        with reporter.stage("seeds", 1, "set") as advance:
+            state = State(seed_centers(rows, config.n_clusters, config.init, config.seed))
+            checkpoint.save(claim, state)
+            advance(1)
+    saved = time.monotonic()
     with reporter.stage("iterations", config.max_iter, "iterations") as advance:
+        advance(len(state.history))
 
-        def show(step: Iteration) -> None:
+        def on_iteration(state: State) -> None:
+            nonlocal saved
+            step = state.history[-1]
             advance(1, f"inertia {step.inertia:.6g}  shift {step.center_shift:.3g}")
+            reporter.event("iteration", iteration=len(state.history), **asdict(step))
+            if time.monotonic() - saved >= config.checkpoint_seconds:
+                checkpoint.save(claim, state)
+                saved = time.monotonic()
 
-        result = lloyd(rows, centers, max_iter=config.max_iter, tol=config.tol, on_iteration=show)
+        result = lloyd(rows, state, max_iter=config.max_iter, tol=config.tol, on_iteration=on_iteration)
     if not result.converged:
         reporter.warn(f"not converged after {config.max_iter} iterations; --max-iter allows more")
     _commit(config, dataset, claim, rows, result)
+
+
+def _begun(claim: Claim, reporter: Reporter) -> State | None:
+    """Where an earlier run of this fit was; None if it has left no checkpoint."""
+    if claim.number == 1:
+        return None
+    try:
+        found = checkpoint.load(claim.url)
+    except ValueError as error:
+        reporter.warn(f"{error}; the fit begins anew")
+        return None
+    if found is None or found[1] != claim.recorded:  # the second of a run that --overwrite has ended
+        return None
+    reporter.say(f"going on behind iteration {len(found[0].history)}")
+    return found[0]
 
 
 def _rows(config: FitConfig, dataset: Dataset, cluster: Cluster) -> Rows:
@@ -124,9 +154,7 @@ def _rows(config: FitConfig, dataset: Dataset, cluster: Cluster) -> Rows:
     return stored_rows(dataset.url, config.on, cluster, config.n_clusters)
 
 
-def _commit(
-    config: FitConfig, dataset: Dataset, claim: artefact.Claim, rows: Rows, result: LloydResult
-) -> None:
+def _commit(config: FitConfig, dataset: Dataset, claim: Claim, rows: Rows, result: LloydResult) -> None:
     history = np.array([[asdict(step)[name] for name in HISTORY] for step in result.history], np.float64)
     facts = {
         "n_rows": rows.n_rows,

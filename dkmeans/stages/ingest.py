@@ -6,11 +6,11 @@ import time
 from dataclasses import dataclass, replace
 
 import numpy as np
-from dask.delayed import delayed
 
-from dkmeans import arrays, artefact, plan, shards, storage
-from dkmeans.cluster import Cluster, connect
+from dkmeans import arrays, artefact, claims, plan, shards, stores
+from dkmeans.cluster import Cluster
 from dkmeans.config import ClusterConfig, IngestConfig
+from dkmeans.connecting import connect
 from dkmeans.dataset import Dataset, ImageIndex, read_index, read_skipped, write_index, write_skipped
 from dkmeans.errors import InputError, SkippedError
 from dkmeans.events import SILENT, Reporter
@@ -79,11 +79,11 @@ def ingest(
     if source.ignored:
         names = ", ".join(source.ignored[:3])
         reporter.warn(f"{len(source.ignored)} files are no images by name and are left out: {names}")
-    url = storage.resolve_url(config.dataset)
-    inputs = [storage.resolve_url(config.source)]
+    url = stores.resolve_url(config.dataset)
+    inputs = [stores.resolve_url(config.source)]
     with (
-        artefact.claim(url, "dataset", config, source.fingerprint, inputs) as claim,
-        connect(cluster, reporter) as workers,
+        claims.claim(url, "dataset", config, source.fingerprint, inputs) as claim,
+        connect(cluster, reporter, "ingest") as workers,
     ):
         if not claim.finished:
             _Ingest(config, claim, workers, reporter).run(source)
@@ -96,7 +96,7 @@ class _Ingest:
     """One run of the stage; `run` reads from top to bottom."""
 
     def __init__(
-        self, config: IngestConfig, claim: artefact.Claim, cluster: Cluster, reporter: Reporter
+        self, config: IngestConfig, claim: claims.Claim, cluster: Cluster, reporter: Reporter
     ) -> None:
         self.config = config
         self.claim = claim
@@ -137,7 +137,7 @@ class _Ingest:
 
     def read_headers(self, source: Source) -> _Found:
         """The header-only pass over all images; or the index that an earlier run has stored."""
-        read = delayed(shards.read_headers)
+        read = self.cluster.task(shards.read_headers)
         starts = range(0, len(source), _HEADERS_PER_TASK)
         limit = self.config.max_image_pixels
         tasks = [read(source.part(start, start + _HEADERS_PER_TASK), limit) for start in starts]
@@ -192,6 +192,8 @@ class _Ingest:
         SkippedError
             If these are too many.
         """
+        for image in images:
+            self.reporter.event("skipped", image=image.key, reason=image.reason)
         for image in images[:_NAMED]:
             self.reporter.warn(f"skipped {image.key}: {image.reason}")
         if len(images) > _NAMED:
@@ -224,9 +226,9 @@ class _Ingest:
         """Write all pixels, a task a shard; digests of the chunks, and images that cannot be decoded."""
         offset = found.index.offset
         n_pixels, dtype = int(offset[-1]), np.dtype(found.dtype)
+        self.claim.check()
         layout = plan.layout_rows(n_pixels, self.channels * dtype.itemsize, self.config.shard_mib)
-        arrays.create_array(
-            self.claim.url,
+        self.claim.create_array(
             "pixels",
             shape=(n_pixels, self.channels),
             dtype=dtype,
@@ -234,7 +236,7 @@ class _Ingest:
             shards=(layout.shard_rows, self.channels),
         )
         finished = arrays.finished_shards(self.claim.url, "pixels")
-        write, read = delayed(shards.write_pixels), delayed(shards.read_pixels)
+        write, read = self.cluster.task(shards.write_pixels), self.cluster.task(shards.read_pixels)
         tasks = []
         for shard, (start, stop) in enumerate(plan.cuts(n_pixels, layout.shard_rows)):
             if shard in finished:
@@ -242,7 +244,7 @@ class _Ingest:
                 continue
             spans = plan.image_spans(offset, start, stop)
             part = found.source.part(spans[0].index, spans[-1].index + 1)
-            tasks.append(write(self.claim.url, part, spans, start, stop, self.config))
+            tasks.append(write(self.claim, part, spans, start, stop, self.config))
         with self.reporter.stage("pixels", len(tasks), "shards") as advance:
             results = self.cluster.run(tasks, advance)
         unreadable = {image.key: image for _, images in results for image in images}
@@ -254,16 +256,16 @@ class _Ingest:
         assert config.patch is not None
         dataset = Dataset(url, {"config": config.recorded(), "channels": self.channels, "dtype": found.dtype})
         ranges = plan.batches(np.diff(found.index.offset), _PIXELS_PER_TASK)
-        count = delayed(shards.count_patches)
+        count = self.cluster.task(shards.count_patches)
         with self.reporter.stage("counting patches", len(ranges), "batches") as advance:
             counts = self.cluster.run([count(dataset, *images) for images in ranges], advance)
         offset = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(counts))])
         n_patches = int(offset[-1])
-        arrays.write_array(url, "patch_offset", offset)
+        self.claim.write_array("patch_offset", offset)
         n_features = config.patch[0] * config.patch[1] * self.channels
+        self.claim.check()
         layout = plan.layout_rows(n_patches, n_features * dataset.dtype.itemsize, config.shard_mib)
-        arrays.create_array(
-            url,
+        self.claim.create_array(
             "patches",
             shape=(n_patches, n_features),
             dtype=dataset.dtype,
@@ -271,9 +273,9 @@ class _Ingest:
             shards=(layout.shard_rows, n_features),
         )
         finished = arrays.finished_shards(url, "patches")
-        write = delayed(shards.write_patches)
+        write = self.cluster.task(shards.write_patches)
         tasks = [
-            write(dataset, plan.image_spans(offset, *cut), cut[0])
+            write(self.claim, dataset, plan.image_spans(offset, *cut), cut[0])
             for shard, cut in enumerate(plan.cuts(n_patches, layout.shard_rows))
             if shard not in finished
         ]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dkmeans import plan, storage
+from dkmeans import plan, stores
 from dkmeans.config import FitConfig, IngestConfig, JobConfig
 from dkmeans.dataset import open_dataset
 from dkmeans.errors import InputError
@@ -43,10 +43,10 @@ def preview(job: JobConfig) -> dict[str, Any]:
     InputError
         If a source, or a dataset that the job itself does not make, is missing.
     """
-    shapes = {storage.resolve_url(stage.dataset): _scan(stage) for stage in job.ingest}
+    shapes = {stores.resolve_url(stage.dataset): _scan(stage) for stage in job.ingest}
 
     def shape_of(url: str) -> _Shape:
-        url = storage.resolve_url(url)
+        url = stores.resolve_url(url)
         return shapes[url] if url in shapes else _stored(url)
 
     plans: dict[str, Any] = {

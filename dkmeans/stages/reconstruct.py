@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dkmeans import arrays, plan
+from dkmeans.claims import Claim
 from dkmeans.cluster import Cluster
 from dkmeans.clustering.predict import write_codes
 from dkmeans.config import ClusterConfig, ReconstructConfig
@@ -45,22 +46,22 @@ def reconstruct(
     StorageError
         If storage refuses or fails.
     """
-    return make_result(config, "patches", lambda dataset, codebook: None, _write, cluster, reporter)
+    return make_result(config, "reconstruct", "patches", lambda *_: None, _write, cluster, reporter)
 
 
 def _write(work: Work) -> list[str]:
     """Write codes, and pixels cut like those of the dataset; the digests of the pixels."""
     dataset, centers, url = work.dataset, work.codebook.centers, work.claim.url
-    write_codes(dataset.url, "patches", centers, url, work.cluster, work.reporter)
+    write_codes(dataset.url, "patches", centers, work.claim, work.cluster, work.reporter)
     arrays.check_whole(dataset.url, "pixels")
     pixels = dataset.pixels
-    arrays.create_array(
-        url, "pixels", shape=pixels.shape, dtype=pixels.dtype, chunks=pixels.chunks, shards=pixels.shards
+    work.claim.create_array(
+        "pixels", shape=pixels.shape, dtype=pixels.dtype, chunks=pixels.chunks, shards=pixels.shards
     )
     n_shards = len(plan.cuts(pixels.shape[0], arrays.row_layout(pixels).shard_rows))
     finished = frozenset(arrays.finished_shards(url, "pixels"))
     fresh = Dataset(dataset.url, dataset.manifest)  # without what is cached: a task need not carry it
-    options = {"dataset": fresh, "centers": centers, "url": url, "finished": finished}
+    options = {"dataset": fresh, "centers": centers, "claim": work.claim, "finished": finished}
     with work.reporter.stage("overlap-add", n_shards, "shards") as advance:
         digests = work.cluster.map_shards(_write_shard, n_shards, advance, **options)
     return [str(found[0]) for found in digests]
@@ -70,11 +71,11 @@ def _write_shard(
     shards: NDArray[np.int64],
     dataset: Dataset,
     centers: NDArray[np.float32],
-    url: str,
+    claim: Claim,
     finished: frozenset[int],
 ) -> NDArray[np.object_]:
     """Put together the images of one shard of pixels, and write it unless it is there; its digest."""
-    pixels = arrays.open_array(url, "pixels")
+    pixels = arrays.open_array(claim.url, "pixels")
     shard_rows = arrays.row_layout(pixels).shard_rows
     shard = int(shards[0])
     start, stop = shard * shard_rows, min((shard + 1) * shard_rows, pixels.shape[0])
@@ -83,9 +84,9 @@ def _write_shard(
     else:
         spans = plan.image_spans(dataset.offset, start, stop)
         first, last = spans[0].index, spans[-1].index
-        whole = np.concatenate(_images(dataset, centers, url, first, last + 1))
+        whole = np.concatenate(_images(dataset, centers, claim.url, first, last + 1))
         rows = whole[spans[0].start : spans[0].start + stop - start]
-        arrays.write_rows(url, "pixels", start, rows)
+        claim.write_rows("pixels", start, rows)
     return np.array([hashlib.sha256(rows.tobytes()).hexdigest()], dtype=object)
 
 

@@ -22,9 +22,10 @@ import numpy as np
 from peers import add_row_options, draw_rows, first_centers
 
 from dkmeans import ClusterConfig, kernels
-from dkmeans.cluster import Cluster, connect
-from dkmeans.clustering.lloyd import lloyd
+from dkmeans.cluster import Cluster
+from dkmeans.clustering.lloyd import State, lloyd
 from dkmeans.clustering.rows import given_rows
+from dkmeans.connecting import connect
 from dkmeans.events import SILENT
 from dkmeans.kernels import exact
 
@@ -62,7 +63,7 @@ def dask_loop(parts: list[np.ndarray], centers: np.ndarray, n_iter: int, cluster
     """The same through the loop of a fit."""
     values = cluster.client.scatter(parts) if cluster.client else parts
     rows = given_rows(values, [len(part) for part in parts], parts[0].shape[1], parts[0].dtype, cluster)
-    history = lloyd(rows, centers, max_iter=n_iter, tol=0.0, on_iteration=lambda step: None).history
+    history = lloyd(rows, State(centers), max_iter=n_iter, tol=0.0, on_iteration=lambda step: None).history
     return {"seconds": fmean(step.seconds for step in history[1:]), "inertia": history[-1].inertia}
 
 

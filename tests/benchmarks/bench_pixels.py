@@ -26,10 +26,11 @@ import numpy as np
 from peers import OURS, PEERS, PHOTOS, exact_inertia
 
 from dkmeans import ClusterConfig, FitConfig, IngestConfig, fit, ingest, open_codebook, open_dataset
-from dkmeans.cluster import Cluster, connect
+from dkmeans.cluster import Cluster
 from dkmeans.clustering.histogram import counted_rows
 from dkmeans.clustering.seeding import sample_positions, seed_centers
 from dkmeans.codebook import HISTORY
+from dkmeans.connecting import connect
 from dkmeans.events import Reporter
 from dkmeans.images.encode import encode_png
 

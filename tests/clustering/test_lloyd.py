@@ -16,7 +16,7 @@ from dkmeans import arrays, kernels, plan
 from dkmeans.cluster import Cluster
 from dkmeans.clustering import lloyd as module
 from dkmeans.clustering import rows as rows_module
-from dkmeans.clustering.lloyd import lloyd
+from dkmeans.clustering.lloyd import State, lloyd
 from dkmeans.clustering.rows import stored_rows
 from dkmeans.kernels import cpu, exact, reference
 
@@ -41,8 +41,8 @@ def run(url, centers, cluster=None, *, max_iter=50, tol=0.0, block_rows=None, re
         rows = stored_rows(url, "rows", cluster or Cluster("cpu"), len(centers))
     assert rows.resident == resident
     seen = []
-    result = lloyd(rows, centers, max_iter=max_iter, tol=tol, on_iteration=seen.append)
-    assert seen == result.history
+    result = lloyd(rows, State(centers), max_iter=max_iter, tol=tol, on_iteration=seen.append)
+    assert [state.history[-1] for state in seen] == result.history
     return result
 
 

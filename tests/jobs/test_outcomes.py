@@ -268,11 +268,119 @@ def test_a_user_folder_is_never_deleted(photos, tmp_path, dkmeans):
 
 
 def test_no_scheduler(dataset, tmp_path, dkmeans, monkeypatch):
-    monkeypatch.setattr("dkmeans.cluster._CONNECT_SECONDS", 1)
+    monkeypatch.setattr("dkmeans.connecting._CONNECT_SECONDS", 1)
     code, _, err = dkmeans("fit", dataset, tmp_path / "c", "--k", 2, "--scheduler", "tcp://127.0.0.1:9")
     assert code == 5
     assert "tcp://127.0.0.1:9" in err
     assert "dask scheduler" in err
+
+
+@pytest.mark.parametrize("scheduler", ["tcp://192.0.2.1:8786", "192.0.2.1:8786"])
+def test_a_scheduler_elsewhere_without_tls(dataset, tmp_path, dkmeans, monkeypatch, scheduler):
+    monkeypatch.setattr("distributed.Client", None)  # nothing is sent
+    code, out, err = dkmeans("fit", dataset, tmp_path / "c", "--k", 2, "--scheduler", scheduler)
+    assert (code, out) == (5, "")
+    (line,) = err.splitlines()
+    assert line.startswith("error: tcp://192.0.2.1:8786 is neither encrypted nor on this machine")
+    assert "--tls-ca" in line
+    assert "--insecure" in line
+    assert not storage.list_objects(str(tmp_path / "c"))
+
+
+def test_insecure_is_an_option(dataset, tmp_path, dkmeans, monkeypatch):
+    def refuse(address, **_):
+        raise OSError(f"no way to {address}")
+
+    monkeypatch.setattr("distributed.Client", refuse)
+    far = ["--scheduler", "192.0.2.1:8786", "--insecure"]
+    code, _, err = dkmeans("fit", dataset, tmp_path / "c", "--k", 2, *far)
+    assert code == 5
+    assert "no scheduler with workers answers at tcp://192.0.2.1:8786: no way to" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (
+            ["--tls-ca", "FILE", "--scheduler", "tls://127.0.0.1:1"],
+            "found only --tls-ca; expected --tls-ca, ",
+        ),
+        (["--tls-ca", "missing.pem", "--scheduler", "tls://127.0.0.1:1"], "found no file missing.pem"),
+        (["--tls-ca", "FILE", "--tls-cert", "FILE", "--tls-key", "FILE", *SYNC], "--scheduler sync does not"),
+        (["--tls-ca", "FILE", "--tls-cert", "FILE", "--tls-key", "FILE"], "--scheduler local does not leave"),
+        (["--performance-report", "page.html", *SYNC], "--performance-report: --scheduler sync has no"),
+        (["--scheduler", "FILE"], "is not a scheduler file of Dask"),
+        (["--storage-option", "region", *SYNC], "expected KEY=VALUE"),
+        (["--storage-option", "=eu-west-1", *SYNC], "expected KEY=VALUE"),
+        (["--events", "s3://bucket", *SYNC], "--events: found 's3://bucket'; expected the URL of a file"),
+    ],
+)
+def test_options_of_clusters_and_stores(dataset, tmp_path, dkmeans, monkeypatch, arguments, text):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file.pem").write_text("some text")
+    arguments = [argument.replace("FILE", str(tmp_path / "file.pem")) for argument in arguments]
+    code, out, err = dkmeans("fit", dataset, tmp_path / "c", "--k", 2, *arguments)
+    assert (code, out) == (2, "")
+    assert text in err
+    assert len(err.splitlines()) == 1
+    assert not storage.list_objects(str(tmp_path / "c"))
+    assert not (tmp_path / "page.html").exists()
+
+
+@pytest.fixture
+def no_settings(monkeypatch):
+    """No option of S3 in the environment."""
+    for name in list(os.environ):
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "text"),
+    [
+        (["aws_nonsense=1"], 2, "nonsense: s3:// has no such option"),
+        (["timeout=soon"], 4, "s3://bucket/c cannot be used"),
+        (["endpoint=http://192.0.2.1:1", "skip_signature=true"], 4, "expected https://"),
+        (
+            ["endpoint=http://127.0.0.1:1", "skip_signature=true"],
+            4,
+            "s3://bucket/c: the store does not answer",
+        ),
+    ],
+)
+def test_stores_that_cannot_be_used(dataset, dkmeans, no_settings, options, code, text):
+    given = [part for option in options for part in ("--storage-option", option)]
+    found, out, err = dkmeans("fit", dataset, "s3://bucket/c", "--k", 2, *given, *SYNC)
+    assert (found, out) == (code, "")
+    (line,) = err.splitlines()
+    assert line.startswith("error: ")
+    assert text in line
+
+
+def test_a_log_of_events_that_cannot_be_written(dataset, tmp_path, dkmeans):
+    (tmp_path / "file").touch()
+    log = ["--events", tmp_path / "file" / "events.jsonl"]
+    code, out, err = dkmeans("fit", dataset, tmp_path / "c", "--k", 2, *log, *SYNC)
+    assert (code, out) == (4, "")
+    assert "a part of this path is a file" in err
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_log_of_events(dataset, tmp_path, dkmeans):
+    log = tmp_path / "events.jsonl"
+    assert dkmeans("fit", dataset, tmp_path / "c", "--k", 2, "--events", log, *SYNC)[0] == 0
+    events = [json.loads(line)["event"] for line in log.read_text().splitlines()]
+    assert events[0] == "begin"
+    assert events[-1] == "end"
+    assert dkmeans("fit", dataset, tmp_path / "c", "--k", 2, "--events", log, *SYNC)[0] == 2
+    assert len(log.read_text().splitlines()) == len(events)  # refused before it began
+
+
+def test_a_page_of_what_the_workers_did(dataset, tmp_path, dkmeans):
+    page = ["--performance-report", tmp_path / "page.html"]
+    workers = ["--workers", 1, "--threads-per-worker", 1]
+    assert dkmeans("fit", dataset, tmp_path / "c", "--k", 2, *page, *workers)[0] == 0
+    assert "</html>" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
 def test_a_bug_is_said_to_be_one(dataset, tmp_path, dkmeans, monkeypatch):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
+import numpy as np
 import obstore
 import pytest
 import zarr
@@ -16,10 +19,17 @@ from dkmeans import (
     compress,
     fit,
     ingest,
+    making,
+    open_codebook,
     reconstruct,
     storage,
 )
-from dkmeans.errors import InputError
+from dkmeans.clustering import checkpoint
+from dkmeans.clustering import lloyd as lloyd_module
+from dkmeans.errors import InputError, OutputTakenError
+from dkmeans.events import Reporter
+from dkmeans.stages import fit as fit_module
+from dkmeans.stages import ingest as ingest_module
 
 pytestmark = pytest.mark.filterwarnings("ignore:not converged")
 
@@ -63,17 +73,20 @@ def power(monkeypatch):
 
 @pytest.fixture(scope="module")
 def inputs(photos, tmp_path_factory):
-    """Two photos, a dataset of them in a few shards, a palette and a patch codebook."""
+    """Two photos, a dataset of them in a few shards, and two palettes and two codebooks of patches."""
     folder = tmp_path_factory.mktemp("inputs")
     sync = ClusterConfig(scheduler="sync")
     (folder / "photos").mkdir()
     for name in ("astronaut.png", "cat.jpg"):
         (folder / "photos" / name).write_bytes((photos / name).read_bytes())
-    paths = {name: str(folder / name) for name in ("photos", "dataset", "palette", "patches")}
+    names = ("photos", "dataset", "palette", "patches", "palette2", "patches2")
+    paths = {name: str(folder / name) for name in names}
     options = {"patch": 8, "stride": 4, "shard_mib": 0.006}
     ingest(IngestConfig(source=paths["photos"], dataset=paths["dataset"], **options), sync)
-    fit(FitConfig(dataset=paths["dataset"], codebook=paths["palette"], k=4), sync)
-    fit(FitConfig(dataset=paths["dataset"], codebook=paths["patches"], k=4, on="patches"), sync)
+    for seed, number in enumerate(("", "2")):
+        for on, name in (("pixels", "palette"), ("patches", "patches")):
+            options = {"k": 4, "on": on, "seed": seed, "max_iter": 3}
+            fit(FitConfig(dataset=paths["dataset"], codebook=paths[name + number], **options), sync)
     return paths
 
 
@@ -85,7 +98,7 @@ def stages(paths):
             ingest,
             lambda url: IngestConfig(source=paths["photos"], dataset=url, patch=8, stride=4, shard_mib=0.006),
         ),
-        "fit": (fit, lambda url: FitConfig(dataset=dataset, codebook=url, k=4, max_iter=2)),
+        "fit": (fit, lambda url: FitConfig(dataset=dataset, codebook=url, k=4, max_iter=3)),
         "compress": (
             compress,
             lambda url: CompressConfig(dataset=dataset, codebook=paths["palette"], result=url),
@@ -98,7 +111,7 @@ def stages(paths):
 
 
 def stored(url):
-    """All objects but claim and manifest, and the history of a fit: these hold times."""
+    """All objects but claims and manifest, and the history of a fit: these hold times."""
     skip = ("claim/", "history/c/", "zarr.json")
     return {
         found.key: storage.read_object(url, found.key)
@@ -129,5 +142,153 @@ def test_a_crash_at_every_write(name, inputs, tmp_path, sync, power):
         stage(config(url).model_copy(update={"resume": True}), sync)
         assert stored(url) == whole
         old, new = (artefact.read_manifest(place) for place in (str(tmp_path / "whole"), url))
-        own = {"config", "image_bytes"}
+        own = {"config", "image_bytes", "run"}
         assert {key: old[key] for key in old.keys() - own} == {key: new[key] for key in new.keys() - own}
+
+
+# Checkpoints
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """A list that grows with each pass over the rows."""
+    passes = []
+    step = lloyd_module._Loop.step
+    monkeypatch.setattr(lloyd_module._Loop, "step", lambda *given: passes.append(1) or step(*given))
+    return passes
+
+
+def test_a_fit_that_died_repeats_no_iteration_that_a_checkpoint_holds(inputs, tmp_path, sync, power, steps):
+    stage, config = stages(inputs)["fit"]
+    power.restore()
+    whole = stage(config(str(tmp_path / "whole")), sync)
+    n_writes, n_passes = power.writes, len(steps)
+    history = open_codebook(str(tmp_path / "whole")).history
+    assert (whole.n_iter, n_passes) == (3, 4)  # one more for the labels of the last centers
+    kept = set()
+    for fails_at in range(1, n_writes + 1):
+        url = str(tmp_path / f"crash{fails_at}")
+        power.restore(fails_at)
+        with pytest.raises(PowerCut):
+            stage(config(url), sync)
+        power.restore()
+        found = checkpoint.load(url)
+        before = found[0].history if found else ()
+        kept.add(len(before) if found else None)
+        steps.clear()
+        again = stage(config(url).model_copy(update={"resume": True}), sync)
+        assert len(steps) == n_passes - len(before)
+        assert (again.centers_sha256, again.inertia, again.n_iter, again.converged) == (
+            whole.centers_sha256,
+            whole.inertia,
+            whole.n_iter,
+            whole.converged,
+        )
+        resumed = open_codebook(url).history
+        np.testing.assert_array_equal(resumed[:, :3], history[:, :3])
+        assert resumed[: len(before), 3].tolist() == [step.seconds for step in before]
+        assert not storage.exists(url, "checkpoint.npz")
+    assert kept == {None, 0, 1, 2, 3}
+
+
+def test_a_fit_that_died_between_its_commit_and_its_checkpoint_is_cleaned_by_resume(
+    inputs, tmp_path, sync, monkeypatch, steps
+):
+    stage, config = stages(inputs)["fit"]
+    url = str(tmp_path / "book")
+
+    def delete(*_):
+        raise PowerCut("the power is gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(obstore, "delete", delete)
+        with pytest.raises(PowerCut):
+            stage(config(url), sync)
+    manifest = artefact.read_manifest(url)
+    assert storage.exists(url, "checkpoint.npz")
+    steps.clear()
+    report = stage(config(url).model_copy(update={"resume": True}), sync)
+    assert not storage.exists(url, "checkpoint.npz")
+    assert artefact.read_manifest(url) == manifest
+    assert report.centers_sha256 == manifest["centers_sha256"]
+    assert steps == []
+
+
+# Two runs at a time
+
+
+def of_another_config(name, paths, config):
+    """A config that another run has for the same output; its arrays have the same shapes, or nearly so."""
+    other = {
+        "ingest": {"blank_threshold": 0.5},
+        "fit": {"seed": 1},
+        "compress": {"codebook": paths["palette2"]},
+        "reconstruct": {"codebook": paths["patches2"]},
+    }
+    return config.model_copy(update={"overwrite": True, **other[name]})
+
+
+class Meanwhile(Reporter):
+    """Does something at one of the moments between and in the parts of a stage."""
+
+    def __init__(self, monkeypatch, at, act):
+        super().__init__(quiet=True)
+        self.count, self.at, self.act = 0, at, act
+        for module in (making, fit_module, ingest_module):
+            monkeypatch.setattr(module, "connect", self.connecting(module.connect))
+
+    def moment(self):
+        self.count += 1
+        if self.count == self.at:
+            self.act()
+
+    def connecting(self, connect):
+        @contextmanager
+        def connected(cluster, reporter, stage):
+            with connect(cluster, reporter, stage) as workers:
+                if reporter is self:
+                    self.moment()
+                yield workers
+
+        return connected
+
+    @contextmanager
+    def stage(self, name, total, unit="tasks"):
+        with super().stage(name, total, unit) as advance:
+            self.moment()
+            yield advance
+        self.moment()
+
+
+@pytest.mark.parametrize(
+    "name", ["ingest", "fit", "compress", pytest.param("reconstruct", marks=pytest.mark.slow)]
+)
+def test_a_run_that_is_overwritten_meanwhile_stops_and_changes_nothing(
+    name, inputs, tmp_path, sync, monkeypatch
+):
+    """The newer run has another config and is over before the older one goes on."""
+    stage, config = stages(inputs)[name]
+    alone = Meanwhile(monkeypatch, None, None)
+    stage(config(str(tmp_path / "alone")), sync, alone)
+    assert alone.count > 3
+    newer = of_another_config(name, inputs, config(str(tmp_path / "newer")))
+    stage(newer, sync)
+    whole = stored(str(tmp_path / "newer"))
+    assert whole != stored(str(tmp_path / "alone"))
+    changed = {}
+    for at in range(1, alone.count + 1):
+        url = str(tmp_path / f"at{at}")
+        output = {key: url for key, value in newer if value == str(tmp_path / "newer")}
+        with monkeypatch.context() as patched:
+            reporter = Meanwhile(patched, at, lambda o=output: stage(newer.model_copy(update=o), sync))
+            try:
+                stage(config(url), sync, reporter)
+                changed[at] = "went on"
+            except OutputTakenError:
+                pass
+            except Exception as error:
+                changed[at] = repr(error)
+        differs = [key for key, data in stored(url).items() if data != whole.get(key)]
+        if differs or stored(url).keys() != whole.keys():
+            changed[at, "objects"] = differs
+    assert changed == {}

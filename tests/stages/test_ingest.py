@@ -29,12 +29,11 @@ def run(source, dataset, cluster, **options):
 
 
 def every_object(url):
-    """All stored bytes but those of claim and manifest, which name times and runs."""
-    skip = ("zarr.json", "claim/zarr.json")
+    """All stored bytes but those of claims and manifest, which name times and runs."""
     return {
         found.key: storage.read_object(str(url), found.key)
         for found in storage.list_objects(str(url))
-        if found.key not in skip
+        if found.key != "zarr.json" and not found.key.startswith("claim/")
     }
 
 

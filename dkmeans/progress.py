@@ -1,0 +1,84 @@
+"""How far the run is that writes an output: what `dkmeans status` tells."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from dkmeans import arrays, plan, storage, stores
+from dkmeans.artefact import ROOT, attributes_of
+from dkmeans.claims import claim_key, claim_numbers
+from dkmeans.clustering import checkpoint
+from dkmeans.errors import InputError
+
+__all__ = ["status"]
+
+
+def status(url: str) -> dict[str, Any]:
+    """What is known of the output at `url`, complete or not.
+
+    Returns
+    -------
+    dict
+        ``state`` ("complete" or "unfinished"), ``kind``, ``runs`` (how many have claimed it), ``host`` and
+        ``began`` of the last; ``shards``, per array how many are there and how many there will be; of a fit
+        that is under way ``fit``, with the last iteration that is stored.
+
+    Raises
+    ------
+    InputError
+        If no run of dkmeans has claimed the URL.
+    """
+    stores.reach(url)
+    found = storage.list_objects(url)
+    numbers = claim_numbers([each.key for each in found])
+    manifest = attributes_of(url, ROOT)
+    claim = (attributes_of(url, claim_key(numbers[-1])) or {}) if numbers else {}
+    if not (claim or manifest):
+        raise InputError(f"{url}: no run of dkmeans has begun anything there. Check the path.")
+    told: dict[str, Any] = {
+        "url": url,
+        "state": "complete" if manifest else "unfinished",
+        "kind": claim.get("kind"),
+        "runs": len(numbers),
+        "host": claim.get("host"),
+        "began": claim.get("began"),
+        "shards": _shards(url, [each.key for each in found]),
+        "stored_bytes": sum(each.size for each in found),
+    }
+    if told["kind"] == "codebook" and not manifest:
+        told["fit"] = _fit(url, claim)
+    return told
+
+
+def _shards(url: str, keys: list[str]) -> dict[str, dict[str, int]]:
+    """Of each array that is written by tasks: shards that are there, and all."""
+    counts = {}
+    for name in ("pixels", "patches", "codes"):
+        if f"{name}/{ROOT}" in keys:
+            array = arrays.open_array(url, name)
+            total = len(plan.cuts(array.shape[0], arrays.row_layout(array).shard_rows))
+            counts[name] = {"finished": len(arrays.finished_shards(url, name)), "total": total}
+    return counts
+
+
+def _fit(url: str, claim: dict[str, Any]) -> dict[str, Any]:
+    """The last checkpoint of a fit."""
+    try:
+        found = checkpoint.load(url)
+    except ValueError as error:
+        return {"checkpoint": str(error)}
+    if found is None:
+        return {"iteration": None, "max_iter": claim.get("config", {}).get("max_iter")}
+    history = found[0].history
+    return {
+        "iteration": len(history),
+        "max_iter": claim.get("config", {}).get("max_iter"),
+        "converged": found[0].converged,
+        **(
+            {name: value for name, value in asdict(history[-1]).items() if name != "seconds"}
+            if history
+            else {}
+        ),
+        "seconds": sum(step.seconds for step in history),
+    }

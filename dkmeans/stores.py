@@ -1,0 +1,367 @@
+"""From a URL to an obstore store: with which options, whether it answers, and its errors in our words.
+
+A URL is a local path, or ``file://``, ``s3://``, ``gs://``, ``az://``, ``http(s)://`` or ``memory://``
+(the last for tests: it lives in this process). Options are obstore's: ``endpoint``, ``region``,
+``access_key_id``, ``timeout``, ...; what is not given comes from the environment, as with the tools of each
+cloud. Retries with growing pauses are obstore's too: up to 10, for at most 3 minutes.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import os
+import re
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import obstore
+import obstore.exceptions
+import tenacity
+from obstore.store import LocalStore, MemoryStore
+
+from dkmeans.errors import InputError, StorageError, UsageError
+
+__all__ = [
+    "Access",
+    "Traffic",
+    "current_access",
+    "forget_stores",
+    "is_local",
+    "is_loopback",
+    "key_in_store",
+    "open_store",
+    "reach",
+    "repeated",
+    "resolve_url",
+    "storage_options",
+    "traffic_of",
+    "translated",
+    "using",
+]
+
+_MEMORY = MemoryStore()
+_REACH: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=5)}
+"""Of the first call only, so that a mistake in URL or credentials is told at once."""
+_REACH_SECONDS = "6s"
+_PREFIXES = {"aws": ("s3", "s3a"), "google": ("gs",), "azure": ("az", "azure", "abfs", "abfss", "adl")}
+"""An option that begins with one of these names is for these stores only."""
+_OF_CLIENT = {
+    *("allow_http", "allow_invalid_certificates", "root_certificate", "user_agent"),
+    *("connect_timeout", "read_timeout", "timeout", "pool_idle_timeout", "pool_max_idle_per_host"),
+    *("proxy_url", "proxy_ca_certificate", "proxy_excludes"),
+}
+"""Options of the connection rather than of the store, whatever the store."""
+_MEANINGS = {
+    "NoSuchBucket|ContainerNotFound": (
+        "there is no such bucket. Check the URL and the endpoint, or create the bucket."
+    ),
+    "BadScheme": (
+        "the endpoint is http://, expected https://. Take an endpoint with TLS, or, in a network that you "
+        "trust, pass --storage-option allow_http=true."
+    ),
+    r"169\.254\.169\.254|metadata\.google|Account must be specified": (
+        "found no credentials. Set them in the environment, such as AWS_ACCESS_KEY_ID and "
+        "AWS_SECRET_ACCESS_KEY, or by --storage-option; public data take skip_signature=true there."
+    ),
+    "error sending request": (
+        "the store does not answer. Check the endpoint and the network; what was begun goes on with --resume."
+    ),
+}
+"""What texts of obstore's errors mean, and the remedy."""
+
+
+@dataclass
+class Traffic:
+    """What one process has moved for one job.
+
+    Attributes
+    ----------
+    read, written : int
+        Bytes as they lie in storage.
+    failed : int
+        Tasks that ended in an error; the scheduler runs each once or twice more.
+    """
+
+    read: int = 0
+    written: int = 0
+    failed: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    def add(self, *, read: int = 0, written: int = 0, failed: int = 0) -> None:
+        """Count some more."""
+        with self.lock:
+            self.read += read
+            self.written += written
+            self.failed += failed
+
+
+@dataclass(frozen=True)
+class Access:
+    """How a job reaches its storage; goes with each of its tasks.
+
+    Attributes
+    ----------
+    options : tuple of (str, str)
+        Options of obstore, by name. Kept out of the repr, as they may be secrets.
+    job : str
+        Under which the traffic is counted.
+    """
+
+    options: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    job: str = ""
+
+
+_PLAIN = Access()
+_ACCESS: ContextVar[Access] = ContextVar("access", default=_PLAIN)
+_TRAFFIC: dict[str, Traffic] = {}
+
+
+def current_access() -> Access:
+    """How this thread reaches storage just now."""
+    return _ACCESS.get()
+
+
+@contextmanager
+def using(access: Access) -> Iterator[None]:
+    """Reach storage in this way."""
+    token = _ACCESS.set(access)
+    try:
+        yield
+    finally:
+        _ACCESS.reset(token)
+
+
+@contextmanager
+def storage_options(options: Mapping[str, str]) -> Iterator[None]:
+    """Reach storage with these options, besides those of the environment.
+
+    Parameters
+    ----------
+    options : mapping of str to str
+        Names as obstore has them. One that begins with ``aws_``, ``google_`` or ``azure_`` is for such a
+        store only; another is for every store but local ones.
+    """
+    merged = {**dict(current_access().options), **{key.lower(): value for key, value in options.items()}}
+    with using(Access(tuple(sorted(merged.items())), uuid.uuid4().hex)):
+        yield
+
+
+def traffic_of(job: str) -> Traffic:
+    """What this process has moved for a job."""
+    return _TRAFFIC.setdefault(job, Traffic())
+
+
+def is_local(url: str) -> bool:
+    """Whether `url` names a place in the local file system."""
+    return url.startswith("file://") or "://" not in url
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def resolve_url(url: str) -> str:
+    """`url` with a local path made absolute, and no slash at its end."""
+    if is_local(url):
+        return str(Path(url.removeprefix("file://")).expanduser().absolute())
+    scheme, _, place = url.partition("://")
+    return f"{scheme}://{place.rstrip('/')}"
+
+
+def key_in_store(url: str, key: str) -> str:
+    """`key` as the store of `url` knows it: memory stores keep the URL's own path in the key."""
+    if url.startswith("memory://"):
+        base = url.removeprefix("memory://").strip("/")
+        return f"{base}/{key}" if key else base
+    return key
+
+
+def open_store(url: str, *, create: bool = False) -> Any:
+    """The obstore store at `url`. The type is Any: obstore's stores share no public base class."""
+    if url.startswith("memory://"):
+        return _MEMORY  # one for the process: a key space, not a place, so that any prefix can be opened
+    if is_local(url):
+        if not create:
+            Path(resolve_url(url)).stat()  # obstore's own error does not say why it cannot go there
+        return LocalStore(resolve_url(url), mkdir=create)
+    return _remote_store(url, current_access().options)
+
+
+@lru_cache(maxsize=256)
+def _remote_store(url: str, options: tuple[tuple[str, str], ...], *, quick: bool = False) -> Any:
+    """A store is opened once: it holds the connections."""
+    scheme = urlsplit(url).scheme
+    config, client = _sorted_options(scheme, dict(options))
+    if scheme in _PREFIXES["aws"]:
+        region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+        if not any("region" in key for key in config):
+            config["region"] = region
+    if _may_be_plain(url, config):
+        client.setdefault("allow_http", "true")
+    if quick:
+        client.setdefault("timeout", _REACH_SECONDS)
+    if scheme in ("http", "https") and config:
+        raise _no_such_option(scheme, next(iter(config)))
+    given: dict[str, Any] = {"client_options": client, "retry_config": _REACH if quick else None}
+    if config:  # which a web server does not take
+        given["config"] = config
+    try:
+        return obstore.store.from_url(url, **given)
+    except obstore.exceptions.UnknownConfigurationKeyError as error:
+        quoted = re.search(r"'(.+?)'", str(error))
+        name = quoted[1] if quoted else ""
+        given_as = next((key for key, _ in options if key.endswith(name)), name)
+        raise _no_such_option(scheme, given_as) from error
+    except (ValueError, obstore.exceptions.BaseError) as error:  # a malformed URL, an option's value
+        if meaning := _meaning(error):
+            raise StorageError(f"{url}: {meaning}") from error
+        raise StorageError(f"{url} cannot be used: {_first_line(error)}. Check URL and options.") from error
+
+
+def _no_such_option(scheme: str, name: str) -> UsageError:
+    return UsageError(
+        f"--storage-option {name}: {scheme}:// has no such option. Check its name, or put aws_, google_ or "
+        "azure_ before it to say which store it is for."
+    )
+
+
+def _sorted_options(scheme: str, options: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options for a store of this scheme: of the store, and of its connections."""
+    config: dict[str, Any] = {}
+    client: dict[str, Any] = {}
+    for key, value in options.items():
+        prefix, _, rest = key.partition("_")
+        if prefix in _PREFIXES and scheme not in _PREFIXES[prefix]:
+            continue
+        name = rest if prefix in _PREFIXES else key
+        if name in _OF_CLIENT:
+            client[name] = value
+        else:
+            config[key if name.startswith("storage_") else name] = value  # obstore has azure_storage_ whole
+    return config, client
+
+
+def _may_be_plain(url: str, config: Mapping[str, str]) -> bool:
+    """Whether HTTP without TLS is in order: to this machine, or to a web server that was named so."""
+    scheme = urlsplit(url).scheme
+    if scheme in ("http", "https"):
+        return scheme == "http"  # only images are read from there
+    given = [value for key, value in config.items() if "endpoint" in key]
+    given += [value for key, value in os.environ.items() if re.match("AWS_.*ENDPOINT|AZURE_.*ENDPOINT", key)]
+    plain = [urlsplit(endpoint) for endpoint in given if endpoint.startswith("http://")]
+    return bool(plain) and all(is_loopback(endpoint.hostname or "") for endpoint in plain)
+
+
+def reach(url: str) -> None:
+    """See whether the store of `url` answers and lets us list it; tells a mistake in seconds.
+
+    Raises
+    ------
+    StorageError
+        If it does not.
+    """
+    if not (is_local(url) or url.startswith(("memory://", "http"))):
+        _reach_once(url, current_access().options)
+
+
+@lru_cache(maxsize=256)
+def _reach_once(url: str, options: tuple[tuple[str, str], ...]) -> None:
+    with translated(url, "looking whether it answers"):
+        store = _remote_store(url, options, quick=True)
+        next(iter(obstore.list(store, chunk_size=1)), None)
+
+
+def forget_stores() -> None:
+    """Open every store anew from now on: for a process whose environment has changed."""
+    _remote_store.cache_clear()
+    _reach_once.cache_clear()
+
+
+def _was_lost(error: BaseException) -> bool:
+    """Whether a connection broke during a request that obstore does not repeat, as it may have been done."""
+    text = str(error)
+    broken = "error sending request" in text or "response body error" in text
+    given_up = re.search(r"after (\d+) retries, max_retries: \1\b", text)
+    return isinstance(error, obstore.exceptions.BaseError) and broken and not given_up
+
+
+repeated = tenacity.retry(
+    retry=tenacity.retry_if_exception(_was_lost),
+    wait=tenacity.wait_exponential(multiplier=0.1, max=15),
+    stop=tenacity.stop_after_attempt(10) | tenacity.stop_after_delay(180),
+    before_sleep=lambda _: traffic_of(current_access().job).add(failed=1),
+    reraise=True,
+)
+"""Repeat a request that obstore gives up at once; as often and as long as it repeats others itself."""
+
+
+@contextmanager
+def translated(url: str, doing: str) -> Iterator[None]:
+    """Turn the errors of obstore and the file system into ours, with the URL and the remedy."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        if meaning := _meaning(error):
+            raise StorageError(f"{url}: {meaning}") from error
+        raise InputError(f"{url}: not found while {doing}. Check the path.") from error
+    except (obstore.exceptions.PermissionDeniedError, obstore.exceptions.UnauthenticatedError) as error:
+        raise _refused(url, doing, str(error)) from error
+    except (obstore.exceptions.BaseError, OSError) as error:
+        raise _failed(url, doing, error) from error
+
+
+def _failed(url: str, doing: str, error: Exception) -> StorageError | InputError:
+    number = _system_error(error)
+    if number == errno.ENOSPC:
+        return StorageError(
+            f"{url}: no space left on the device while {doing}. "
+            "Free some space, then run the same command with --resume."
+        )
+    if number in (errno.ENOTDIR, errno.EEXIST) and is_local(url):
+        return StorageError(f"{url}: a part of this path is a file, expected a folder.")
+    if meaning := _meaning(error):
+        return StorageError(f"{url}: {meaning}")
+    if number == errno.EACCES or re.search("403 Forbidden|401 Unauthorized", str(error)):
+        return _refused(url, doing, str(error))
+    return StorageError(f"{url}: {doing} failed: {_first_line(error)}")
+
+
+def _system_error(error: Exception) -> int | None:
+    """The errno of an error, which obstore only has in its text."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    match = re.search(r"\(os error (\d+)\)", str(error))
+    return int(match[1]) if match else None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _meaning(error: Exception) -> str | None:
+    return next((meaning for pattern, meaning in _MEANINGS.items() if re.search(pattern, str(error))), None)
+
+
+def _refused(url: str, doing: str, said: str) -> StorageError | InputError:
+    is_input = is_local(url) and doing.startswith(("reading", "listing", "looking"))
+    kind = InputError if is_input else StorageError
+    code = re.search(r"<Code>(\w+)</Code>", said)
+    named = f" ({code[1]})" if code else ""
+    remedy = "Give this user the right to it." if is_local(url) else "Check credentials and policy."
+    return kind(f"{url}: permission denied{named} while {doing}. {remedy}")
