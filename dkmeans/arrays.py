@@ -46,12 +46,12 @@ class _Counted(WrapperStore[Any]):
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
-        found = await stores.repeated(super().get)(key, prototype, byte_range)
+        found: Buffer | None = await stores.repeat_async(super().get, key, prototype, byte_range)
         self.traffic.add(read=len(found) if found is not None else 0)
         return found
 
     async def set(self, key: str, value: Buffer) -> None:
-        await stores.repeated(super().set)(key, value)
+        await stores.repeat_async(super().set, key, value)
         self.traffic.add(written=len(value))
 
 

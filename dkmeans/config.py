@@ -194,6 +194,8 @@ class ClusterConfig(_Model):
     """File of the key to it, PEM."""
     insecure: bool = False
     """Connect to a scheduler on another machine without TLS."""
+    connect_seconds: float = Field(default=10.0, gt=0, allow_inf_nan=False)
+    """Seconds to wait for a scheduler with a worker."""
     workers: int = Field(default=1, ge=1)
     """Worker processes of a local cluster."""
     threads_per_worker: int | None = Field(default=None, ge=1)

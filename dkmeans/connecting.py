@@ -24,7 +24,6 @@ from dkmeans.stores import is_loopback
 
 __all__ = ["connect"]
 
-_CONNECT_SECONDS = 10
 _CLOSE_SECONDS = 20
 _ENCRYPTED = ("tls", "wss", "inproc")
 _COMPARED = ("numba", "numpy", "obstore", "zarr")
@@ -45,7 +44,7 @@ def connect(config: ClusterConfig | Cluster, reporter: Reporter, stage: str = ""
     Raises
     ------
     ClusterError
-        If no scheduler or no worker answers within 10 s, the way to it is not encrypted, or a worker has
+        If no scheduler or no worker answers in time, the way to it is not encrypted, or a worker has
         another dkmeans.
     DeviceError
         If ``device="gpu"`` and a worker has no GPU.
@@ -129,14 +128,18 @@ def _local_client(config: ClusterConfig) -> Iterator[Any]:
         limit = limit if limit == "auto" else dask.utils.parse_bytes(limit)
     except ValueError as error:
         raise UsageError(f"--memory-limit: found {config.memory_limit!r}; expected such as 2GiB.") from error
+    # Dask's profiler looks into all threads every 10 ms, which can hang a process of Python before 3.11.9
+    # (python/cpython#106883); only the performance report shows what it finds.
+    profile = {"distributed.worker.profile.enabled": config.performance_report is not None}
     try:
-        local = distributed.LocalCluster(
-            n_workers=config.workers,
-            threads_per_worker=threads,
-            memory_limit=limit,
-            dashboard_address="127.0.0.1:0",
-            silence_logs=logging.CRITICAL,  # an error comes back to the driver, which says it once
-        )
+        with dask.config.set(profile):
+            local = distributed.LocalCluster(
+                n_workers=config.workers,
+                threads_per_worker=threads,
+                memory_limit=limit,
+                dashboard_address="127.0.0.1:0",
+                silence_logs=logging.CRITICAL,  # an error comes back to the driver, which says it once
+            )
     except OSError as error:
         raise StorageError(f"no local cluster could be started: {error}.") from error
     try:
@@ -158,8 +161,8 @@ def _remote_client(config: ClusterConfig) -> Iterator[Any]:
         with warnings.catch_warnings():
             # We say it ourselves, below.
             warnings.simplefilter("ignore", distributed.versions.VersionMismatchWarning)
-            client = distributed.Client(address, timeout=_CONNECT_SECONDS, security=_security(config))
-            client.wait_for_workers(1, timeout=_CONNECT_SECONDS)
+            client = distributed.Client(address, timeout=config.connect_seconds, security=_security(config))
+            client.wait_for_workers(1, timeout=config.connect_seconds)
     except (OSError, TimeoutError, ValueError, TypeError, RuntimeError) as error:
         raise ClusterError(
             f"no scheduler with workers answers at {address}: {error}. Start `dask scheduler` and `dask "

@@ -22,7 +22,9 @@ __all__ = [
     "fit_memory",
     "image_spans",
     "in_cuts",
+    "label_memory",
     "layout_rows",
+    "shard_memory",
 ]
 
 MIB = 1 << 20
@@ -153,3 +155,13 @@ def fit_memory(
         "block": held * (2 * n_features * itemsize + 16),
         "sums": n_clusters * (n_features + 1) * 8,
     }
+
+
+def label_memory(n_rows: int, n_features: int, itemsize: int) -> int:
+    """Bytes that a task takes to label a block: the rows as read and as sorted, label and order of each."""
+    return n_rows * (2 * n_features * itemsize + 24)
+
+
+def shard_memory(n_rows: int, row_bytes: int, largest_image: int) -> int:
+    """Bytes that a task takes to write a shard: its rows, their pieces, one image decoded and as a file."""
+    return 2 * n_rows * row_bytes + 2 * largest_image

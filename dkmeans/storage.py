@@ -19,7 +19,7 @@ import obstore.exceptions
 
 from dkmeans import stores
 from dkmeans.errors import DkmeansError, InputError
-from dkmeans.stores import is_local, key_in_store, open_store, repeated, resolve_url, translated
+from dkmeans.stores import is_local, key_in_store, open_store, repeat, resolve_url, translated
 
 __all__ = [
     "StoredObject",
@@ -91,16 +91,15 @@ def list_objects(url: str, prefix: str = "") -> list[StoredObject]:
         if is_local(url):
             metas = _listed(store, inside)
         else:
-            top = repeated(lambda: obstore.list_with_delimiter(store, inside))()
+            top = repeat(lambda: obstore.list_with_delimiter(store, inside))
             below = _together(lambda folder: _listed(store, folder), top["common_prefixes"])
             metas = [*top["objects"], *(meta for found in below for meta in found)]
     cut = len(base) + 1 if base else 0
     return sorted((StoredObject(meta["path"][cut:], meta["size"]) for meta in metas), key=lambda o: o.key)
 
 
-@repeated
 def _listed(store: Any, prefix: str | None) -> list[Any]:
-    return [meta for page in obstore.list(store, prefix=prefix) for meta in page]
+    return repeat(lambda: [meta for page in obstore.list(store, prefix=prefix) for meta in page])
 
 
 def _together(function: Callable[[Any], _T], items: Sequence[Any]) -> list[_T]:
@@ -118,7 +117,7 @@ def exists(url: str, key: str) -> bool:
         if is_local(url):
             return Path(resolve_url(url), key).is_file()
         try:
-            repeated(obstore.head)(open_store(url), key_in_store(url, key))
+            repeat(obstore.head, open_store(url), key_in_store(url, key))
         except FileNotFoundError:
             return False
     return True
@@ -127,7 +126,7 @@ def exists(url: str, key: str) -> bool:
 def read_object(url: str, key: str) -> bytes:
     """The bytes of one object."""
     with translated(join_url(url, key), "reading it"):
-        data = bytes(repeated(obstore.get)(open_store(url), key_in_store(url, key)).bytes())
+        data = bytes(repeat(obstore.get, open_store(url), key_in_store(url, key)).bytes())
     _count(read=len(data))
     return data
 
@@ -169,7 +168,7 @@ def read_objects(
 def object_size(url: str, key: str) -> int:
     """The size of one object in bytes."""
     with translated(join_url(url, key), "reading it"):
-        return int(repeated(obstore.head)(open_store(url), key_in_store(url, key))["size"])
+        return int(repeat(obstore.head, open_store(url), key_in_store(url, key))["size"])
 
 
 def read_range(url: str, key: str, start: int, length: int) -> bytes:
@@ -179,7 +178,7 @@ def read_range(url: str, key: str, start: int, length: int) -> bytes:
     with translated(join_url(url, key), "reading it"):
         store, path = open_store(url), key_in_store(url, key)
         try:
-            data = bytes(repeated(obstore.get_range)(store, path, start=start, length=length))
+            data = bytes(repeat(obstore.get_range, store, path, start=start, length=length))
         except obstore.exceptions.BaseError:  # a start at or behind the end is an error to obstore
             if start < obstore.head(store, path)["size"]:
                 raise
@@ -191,7 +190,7 @@ def read_range(url: str, key: str, start: int, length: int) -> bytes:
 def write_object(url: str, key: str, data: bytes) -> None:
     """Write one object whole: readers see the old bytes or the new ones, never a part."""
     with translated(join_url(url, key), "writing it"):
-        repeated(obstore.put)(open_store(url, create=True), key_in_store(url, key), data)
+        repeat(obstore.put, open_store(url, create=True), key_in_store(url, key), data)
     _count(written=len(data))
 
 
@@ -203,7 +202,7 @@ def create_object(url: str, key: str, data: bytes) -> bool:
     """
     with translated(join_url(url, key), "creating it"):
         try:
-            repeated(obstore.put)(open_store(url, create=True), key_in_store(url, key), data, mode="create")
+            repeat(obstore.put, open_store(url, create=True), key_in_store(url, key), data, mode="create")
         except obstore.exceptions.AlreadyExistsError:  # another was first, or our own write was repeated
             if is_local(url) or bytes(obstore.get(open_store(url), key_in_store(url, key)).bytes()) != data:
                 return False
@@ -221,7 +220,7 @@ def delete_objects(url: str, keys: list[str]) -> None:
         store = open_store(url)
         for key in keys:
             try:
-                repeated(obstore.delete)(store, key_in_store(url, check_key(key)))
+                repeat(obstore.delete, store, key_in_store(url, check_key(key)))
             except FileNotFoundError:
                 continue
         if is_local(url):

@@ -41,7 +41,8 @@ __all__ = [
     "key_in_store",
     "open_store",
     "reach",
-    "repeated",
+    "repeat",
+    "repeat_async",
     "resolve_url",
     "storage_options",
     "traffic_of",
@@ -301,14 +302,17 @@ def _was_lost(error: BaseException) -> bool:
     return isinstance(error, obstore.exceptions.BaseError) and broken and not given_up
 
 
-repeated = tenacity.retry(
-    retry=tenacity.retry_if_exception(_was_lost),
-    wait=tenacity.wait_exponential(multiplier=0.1, max=15),
-    stop=tenacity.stop_after_attempt(10) | tenacity.stop_after_delay(180),
-    before_sleep=lambda _: traffic_of(current_access().job).add(failed=1),
-    reraise=True,
-)
-"""Repeat a request that obstore gives up at once; as often and as long as it repeats others itself."""
+_HOW: dict[str, Any] = {
+    "retry": tenacity.retry_if_exception(_was_lost),
+    "wait": tenacity.wait_exponential(multiplier=0.1, max=15),
+    "stop": tenacity.stop_after_attempt(10) | tenacity.stop_after_delay(180),
+    "before_sleep": lambda _: traffic_of(current_access().job).add(failed=1),
+    "reraise": True,
+}
+repeat = tenacity.Retrying(**_HOW)
+"""``repeat(function, ...)`` repeats a request that obstore gives up at once, as it repeats others itself."""
+repeat_async = tenacity.AsyncRetrying(**_HOW)
+"""The same of a coroutine function."""
 
 
 @contextmanager

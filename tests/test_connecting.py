@@ -15,7 +15,7 @@ import psutil
 import pytest
 from dask.delayed import delayed
 
-from dkmeans import ClusterConfig, __version__, connecting, storage
+from dkmeans import ClusterConfig, __version__, storage
 from dkmeans.connecting import connect
 from dkmeans.errors import ClusterError, UsageError
 from dkmeans.events import SILENT, Reporter
@@ -45,7 +45,8 @@ def dkmeans(capsys):
 
 def refused(kind, text, **options):
     """The error of a connection that cannot be made."""
-    with pytest.raises(kind, match=text) as caught, connect(ClusterConfig(**options), SILENT):
+    config = ClusterConfig(**{"connect_seconds": 2, **options})
+    with pytest.raises(kind, match=text) as caught, connect(config, SILENT):
         pass
     return caught.value
 
@@ -118,8 +119,7 @@ def test_an_address_and_a_scheduler_file(workers, tmp_path):
             assert place.run([delayed(square)(4)]) == [16]
 
 
-def test_a_scheduler_without_workers(monkeypatch):
-    monkeypatch.setattr(connecting, "_CONNECT_SECONDS", 1)
+def test_a_scheduler_without_workers():
     with distributed.LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0") as empty:
         refused(ClusterError, "no scheduler with workers", scheduler=empty.scheduler_address)
 
@@ -246,12 +246,6 @@ def encrypted(tls):
         yield cluster.scheduler_address
 
 
-@pytest.fixture
-def soon(monkeypatch):
-    """Connections are given up after two seconds."""
-    monkeypatch.setattr(connecting, "_CONNECT_SECONDS", 2)
-
-
 def as_arguments(options):
     return [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", value)]
 
@@ -273,8 +267,8 @@ def test_a_job_on_an_encrypted_scheduler(encrypted, tls, photos, tmp_path, dkmea
     assert json.loads(out)["n_images"] == 5
 
 
-def test_a_certificate_of_another_ca(encrypted, other_tls, photos, tmp_path, dkmeans, soon):
-    options = ["--scheduler", encrypted, *as_arguments(other_tls)]
+def test_a_certificate_of_another_ca(encrypted, other_tls, photos, tmp_path, dkmeans):
+    options = ["--scheduler", encrypted, *as_arguments(other_tls), "--connect-seconds", "2"]
     began = time.monotonic()
     code, out, err = dkmeans("ingest", photos, tmp_path / "d", *options)
     assert time.monotonic() - began < 20
@@ -285,18 +279,18 @@ def test_a_certificate_of_another_ca(encrypted, other_tls, photos, tmp_path, dkm
     assert storage.list_objects(str(tmp_path / "d")) == []
 
 
-def test_no_certificate_at_all(encrypted, soon):
+def test_no_certificate_at_all(encrypted):
     refused(ClusterError, "no scheduler with workers answers at tls://.*TLS files", scheduler=encrypted)
 
 
-def test_certificates_for_a_scheduler_in_the_clear(workers, tls, soon):
+def test_certificates_for_a_scheduler_in_the_clear(workers, tls):
     """Whoever gives certificates is not connected without encryption."""
     address = workers.client.scheduler.address
     error = refused(ClusterError, "tcp://", scheduler=address, **tls)
     assert error.exit_code == 5
 
 
-def test_an_encrypted_address_where_nothing_is_encrypted(workers, tls, soon):
+def test_an_encrypted_address_where_nothing_is_encrypted(workers, tls):
     address = workers.client.scheduler.address.replace("tcp://", "tls://")
     refused(ClusterError, "no scheduler with workers answers at tls://", scheduler=address, **tls)
 
@@ -325,7 +319,7 @@ def test_a_file_that_is_missing(tls, tmp_path, attempts, name):
 
 
 @pytest.mark.parametrize("name", ["tls_ca", "tls_cert", "tls_key"])
-def test_a_file_that_is_no_certificate(encrypted, tls, tmp_path, soon, name):
+def test_a_file_that_is_no_certificate(encrypted, tls, tmp_path, name):
     (tmp_path / "garbage.pem").write_text("no PEM")
     given = {**tls, name: str(tmp_path / "garbage.pem")}
     refused(ClusterError, "TLS files", scheduler=encrypted, **given)

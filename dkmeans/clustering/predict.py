@@ -79,6 +79,8 @@ def write_codes(
     n_rows = rows.shape[0]
     layout = arrays.row_layout(rows)
     shard_rows = plan.block_rows(n_rows, layout)
+    need = plan.label_memory(min(shard_rows, n_rows), rows.shape[1], rows.dtype.itemsize)
+    cluster.check_memory(need, "a block of labels", "ingest with a smaller --shard-mib")
     claim.create_array(
         "codes",
         shape=(n_rows,),

@@ -120,6 +120,9 @@ def stored_rows(url: str, name: str, cluster: Cluster, n_clusters: int) -> Rows:
     layout = arrays.row_layout(array)
     cuts = plan.fit_cuts(n_rows, n_features * dtype.itemsize, layout, cluster.n_threads())
     need = plan.fit_memory(n_rows, n_features, dtype.itemsize, n_clusters, cuts[0][1])
+    cluster.check_memory(
+        need["block"] + need["sums"], "a block of the fit", "ingest with a smaller --shard-mib"
+    )
     memory = cluster.memory_bytes()
     resident = memory is None or need["rows"] <= _SHARE_FOR_ROWS * memory
     load = cluster.task(_load)

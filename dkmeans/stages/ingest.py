@@ -228,6 +228,8 @@ class _Ingest:
         n_pixels, dtype = int(offset[-1]), np.dtype(found.dtype)
         self.claim.check()
         layout = plan.layout_rows(n_pixels, self.channels * dtype.itemsize, self.config.shard_mib)
+        largest = int(np.diff(offset).max()) * self.channels * dtype.itemsize
+        self.check_memory(n_pixels, self.channels * dtype.itemsize, layout, largest)
         self.claim.create_array(
             "pixels",
             shape=(n_pixels, self.channels),
@@ -250,6 +252,11 @@ class _Ingest:
         unreadable = {image.key: image for _, images in results for image in images}
         return [value for digests, _ in results for value in digests], list(unreadable.values())
 
+    def check_memory(self, n_rows: int, row_bytes: int, layout: plan.RowLayout, largest: int) -> None:
+        """Refuse shards that the workers cannot hold, before any is begun; `largest` image in bytes."""
+        need = plan.shard_memory(min(layout.shard_rows, n_rows), row_bytes, largest)
+        self.cluster.check_memory(need, "a shard", "set a smaller --shard-mib")
+
     def store_patches(self, found: _Found) -> int:
         """Count the patches of each image, then write them all, a task a shard."""
         url, config = self.claim.url, self.config
@@ -265,6 +272,8 @@ class _Ingest:
         n_features = config.patch[0] * config.patch[1] * self.channels
         self.claim.check()
         layout = plan.layout_rows(n_patches, n_features * dataset.dtype.itemsize, config.shard_mib)
+        largest = int(np.diff(found.index.offset).max()) * self.channels * dataset.dtype.itemsize
+        self.check_memory(n_patches, n_features * dataset.dtype.itemsize, layout, largest)
         self.claim.create_array(
             "patches",
             shape=(n_patches, n_features),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib.metadata
 import json
 import os
 import re
@@ -157,19 +156,18 @@ def strict(schema):
 def check_dask():
     """Validate a DaskJob or DaskCluster by the operator's own definition; nothing of it is imported."""
     jsonschema = pytest.importorskip("jsonschema", reason="pip install jsonschema")
-    try:
-        files = importlib.metadata.files("dask-kubernetes") or []
-    except importlib.metadata.PackageNotFoundError:
-        pytest.skip("the operator's definitions are not installed: pip install --no-deps dask-kubernetes")
+    # Beside the installed packages, as `make setup` puts it there: with them it would want 30 more.
+    files = sorted(Path(sys.prefix, "operator").glob("dask_kubernetes/**/crds/*.yaml"))
+    if not files:
+        pytest.skip("the operator's definitions are not there: make setup")
     validators = {}
     for file in files:
-        if file.parent.name == "crds":
-            definition = yaml.load(file.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-            (version,) = definition["spec"]["versions"]
-            schema = strict(version["schema"]["openAPIV3Schema"])
-            schema["properties"] |= {name: {} for name in ("apiVersion", "kind", "metadata")}
-            api = f"{definition['spec']['group']}/{version['name']}"
-            validators[api, definition["spec"]["names"]["kind"]] = jsonschema.Draft202012Validator(schema)
+        definition = yaml.load(file.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        (version,) = definition["spec"]["versions"]
+        schema = strict(version["schema"]["openAPIV3Schema"])
+        schema["properties"] |= {name: {} for name in ("apiVersion", "kind", "metadata")}
+        api = f"{definition['spec']['group']}/{version['name']}"
+        validators[api, definition["spec"]["names"]["kind"]] = jsonschema.Draft202012Validator(schema)
 
     def check(manifest):
         validator = validators[manifest["apiVersion"], manifest["kind"]]

@@ -136,6 +136,7 @@ def test_other_hosts_are_reached_by_ssh_with_their_arguments_whole(tmp_path):
     assert (tmp_path / "log").read_text() == "-n -o BatchMode=yes me@127.0.0.1 " * 2
 
 
+@pytest.mark.slow
 def test_the_batch_script_runs_a_job_to_the_same_bits(tmp_path, tls, photos, expected):
     """With an srun that starts one task here."""
     srun = tmp_path / "bin" / "srun"
@@ -157,6 +158,7 @@ def test_the_batch_script_runs_a_job_to_the_same_bits(tmp_path, tls, photos, exp
     assert gone(leftover)
 
 
+@pytest.mark.slow
 def test_jobqueue_starts_workers_and_runs_the_job(tmp_path, tls, photos, expected):
     """With an sbatch that runs its script here, and an scancel that ends it."""
     pytest.importorskip("dask_jobqueue", reason="pip install dask-jobqueue")

@@ -144,7 +144,7 @@ class Hosts:
 @contextmanager
 def cluster_of(folder: Path, *workers: str, nanny: bool = False) -> Iterator[Hosts]:
     """A scheduler and workers of these names, ready to work."""
-    hosts = Hosts(folder, {"OMP_NUM_THREADS": "1"})
+    hosts = Hosts(folder, {"DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "false"})  # python/cpython#106883
     try:
         hosts.start_scheduler()
         for name in workers:

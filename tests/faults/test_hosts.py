@@ -54,7 +54,14 @@ def test_a_host_that_is_cut_off_in_the_middle_of_a_fit(two_hosts, photos, undist
     run(outputs.command("ingest"))
     within = {"near": ("ip", "netns", "exec", near), "far": ("ip", "netns", "exec", far)}
     # A host without a word for 3 s is given up; the default is 5 minutes.
-    hosts = Hosts(tmp_path, {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "3s"}, host=SCHEDULER)
+    hosts = Hosts(
+        tmp_path,
+        {
+            "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "3s",
+            "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "false",
+        },
+        host=SCHEDULER,
+    )
     try:
         hosts.start_scheduler(*within["near"])
         hosts.start_worker("one", *within["near"])

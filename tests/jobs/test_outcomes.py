@@ -268,8 +268,8 @@ def test_a_user_folder_is_never_deleted(photos, tmp_path, dkmeans):
 
 
 def test_no_scheduler(dataset, tmp_path, dkmeans, monkeypatch):
-    monkeypatch.setattr("dkmeans.connecting._CONNECT_SECONDS", 1)
-    code, _, err = dkmeans("fit", dataset, tmp_path / "c", "--k", 2, "--scheduler", "tcp://127.0.0.1:9")
+    there = ["--scheduler", "tcp://127.0.0.1:9", "--connect-seconds", "1"]
+    code, _, err = dkmeans("fit", dataset, tmp_path / "c", "--k", 2, *there)
     assert code == 5
     assert "tcp://127.0.0.1:9" in err
     assert "dask scheduler" in err
