@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import bench_lloyd
@@ -9,6 +10,8 @@ import bench_overhead
 import bench_pipeline
 import bench_pixels
 import bench_quality
+import bench_scaling
+import bench_storage
 import harness
 import numpy as np
 import peers
@@ -112,3 +115,18 @@ def test_first_centers_lie_nearest_to_their_own_rows(some_rows):
     own = np.rint(centers)
     assert len(np.unique(own, axis=0)) == 20
     assert np.linalg.norm(centers - own, axis=1).max() < 0.3
+
+
+def test_bench_scaling():
+    report = bench_scaling.main(["--tasks", "2", "5", "--k", "4", "--iterations", "3"])
+    assert [line["tasks"] for line in report["table"]] == ["2", "5"]
+    assert all(line["ms/iteration"] > 0 for line in report["table"])
+
+
+def test_bench_storage(monkeypatch, s3, s3_url):
+    monkeypatch.setattr(bench_storage, "server", lambda: contextlib.nullcontext(s3))
+    images = bench_storage.main(["--objects", "30", "--rounds", "1"])["table"]
+    assert [line["loop"] for line in images] == ["bare loop", "ingest"]
+    arrays = bench_storage.main(["--arrays", "--mib", "2", "--chunk", "0.25", "1", "--shard", "1"])["table"]
+    assert len(arrays) == 4
+    assert all(line["read MiB/s"] > 0 for line in arrays)

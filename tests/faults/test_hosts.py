@@ -8,7 +8,7 @@ import threading
 import pytest
 from faults.conftest import run
 from faults.place import Hosts, Outputs, cluster_of, dkmeans, stored, until
-from faults.test_processes import finish, prepare
+from faults.test_killed import finish, prepare
 
 SCHEDULER, OTHER = "10.213.77.1", "10.213.77.2"
 

@@ -68,7 +68,7 @@ memstore device bytes = 4294967296
 bluestore block size = 10737418240
 
 rgw data = $STATE/rgw
-rgw frontends = beast endpoint=127.0.0.1:$PORT
+rgw frontends = beast endpoint=127.0.0.1:$PORT tcp_nodelay=1
 rgw thread pool size = 32
 END
 

@@ -9,7 +9,7 @@ import time
 import pytest
 from faults.conftest import run
 from faults.place import STAGES, dkmeans, first_of, stored
-from faults.test_processes import BEFORE, finish, prepare
+from faults.test_killed import BEFORE, finish, prepare
 
 from dkmeans.artefact import read_manifest
 
