@@ -8,7 +8,7 @@ PEERS := $(VENV)/.peers
 # Options of a benchmark: make bench BENCH='--data FILE --n 2000000 --k 1000'; BENCH=--help lists them.
 BENCH ?=
 
-.PHONY: help setup demo test test-all test-lowest bench bench-pixels bench-quality bench-overhead lint types clean
+.PHONY: help setup demo test test-all test-lowest bench bench-pixels bench-quality bench-overhead bench-storage bench-scaling lint types clean
 
 help: ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -49,6 +49,12 @@ bench-pixels: $(PEERS) ## one palette for a folder of images, beside scikit-lear
 
 bench-quality: $(PEERS) ## seeding, and seconds until the inertia is within 0.1 % of the best; BENCH='--k 1000'
 	$(BIN)/python tests/benchmarks/bench_quality.py $(BENCH)
+
+bench-storage: $(PEERS) ## small images and arrays on an S3 server of its own; BENCH='--objects 10000' or --arrays
+	$(BIN)/python tests/benchmarks/bench_storage.py $(BENCH)
+
+bench-scaling: $(PEERS) ## what an iteration costs driver and scheduler; BENCH='--tasks 16 256 4096'
+	$(BIN)/python tests/benchmarks/bench_scaling.py $(BENCH)
 
 bench-overhead: $(PEERS) ## what Dask costs beside a plain loop of threads; BENCH='--blocks 16'
 	$(BIN)/python tests/benchmarks/bench_overhead.py $(BENCH)

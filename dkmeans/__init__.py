@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from dkmeans.stages.fit import fit
     from dkmeans.stages.ingest import ingest
     from dkmeans.stages.reconstruct import reconstruct
+    from dkmeans.stores import storage_options
 
 __version__ = "0.1.0"
 
@@ -55,6 +56,7 @@ __all__ = [
     "open_dataset",
     "open_result",
     "reconstruct",
+    "storage_options",
     "write_report",
 ]
 
@@ -75,6 +77,7 @@ _HOME = {
     "open_dataset": "dataset",
     "open_result": "result",
     "reconstruct": "stages.reconstruct",
+    "storage_options": "stores",
     "write_report": "report.page",
 }
 

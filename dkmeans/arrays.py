@@ -41,18 +41,18 @@ class _Counted(WrapperStore[Any]):
 
     def __init__(self, store: Any) -> None:
         super().__init__(store)
-        self.traffic = stores.traffic_of(stores.current_access().job)
+        self.job = stores.current_access().job
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         found: Buffer | None = await stores.repeat_async(super().get, key, prototype, byte_range)
-        self.traffic.add(read=len(found) if found is not None else 0)
+        stores.traffic_of(self.job).add(read=len(found) if found is not None else 0)
         return found
 
     async def set(self, key: str, value: Buffer) -> None:
         await stores.repeat_async(super().set, key, value)
-        self.traffic.add(written=len(value))
+        stores.traffic_of(self.job).add(written=len(value))
 
 
 def create_array(

@@ -14,14 +14,14 @@ import os
 import re
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import obstore
@@ -49,6 +49,8 @@ __all__ = [
     "translated",
     "using",
 ]
+
+_T = TypeVar("_T")
 
 _MEMORY = MemoryStore()
 _REACH: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=5)}
@@ -306,13 +308,38 @@ _HOW: dict[str, Any] = {
     "retry": tenacity.retry_if_exception(_was_lost),
     "wait": tenacity.wait_exponential(multiplier=0.1, max=15),
     "stop": tenacity.stop_after_attempt(10) | tenacity.stop_after_delay(180),
-    "before_sleep": lambda _: traffic_of(current_access().job).add(failed=1),
+    "before_sleep": lambda _: _count_repetition(),
     "reraise": True,
 }
-repeat = tenacity.Retrying(**_HOW)
-"""``repeat(function, ...)`` repeats a request that obstore gives up at once, as it repeats others itself."""
-repeat_async = tenacity.AsyncRetrying(**_HOW)
-"""The same of a coroutine function."""
+
+
+def _count_repetition() -> None:
+    traffic_of(current_access().job).add(failed=1)
+
+
+def repeat(function: Callable[..., _T], *arguments: Any, **options: Any) -> _T:
+    """Call `function`, and again if the connection broke and obstore, which repeats the rest, gave up at once.
+
+    Most calls need no tenacity, whose objects are not for several calls at a time.
+    """
+    try:
+        return function(*arguments, **options)
+    except obstore.exceptions.BaseError as error:
+        if not _was_lost(error):
+            raise
+    _count_repetition()
+    return tenacity.Retrying(**_HOW)(function, *arguments, **options)
+
+
+async def repeat_async(function: Callable[..., Awaitable[_T]], *arguments: Any, **options: Any) -> _T:
+    """`repeat` for a coroutine function."""
+    try:
+        return await function(*arguments, **options)
+    except obstore.exceptions.BaseError as error:
+        if not _was_lost(error):
+            raise
+    _count_repetition()
+    return await tenacity.AsyncRetrying(**_HOW)(function, *arguments, **options)
 
 
 @contextmanager

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import re
 import subprocess
 import time
+import warnings
 from pathlib import Path
 
 import distributed
@@ -24,6 +26,15 @@ from jobs.__main__ import main
 
 LOCAL = ClusterConfig(workers=1, threads_per_worker=2, memory_limit="1GiB")
 MAKE_CERTS = Path(__file__).parents[1] / "deploy/tls/make-certs.sh"
+
+
+@pytest.fixture(autouse=True)
+def collected():
+    """A client that never got a connection leaves its sockets to the garbage collector, which warns of them."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 def square(x):

@@ -18,7 +18,9 @@ from dkmeans.plan import (
     fit_memory,
     image_spans,
     in_cuts,
+    label_memory,
     layout_rows,
+    shard_memory,
 )
 
 many = settings(max_examples=150, deadline=None, derandomize=True)
@@ -175,3 +177,9 @@ def test_positions_are_counted_from_where_their_range_starts():
     found = in_cuts(np.array([0, 3, 4, 9]), [(0, 4), (4, 9), (9, 12)])
     assert [positions.tolist() for positions in found] == [[0, 3], [0], [0]]
     assert [len(positions) for positions in in_cuts(np.array([], np.int64), [(0, 4), (4, 9)])] == [0, 0]
+
+
+def test_memory_of_tasks():
+    """By hand: 1,000 rows of 3 bytes twice, with 24 bytes each; 10 rows of 8 bytes and an image, twice."""
+    assert label_memory(1000, 3, 1) == 1000 * (6 + 24)
+    assert shard_memory(10, 8, 100) == 160 + 200

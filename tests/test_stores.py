@@ -314,6 +314,7 @@ finally:
 """
 
 
+USES = ("input", "info", "events")
 HANGS = ("no credentials", "refused port", "unreachable host", "silent host")
 
 
@@ -343,7 +344,7 @@ def _timed(run, *arguments):
     return *run(*arguments), time.monotonic() - began
 
 
-@pytest.mark.parametrize("use", ["output", "input", "info", "events"])
+@pytest.mark.parametrize("use", ["output", *(pytest.param(use, marks=pytest.mark.slow) for use in USES)])
 @pytest.mark.parametrize("refusal", REFUSALS)
 def test_a_store_that_refuses_is_told_in_seconds(
     s3, s3_url, photos, tmp_path, monkeypatch, dkmeans, refusal, use

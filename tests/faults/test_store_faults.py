@@ -82,6 +82,7 @@ def test_the_store_is_killed_and_comes_back(stage, s3, outputs, undisturbed, pro
     assert stored(outputs.url(stage)) == undisturbed[stage]
 
 
+@pytest.mark.slow
 def test_of_two_drivers_on_one_output_exactly_one_wins(outputs, undisturbed, proxy):
     """Begun together, and then together with --resume on what a third has left."""
     prepare(outputs, "fit")

@@ -31,6 +31,7 @@ from dkmeans.events import Reporter
 from dkmeans.stages import fit as fit_module
 from dkmeans.stages import ingest as ingest_module
 
+SIMILAR = ("compress", "reconstruct")  # write as ingest does
 pytestmark = pytest.mark.filterwarnings("ignore:not converged")
 
 
@@ -121,7 +122,7 @@ def stored(url):
 
 
 @pytest.mark.parametrize(
-    "name", ["ingest", "fit", "compress", pytest.param("reconstruct", marks=pytest.mark.slow)]
+    "name", ["ingest", "fit", *(pytest.param(name, marks=pytest.mark.slow) for name in SIMILAR)]
 )
 def test_a_crash_at_every_write(name, inputs, tmp_path, sync, power):
     stage, config = stages(inputs)[name]
@@ -261,7 +262,7 @@ class Meanwhile(Reporter):
 
 
 @pytest.mark.parametrize(
-    "name", ["ingest", "fit", "compress", pytest.param("reconstruct", marks=pytest.mark.slow)]
+    "name", ["ingest", "fit", *(pytest.param(name, marks=pytest.mark.slow) for name in SIMILAR)]
 )
 def test_a_run_that_is_overwritten_meanwhile_stops_and_changes_nothing(
     name, inputs, tmp_path, sync, monkeypatch
