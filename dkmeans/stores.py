@@ -318,7 +318,7 @@ def _count_repetition() -> None:
 
 
 def repeat(function: Callable[..., _T], *arguments: Any, **options: Any) -> _T:
-    """Call `function`, and again if the connection broke and obstore, which repeats the rest, gave up at once.
+    """Call `function`, and again if the connection broke: obstore repeats other failures itself.
 
     Most calls need no tenacity, whose objects are not for several calls at a time.
     """

@@ -30,7 +30,7 @@ MAKE_CERTS = Path(__file__).parents[1] / "deploy/tls/make-certs.sh"
 
 @pytest.fixture(autouse=True)
 def collected():
-    """A client that never got a connection leaves its sockets to the garbage collector, which warns of them."""
+    """A client that never got a connection leaves its sockets to the garbage collector, which warns."""
     yield
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
