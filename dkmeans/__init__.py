@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dkmeans.access import storage_options
     from dkmeans.clustering.estimator import KMeans
     from dkmeans.codebook import Codebook, open_codebook
     from dkmeans.config import (
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from dkmeans.stages.fit import fit
     from dkmeans.stages.ingest import ingest
     from dkmeans.stages.reconstruct import reconstruct
-    from dkmeans.stores import storage_options
 
 __version__ = "0.1.0"
 
@@ -77,7 +77,7 @@ _HOME = {
     "open_dataset": "dataset",
     "open_result": "result",
     "reconstruct": "stages.reconstruct",
-    "storage_options": "stores",
+    "storage_options": "access",
     "write_report": "report.page",
 }
 

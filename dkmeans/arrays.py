@@ -17,7 +17,7 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.core.metadata import ArrayV3Metadata
 from zarr.storage import ObjectStore, StorePath, WrapperStore
 
-from dkmeans import plan, storage, stores
+from dkmeans import access, plan, storage, stores
 from dkmeans.errors import InputError, StorageError
 from dkmeans.plan import RowLayout
 
@@ -41,18 +41,18 @@ class _Counted(WrapperStore[Any]):
 
     def __init__(self, store: Any) -> None:
         super().__init__(store)
-        self.job = stores.current_access().job
+        self.job = access.current_access().job
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         found: Buffer | None = await stores.repeat_async(super().get, key, prototype, byte_range)
-        stores.traffic_of(self.job).add(read=len(found) if found is not None else 0)
+        access.traffic_of(self.job).add(read=len(found) if found is not None else 0)
         return found
 
     async def set(self, key: str, value: Buffer) -> None:
         await stores.repeat_async(super().set, key, value)
-        stores.traffic_of(self.job).add(written=len(value))
+        access.traffic_of(self.job).add(written=len(value))
 
 
 def create_array(

@@ -14,7 +14,7 @@ from dask.base import compute, persist
 from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
 
-from dkmeans import __version__, stores
+from dkmeans import __version__, access
 from dkmeans.errors import ClusterError
 from dkmeans.events import Advance
 from dkmeans.plan import MIB
@@ -34,7 +34,7 @@ class _Task:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
-        self.access = stores.current_access()
+        self.access = access.current_access()
         self.version = __version__
         self.__name__ = function.__name__.strip("_")  # which Dask's dashboard shows
 
@@ -44,17 +44,17 @@ class _Task:
                 f"a worker has dkmeans {__version__}, the job {self.version}; expected the same. "
                 "Install the same version on all workers."
             )
-        with stores.using(self.access):
+        with access.using(self.access):
             try:
                 return self.function(*arguments, **options)
             except Exception:
-                stores.traffic_of(self.access.job).add(failed=1)
+                access.traffic_of(self.access.job).add(failed=1)
                 raise
 
 
 def _traffic(job: str) -> tuple[int, int, int]:
     """What this process has moved for a job: bytes read, bytes written, tasks that failed."""
-    found = stores.traffic_of(job)
+    found = access.traffic_of(job)
     return found.read, found.written, found.failed
 
 
@@ -238,7 +238,7 @@ class Cluster:
 
     def traffic(self) -> dict[str, int]:
         """Bytes read and written by this job so far, and tasks run again; without workers that are gone."""
-        job = stores.current_access().job
+        job = access.current_access().job
         found = [_traffic(job)]
         if self.client is not None:
             with suppress(OSError, TimeoutError):

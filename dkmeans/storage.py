@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import obstore
 import obstore.exceptions
 
-from dkmeans import stores
+from dkmeans import access
 from dkmeans.errors import DkmeansError, InputError
 from dkmeans.stores import is_local, key_in_store, open_store, repeat, resolve_url, translated
 
@@ -234,4 +234,4 @@ def _remove_empty_folders(root: Path) -> None:
 
 
 def _count(*, read: int = 0, written: int = 0) -> None:
-    stores.traffic_of(stores.current_access().job).add(read=read, written=written)
+    access.traffic_of(access.current_access().job).add(read=read, written=written)

@@ -166,9 +166,9 @@ def _execute(
     storage_option: list[str] | None,
 ) -> None:
     """Run `work`, print its report on stdout, and exit with the code of the error that it ends in."""
+    from dkmeans.access import storage_options
     from dkmeans.eventlog import event_log
     from dkmeans.events import Reporter
-    from dkmeans.stores import storage_options
 
     try:
         with storage_options(_pairs(storage_option or [])), event_log(events) as log:

@@ -20,8 +20,8 @@ Options given here go before what the file says.
 
 
 def _run(config: RunConfig, cluster: ClusterConfig, reporter: Any) -> dict[str, Any]:
+    from dkmeans.access import current_access, storage_options
     from dkmeans.stages.preview import preview
-    from dkmeans.stores import current_access, storage_options
 
     job = load_job(config.job).override(config, cluster)
     with storage_options({**job.storage, **dict(current_access().options)}):

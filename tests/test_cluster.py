@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 from dask.delayed import delayed
 
-from dkmeans import ClusterConfig, __version__, cluster, storage, stores
+from dkmeans import ClusterConfig, __version__, access, cluster, storage
+from dkmeans.access import storage_options
 from dkmeans.cluster import Cluster, _Task
 from dkmeans.connecting import connect
 from dkmeans.errors import ClusterError, ImageError
 from dkmeans.events import SILENT, Reporter
 from dkmeans.plan import MIB
-from dkmeans.stores import storage_options
 
 LOCAL = ClusterConfig(workers=1, threads_per_worker=2, memory_limit="1GiB")
 
@@ -197,7 +197,7 @@ def test_storage_options_go_with_the_tasks_to_the_workers(s3, bare):
         kept = bare.persist([read(url, "a")])
         assert bare.run(kept) == [b"12345"]
     with storage_options({}):  # they were of that job only
-        assert dict(stores.current_access().options) == {}
+        assert dict(access.current_access().options) == {}
 
 
 def test_traffic_is_summed_over_the_workers(bare, tmp_path):

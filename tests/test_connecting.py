@@ -18,10 +18,10 @@ import pytest
 from dask.delayed import delayed
 
 from dkmeans import ClusterConfig, __version__, storage
+from dkmeans.access import storage_options
 from dkmeans.connecting import connect
 from dkmeans.errors import ClusterError, UsageError
 from dkmeans.events import SILENT, Reporter
-from dkmeans.stores import storage_options
 from jobs.__main__ import main
 
 LOCAL = ClusterConfig(workers=1, threads_per_worker=2, memory_limit="1GiB")

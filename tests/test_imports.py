@@ -30,6 +30,7 @@ LAYERS = [
     ["eventlog"],
     ["storage"],
     ["stores"],
+    ["access"],
     ["features"],
     ["kernels", "plan"],
     ["config", "events"],

@@ -18,12 +18,12 @@ import boto3
 import pytest
 from object_store.proxy import FaultyProxy
 
-from dkmeans import storage, stores
+from dkmeans import access, storage, stores
+from dkmeans.access import storage_options
 from dkmeans.cluster import _Task
 from dkmeans.config import JobConfig
 from dkmeans.errors import DkmeansError, InputError, StorageError, UsageError
 from dkmeans.storage import StoredObject
-from dkmeans.stores import storage_options
 from jobs.__main__ import main
 
 SECRET = "hush-9fe1c7"
@@ -132,19 +132,19 @@ def test_a_value_that_cannot_be_parsed(no_settings):
 
 def test_options_inside_options_are_merged():
     with storage_options({"region": "a", "ENDPOINT": "https://e"}):
-        outer = stores.current_access()
+        outer = access.current_access()
         assert dict(outer.options) == {"region": "a", "endpoint": "https://e"}
         with storage_options({"Region": "b", "timeout": "1s"}):
-            inner = stores.current_access()
+            inner = access.current_access()
             assert dict(inner.options) == {"region": "b", "endpoint": "https://e", "timeout": "1s"}
             assert inner.job != outer.job
-        assert stores.current_access() == outer
-    assert stores.current_access() == stores.Access()
+        assert access.current_access() == outer
+    assert access.current_access() == access.Access()
 
 
 def test_options_of_one_thread_are_not_those_of_another():
     with storage_options({"region": "a"}), ThreadPoolExecutor(1) as pool:
-        assert pool.submit(stores.current_access).result() == stores.Access()
+        assert pool.submit(access.current_access).result() == access.Access()
 
 
 def test_a_store_is_opened_once_for_the_same_options(no_settings):
@@ -213,10 +213,10 @@ def test_of_two_endpoints_the_one_that_is_used_has_to_be_local(no_settings, monk
 def test_secrets_are_in_no_repr(no_settings):
     options = {"aws_access_key_id": "key", "aws_secret_access_key": SECRET, "aws_session_token": SECRET}
     with storage_options(options):
-        access = stores.current_access()
+        ours = access.current_access()
         task = _Task(print)
-        shown = [repr(access), str(access), repr(task), repr(stores.open_store("s3://bucket/x"))]
-        shown.append(repr(stores.traffic_of(access.job)))
+        shown = [repr(ours), str(ours), repr(task), repr(stores.open_store("s3://bucket/x"))]
+        shown.append(repr(access.traffic_of(ours.job)))
     assert not [text for text in shown if SECRET in text]
 
 
@@ -534,10 +534,10 @@ def test_reading_ahead_takes_the_options_along(s3, no_settings):
     with storage_options(s3.options()):
         storage.write_object(url, "a", b"1")
         storage.write_object(url, "b", b"22")
-        job = stores.current_access().job
+        job = access.current_access().job
         found = storage.read_objects(url, storage.list_objects(url))
         assert list(found) == [b"1", b"22"]
-        assert stores.traffic_of(job).read == 3
+        assert access.traffic_of(job).read == 3
 
 
 def test_folders_are_listed(s3_url):
@@ -611,11 +611,11 @@ def test_who_creates_second_loses_whatever_happens_on_the_way(proxy, through, fa
 @pytest.mark.parametrize("fault", FAULTS)
 def test_of_many_creators_one_wins_whatever_happens_on_the_way(proxy, through, fault):
     left = [fault] * 6
-    access = stores.current_access()
+    ours = access.current_access()
     proxy.plan(lambda method, path, number: left.pop() if method == "PUT" and left else None)
 
     def create(number):
-        with stores.using(access):
+        with access.using(ours):
             return storage.create_object(through, "claim", b"%d" % number)
 
     with ThreadPoolExecutor(4) as pool:
@@ -656,7 +656,7 @@ def test_listing_survives_one_fault(proxy, through, fault, number):
 def test_repeats_of_ours_are_counted(proxy, through):
     harmed(proxy, "PUT", "reset", "reset")
     assert storage.create_object(through, "claim", b"ours")
-    assert stores.traffic_of(stores.current_access().job).failed == 2
+    assert access.traffic_of(access.current_access().job).failed == 2
 
 
 def test_a_fault_that_lasts_is_an_error_with_the_remedy(proxy, through):
@@ -666,7 +666,7 @@ def test_a_fault_that_lasts_is_an_error_with_the_remedy(proxy, through):
 
 
 def test_traffic_counts_bytes(proxy, through):
-    traffic = stores.traffic_of(stores.current_access().job)
+    traffic = access.traffic_of(access.current_access().job)
     storage.write_object(through, "a", bytes(100))
     storage.create_object(through, "b", bytes(50))
     assert (traffic.read, traffic.written) == (0, 150)
@@ -679,7 +679,7 @@ def test_traffic_counts_bytes(proxy, through):
     assert traffic.read == 110 + 80 + 50
     with storage_options({}):  # another job
         storage.read_object(through, "a")
-        assert stores.traffic_of(stores.current_access().job).read == 100
+        assert access.traffic_of(access.current_access().job).read == 100
     assert traffic.read == 240
 
 

@@ -14,11 +14,11 @@ from object_store.proxy import FaultyProxy
 from PIL import Image
 
 from dkmeans import IngestConfig, ingest, open_dataset, storage
+from dkmeans.access import storage_options
 from dkmeans.errors import SkippedError
 from dkmeans.events import SILENT
 from dkmeans.images import kept, sources
 from dkmeans.images.sources import open_source
-from dkmeans.stores import storage_options
 
 LIMIT = 10**6
 
