@@ -246,7 +246,7 @@ def encrypted(tls):
     with distributed.LocalCluster(
         n_workers=1,
         threads_per_worker=1,
-        memory_limit="1GiB",
+        memory_limit=0,  # it is in this process, whose memory the whole suite has a part in
         processes=False,
         protocol="tls://",
         host="127.0.0.1",
