@@ -129,7 +129,11 @@ class Cluster:
                 ):
                     left.pop(future.key, None)
                     yield future, result
-            except TimeoutError:
+            except TimeoutError as error:
+                if any(
+                    future.status == "error" for future in left.values()
+                ):  # a task's, not that of our wait
+                    raise ClusterError(f"a task timed out: {error}. Go on with --resume.") from error
                 if not self._workers() and not had_workers:
                     raise ClusterError(
                         f"no worker has been there for {_NO_WORKERS_SECONDS} s. Start some, then go on with "

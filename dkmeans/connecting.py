@@ -73,6 +73,7 @@ def _accounted(cluster: Cluster, reporter: Reporter, stage: str) -> Iterator[Non
         error = f"{type(raised).__name__}: {raised}"
         raise
     finally:
+        # A worker that has gone took its counts along.
         took = {name: max(0, total - before[name]) for name, total in cluster.traffic().items()}
         reporter.event("end", stage=stage, seconds=time.perf_counter() - began, **took, error=error)
 

@@ -39,7 +39,7 @@ __all__ = [
 _T = TypeVar("_T")
 
 _AT_A_TIME = 16
-"""Requests of one task that are under way together; more are no faster, see the table in deploy/README.md."""
+"""Requests of one task that are under way together; more are hardly faster, see deploy/README.md."""
 _AHEAD_BYTES = 64 << 20
 """Bytes that are read before they are asked for."""
 
@@ -88,6 +88,11 @@ def list_objects(url: str, prefix: str = "") -> list[StoredObject]:
         if is_local(url) and not Path(resolve_url(url)).is_dir():
             return []
         store = open_store(url)
+        if url.startswith(("http://", "https://")):
+            raise InputError(
+                f"{url}: a web server does not list its files; expected the URL of one image or stack. Copy "
+                "the folder first, or name a file in it."
+            )
         if is_local(url):
             metas = _listed(store, inside)
         else:

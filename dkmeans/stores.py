@@ -29,7 +29,6 @@ from dkmeans.access import current_access, traffic_of
 from dkmeans.errors import InputError, StorageError, UsageError
 
 __all__ = [
-    "forget_stores",
     "is_local",
     "is_loopback",
     "key_in_store",
@@ -42,7 +41,9 @@ __all__ = [
 ]
 
 _T = TypeVar("_T")
+_Pairs = tuple[tuple[str, str], ...]
 
+_VARIABLES = ("AWS_", "AZURE_", "GOOGLE_")
 _MEMORY = MemoryStore()
 _REACH: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=5)}
 """Of the first call only, so that a mistake in URL or credentials is told at once."""
@@ -66,6 +67,9 @@ _MEANINGS = {
     r"169\.254\.169\.254|metadata\.google|Account must be specified": (
         "found no credentials. Set them in the environment, such as AWS_ACCESS_KEY_ID and "
         "AWS_SECRET_ACCESS_KEY, or by --storage-option; public data take skip_signature=true there."
+    ),
+    "Range request not supported": (
+        "this web server sends no parts of files, which a large one is read in. Copy the file first."
     ),
     "error sending request": (
         "the store does not answer. Check the endpoint and the network; what was begun goes on with --resume."
@@ -113,12 +117,17 @@ def open_store(url: str, *, create: bool = False) -> Any:
         if not create:
             Path(resolve_url(url)).stat()  # obstore's own error does not say why it cannot go there
         return LocalStore(resolve_url(url), mkdir=create)
-    return _remote_store(url, current_access().options)
+    return _remote_store(url, current_access().options, _environment())
+
+
+def _environment() -> _Pairs:
+    """What obstore takes from the environment, which may change while this process runs."""
+    return tuple(sorted(pair for pair in os.environ.items() if pair[0].startswith(_VARIABLES)))
 
 
 @lru_cache(maxsize=256)
-def _remote_store(url: str, options: tuple[tuple[str, str], ...], *, quick: bool = False) -> Any:
-    """A store is opened once: it holds the connections."""
+def _remote_store(url: str, options: _Pairs, environment: _Pairs, *, quick: bool = False) -> Any:
+    """A store is opened once for the same options and `environment`: it holds the connections."""
     scheme = urlsplit(url).scheme
     config, client = _sorted_options(scheme, dict(options))
     if scheme in _PREFIXES["aws"]:
@@ -190,20 +199,14 @@ def reach(url: str) -> None:
         If it does not.
     """
     if not (is_local(url) or url.startswith(("memory://", "http"))):
-        _reach_once(url, current_access().options)
+        _reach_once(url, current_access().options, _environment())
 
 
 @lru_cache(maxsize=256)
-def _reach_once(url: str, options: tuple[tuple[str, str], ...]) -> None:
+def _reach_once(url: str, options: _Pairs, environment: _Pairs) -> None:
     with translated(url, "looking whether it answers"):
-        store = _remote_store(url, options, quick=True)
+        store = _remote_store(url, options, environment, quick=True)
         next(iter(obstore.list(store, chunk_size=1)), None)
-
-
-def forget_stores() -> None:
-    """Open every store anew from now on: for a process whose environment has changed."""
-    _remote_store.cache_clear()
-    _reach_once.cache_clear()
 
 
 def _was_lost(error: BaseException) -> bool:

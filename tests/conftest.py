@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import distributed
@@ -15,6 +15,7 @@ from skimage import data
 
 from dkmeans.cluster import Cluster
 from dkmeans.config import ClusterConfig
+from jobs.__main__ import main
 
 SYNC = ClusterConfig(scheduler="sync")
 
@@ -67,3 +68,16 @@ def s3_url(s3: Server, monkeypatch: pytest.MonkeyPatch) -> str:
     for name, value in s3.environment().items():
         monkeypatch.setenv(name, value)
     return f"s3://{s3.bucket}/{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def dkmeans(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run the command; its exit code, stdout and stderr."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as caught:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return int(caught.value.code or 0), out, err
+
+    return run

@@ -8,6 +8,7 @@ import uuid
 
 import numpy as np
 import pytest
+from places import broken_root, foreign_attributes, foreign_file, foreign_group, nothing
 
 from dkmeans import arrays, storage
 from dkmeans.artefact import describe, digest, read_manifest
@@ -51,10 +52,6 @@ def test_describe(url):
     assert facts["stored_bytes"] == sum(found.size for found in storage.list_objects(url))
 
 
-def nothing(url):
-    pass
-
-
 def finish(url):
     with claim(url, "codebook", config(), "abc") as held:
         held.commit({"n_iter": 7})
@@ -80,22 +77,6 @@ def overwritten(url):
     with pytest.raises(RuntimeError), claim(url, "codebook", config(overwrite=True), "abc"):  # noqa: PT012
         arrays.create_array(url, "centers", shape=(2,), dtype=np.float32)
         raise RuntimeError
-
-
-def foreign_file(url):
-    storage.write_object(url, "notes.txt", b"mine")
-
-
-def foreign_group(url):
-    storage.write_object(url, ROOT, b'{"zarr_format": 3, "node_type": "group", "attributes": {}}')
-
-
-def foreign_attributes(url):
-    storage.write_object(url, ROOT, b'{"zarr_format":3,"node_type":"group","attributes":{"dkmeans":"x"}}')
-
-
-def broken_root(url):
-    storage.write_object(url, ROOT, b'{"zarr_format": 3, ')
 
 
 def rewrite_root(url, **changes):

@@ -18,6 +18,7 @@ import pytest
 import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from places import broken_root, foreign_attributes, foreign_file, foreign_group, nothing
 
 from dkmeans import arrays, artefact, claims, storage
 from dkmeans.artefact import attributes_of, read_manifest
@@ -191,26 +192,6 @@ def test_a_finished_artefact_is_plain_zarr(tmp_path):
 
 
 # Who may claim what
-
-
-def nothing(url):
-    pass
-
-
-def foreign_file(url):
-    storage.write_object(url, "notes.txt", b"mine")
-
-
-def foreign_group(url):
-    storage.write_object(url, ROOT, b'{"zarr_format": 3, "node_type": "group", "attributes": {}}')
-
-
-def foreign_attributes(url):
-    storage.write_object(url, ROOT, b'{"zarr_format":3,"node_type":"group","attributes":{"dkmeans":"x"}}')
-
-
-def broken_root(url):
-    storage.write_object(url, ROOT, b'{"zarr_format": 3, ')
 
 
 def other_config(url):

@@ -347,3 +347,13 @@ def test_a_job_waits_for_workers_that_come_back(processes, monkeypatch):
 def test_a_long_task_is_no_sign_that_workers_are_gone(workers, monkeypatch):
     monkeypatch.setattr(cluster, "_NO_WORKERS_SECONDS", 0.2)
     assert workers.run([delayed(time.sleep)(1.5), delayed(square)(3)]) == [None, 9]
+
+
+def time_out():
+    raise TimeoutError("the task's own")
+
+
+def test_a_task_that_times_out_ends_the_job(workers):
+    """Its error is not taken for our own waiting, which would go on for ever."""
+    with pytest.raises(ClusterError, match=r"a task timed out: the task's own\. Go on with --resume"):
+        workers.run([delayed(square)(1), delayed(time_out)()])

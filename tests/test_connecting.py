@@ -22,7 +22,6 @@ from dkmeans.access import storage_options
 from dkmeans.connecting import connect
 from dkmeans.errors import ClusterError, UsageError
 from dkmeans.events import SILENT, Reporter
-from jobs.__main__ import main
 
 LOCAL = ClusterConfig(workers=1, threads_per_worker=2, memory_limit="1GiB")
 MAKE_CERTS = Path(__file__).parents[1] / "deploy/tls/make-certs.sh"
@@ -39,19 +38,6 @@ def collected():
 
 def square(x):
     return x * x
-
-
-@pytest.fixture
-def dkmeans(capsys):
-    """Run the command; its exit code, stdout and stderr."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as caught:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return caught.value.code or 0, out, err
-
-    return run
 
 
 def refused(kind, text, **options):

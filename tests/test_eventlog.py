@@ -18,22 +18,8 @@ from dkmeans import eventlog, open_codebook, storage, stores
 from dkmeans.errors import DkmeansError, StorageError, UsageError
 from dkmeans.eventlog import event_log
 from dkmeans.events import Reporter
-from jobs.__main__ import main
 
 SYNC = ["--scheduler", "sync"]
-
-
-@pytest.fixture
-def dkmeans(capsys):
-    """Run the command; its exit code, stdout and stderr."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as caught:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return caught.value.code or 0, out, err
-
-    return run
 
 
 @pytest.fixture

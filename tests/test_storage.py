@@ -1,6 +1,8 @@
 """Storage: objects, arrays, and every failure as an error of ours."""
 
 import contextlib
+import functools
+import http.server
 import os
 import re
 import shutil
@@ -380,3 +382,34 @@ def test_a_real_disk_that_fills_up(small_disk):
     assert [found.key for found in storage.list_objects(url)] == ["rows/zarr.json"]
     assert arrays.finished_shards(url, "rows") == set()
     storage.write_object(url, "a", noise[:1000].tobytes())
+
+
+class _NoRanges(http.server.SimpleHTTPRequestHandler):
+    """Python's own server: it neither lists nor sends parts."""
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def web(tmp_path):
+    """A folder, and where a web server shows it."""
+    handler = functools.partial(_NoRanges, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield tmp_path, f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_web_server_gives_whole_files_and_says_what_it_cannot(web):
+    folder, url = web
+    (folder / "a.png").write_bytes(b"01234")
+    assert storage.exists(url, "a.png")
+    assert not storage.exists(url, "b.png")
+    assert storage.read_object(url, "a.png") == b"01234"
+    with pytest.raises(InputError, match=r"does not list its files; expected the URL of one image"):
+        storage.list_objects(url)
+    with pytest.raises(StorageError, match=r"a\.png: this web server sends no parts of files"):
+        storage.read_range(url, "a.png", 1, 2)

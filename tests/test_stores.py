@@ -24,7 +24,6 @@ from dkmeans.cluster import _Task
 from dkmeans.config import JobConfig
 from dkmeans.errors import DkmeansError, InputError, StorageError, UsageError
 from dkmeans.storage import StoredObject
-from jobs.__main__ import main
 
 SECRET = "hush-9fe1c7"
 SYNC = ["--scheduler", "sync"]
@@ -324,19 +323,6 @@ def _in_another_process(*arguments):
     found = subprocess.run(command, capture_output=True, text=True, timeout=20)
     *out, last = found.stdout.splitlines()
     return found.returncode, "\n".join(out), found.stderr, float(last.split()[1])
-
-
-@pytest.fixture
-def dkmeans(capsys):
-    """Run the command; its exit code, stdout and stderr."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as caught:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return caught.value.code or 0, out, err
-
-    return run
 
 
 def _timed(run, *arguments):

@@ -10,7 +10,7 @@ from faults.place import Outputs, stored
 from object_store.proxy import FaultyProxy
 from object_store.server import Server
 
-from dkmeans import storage, stores
+from dkmeans import storage
 from jobs.__main__ import main
 
 
@@ -34,10 +34,8 @@ def undisturbed(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 def proxy(s3: Server, s3_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy]:
     """A proxy before the S3 server, which everything that starts in this test goes through."""
     with FaultyProxy(s3.endpoint, delay=0.2) as proxy:
-        stores.forget_stores()
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
         yield proxy
-        stores.forget_stores()
 
 
 @pytest.fixture

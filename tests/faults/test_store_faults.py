@@ -40,24 +40,28 @@ def test_a_pipeline_through_a_bad_connection(outputs, undisturbed, proxy):
     assert stored(outputs.url("compress")) == undisturbed["compress"]
 
 
+def run_while(proxy, command, harm, mend, seconds):
+    """The command on workers; at its fourth write `harm` the store, and `mend` it so many seconds later."""
+    timer = threading.Timer(seconds, mend)
+
+    def act():
+        harm()
+        timer.start()
+
+    proxy.plan(first_of("PUT", 4, act))
+    began = time.monotonic()
+    try:
+        finish(dkmeans(*command, "--workers", "2"))
+    finally:
+        timer.join()
+    assert time.monotonic() - began > seconds
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["ingest", "fit"])
 def test_the_store_pauses(stage, s3, outputs, undisturbed, proxy):
     prepare(outputs, stage)
-    timers = []
-
-    def pause():
-        s3.pause()
-        timers.append(threading.Timer(5, s3.go_on))
-        timers[0].start()
-
-    proxy.plan(first_of("PUT", 4, pause))
-    began = time.monotonic()
-    try:
-        finish(dkmeans(*outputs.command(stage), "--workers", "2"))
-    finally:
-        timers[0].join()
-    assert time.monotonic() - began > 5
+    run_while(proxy, outputs.command(stage), s3.pause, s3.go_on, 5)
     assert stored(outputs.url(stage)) == undisturbed[stage]
 
 
@@ -67,18 +71,7 @@ def test_the_store_is_killed_and_comes_back(stage, s3, outputs, undisturbed, pro
     if not s3.keeps_data:
         pytest.skip("moto forgets all objects when it is killed; Ceph is not installed")
     prepare(outputs, stage)
-    timers = []
-
-    def kill():
-        s3.kill()
-        timers.append(threading.Timer(3, s3.restart))
-        timers[0].start()
-
-    proxy.plan(first_of("PUT", 4, kill))
-    try:
-        finish(dkmeans(*outputs.command(stage), "--workers", "2"))
-    finally:
-        timers[0].join()
+    run_while(proxy, outputs.command(stage), s3.kill, s3.restart, 3)
     assert stored(outputs.url(stage)) == undisturbed[stage]
 
 

@@ -17,19 +17,6 @@ SYNC = ["--scheduler", "sync"]
 
 
 @pytest.fixture
-def dkmeans(capsys):
-    """Run the command; its exit code, stdout and stderr."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as caught:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return caught.value.code or 0, out, err
-
-    return run
-
-
-@pytest.fixture
 def dataset(photos, tmp_path, dkmeans):
     assert dkmeans("ingest", photos, tmp_path / "d", "--patch", "5", "--stride", "4", *SYNC)[0] == 0
     return tmp_path / "d"
