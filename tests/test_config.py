@@ -17,6 +17,7 @@ from dkmeans.config import (
     ReconstructConfig,
     ReportConfig,
     StageConfig,
+    SweepConfig,
     load_job,
 )
 from dkmeans.errors import InputError, UsageError
@@ -36,8 +37,8 @@ RESULT = {"dataset": "data", "codebook": "book", "result": "out"}
         (
             FitConfig,
             {**FIT, "zzzzqq": 3},
-            "unknown key 'zzzzqq'; expected one of overwrite, resume, dataset, codebook, k, on, init, "
-            "max_iter, tol, seed",
+            "unknown key 'zzzzqq'; expected one of overwrite, resume, init, max_iter, tol, seed, "
+            "checkpoint_seconds, dataset, codebook, k, on",
         ),
         (FitConfig, {**FIT, "n_clusters": 3}, "unknown key 'k'; it is given twice"),
         (FitConfig, {"dataset": "a", "k": 3}, "codebook is missing; it has to be given"),
@@ -74,7 +75,7 @@ def test_a_mistake_is_named_with_what_was_expected(model, values, message):
 
 
 def test_all_mistakes_are_told_at_once():
-    with pytest.raises(UsageError, match=r"k: found 0; .*; tol: found -1; .*unknown key 'sede'"):
+    with pytest.raises(UsageError, match=r"tol: found -1; .*; k: found 0; .*unknown key 'sede'"):
         FitConfig(**{**FIT, "k": 0, "tol": -1, "sede": 1})
 
 
@@ -269,3 +270,25 @@ def test_the_command_line_goes_before_the_file(overwrite, resume, scheduler):
             assert after.recorded() == before.recorded()
             assert getattr(after, "max_skipped", None) == getattr(before, "max_skipped", None)
     assert job.fit == stages["fit"]  # the job itself is as it was
+
+
+@pytest.mark.parametrize(
+    ("given", "counts"),
+    [
+        (5, (5,)),
+        ("100,200", (100, 200)),
+        ("100:300:100", (100, 200, 300)),
+        ("100:350:100", (100, 200, 300)),
+        ("2:4", (2, 3, 4)),
+        ("8, 1:2, 8", (1, 2, 8)),
+        ([20, 10], (10, 20)),
+    ],
+)
+def test_numbers_of_clusters_are_lists_and_ranges(given, counts):
+    assert SweepConfig(dataset="a", sweep="b", k=given).n_clusters == counts
+
+
+@pytest.mark.parametrize("given", ["", "a", "3:1", "1:5:0", "0,1", [], True, "1:2:3:4", "-1"])
+def test_numbers_of_clusters_that_are_none(given):
+    with pytest.raises(UsageError, match=r"k(\.\d)?: found|n_clusters"):
+        SweepConfig(dataset="a", sweep="b", k=given)

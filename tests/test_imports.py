@@ -21,6 +21,7 @@ MODULES = sorted(ROOT.rglob("*.py")) + sorted((ROOT.parent / "jobs").glob("*.py"
 # From the top down; a module imports from its own layer or from below. A package stands for its modules.
 LAYERS = [
     ["jobs"],
+    ["studies"],
     ["stages", "report"],
     ["making"],
     ["export", "shards", "progress"],

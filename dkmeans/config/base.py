@@ -1,0 +1,110 @@
+"""What all models have in common: frozen, strict about unknown keys, errors in the words of dkmeans."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from dkmeans.errors import UsageError
+
+__all__ = ["Counts", "Model", "Positive", "Size", "StageConfig"]
+
+
+def _parse_size(value: object) -> object:
+    """``5`` and ``"5"`` are (5, 5); ``"8x6"`` is (8, 6): rows by columns."""
+    if isinstance(value, bool):
+        raise ValueError("expected a size such as 5 or 8x8")
+    if isinstance(value, int):
+        return (value, value)
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*(\d+)(?:\s*[xX]\s*(\d+))?\s*", value)
+        if match is None:
+            raise ValueError("expected a size such as 5 or 8x8")
+        return (int(match[1]), int(match[2] or match[1]))
+    return value
+
+
+def _parse_counts(value: object) -> object:
+    """``"100,200"`` is (100, 200), ``"100:300:100"`` is (100, 200, 300), and both may be mixed."""
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        return value
+    found: list[int] = []
+    for part in str(value).split(","):
+        match = re.fullmatch(r"\s*(\d+)(?:\s*:\s*(\d+)(?:\s*:\s*(\d+))?)?\s*", part)
+        if match is None:
+            raise ValueError("expected numbers such as 100,200 or 100:1000:100, both ends included")
+        start, stop, step = int(match[1]), int(match[2] or match[1]), int(match[3] or 1)
+        if stop < start or step < 1:
+            raise ValueError(f"expected ascending numbers instead of {part.strip()}")
+        found += range(start, stop + 1, step)
+    return found
+
+
+def _ascending(values: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(sorted(set(values)))
+
+
+Positive = Annotated[int, Field(ge=1)]
+Size = Annotated[tuple[Positive, Positive], BeforeValidator(_parse_size)]
+Counts = Annotated[
+    tuple[Positive, ...], Field(min_length=1), BeforeValidator(_parse_counts), AfterValidator(_ascending)
+]
+
+_NOT_RECORDED = {"overwrite", "resume", "max_skipped", "checkpoint_seconds"}
+
+
+class Model(BaseModel):
+    """Frozen, strict about unknown keys, and with errors in the words of dkmeans."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True
+    )
+
+    def __init__(self, /, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise UsageError(_explain(error, type(self))) from None
+
+
+class StageConfig(Model):
+    """What every stage that writes an artefact has in common."""
+
+    overwrite: bool = False
+    """Delete the output first, if it is an artefact of dkmeans."""
+    resume: bool = False
+    """Go on with an unfinished output; a finished one of the same config is left as it is."""
+
+    def recorded(self) -> dict[str, Any]:
+        """The options that decide what is written, as JSON values, for the claim and the manifest."""
+        return self.model_dump(mode="json", exclude=_NOT_RECORDED)
+
+
+def _explain(error: ValidationError, model: type[BaseModel]) -> str:
+    return "; ".join(_explain_one(dict(details), model) for details in error.errors())
+
+
+def _explain_one(details: dict[str, Any], model: type[BaseModel]) -> str:
+    location = details["loc"]
+    where = ".".join(str(part) for part in location) or "config"
+    if details["type"] == "extra_forbidden":
+        return f"unknown key {where!r}{_nearest(where, model)}"
+    if details["type"] == "missing":
+        return f"{'k' if where == 'n_clusters' else where} is missing; it has to be given"
+    message = details["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    if location and location[0] == "storage":  # whose values may be secrets
+        return f"{where}: {message.replace('input should be', 'expected')}"
+    return f"{where}: found {details['input']!r}; {message.replace('input should be', 'expected')}"
+
+
+def _nearest(key: str, model: type[BaseModel]) -> str:
+    """The hint ``; did you mean 'max_iter'?`` among the keys of `model`."""
+    keys = ["k" if name == "n_clusters" else name for name in model.model_fields]
+    if key in keys:  # k beside n_clusters, which is the same
+        return "; it is given twice"
+    close = difflib.get_close_matches(key, keys, n=1, cutoff=0.4)
+    return f"; did you mean {close[0]!r}?" if close else f"; expected one of {', '.join(keys)}"

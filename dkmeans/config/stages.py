@@ -1,0 +1,173 @@
+"""One model for each stage: what it reads, what it writes, and its options with their units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import AliasChoices, Field
+
+from dkmeans.config.base import Counts, Model, Size, StageConfig
+
+__all__ = [
+    "CompressConfig",
+    "CutConfig",
+    "DecodeConfig",
+    "FitConfig",
+    "IngestConfig",
+    "LearningConfig",
+    "QuantizeConfig",
+    "ReconstructConfig",
+    "ReportConfig",
+    "SweepConfig",
+]
+
+
+class IngestConfig(StageConfig):
+    """Images to a dataset."""
+
+    source: str
+    """A folder or URL prefix of images, one image, an IDX file, or an .npy stack."""
+    dataset: str
+    """URL of the dataset to write."""
+    color: Literal["rgb", "gray", "rgba"] = "rgb"
+    """Channels of the stored pixels: 3, 1 or 4."""
+    patch: Size | None = None
+    """Height and width of the patches in pixels, such as 5 or 8x6; not given, no patches are stored."""
+    stride: Size = (1, 1)
+    """Rows and columns from one patch to the next, in pixels."""
+    blank_threshold: float = Field(default=0.0, ge=-1.0, le=1.0)
+    """A patch is kept when its sum exceeds this share of the largest possible sum; -1 keeps all."""
+    max_skipped: int = Field(default=0, ge=0)
+    """Images that may be skipped because they cannot be read."""
+    max_image_pixels: int = Field(default=178_956_970, ge=1)
+    """Pixels of the largest image that is decoded: the guard against decompression bombs."""
+    shard_mib: float = Field(default=64.0, gt=0, le=4096)
+    """MiB of rows in one shard: what one task writes, and what one block of a fit holds."""
+
+
+class LearningConfig(StageConfig):
+    """How centers are learned."""
+
+    init: Literal["k-means||", "k-means||-cached", "k-means++", "random"] = "k-means||"
+    """How the first centers are chosen; the cached k-means|| takes less than half the time of dask-ml's."""
+    max_iter: int = Field(default=100, ge=1)
+    """Most Lloyd iterations."""
+    tol: float = Field(default=1e-4, ge=0, allow_inf_nan=False)
+    """Stop when the squared center shift is at most this times the mean variance of the features."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of every random number."""
+    checkpoint_seconds: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """Least seconds from one checkpoint to the next; 0 makes one after each iteration."""
+
+
+class FitConfig(LearningConfig):
+    """A dataset to a codebook."""
+
+    dataset: str
+    """URL of the dataset to read."""
+    codebook: str
+    """URL of the codebook to write."""
+    n_clusters: int = Field(ge=1, validation_alias=AliasChoices("n_clusters", "k"))
+    """Number of clusters."""
+    on: Literal["pixels", "patches"] = "pixels"
+    """What to cluster: single pixels, or patches."""
+
+
+class SweepConfig(LearningConfig):
+    """A dataset to a codebook for each of several numbers of clusters."""
+
+    dataset: str
+    """URL of the dataset to read."""
+    sweep: str
+    """URL of the folder of codebooks to write."""
+    n_clusters: Counts = Field(validation_alias=AliasChoices("n_clusters", "k"))
+    """Numbers of clusters, such as 100,200,500 or 100:1000:100 with both ends."""
+    on: Literal["pixels", "patches"] = "pixels"
+    """What to cluster: single pixels, or patches."""
+
+
+class CutConfig(StageConfig):
+    """A codebook to a smaller one, without a new fit."""
+
+    codebook: str
+    """URL of the codebook to read."""
+    cut: str
+    """URL of the codebook to write."""
+    n_clusters: int = Field(ge=1, validation_alias=AliasChoices("n_clusters", "k"))
+    """Number of clusters to keep."""
+    n_neighbors: int | None = Field(default=None, ge=1)
+    """Join only centers that are among so many nearest neighbors of each other; not given, any two."""
+
+
+class CompressConfig(StageConfig):
+    """Pixels to codes and a palette."""
+
+    dataset: str
+    """URL of the dataset to read."""
+    codebook: str
+    """URL of a codebook that was fit on pixels."""
+    result: str
+    """URL of the result to write."""
+    images: str | None = None
+    """URL of a folder for one indexed PNG per image; not given, none are written."""
+
+
+class ReconstructConfig(StageConfig):
+    """Patches to codes, and images put together from their nearest centers."""
+
+    dataset: str
+    """URL of the dataset to read."""
+    codebook: str
+    """URL of a codebook that was fit on patches."""
+    result: str
+    """URL of the result to write."""
+    images: str | None = None
+    """URL of a folder for one PNG per image; not given, none are written."""
+
+
+class QuantizeConfig(LearningConfig):
+    """A folder of images to a folder of images of few colors, or to one archive of codes."""
+
+    source: str
+    """A folder or URL prefix of images, one image, an IDX file, or an .npy stack."""
+    destination: str
+    """URL of the folder of PNG files, or of the archive, to write."""
+    n_clusters: int = Field(ge=1, validation_alias=AliasChoices("n_clusters", "k"))
+    """Number of colors, or of patches."""
+    palette: Literal["per-image", "shared"] = "per-image"
+    """A palette for each image, or one for all; an archive always shares its codebook."""
+    to: Literal["png", "archive"] = "png"
+    """One indexed PNG for each image, or one Zarr archive of codes for ``dkmeans decode``."""
+    patch: Size | None = None
+    """Archives only: code patches of this height and width, side by side; not given, single pixels."""
+    dither: bool = False
+    """PNG only: Floyd-Steinberg dithering, by Pillow."""
+    color: Literal["rgb", "gray", "rgba"] = "rgb"
+    """Channels: 3, 1 or 4."""
+    max_skipped: int = Field(default=0, ge=0)
+    """Images that may be skipped because they cannot be read."""
+    max_image_pixels: int = Field(default=178_956_970, ge=1)
+    """Pixels of the largest image that is decoded: the guard against decompression bombs."""
+
+
+class DecodeConfig(StageConfig):
+    """An archive, or a result of compress or reconstruct, to image files."""
+
+    archive: str
+    """URL of what quantize --to archive, compress or reconstruct has written."""
+    images: str
+    """URL of the folder of PNG files to write."""
+
+
+class ReportConfig(Model):
+    """Results to one page of pictures."""
+
+    page: str
+    """Path of the HTML page to write."""
+    results: Sequence[str] = Field(min_length=1)
+    """URLs of results of compress and reconstruct."""
+    n_images: int = Field(default=4, ge=1, le=100)
+    """Images shown per result."""
+    title: str = "dkmeans report"
+    """Heading of the page."""

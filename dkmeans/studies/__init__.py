@@ -1,0 +1,1 @@
+"""Studies: stages put together, and the page that shows what they found."""
