@@ -17,11 +17,18 @@ if TYPE_CHECKING:
     from dkmeans.config import (
         ClusterConfig,
         CompressConfig,
+        CutConfig,
+        DecodeConfig,
+        DictionaryConfig,
+        FacesConfig,
         FitConfig,
         IngestConfig,
         JobConfig,
+        PaletteConfig,
+        QuantizeConfig,
         ReconstructConfig,
         ReportConfig,
+        SweepConfig,
         load_job,
     )
     from dkmeans.dataset import Dataset, open_dataset
@@ -32,6 +39,8 @@ if TYPE_CHECKING:
     from dkmeans.stages.fit import fit
     from dkmeans.stages.ingest import ingest
     from dkmeans.stages.reconstruct import reconstruct
+    from dkmeans.stages.sweep import sweep
+    from dkmeans.sweeps import Sweep, open_sweep
 
 __version__ = "0.1.0"
 
@@ -39,15 +48,23 @@ __all__ = [
     "ClusterConfig",
     "Codebook",
     "CompressConfig",
+    "CutConfig",
     "Dataset",
+    "DecodeConfig",
+    "DictionaryConfig",
     "DkmeansError",
+    "FacesConfig",
     "FitConfig",
     "IngestConfig",
     "JobConfig",
     "KMeans",
+    "PaletteConfig",
+    "QuantizeConfig",
     "ReconstructConfig",
     "ReportConfig",
     "Result",
+    "Sweep",
+    "SweepConfig",
     "compress",
     "fit",
     "ingest",
@@ -55,13 +72,16 @@ __all__ = [
     "open_codebook",
     "open_dataset",
     "open_result",
+    "open_sweep",
     "reconstruct",
     "storage_options",
+    "sweep",
     "write_report",
 ]
 
 _CONFIG = (
-    "ClusterConfig CompressConfig FitConfig IngestConfig JobConfig ReconstructConfig ReportConfig load_job"
+    "ClusterConfig CompressConfig CutConfig DecodeConfig DictionaryConfig FacesConfig FitConfig IngestConfig "
+    "JobConfig PaletteConfig QuantizeConfig ReconstructConfig ReportConfig SweepConfig load_job"
 )
 _HOME = {
     **dict.fromkeys(_CONFIG.split(), "config"),
@@ -70,14 +90,17 @@ _HOME = {
     "DkmeansError": "errors",
     "KMeans": "clustering.estimator",
     "Result": "result",
+    "Sweep": "sweeps",
     "compress": "stages.compress",
     "fit": "stages.fit",
     "ingest": "stages.ingest",
     "open_codebook": "codebook",
     "open_dataset": "dataset",
     "open_result": "result",
+    "open_sweep": "sweeps",
     "reconstruct": "stages.reconstruct",
     "storage_options": "access",
+    "sweep": "stages.sweep",
     "write_report": "report.page",
 }
 

@@ -72,7 +72,7 @@ def read_manifest(url: str, kind: str | None = None) -> dict[str, Any]:
 
 
 def _article(kind: str | None) -> str:
-    return f"a {kind}" if kind else "a dataset, codebook or result"
+    return f"a {kind}" if kind else "a dataset, codebook, sweep, result or archive"
 
 
 def describe(url: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import socket
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -29,13 +30,25 @@ from dkmeans.artefact import FORMAT_VERSION, ROOT, attributes_of, group_metadata
 from dkmeans.config import StageConfig
 from dkmeans.errors import OutputExistsError, OutputTakenError, OutputUnfinishedError, UsageError
 
-__all__ = ["CHECKPOINT", "Claim", "claim", "claim_key", "claim_numbers"]
+__all__ = ["CHECKPOINT", "Claim", "claim", "claim_key", "claim_numbers", "noted"]
 
 CHECKPOINT = "checkpoint.npz"
 """Key of the state of a fit that is under way; gone when it is committed."""
 _OWN = {ROOT, CHECKPOINT, "claim", "images", "pixels", "patches", "patch_offset", "skipped"}
-_OWN |= {"centers", "counts", "history", "codes", "palette"}
+_OWN |= {"centers", "counts", "history", "codes", "palette", "codebooks", "curves"}
 _VERSIONED = ("dkmeans", "numpy", "numba", "zarr", "dask", "dask-ml", "scikit-learn")
+
+_NOTED: ContextVar[list[str] | None] = ContextVar("noted", default=None)
+
+
+@contextmanager
+def noted(urls: list[str]) -> Iterator[None]:
+    """Meanwhile `urls` gets every URL that is claimed, whatever becomes of it."""
+    before = _NOTED.set(urls)
+    try:
+        yield
+    finally:
+        _NOTED.reset(before)
 
 
 def claim_key(number: int) -> str:
@@ -58,7 +71,7 @@ class Claim:
     url : str
         Where the artefact goes.
     kind : str
-        ``dataset``, ``codebook`` or ``result``.
+        ``dataset``, ``codebook``, ``sweep`` or ``result``.
     recorded : dict
         The config of the stage and the digest of its input.
     run : str
@@ -154,7 +167,7 @@ def claim(
     ----------
     url : str
         Where the output goes.
-    kind : {"dataset", "codebook", "result"}
+    kind : {"dataset", "codebook", "sweep", "result"}
     config : StageConfig
     input_digest : str
         SHA-256 of what the stage reads.
@@ -177,6 +190,8 @@ def claim(
             raise UsageError(f"the output {url} and the input {source} overlap. Choose another output.")
     stores.reach(url)
     recorded = {"config": config.recorded(), "input_digest": input_digest}
+    if (urls := _NOTED.get()) is not None:
+        urls.append(url)
     held = _take(url, kind, config, recorded)
     try:
         yield held

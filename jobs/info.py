@@ -21,7 +21,7 @@ def _run(reporter: Any, url: str) -> dict[str, Any]:
     return artefact.describe(stores.resolve_url(url))
 
 
-command = new_command(_run, [url_argument("URL of a dataset, codebook or result.")], _HELP)
+command = new_command(_run, [url_argument("URL of a dataset, codebook, sweep, result or archive.")], _HELP)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

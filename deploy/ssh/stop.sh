@@ -9,7 +9,7 @@ stop() { # HOST NAME: a PID may long be another process's, so what it runs has t
     file=$0/$1.pid
     [[ -e $file ]] || exit 0
     pid=$(<"$file")
-    ours() { ps -o args= -p "$pid" | grep -qF -- "$0/" ; }
+    ours() { ps -ww -o args= -p "$pid" | grep -qF -- "$0/" ; }
     ours && kill "$pid"
     for _ in {1..40}; do ours || break; sleep 0.25; done
     ours && kill -KILL "$pid"

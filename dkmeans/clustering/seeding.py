@@ -13,6 +13,7 @@ that all fit into the sample give the same seeds in any order.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import dask
@@ -28,7 +29,7 @@ from dkmeans.clustering.tree import reduced
 from dkmeans.errors import DistinctRowsError
 from dkmeans.kernels import Block, arithmetic, is_exact
 
-__all__ = ["distinct_rows", "sample_positions", "seed_centers"]
+__all__ = ["Seeds", "distinct_rows", "draw_seeds", "sample_positions", "seed_centers"]
 
 _SAMPLE_PER_CLUSTER = 50
 _SAMPLE_LEAST = 20_000
@@ -54,8 +55,56 @@ def sample_positions(n_rows: int, n_clusters: int, seed: int) -> NDArray[np.int6
     return np.sort(rng.choice(n_rows, size, replace=False, shuffle=False))
 
 
+@dataclass(frozen=True)
+class Seeds:
+    """First centers for any number of clusters up to the one that they were drawn for.
+
+    What k-means++ has chosen first is its choice for fewer clusters, so one choice serves them all.
+
+    Attributes
+    ----------
+    rows : Rows
+    chosen : ndarray of shape (n_chosen, n_features)
+        Distinct rows in the order in which they were chosen.
+    candidates, weights : ndarray of shape (n_candidates, n_features) and (n_candidates,), or None
+        What they were chosen from, on which they are moved; None where they stay as they are.
+    """
+
+    rows: Rows
+    chosen: NDArray[Any]
+    candidates: NDArray[Any] | None = None
+    weights: NDArray[Any] | None = None
+
+    def centers(self, n_clusters: int) -> NDArray[Any]:
+        """The first centers, shape (n_clusters, n_features): float32 on the grid, or float64.
+
+        Raises
+        ------
+        DistinctRowsError
+            If the data holds fewer distinct rows than `n_clusters`.
+        """
+        if n_clusters <= len(self.chosen):
+            centers = self.chosen[:n_clusters]
+            if self.candidates is not None and self.weights is not None:
+                centers = _moved(self.candidates, self.weights, centers)
+        else:  # The sample may have missed some: all rows decide.
+            centers = distinct_rows(self.rows, n_clusters)
+            if len(centers) < n_clusters:
+                raise DistinctRowsError(
+                    f"the data holds {len(centers)} distinct rows, fewer than the {n_clusters} clusters "
+                    f"asked for. Use --k {len(centers)} or less."
+                )
+        snapped: NDArray[Any] = arithmetic(self.rows.dtype).snap(centers, self.rows.dtype)
+        return snapped
+
+
 def seed_centers(rows: Rows, n_clusters: int, init: str, seed: int) -> NDArray[Any]:
-    """`n_clusters` centers, for data of at least as many distinct rows.
+    """`n_clusters` centers; see `draw_seeds` and `Seeds.centers`."""
+    return draw_seeds(rows, n_clusters, init, seed).centers(n_clusters)
+
+
+def draw_seeds(rows: Rows, n_clusters: int, init: str, seed: int) -> Seeds:
+    """Seeds for up to `n_clusters` clusters.
 
     Parameters
     ----------
@@ -65,45 +114,30 @@ def seed_centers(rows: Rows, n_clusters: int, init: str, seed: int) -> NDArray[A
         All draw from a sample of 50 rows a cluster, at least 20,000; the first two weight their candidates
         by all rows.
     seed : int
-
-    Returns
-    -------
-    ndarray of shape (n_clusters, n_features)
-        float32 on the grid; float64 for float64 rows.
-
-    Raises
-    ------
-    DistinctRowsError
-        If the data holds fewer distinct rows than `n_clusters`.
     """
     _, drawing, filling, reducing = _streams(seed)
     sample = rows.take(sample_positions(rows.n_rows, n_clusters, seed))
     distinct, times = np.unique(sample, axis=0, return_counts=True)
     if not is_exact(rows.dtype):
         sample = np.repeat(distinct, times, axis=0)
-    if len(distinct) < n_clusters:
-        # The sample may have missed some: all rows decide.
-        centers = distinct_rows(rows, n_clusters)
-        if len(centers) < n_clusters:
-            raise DistinctRowsError(
-                f"the data holds {len(centers)} distinct rows, fewer than the {n_clusters} clusters asked "
-                f"for. Use --k {len(centers)} or less."
-            )
-    elif init == "random":
-        centers = _first_distinct(sample, n_clusters, np.random.default_rng(drawing))
-    elif init == "k-means++":
+    if init == "random" or len(distinct) < n_clusters:  # of which the choice would be all
+        return Seeds(rows, _first_distinct(sample, n_clusters, np.random.default_rng(drawing)))
+    if init == "k-means++":
         _, chosen = kmeans_plusplus(_points(sample), n_clusters, random_state=_random_state(drawing))
-        centers = sample[chosen]
+        return Seeds(rows, sample[chosen])
+    if init == "k-means||":
+        candidates = _candidates(sample, len(distinct), n_clusters, drawing)
     else:
-        if init == "k-means||":
-            candidates = _candidates(sample, len(distinct), n_clusters, drawing)
-        else:
-            candidates = _cached_candidates(sample, n_clusters, drawing)
-        candidates = _fill_up(candidates, distinct, n_clusters, np.random.default_rng(filling))
-        weights = _weights(rows, candidates)
-        centers = _reduce(candidates, weights, n_clusters, reducing)
-    snapped: NDArray[Any] = arithmetic(rows.dtype).snap(centers, rows.dtype)
-    return snapped
+        candidates = _cached_candidates(sample, n_clusters, drawing)
+    candidates = _fill_up(candidates, distinct, n_clusters, np.random.default_rng(filling))
+    weights = _weights(rows, candidates)
+    _, chosen = kmeans_plusplus(
+        _points(candidates),
+        n_clusters,
+        sample_weight=weights.astype(np.float64),
+        random_state=_random_state(reducing),
+    )
+    return Seeds(rows, candidates[chosen], candidates, weights)
 
 
 def _points(rows: NDArray[Any]) -> NDArray[np.float64]:
@@ -200,18 +234,10 @@ def _weights(rows: Rows, candidates: NDArray[Any]) -> NDArray[Any]:
     return weights
 
 
-def _reduce(
-    candidates: NDArray[Any], weights: NDArray[Any], n_clusters: int, sequence: np.random.SeedSequence
-) -> NDArray[Any]:
-    """Weighted k-means++ and a few weighted Lloyd steps on the candidates."""
-    _, first = kmeans_plusplus(
-        _points(candidates),
-        n_clusters,
-        sample_weight=weights.astype(np.float64),
-        random_state=_random_state(sequence),
-    )
+def _moved(candidates: NDArray[Any], weights: NDArray[Any], chosen: NDArray[Any]) -> NDArray[Any]:
+    """Some of the candidates after a few weighted Lloyd steps on all of them."""
     numbers, dtype = arithmetic(candidates.dtype), candidates.dtype
-    centers: NDArray[Any] = numbers.snap(candidates[first], dtype)
+    centers: NDArray[Any] = numbers.snap(chosen, dtype)
     block = kernels.load(candidates, weights=weights)
     previous = None
     for _ in range(_REDUCING_STEPS):

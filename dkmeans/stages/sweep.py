@@ -1,0 +1,147 @@
+"""A dataset to a codebook for each of several numbers of clusters."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dkmeans import claims, stores
+from dkmeans.claims import Claim
+from dkmeans.cluster import Cluster
+from dkmeans.clustering import checkpoint
+from dkmeans.clustering.elbow import elbow
+from dkmeans.clustering.rows import Rows
+from dkmeans.clustering.seeding import Seeds, draw_seeds
+from dkmeans.codebook import HISTORY, open_codebook
+from dkmeans.config import ClusterConfig, FitConfig, SweepConfig
+from dkmeans.config.stages import LearningConfig
+from dkmeans.connecting import connect
+from dkmeans.dataset import Dataset, open_dataset
+from dkmeans.events import SILENT, Reporter
+from dkmeans.fitting import check_rows, fit_rows, open_rows
+from dkmeans.sweeps import codebook_url, open_sweep, write_sweep
+
+__all__ = ["SweepReport", "sweep"]
+
+
+@dataclass(frozen=True)
+class SweepReport:
+    """What sweep wrote: for each number of clusters its curves, see `dkmeans.sweeps.Sweep`.
+
+    Inertia in squared units of the stored values; `elbow` is None where the curve has none.
+    """
+
+    sweep: str
+    n_rows: int
+    n_features: int
+    elbow: int | None
+    n_clusters: list[int]
+    inertia: list[float]
+    mse: list[float]
+    n_iter: list[int]
+    converged: list[bool]
+    iteration_seconds: list[float]
+    seconds: float
+
+
+def sweep(
+    config: SweepConfig,
+    cluster: ClusterConfig | Cluster = ClusterConfig(),
+    reporter: Reporter = SILENT,
+) -> SweepReport:
+    """Learn a codebook for each of several numbers of clusters, from rows that are read once.
+
+    The seeds are drawn once, for the largest number: what k-means++ chooses first is its choice for fewer
+    clusters. So the codebooks are a function of the rows, the options and that largest number, and differ
+    from those of `fit` with the same seed. Each is a codebook of its own, finished for good when it is there.
+
+    Parameters
+    ----------
+    config : SweepConfig
+    cluster : ClusterConfig or Cluster
+    reporter : Reporter
+
+    Raises
+    ------
+    InputError
+        If the dataset is missing or unfinished, has no such rows, or fewer distinct ones than clusters.
+    UsageError
+        If the output is there already.
+    StorageError
+        If storage refuses or fails.
+    """
+    began = time.perf_counter()
+    dataset = open_dataset(config.dataset)
+    check_rows(dataset, config.on, max(config.n_clusters))
+    url = stores.resolve_url(config.sweep)
+    with (
+        claims.claim(url, "sweep", config, dataset.manifest["digest"], [dataset.url]) as claim,
+        connect(cluster, reporter, "sweep") as workers,
+    ):
+        if not claim.finished:
+            _write(config, dataset, claim, workers, reporter)
+    return _report(url, time.perf_counter() - began)
+
+
+def _write(config: SweepConfig, dataset: Dataset, claim: Claim, cluster: Cluster, reporter: Reporter) -> None:
+    most = max(config.n_clusters)
+
+    @cache
+    def rows() -> Rows:
+        return open_rows(dataset, config.on, most, config.seed, cluster, reporter)
+
+    @cache
+    def seeds() -> Seeds:
+        return draw_seeds(rows(), most, config.init, config.seed)
+
+    def first(n_clusters: int) -> NDArray[Any]:
+        return seeds().centers(n_clusters)
+
+    learning = {name: getattr(config, name) for name in LearningConfig.model_fields}
+    for number, k in enumerate(config.n_clusters, 1):
+        reporter.say(f"k = {k}, {number} of {len(config.n_clusters)}")
+        claim.check()
+        place = codebook_url(claim.url, k)
+        one = FitConfig(
+            **{**learning, "overwrite": False, "resume": True},
+            dataset=config.dataset,
+            codebook=place,
+            n_clusters=k,
+            on=config.on,
+        )
+        with claims.claim(place, "codebook", one, dataset.manifest["digest"]) as inner:
+            if not inner.finished:
+                fit_rows(one, dataset, rows(), partial(first, k), inner, reporter)
+            checkpoint.remove(place)
+    curves, facts = _measure(config, claim.url)
+    write_sweep(claim, curves, facts)
+
+
+def _measure(config: SweepConfig, url: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """The curves of a sweep, and what its manifest tells."""
+    books = [open_codebook(codebook_url(url, k)) for k in config.n_clusters]
+    first = books[0].manifest
+    inertia = np.array([book.manifest["inertia"] for book in books], np.float64)
+    curves = {
+        "n_clusters": np.array(config.n_clusters, np.int64),
+        "inertia": inertia,
+        "mse": inertia / (first["n_rows"] * first["n_features"]),
+        "n_iter": np.array([book.manifest["n_iter"] for book in books], np.int64),
+        "converged": np.array([book.manifest["converged"] for book in books]),
+        "seconds": np.array([book.history[:, HISTORY.index("seconds")].sum() for book in books]),
+    }
+    facts = {name: first[name] for name in ("n_rows", "n_features", "channels", "dtype", "patch")}
+    return curves, {**facts, "elbow": elbow(config.n_clusters, inertia.tolist())}
+
+
+def _report(url: str, seconds: float) -> SweepReport:
+    found = open_sweep(url)
+    curves = {name: values.tolist() for name, values in found.curves.items()}
+    curves["iteration_seconds"] = curves.pop("seconds")
+    facts = {name: found.manifest[name] for name in ("n_rows", "n_features", "elbow")}
+    return SweepReport(sweep=url, seconds=seconds, **facts, **curves)
