@@ -35,7 +35,7 @@ __all__ = ["CHECKPOINT", "Claim", "claim", "claim_key", "claim_numbers", "noted"
 CHECKPOINT = "checkpoint.npz"
 """Key of the state of a fit that is under way; gone when it is committed."""
 _OWN = {ROOT, CHECKPOINT, "claim", "images", "pixels", "patches", "patch_offset", "skipped"}
-_OWN |= {"centers", "counts", "history", "codes", "palette", "codebooks", "curves"}
+_OWN |= {"centers", "counts", "history", "codes", "palette", "codebooks", "curves", "seeds"}
 _VERSIONED = ("dkmeans", "numpy", "numba", "zarr", "dask", "dask-ml", "scikit-learn")
 
 _NOTED: ContextVar[list[str] | None] = ContextVar("noted", default=None)

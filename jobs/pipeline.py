@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -13,10 +14,16 @@ __all__ = ["command", "main", "run_job"]
 
 _HELP = """Run the stages of a job file.
 
-The tables of the file are the stages, ingest, fit, compress, reconstruct and report; their keys are the
-options of the commands, with _ for -.
+The tables of the file are commands: ingest, fit, sweep, cut, compress, reconstruct, quantize, decode,
+dictionary, palette, faces and report, run in this order; their keys are the options, with _ for -.
 Options given here go before what the file says.
 """
+
+_STAGES = ("ingest", "fit", "sweep", "cut", "compress", "reconstruct", "quantize", "decode")
+_STUDIES = ("dictionary", "palette", "faces")
+_MODULES = {name: f"dkmeans.stages.{name}" for name in _STAGES}
+_MODULES |= {name: f"dkmeans.studies.{name}" for name in _STUDIES}
+"""Where the function for each table lies, in the order in which they run."""
 
 
 def _run(config: RunConfig, cluster: ClusterConfig, reporter: Any) -> dict[str, Any]:
@@ -32,20 +39,16 @@ def run_job(job: JobConfig, reporter: Any) -> dict[str, Any]:
     """Run all stages of `job` on one cluster; their reports by stage."""
     from dkmeans.connecting import connect
     from dkmeans.report.page import write_report
-    from dkmeans.stages.compress import compress
-    from dkmeans.stages.fit import fit
-    from dkmeans.stages.ingest import ingest
-    from dkmeans.stages.reconstruct import reconstruct
 
     reports: dict[str, Any] = {}
     with connect(job.cluster, reporter) as cluster:
-        reports["ingest"] = [asdict(ingest(stage, cluster, reporter)) for stage in job.ingest]
-        reports["fit"] = [asdict(fit(stage, cluster, reporter)) for stage in job.fit]
-        reports["compress"] = [asdict(compress(stage, cluster, reporter)) for stage in job.compress]
-        reports["reconstruct"] = [asdict(reconstruct(stage, cluster, reporter)) for stage in job.reconstruct]
+        for name, module in _MODULES.items():
+            if stages := getattr(job, name):
+                run = getattr(importlib.import_module(module), name)
+                reports[name] = [asdict(run(stage, cluster, reporter)) for stage in stages]
     if job.report:
         reports["report"] = [asdict(write_report(job.report))]
-    return {name: found for name, found in reports.items() if found}
+    return reports
 
 
 command = stage_command(RunConfig, _run, ("job",), _HELP)

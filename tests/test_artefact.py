@@ -90,7 +90,7 @@ def rewrite_root(url, **changes):
     ("before", "kind", "message"),
     [
         (nothing, "dataset", r"nothing is there; expected a dataset of dkmeans\. Check the path\."),
-        (nothing, None, r"nothing is there; expected a dataset, codebook, sweep, result or archive of dkmeans"),
+        (nothing, None, r"nothing is there; expected a dataset, codebook, sweep, result or archive"),
         (foreign_file, "dataset", r"nothing is there; expected a dataset of dkmeans"),
         (
             begin,
@@ -101,7 +101,7 @@ def rewrite_root(url, **changes):
         (overwritten, "codebook", r"is unfinished: "),
         (finish, "dataset", r" is a codebook; expected a dataset of dkmeans\."),
         (foreign_group, "codebook", r" is a Zarr group that dkmeans did not write; expected a codebook of"),
-        (foreign_group, None, r"did not write; expected a dataset, codebook, sweep, result or archive of dkmeans\."),
+        (foreign_group, None, r"did not write; expected a dataset, codebook, sweep, result or archive"),
         (foreign_attributes, "codebook", r" is a Zarr group that dkmeans did not write"),
         (broken_root, "codebook", r" is a Zarr group that dkmeans did not write"),
         (

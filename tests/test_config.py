@@ -208,7 +208,7 @@ def test_a_whole_job(tmp_path):
         (f"[fitt]\n{FIT_TABLE}", ": unknown key 'fitt'; did you mean 'fit'?"),
         (
             "overwrite = true\n",
-            ": unknown key 'overwrite'; expected one of cluster, storage, ingest, fit, compress,",
+            ": unknown key 'overwrite'; expected one of cluster, storage, ingest, fit, sweep,",
         ),
         (f"[fit]\n{FIT_TABLE}max_itr = 3\n", ": [fit]: unknown key 'max_itr'; did you mean 'max_iter'?"),
         ("[cluster]\nworkrs = 3\n", ": [cluster]: unknown key 'workrs'; did you mean 'workers'?"),

@@ -12,11 +12,16 @@ from dkmeans.config.base import Model, StageConfig
 from dkmeans.config.cluster import ClusterConfig
 from dkmeans.config.stages import (
     CompressConfig,
+    CutConfig,
+    DecodeConfig,
     FitConfig,
     IngestConfig,
+    QuantizeConfig,
     ReconstructConfig,
     ReportConfig,
+    SweepConfig,
 )
+from dkmeans.config.studies import DictionaryConfig, FacesConfig, PaletteConfig
 from dkmeans.errors import InputError, UsageError
 
 __all__ = ["JobConfig", "RunConfig", "load_job"]
@@ -47,8 +52,15 @@ class JobConfig(Model):
     """Options of the object store, as with ``--storage-option``."""
     ingest: tuple[IngestConfig, ...] = ()
     fit: tuple[FitConfig, ...] = ()
+    sweep: tuple[SweepConfig, ...] = ()
+    cut: tuple[CutConfig, ...] = ()
     compress: tuple[CompressConfig, ...] = ()
     reconstruct: tuple[ReconstructConfig, ...] = ()
+    quantize: tuple[QuantizeConfig, ...] = ()
+    decode: tuple[DecodeConfig, ...] = ()
+    dictionary: tuple[DictionaryConfig, ...] = ()
+    palette: tuple[PaletteConfig, ...] = ()
+    faces: tuple[FacesConfig, ...] = ()
     report: ReportConfig | None = None
 
     @classmethod
@@ -80,8 +92,15 @@ class JobConfig(Model):
 _STAGES: dict[str, type[Model]] = {
     "ingest": IngestConfig,
     "fit": FitConfig,
+    "sweep": SweepConfig,
+    "cut": CutConfig,
     "compress": CompressConfig,
     "reconstruct": ReconstructConfig,
+    "quantize": QuantizeConfig,
+    "decode": DecodeConfig,
+    "dictionary": DictionaryConfig,
+    "palette": PaletteConfig,
+    "faces": FacesConfig,
 }
 _TABLES: dict[str, type[Model]] = {"cluster": ClusterConfig, **_STAGES, "report": ReportConfig}
 
@@ -108,7 +127,7 @@ def load_job(path: str) -> JobConfig:
         job = JobConfig.from_tables(tables)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
-    if not (job.ingest or job.fit or job.compress or job.reconstruct or job.report):
+    if not (job.report or any(getattr(job, name) for name in _STAGES)):
         raise UsageError(f"{path} has no stage; expected tables such as [ingest] and [fit].")
     return job
 

@@ -91,13 +91,14 @@ class CutConfig(StageConfig):
     """A codebook to a smaller one, without a new fit."""
 
     codebook: str
-    """URL of the codebook to read."""
+    """URL of the codebook to read; the dataset that it was fit on is read too."""
     cut: str
     """URL of the codebook to write."""
     n_clusters: int = Field(ge=1, validation_alias=AliasChoices("n_clusters", "k"))
-    """Number of clusters to keep."""
+    """Number of clusters to keep, fewer than the codebook has."""
     n_neighbors: int | None = Field(default=None, ge=1)
-    """Join only centers that are among so many nearest neighbors of each other; not given, any two."""
+    """Join two groups only where a center of one is among so many nearest neighbors of one of the other;
+    not given, any two."""
 
 
 class CompressConfig(StageConfig):

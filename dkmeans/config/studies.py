@@ -25,7 +25,7 @@ class DictionaryConfig(StudyConfig):
     source: str | None = None
     """Images to learn from, such as MNIST's IDX file; not given, the digits of scikit-learn."""
     test: str | None = None
-    """Images to try the codebooks on; not given, the source's last tenth is kept for that."""
+    """Images that are not learned from, to try the codebooks on; not given, those learned from are tried."""
     n_clusters: Counts = Field(
         default=(*range(100, 1000, 100), *range(1000, 10_001, 1000)),
         validation_alias=AliasChoices("n_clusters", "k"),

@@ -1,7 +1,4 @@
-"""Pictures of the report, each as the bytes of one PNG or SVG file.
-
-Pure: arrays in, `Picture` out. No pyplot, so nothing global is drawn on and no window is opened.
-"""
+"""Pictures made of pixels, each as the bytes of one PNG file. Pure: arrays in, `Picture` out."""
 
 from __future__ import annotations
 
@@ -11,24 +8,16 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["Picture", "curve", "eight_bits", "gallery", "photo", "share_strip"]
+__all__ = ["Picture", "eight_bits", "gallery", "grid", "photo", "share_strip"]
 
 _LARGEST = (480, 640)  # width and height in pixels of a picture that is shown whole
 _GALLERY_WIDTH = 1080
 _TILE_WIDTH = 36  # pixels, of many tiles
 _GAP = 2
-_CURVE_SIZE = (400, 220)  # points, of which matplotlib has 72 in an inch: the units of its SVG
-_FONT_SIZE = 10.5
-_LIGHT = ("#1d5fd0", "#4a5261", "#d9dde5")  # of line, text and grid
-_DARK = ("#7fb0ff", "#b4bccb", "#383f4c")
 
 
 @dataclass(frozen=True)
@@ -74,15 +63,17 @@ def _to_png(image: Image.Image, scale: float = 1.0) -> Picture:
     return Picture(file.getvalue(), image.width, image.height, scale=scale)
 
 
-def photo(pixels: NDArray[np.uint8]) -> Picture:
+def photo(pixels: NDArray[np.uint8], largest: tuple[int, int] = _LARGEST) -> Picture:
     """An image as a PNG, made smaller by area averaging where it is larger than the page can show.
 
     Parameters
     ----------
     pixels : (height, width, 1 | 3 | 4) uint8 array
+    largest : (int, int)
+        Width and height in pixels that the picture is made to fit into.
     """
     image = _to_image(pixels)
-    scale = max(1.0, image.width / _LARGEST[0], image.height / _LARGEST[1])
+    scale = max(1.0, image.width / largest[0], image.height / largest[1])
     if scale > 1:
         size = max(1, round(image.width / scale)), max(1, round(image.height / scale))
         image = image.resize(size, Image.Resampling.BOX)
@@ -98,10 +89,24 @@ def gallery(tiles: NDArray[np.uint8], side: int = 64) -> Picture:
     side : int
         Most pixels of the longer side of an enlarged tile.
     """
-    n_tiles, height, width, channels = tiles.shape
+    n_tiles, height, width, _ = tiles.shape
     columns = _columns(n_tiles, height, width)
-    rows = -(-n_tiles // columns)
     zoom = max(1, min((_GALLERY_WIDTH // columns - _GAP) // width, side // max(height, width)))
+    return grid(tiles, columns, zoom)
+
+
+def grid(tiles: NDArray[np.uint8], columns: int, zoom: int) -> Picture:
+    """Tiles in rows of `columns`, each pixel enlarged to `zoom` x `zoom`, with thin transparent gaps.
+
+    Parameters
+    ----------
+    tiles : (n, height, width, 1 | 3 | 4) uint8 array
+        From left to right, then from top to bottom. The end of the last row may stay empty.
+    columns : int
+    zoom : int
+    """
+    n_tiles, height, width, channels = tiles.shape
+    rows = -(-n_tiles // columns)
     colors = np.repeat(tiles, 3, axis=3) if channels == 1 else tiles[..., :3]
     alpha = tiles[..., 3:] if channels == 4 else np.full_like(tiles[..., :1], 255)
     large = np.concatenate([colors, alpha], axis=3).repeat(zoom, axis=1).repeat(zoom, axis=2)
@@ -135,50 +140,3 @@ def share_strip(colors: NDArray[np.uint8], counts: NDArray[np.int64], width: int
     middles = (np.arange(width) + 0.5) / width
     chosen = np.minimum(np.searchsorted(borders, middles, side="right"), len(colors) - 1)
     return _to_png(_to_image(colors[chosen][np.newaxis]))
-
-
-def curve(values: NDArray[np.float64], label: str, *, percent: bool = False) -> tuple[Picture, Picture]:
-    """A line over the iterations 1 to n, as an SVG without background for a light and for a dark page.
-
-    Parameters
-    ----------
-    values : (n,) float64 array
-        One per iteration. With `percent`, shares from 0 to 1 on a logarithmic axis, which has no place
-        for zeros: these are left out.
-    label : str
-        What the values are.
-    percent : bool
-    """
-    line, ink, grid = _LIGHT
-    figure = Figure(figsize=(_CURVE_SIZE[0] / 72, _CURVE_SIZE[1] / 72))
-    FigureCanvasAgg(figure)
-    figure.patch.set_alpha(0)
-    axes = figure.add_axes((0.18, 0.19, 0.8, 0.72))  # the same in all figures, so that they line up
-    axes.patch.set_alpha(0)
-    iterations = np.arange(1, len(values) + 1)
-    shown = values > 0 if percent else np.ones(len(values), bool)
-    axes.plot(iterations[shown], values[shown], color=line, linewidth=1.8, marker="o", markersize=3.5)
-    if not percent:
-        axes.ticklabel_format(axis="y", useMathText=True)
-        axes.yaxis.get_offset_text().set(color=ink, size=_FONT_SIZE)
-    elif shown.any():
-        few_decades = values[shown].max() < 2000 * values[shown].min()
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few_decades else (1,), numticks=12))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
-        axes.minorticks_off()
-    axes.set_xlabel("iteration", color=ink, size=_FONT_SIZE)
-    axes.set_ylabel(label, color=ink, size=_FONT_SIZE)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
-    axes.set_xlim(0.5, len(values) + 0.5)
-    axes.grid(color=grid, linewidth=0.8)
-    axes.tick_params(colors=ink, length=0, labelsize=_FONT_SIZE)
-    axes.spines[:].set_visible(False)
-    file = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": label, "svg.fonttype": "path"}):  # equal data, equal bytes
-        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
-    light = dark = file.getvalue()
-    for here, there in zip(_LIGHT, _DARK, strict=True):
-        dark = dark.replace(here.encode(), there.encode())
-    width, height = _CURVE_SIZE
-    return Picture(light, width, height, "image/svg+xml"), Picture(dark, width, height, "image/svg+xml")

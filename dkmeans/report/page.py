@@ -13,14 +13,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
 from dkmeans import stores
 from dkmeans.config import ReportConfig
 from dkmeans.errors import StorageError, UsageError
-from dkmeans.report import facts, figures, words
+from dkmeans.report import facts, figures, plots, template
 from dkmeans.report.facts import ImageFacts, ResultFacts, Trio
 from dkmeans.report.figures import Picture
 
@@ -120,7 +119,8 @@ def write_report(config: ReportConfig) -> PageReport:
     sections = [_draw(trio, config.n_images) for trio in trios]
     numbers = json.dumps([asdict(section.facts) for section in sections], indent=1, ensure_ascii=False)
     json_file = page.with_suffix(".json")
-    html = _template().render(title=config.title, sections=sections, numbers=json_file.name).encode()
+    values = {"title": config.title, "sections": sections, "numbers": json_file.name}
+    html = template.render("page.html", **values).encode()
     _write({json_file: numbers.encode(), page: html})
     return PageReport(str(page), len(sections), len(html), time.perf_counter() - began)
 
@@ -181,8 +181,8 @@ def _draw(trio: Trio, n_images: int) -> _Section:
         facts=found,
         pairs=pairs,
         codebook=_draw_palette(found) if found.on == "pixels" else _draw_gallery(trio, found),
-        inertia=figures.curve(inertia, "inertia"),
-        moved=figures.curve(moved, "rows moved", percent=True),
+        inertia=plots.curve(inertia, "inertia"),
+        moved=plots.curve(moved, "rows moved", percent=True),
     )
 
 
@@ -234,20 +234,3 @@ def _draw_gallery(trio: Trio, found: ResultFacts) -> _Codebook:
     tiles = centers.reshape(-1, height, width, found.channels)
     limit = _display_limit(tiles)
     return _Codebook(None, (), figures.gallery(figures.eight_bits(tiles, limit)), n_shown, limit)
-
-
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("dkmeans", "report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "number": words.number,
-        "size": words.size,
-        "share": words.share,
-        "last_part": words.last_part,
-    }
-    return environment.get_template("page.html")

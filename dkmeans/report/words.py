@@ -1,10 +1,10 @@
-"""Numbers for people: the filters of the template."""
+"""Numbers for people: the filters of the templates, and the formats of references in a `Text`."""
 
 from __future__ import annotations
 
 import math
 
-__all__ = ["last_part", "number", "share", "size"]
+__all__ = ["integer", "last_part", "number", "psnr", "seconds", "share", "size"]
 
 
 def number(value: float) -> str:
@@ -17,6 +17,11 @@ def number(value: float) -> str:
         raised = str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
         return f"{value / 10.0**power:.2f} × 10{raised}"
     return f"{value:,.{max(0, 2 - power)}f}"
+
+
+def integer(value: int) -> str:
+    """All digits, in groups of three: ``1,234``."""
+    return f"{value:,d}"
 
 
 def size(n_bytes: int) -> str:
@@ -32,6 +37,22 @@ def size(n_bytes: int) -> str:
 def share(value: float) -> str:
     """A share from 0 to 1 in percent."""
     return f"{number(100 * value)} %"
+
+
+def psnr(value: float | None) -> str:
+    """Decibels, or ``exact`` for an image that lost nothing."""
+    return "exact" if value is None else f"{number(value)} dB"
+
+
+def seconds(value: float) -> str:
+    """A duration, such as ``12.3 s``, ``4 min 10 s`` or ``1 h 5 min``."""
+    if float(f"{value:.3g}") < 60:
+        return f"{number(value)} s"
+    minutes, rest = divmod(round(value), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(round(value / 60), 60)
+    return f"{hours} h {minutes} min"
 
 
 def last_part(url: str) -> str:

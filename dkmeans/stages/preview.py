@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 
 from dkmeans import plan, stores
-from dkmeans.config import FitConfig, IngestConfig, JobConfig
+from dkmeans.config import FitConfig, IngestConfig, JobConfig, SweepConfig
 from dkmeans.dataset import open_dataset
 from dkmeans.errors import InputError
 from dkmeans.images.decode import CHANNELS, ImageHeader
 from dkmeans.images.sources import open_source
 
 __all__ = ["preview"]
+
+_UNPLANNED = ("cut", "quantize", "decode", "dictionary", "palette", "faces")
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,15 @@ def preview(job: JobConfig) -> dict[str, Any]:
 
     plans: dict[str, Any] = {
         "ingest": [_plan_ingest(stage, shape_of(stage.dataset)) for stage in job.ingest],
-        "fit": [_plan_fit(stage, shape_of(stage.dataset)) for stage in job.fit],
+        "fit": [_plan_fit(stage, stage.codebook, shape_of(stage.dataset)) for stage in job.fit],
+        "sweep": [_plan_fit(stage, stage.sweep, shape_of(stage.dataset)) for stage in job.sweep],
         "compress": [_plan_codes(stage.result, shape_of(stage.dataset), "pixels") for stage in job.compress],
         "reconstruct": [
             _plan_codes(stage.result, shape_of(stage.dataset), "patches") for stage in job.reconstruct
         ],
     }
+    for name in _UNPLANNED:
+        plans[name] = [{"plan": f"none: {name} finds out as it goes"} for _ in getattr(job, name)]
     return {name: found for name, found in plans.items() if found}
 
 
@@ -117,20 +122,22 @@ def _plan_ingest(config: IngestConfig, shape: _Shape) -> dict[str, Any]:
     return made
 
 
-def _plan_fit(config: FitConfig, shape: _Shape) -> dict[str, Any]:
+def _plan_fit(config: FitConfig | SweepConfig, codebook: str, shape: _Shape) -> dict[str, Any]:
+    """The plan of a fit; of several, that of the largest."""
     n_rows, n_features = _rows(shape, config.on)
     if not n_rows:
         raise InputError(f"{config.dataset} holds no {config.on}. Ingest with --patch, or fit on pixels.")
     # For one thread; more of them share the rows in as many more blocks.
     cuts = plan.fit_cuts(n_rows, n_features * shape.itemsize, _layout(shape, config.on), 1)
-    memory = plan.fit_memory(n_rows, n_features, shape.itemsize, config.n_clusters, cuts[0][1])
+    most = config.n_clusters if isinstance(config, FitConfig) else max(config.n_clusters)
+    memory = plan.fit_memory(n_rows, n_features, shape.itemsize, most, cuts[0][1])
     return {
-        "codebook": config.codebook,
+        "codebook": codebook,
         "n_rows": n_rows,
         "n_features": n_features,
-        "n_clusters": config.n_clusters,
+        "n_clusters": most,
         "n_blocks": len(cuts),
-        "distances_per_iteration": n_rows * config.n_clusters,
+        "distances_per_iteration": n_rows * most,
         **{f"memory_{name}_bytes": size for name, size in memory.items()},
     }
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans import claims, stores
+from dkmeans import arrays, claims, storage, stores
 from dkmeans.claims import Claim
 from dkmeans.cluster import Cluster
 from dkmeans.clustering import checkpoint
@@ -27,6 +27,8 @@ from dkmeans.fitting import check_rows, fit_rows, open_rows
 from dkmeans.sweeps import codebook_url, open_sweep, write_sweep
 
 __all__ = ["SweepReport", "sweep"]
+
+_SEEDS = "seeds"
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def _write(config: SweepConfig, dataset: Dataset, claim: Claim, cluster: Cluster
 
     @cache
     def seeds() -> Seeds:
-        return draw_seeds(rows(), most, config.init, config.seed)
+        return _drawn(config, rows(), claim)
 
     def first(n_clusters: int) -> NDArray[Any]:
         return seeds().centers(n_clusters)
@@ -119,7 +121,24 @@ def _write(config: SweepConfig, dataset: Dataset, claim: Claim, cluster: Cluster
                 fit_rows(one, dataset, rows(), partial(first, k), inner, reporter)
             checkpoint.remove(place)
     curves, facts = _measure(config, claim.url)
+    claim.discard(_SEEDS)
     write_sweep(claim, curves, facts)
+
+
+def _drawn(config: SweepConfig, rows: Rows, claim: Claim) -> Seeds:
+    """The seeds of a sweep; they are kept until it is done, as those of many clusters take long to draw."""
+    names = ("chosen", "candidates", "weights")
+    if claim.has_group(_SEEDS):
+        found = {each.key.split("/")[1] for each in storage.list_objects(claim.url, _SEEDS)}
+        kept = {name: arrays.read_rows(claim.url, f"{_SEEDS}/{name}") for name in names if name in found}
+        return Seeds(rows, **kept)
+    claim.discard(_SEEDS)  # what a run that died has begun to write
+    drawn = draw_seeds(rows, max(config.n_clusters), config.init, config.seed)
+    for name in names:
+        if (values := getattr(drawn, name)) is not None:
+            claim.write_array(f"{_SEEDS}/{name}", values)
+    claim.commit_group(_SEEDS)
+    return drawn
 
 
 def _measure(config: SweepConfig, url: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:

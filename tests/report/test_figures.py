@@ -1,7 +1,6 @@
 """Pictures of the report against arrays of which every pixel is known."""
 
 import io
-import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
@@ -76,6 +75,26 @@ def test_gallery_keeps_the_alpha_of_rgba():
     assert (decode(figures.gallery(tiles)) == 9).all()
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_grid_puts_tiles_in_rows_of_the_columns_asked_for(channels):
+    tiles = np.random.default_rng(0).integers(0, 256, (7, 2, 3, channels), dtype=np.uint8)
+    pixels = decode(figures.grid(tiles, columns=5, zoom=4))
+    assert pixels.shape == (2 * 10 - 2, 5 * 14 - 2, 4)
+    for number, tile in enumerate(tiles):
+        top, left = 10 * (number // 5), 14 * (number % 5)
+        shown = pixels[top : top + 8, left : left + 12]
+        expected = np.kron(tile, np.ones((4, 4, 1), np.uint8))
+        np.testing.assert_array_equal(shown[..., :3], np.broadcast_to(expected, (8, 12, 3)))
+        assert (shown[..., 3] == 255).all()
+        shown[...] = 0
+    assert (pixels == 0).all()  # the gaps, and the end of the last row
+
+
+def test_photo_fits_into_the_size_asked_for():
+    picture = figures.photo(np.zeros((300, 200, 3), np.uint8), largest=(100, 90))
+    assert (picture.width, picture.height) == (60, 90)
+
+
 def test_share_strip_gives_each_color_its_share():
     colors = np.array([[10], [20], [30], [40]], np.uint8)
     pixels = decode(figures.share_strip(colors, np.array([50, 0, 25, 25]), width=100))
@@ -83,23 +102,3 @@ def test_share_strip_gives_each_color_its_share():
     assert values.tolist() == [10, 30, 40]
     assert counts.tolist() == [50, 25, 25]
     assert (np.diff(pixels[0].astype(int)) >= 0).all()
-
-
-@pytest.mark.parametrize("values", [[5.0], [4.0, 2.0, 1.0], [1.0, 1e-3, 1e-7, 0.0], [0.0], [3.0, 3.0]])
-@pytest.mark.parametrize("percent", [False, True])
-def test_curve_draws_any_history(values, percent):
-    values = np.array(values)
-    for picture in figures.curve(values, "inertia", percent=percent):
-        root = ElementTree.fromstring(picture.data)
-        box = [float(number) for number in root.get("viewBox").split()]
-        assert box == pytest.approx([0, 0, picture.width, picture.height])
-        assert picture.uri.startswith("data:image/svg+xml;base64,")
-
-
-def test_curve_is_the_same_bytes_every_time_and_another_in_the_dark():
-    values = np.array([3.0, 2.0, 1.5])
-    light, dark = figures.curve(values, "inertia")
-    assert (light, dark) == figures.curve(values, "inertia")
-    for color in figures._LIGHT:
-        assert color.encode() in light.data
-        assert color.encode() not in dark.data

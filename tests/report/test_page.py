@@ -8,12 +8,13 @@ import os
 import re
 import shutil
 import xml.etree.ElementTree as ElementTree
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from report.browser import check_page
+from report.markup import Page
 
 from dkmeans import storage
 from dkmeans.codebook import open_codebook
@@ -38,37 +39,6 @@ from dkmeans.stages.ingest import ingest
 from dkmeans.stages.reconstruct import reconstruct
 
 SYNC = ClusterConfig(scheduler="sync")
-VOID = {"meta", "img", "br", "source"}
-
-
-class Page(HTMLParser):
-    """The elements of a page, and whether their tags match."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.open, self.elements, self.words = [], [], []
-        self.feed(html)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if "style" not in self.open:
-            self.words.append(data)
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.words).split())
-
-    def all(self, tag):
-        return [attrs for name, attrs in self.elements if name == tag]
 
 
 def make(folder, images, *, color="rgb", k=4, patch=None):
@@ -110,13 +80,18 @@ def results(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def page(results, tmp_path_factory):
+def page_path(results, tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "new" / "folder" / "page.html"
     found = write_report(ReportConfig(page=str(path), results=results, title="A <i>title</i> & more"))
     assert (found.page, found.n_results) == (str(path), 2)
     assert found.page_bytes == path.stat().st_size
     assert sorted(os.listdir(path.parent)) == ["page.html", "page.json"]
-    return read(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def page(page_path):
+    return read(page_path)
 
 
 def test_every_picture_is_inline_and_of_the_stated_size(page):
@@ -313,6 +288,10 @@ def test_numbers_for_people(value, text):
 )
 def test_sizes_for_people(n_bytes, text):
     assert words.size(n_bytes) == text
+
+
+def test_in_a_browser(browser, page_path):
+    check_page(browser, page_path)
 
 
 # Errors

@@ -109,12 +109,18 @@ def test_a_sweep_that_died_goes_on_to_the_same_bits(dataset, tmp_path, sync, mon
     if done:
         with pytest.raises(OutputUnfinishedError, match="--resume"):
             sweep(dataset, tmp_path / "s", sync, on="patches")
-    calls = []
+    calls: list[object] = []
+    draw = stage.draw_seeds
+    monkeypatch.setattr(stage, "draw_seeds", lambda *given: calls.append("seeds") or draw(*given))
     monkeypatch.setattr(
         stage, "fit_rows", lambda *given: calls.append(given[0].n_clusters) or fit_rows(*given)
     )
     again = sweep(dataset, tmp_path / "s", sync, on="patches", resume=True)
-    assert calls == [other for other in (2, 4, 6, 8) if other >= k]
+    # Those that were drawn are kept; the first fit died before it asked for any.
+    drawn = ["seeds"] if k == 2 else []
+    assert [call for call in calls if call == "seeds"] == drawn
+    assert [call for call in calls if call != "seeds"] == [other for other in (2, 4, 6, 8) if other >= k]
+    assert not (tmp_path / "s" / "seeds").exists()
     assert (again.inertia, again.n_iter) == (whole.inertia, whole.n_iter)
 
 

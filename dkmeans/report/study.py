@@ -1,0 +1,190 @@
+"""A study as data: what was asked, sections of text, pictures and tables, and how it becomes a page.
+
+Every number on the page comes from the facts: a `Text` holds references to them, such as
+``"{/sweep/3/mse:number}"``, a JSON pointer and a format. See `dkmeans.report.references`.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from dkmeans import storage
+from dkmeans.report import layout, references, template
+from dkmeans.report.figures import Picture
+
+__all__ = ["Pictures", "Section", "Shown", "Study", "StudyReport", "Table", "Text", "write_study"]
+
+Text = str
+"""Plain text with references to numbers; `references.literal` doubles the braces of any other text."""
+
+_PAGE, _NUMBERS = "index.html", "numbers.json"
+_CONTENTS_FROM = 3  # sections
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One picture, which is also written as ``figures/<name>.png`` or ``.svg``.
+
+    Attributes
+    ----------
+    name : str
+        Letters, digits, ``-``, ``_`` and ``.`` only.
+    picture : Picture or (Picture, Picture)
+        Of two the second is for a dark page, and written as ``figures/<name>-dark``.
+    alt : str
+        What is to be seen, in plain text, for those who do not see it.
+    caption : Text
+    crisp : bool
+        Enlarged without smoothing, by a whole number, as far as there is room.
+    """
+
+    name: str
+    picture: Picture | tuple[Picture, Picture]
+    alt: str
+    caption: Text = ""
+    crisp: bool = False
+
+    @property
+    def pair(self) -> tuple[Picture, ...]:
+        """One picture, or that for a light and that for a dark page."""
+        return self.picture if isinstance(self.picture, tuple) else (self.picture,)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures beside each other, at most `columns` of them where the page is wide enough."""
+
+    shown: tuple[Shown, ...]
+    columns: int = 2
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table, which is also written as ``tables/<name>.csv``, with exact values.
+
+    Attributes
+    ----------
+    name : str
+        Letters, digits, ``-``, ``_`` and ``.`` only.
+    header : tuple of str
+        Plain text.
+    rows : tuple of tuples of Text
+        Each as long as the header; its first says what it is about.
+    caption : Text
+    """
+
+    name: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[Text, ...], ...]
+    caption: Text = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading in plain text, and what lies below it; a str is a paragraph."""
+
+    title: str
+    parts: tuple[Text | Shown | Pictures | Table, ...]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A page: `title` in plain text, `lead` with the answer, `facts` of JSON values, and the sections."""
+
+    title: str
+    lead: Text
+    facts: dict[str, Any]
+    sections: tuple[Section, ...]
+
+
+@dataclass(frozen=True)
+class StudyReport:
+    """What was written: the URL of ``index.html``, the pictures on it, and its size in bytes."""
+
+    page: str
+    n_pictures: int
+    page_bytes: int
+
+
+def write_study(url: str, study: Study) -> StudyReport:
+    """Write a study below `url`: figures, tables, numbers.json, and index.html last.
+
+    The page needs nothing but itself: pictures and tables are in it too.
+
+    Parameters
+    ----------
+    url : str
+        A folder, or a prefix in an object store.
+    study : Study
+
+    Raises
+    ------
+    ValueError
+        If the study is wrong: a reference to nothing, a number that is not finite, a name that is no file's,
+        a name used twice, a row longer or shorter than its header. Nothing is written then.
+    StorageError
+        If an object cannot be written.
+    """
+    references.check_json(study.facts)
+    numbers = json.dumps(study.facts, indent=1, ensure_ascii=False, allow_nan=False)
+    facts = json.loads(numbers)  # which references see as a reader of the file does
+    shown = [one for part in _parts(study) for one in _shown(part)]
+    tables = [part for part in _parts(study) if isinstance(part, Table)]
+    objects = layout.named(
+        [(f"figures/{name}", picture.data) for one in shown for name, picture in _figure_files(one)]
+        + [(f"tables/{table.name}.csv", _csv(facts, table)) for table in tables]
+    )
+    html = _render(study, facts, objects).encode()
+    for key, data in (objects | {_NUMBERS: numbers.encode(), _PAGE: html}).items():
+        storage.write_object(url, key, data)
+    return StudyReport(storage.join_url(url, _PAGE), len(shown), len(html))
+
+
+def _render(study: Study, facts: Any, objects: dict[str, bytes]) -> str:
+    return template.render(
+        "study.html",
+        study=study,
+        title=study.title,
+        numbers=_NUMBERS,
+        contents=len(study.sections) >= _CONTENTS_FROM,
+        html=functools.partial(references.html, facts),
+        plain=functools.partial(references.plain, facts),
+        file_uri=lambda key: layout.csv_uri(objects[key]),
+        display=layout.display,
+        least_width=layout.least_width,
+        numeric=layout.numeric,
+    )
+
+
+def _parts(study: Study) -> Iterator[Text | Shown | Pictures | Table]:
+    return (part for section in study.sections for part in section.parts)
+
+
+def _shown(part: Text | Shown | Pictures | Table) -> tuple[Shown, ...]:
+    if isinstance(part, Pictures):
+        return part.shown
+    return (part,) if isinstance(part, Shown) else ()
+
+
+def _figure_files(shown: Shown) -> Iterator[tuple[str, Picture]]:
+    for suffix, picture in zip(("", "-dark"), shown.pair, strict=False):
+        yield f"{shown.name}{suffix}.{layout.extension(picture)}", picture
+
+
+def _csv(facts: Any, table: Table) -> bytes:
+    for row in table.rows:
+        if len(row) != len(table.header):
+            raise ValueError(
+                f"table {table.name}: a row of {len(row)} below a header of {len(table.header)}: {row}"
+            )
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(table.header)
+    writer.writerows([references.raw(facts, cell) for cell in row] for row in table.rows)
+    return file.getvalue().encode()
