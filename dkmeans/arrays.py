@@ -149,7 +149,8 @@ def write_array(url: str, name: str, values: NDArray[Any]) -> None:
     """Create the array `name` and write it all: for what the driver holds, not for rows."""
     is_text = values.dtype.kind == "T"
     dtype = "string" if is_text else values.dtype
-    chunks = (_CHUNK_ROWS, *values.shape[1:])
+    # No larger than the array: zarr fills a whole chunk in memory, and compresses it.
+    chunks = (max(1, min(_CHUNK_ROWS, len(values))), *values.shape[1:])
     array = create_array(url, name, shape=values.shape, dtype=dtype, chunks=chunks)
     if values.size:
         with stores.translated(url, f"writing {name}"):

@@ -14,12 +14,13 @@ __all__ = ["command", "main"]
 
 _HELP = "Write photos to demo/photos, run jobs/demo.toml on them, and say where to look."
 _JOB = Path(__file__).with_name("demo.toml")
-_PHOTOS = ("astronaut", "chelsea", "coffee", "rocket")
 
 
 def _run(config: StageConfig, cluster: ClusterConfig, reporter: Any) -> dict[str, Any]:
+    from dkmeans.studies import embedded
+
     job = load_job(str(_JOB)).override(config.model_copy(update={"overwrite": not config.resume}), cluster)
-    _write_photos(job.ingest[0].source)
+    embedded.write_photos(job.ingest[0].source)
     reports = run_job(job, reporter)
     palette, patches = reports["compress"][0], reports["reconstruct"][0]
     return {
@@ -27,16 +28,6 @@ def _run(config: StageConfig, cluster: ClusterConfig, reporter: Any) -> dict[str
         "128 patches": f"mean PSNR {patches['mean_psnr']:.2f} dB, files in {job.reconstruct[0].images}",
         "look at": reports["report"][0]["page"],
     }
-
-
-def _write_photos(folder: str) -> None:
-    from skimage import data
-
-    from dkmeans import storage, stores
-    from dkmeans.images.encode import encode_png
-
-    for name in _PHOTOS:
-        storage.write_object(stores.resolve_url(folder), f"{name}.png", encode_png(getattr(data, name)()))
 
 
 command = stage_command(StageConfig, _run, (), _HELP)

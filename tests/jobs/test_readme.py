@@ -12,6 +12,7 @@ from PIL import Image
 from skimage import data
 
 import jobs
+from dkmeans.studies import embedded
 from jobs import demo
 from jobs.__main__ import main
 
@@ -33,7 +34,7 @@ def here(tmp_path, monkeypatch):
             pixels = getattr(data, name)()[100:190, 150:260]
             Image.fromarray(np.ascontiguousarray(pixels)).save(Path(folder, f"{name}.png"))
 
-    monkeypatch.setattr(demo, "_write_photos", write_small_photos)
+    monkeypatch.setattr(embedded, "write_photos", write_small_photos)
     return tmp_path
 
 

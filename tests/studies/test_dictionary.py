@@ -19,6 +19,7 @@ from dkmeans.codebook import Codebook
 from dkmeans.errors import OutputExistsError
 from dkmeans.studies import dictionary as study
 from dkmeans.studies import dictionary_facts
+from dkmeans.studies.embedded import write_digits
 
 pytestmark = pytest.mark.filterwarnings("ignore:not converged")
 SYNC = ClusterConfig(scheduler="sync")
@@ -150,7 +151,7 @@ def test_it_is_resumed_and_not_written_twice(out):
 
 
 def test_the_embedded_digits(tmp_path):
-    learned, tried = (np.load(url) for url in study._write_digits(str(tmp_path)))
+    learned, tried = (np.load(url) for url in write_digits(str(tmp_path)))
     assert (len(learned), len(tried)) == (1618, 179)
     small = load_digits().images[[0, 1700]]
     assert learned.shape[1:] == tried.shape[1:] == (28, 28)

@@ -1,0 +1,165 @@
+"""A codebook to a smaller one: its centers are joined, and the rows counted once more."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+from dkmeans import artefact, claims, stores
+from dkmeans.claims import Claim
+from dkmeans.cluster import Cluster
+from dkmeans.clustering.hierarchy import Groups, group_centers, merge_groups
+from dkmeans.clustering.lloyd import Iteration, State, lloyd
+from dkmeans.codebook import Codebook, open_codebook
+from dkmeans.config import ClusterConfig, CutConfig
+from dkmeans.connecting import connect
+from dkmeans.dataset import Dataset, open_dataset
+from dkmeans.errors import InputError, MismatchError, UsageError
+from dkmeans.events import SILENT, Reporter
+from dkmeans.fitting import commit_codebook, open_rows
+
+__all__ = ["CutReport", "cut"]
+
+
+@dataclass(frozen=True)
+class CutReport:
+    """What cut wrote; inertia in squared units of the stored values.
+
+    Attributes
+    ----------
+    n_components : int
+        Parts that the graph of neighbors was in before they were linked; 1 without a graph.
+    """
+
+    cut: str
+    codebook: str
+    n_rows: int
+    n_features: int
+    n_clusters: int
+    n_components: int
+    inertia: float
+    centers_sha256: str
+    seconds: float
+
+
+def cut(
+    config: CutConfig,
+    cluster: ClusterConfig | Cluster = ClusterConfig(),
+    reporter: Reporter = SILENT,
+) -> CutReport:
+    """Make a smaller codebook of a codebook: its centers joined by Ward's linkage, without a new fit.
+
+    A new center is the mean of those that it replaces, each as often as it has rows. Then the rows of the
+    fit are read once, for the counts and the inertia of just these centers. The history has that one pass.
+
+    Parameters
+    ----------
+    config : CutConfig
+    cluster : ClusterConfig or Cluster
+    reporter : Reporter
+
+    Raises
+    ------
+    InputError
+        If the codebook, or the dataset that it was fit on, is missing or unfinished, or the dataset has
+        changed since (`MismatchError`).
+    UsageError
+        If the codebook has no more clusters than asked for, or no more centers than neighbors asked for, or
+        the output is there already.
+    StorageError
+        If storage refuses or fails.
+    """
+    began = time.perf_counter()
+    codebook = open_codebook(config.codebook)
+    _check_sizes(config, codebook)
+    dataset = _fitted_dataset(codebook)
+    url = stores.resolve_url(config.cut)
+    inputs = [codebook.url, dataset.url]
+    with (
+        claims.claim(url, "codebook", config, dataset.manifest["digest"], inputs) as claim,
+        connect(cluster, reporter, "cut") as workers,
+    ):
+        if claim.finished:
+            _check_origin(claim.finished, codebook, url)
+        else:
+            _write(config, codebook, dataset, claim, workers, reporter)
+    manifest = artefact.read_manifest(url, "codebook")
+    facts = {name: manifest[name] for name in CutReport.__dataclass_fields__ if name in manifest}
+    return CutReport(cut=url, codebook=codebook.url, seconds=time.perf_counter() - began, **facts)
+
+
+def _check_sizes(config: CutConfig, codebook: Codebook) -> None:
+    n_centers = codebook.n_clusters
+    if config.n_clusters >= n_centers:
+        raise UsageError(
+            f"k: found {config.n_clusters}, {codebook.url} has {n_centers} clusters; expected fewer. "
+            + (f"Use --k {n_centers - 1} or less." if n_centers > 1 else "Fit with a larger --k.")
+        )
+    if config.n_neighbors is not None and config.n_neighbors >= n_centers:
+        raise UsageError(
+            f"n_neighbors: found {config.n_neighbors}, each center of {codebook.url} has {n_centers - 1} "
+            f"neighbors. Use --n-neighbors {n_centers - 1} or less."
+        )
+
+
+def _fitted_dataset(codebook: Codebook) -> Dataset:
+    """The dataset that a codebook was fit on, as it was then."""
+    try:
+        dataset = open_dataset(str(codebook.manifest["config"]["dataset"]))
+    except InputError as error:
+        raise InputError(
+            f"the rows that {codebook.url} was fit on are needed to count them again: {error}"
+        ) from error
+    if dataset.manifest["digest"] != codebook.manifest["input_digest"]:
+        raise MismatchError(
+            f"the dataset {dataset.url} has changed since {codebook.url} was fit on it; expected the same "
+            "images. Fit again with --overwrite, or bring back the dataset."
+        )
+    return dataset
+
+
+def _check_origin(finished: dict[str, object], codebook: Codebook, url: str) -> None:
+    """Refuse to resume what was cut from other centers: the claim compares the dataset alone."""
+    if finished.get("cut_from") != codebook.manifest["centers_sha256"]:
+        raise UsageError(
+            f"{url} was cut from another codebook than {codebook.url} now is. Pass --overwrite to begin anew."
+        )
+
+
+def _write(
+    config: CutConfig,
+    codebook: Codebook,
+    dataset: Dataset,
+    claim: Claim,
+    cluster: Cluster,
+    reporter: Reporter,
+) -> None:
+    groups = _grouped(config, codebook, reporter)
+    centers = merge_groups(codebook.centers, codebook.counts, groups.labels, dataset.dtype)
+    rows = open_rows(dataset, codebook.on, len(centers), 0, cluster, reporter)
+    with reporter.stage("counts", 1, "pass") as advance:
+        began = time.perf_counter()
+        result = lloyd(rows, State(centers), max_iter=0, tol=0, on_iteration=lambda _: None)
+        step = Iteration(result.inertia, 0.0, rows.n_rows, time.perf_counter() - began)
+        advance(1, f"inertia {result.inertia:.6g}")
+    fitted = {"on": codebook.on, "dataset": codebook.manifest["config"]["dataset"], "max_iter": 1}
+    recorded = {
+        **claim.recorded,
+        "config": {**claim.recorded["config"], **fitted},  # what is read of every codebook
+        "cut_from": codebook.manifest["centers_sha256"],
+        "n_components": groups.n_components,
+    }
+    made = replace(claim, recorded=recorded)
+    commit_codebook(codebook.on, dataset, made, rows, replace(result, history=[step]))
+
+
+def _grouped(config: CutConfig, codebook: Codebook, reporter: Reporter) -> Groups:
+    with reporter.stage("hierarchy", 1, "tree") as advance:
+        groups = group_centers(codebook.centers, config.n_clusters, config.n_neighbors)
+        advance(1)
+    if groups.n_components > 1:
+        reporter.warn(
+            f"the graph of {config.n_neighbors} nearest neighbors is in {groups.n_components} parts; their "
+            "nearest centers are linked too. A larger --n-neighbors makes it whole"
+        )
+    return groups

@@ -1,0 +1,66 @@
+"""The images that studies run on where none are given: those that scikit-image and scikit-learn ship."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dkmeans import storage, stores
+from dkmeans.images.encode import encode_png
+
+__all__ = ["write_digits", "write_faces", "write_photos"]
+
+_PHOTOS = ("astronaut", "chelsea", "coffee", "rocket")
+_SIDE = 28
+"""Pixels to which the 8 x 8 digits of scikit-learn are enlarged: those of MNIST."""
+_TEST_SHARE = 10
+"""One in so many digits is not learned from."""
+
+
+def write_photos(url: str) -> None:
+    """Write four photos of scikit-image as PNG files below `url`."""
+    from skimage import data
+
+    for name in _PHOTOS:
+        storage.write_object(stores.resolve_url(url), f"{name}.png", encode_png(getattr(data, name)()))
+
+
+def write_digits(url: str) -> tuple[str, str]:
+    """Write scikit-learn's handwritten digits, enlarged, as two stacks below `url`.
+
+    Returns
+    -------
+    (str, str)
+        URLs of those to learn from, and of those to try.
+    """
+    from skimage.transform import resize
+    from sklearn.datasets import load_digits
+
+    small = load_digits().images / 16  # (1797, 8, 8), values 0 to 16
+    large = resize(small, (len(small), _SIDE, _SIDE), order=3, mode="constant", anti_aliasing=False)
+    digits = np.rint(np.clip(large, 0, 1) * 255).astype(np.uint8)
+    n_learned = len(digits) - len(digits) // _TEST_SHARE
+    url = stores.resolve_url(url)
+    storage.write_object(url, "learn.npy", _npy(digits[:n_learned]))
+    storage.write_object(url, "test.npy", _npy(digits[n_learned:]))
+    return storage.join_url(url, "learn.npy"), storage.join_url(url, "test.npy")
+
+
+def write_faces(url: str) -> None:
+    """Write the faces of scikit-image below `url`: the first half of 200 images of 25 x 25 pixels."""
+    from skimage import data
+    from skimage.util import img_as_ubyte
+
+    images = data.lfw_subset()
+    for number, image in enumerate(images[: len(images) // 2]):
+        pixels = img_as_ubyte(image).reshape(*image.shape, 1)
+        storage.write_object(stores.resolve_url(url), f"{number:03}.png", encode_png(pixels))
+
+
+def _npy(values: NDArray[Any]) -> bytes:
+    file = io.BytesIO()
+    np.save(file, values, allow_pickle=False)
+    return file.getvalue()
