@@ -5,10 +5,13 @@ VENV ?= $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEERS := $(VENV)/.peers
+# Test processes at a time: make test JOBS=4
+JOBS ?= 2
+PYTEST := -m pytest -n $(JOBS) --dist loadfile
 # Options of a benchmark: make bench BENCH='--data FILE --n 2000000 --k 1000'; BENCH=--help lists them.
 BENCH ?=
 
-.PHONY: help setup demo test test-all test-lowest bench bench-pixels bench-quality bench-overhead bench-storage bench-scaling lint types clean
+.PHONY: help setup demo studies test test-all test-lowest bench bench-pixels bench-quality bench-overhead bench-storage bench-scaling lint types clean
 
 help: ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -25,17 +28,22 @@ setup: $(READY) ## install dkmeans and its tools into $(VENV)
 demo: $(READY) ## run the main job on scikit-image's photos; writes demo/report.html
 	$(BIN)/python -m jobs.demo
 
+studies: $(READY) ## run the three studies on embedded images; writes studies/*/index.html
+	$(BIN)/dkmeans run jobs/studies/palette.toml
+	$(BIN)/dkmeans run jobs/studies/faces.toml
+	$(BIN)/dkmeans run jobs/studies/mnist_patches.toml
+
 test: $(READY) ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python $(PYTEST)
 
 test-all: $(READY) ## run the tests, the slow ones too
-	$(BIN)/python -m pytest -m 'not gpu'
+	$(BIN)/python $(PYTEST) -m 'not gpu'
 
 test-lowest: ## run the tests with the oldest versions that pyproject.toml allows
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check uv
 	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct -e '.[dev]'
-	.venv-lowest/bin/python -m pytest
+	.venv-lowest/bin/python $(PYTEST)
 
 $(PEERS): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
@@ -67,4 +75,4 @@ types: $(READY) ## check types
 	$(BIN)/mypy
 
 clean: ## delete what was installed and built
-	rm -rf .venv .venv-* demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* demo studies build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

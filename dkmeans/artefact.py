@@ -57,11 +57,16 @@ def read_manifest(url: str, kind: str | None = None) -> dict[str, Any]:
                 f"{url} is unfinished: the run that began it has not committed it. "
                 "Run that command again with --resume."
             )
-        raise InputError(f"{url}: nothing is there; expected {_article(kind)} of dkmeans. Check the path.")
+        hint = " A folder of images has to be ingested first." if kind == "dataset" else ""
+        raise InputError(
+            f"{url}: nothing is there; expected {_article(kind)} of dkmeans. Check the path.{hint}"
+        )
     found = manifest.get("kind")
     if found is None or (kind is not None and found != kind):
         what = _article(found) if found else "a Zarr group that dkmeans did not write"
-        raise InputError(f"{url} is {what}; expected {_article(kind)} of dkmeans.")
+        raise InputError(
+            f"{url} is {what}; expected {_article(kind)} of dkmeans. Check the order of the arguments."
+        )
     if manifest.get("format_version") != FORMAT_VERSION:
         raise InputError(
             f"{url} has format version {manifest.get('format_version')}; this dkmeans reads "

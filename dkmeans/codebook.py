@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,19 @@ class Codebook:
     centers: NDArray[np.float32]
     counts: NDArray[np.int64]
     history: NDArray[np.float64]
+
+    def __repr__(self) -> str:
+        from dkmeans import notebook
+
+        facts = notebook.describe_codebook(self.manifest, len(self.centers))
+        return notebook.text("Codebook", self.url, facts)
+
+    def _repr_html_(self) -> str:
+        from dkmeans import notebook
+
+        facts = notebook.describe_codebook(self.manifest, len(self.centers))
+        pictures = partial(notebook.gallery, self.centers, self.counts, self.manifest)
+        return notebook.page("Codebook", self.url, facts, pictures)
 
     @property
     def n_clusters(self) -> int:

@@ -101,6 +101,21 @@ class Dataset:
     url: str
     manifest: dict[str, Any]
 
+    def __repr__(self) -> str:
+        from dkmeans import notebook
+
+        return notebook.text("Dataset", self.url, notebook.describe_dataset(self.manifest))
+
+    def _repr_html_(self) -> str:
+        from dkmeans import notebook
+
+        def pictures() -> Any:
+            n = min(notebook.N_THUMBNAILS, self.n_images)
+            names = arrays.read_rows(self.url, "images/name", 0, n)
+            return notebook.thumbnails(names, self.sizes(0, n), self.image)
+
+        return notebook.page("Dataset", self.url, notebook.describe_dataset(self.manifest), pictures)
+
     @cached_property
     def index(self) -> ImageIndex:
         """The images: names, sizes, offsets. Tasks do without it: they read the sizes they need."""

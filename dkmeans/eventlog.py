@@ -26,6 +26,8 @@ def event_log(url: str | None) -> Iterator[Callable[[dict[str, Any]], None] | No
 
     Raises
     ------
+    UsageError
+        If the URL is none of a file.
     StorageError
         If it cannot be written.
     """
@@ -36,6 +38,8 @@ def event_log(url: str | None) -> Iterator[Callable[[dict[str, Any]], None] | No
     folder, _, name = where.rpartition("/")
     if not name or folder.endswith(":/"):
         raise UsageError(f"--events: found {url!r}; expected the URL of a file. Add a name.")
+    if stores.is_local(where) and Path(where).is_dir():
+        raise UsageError(f"--events: found the folder {where}; expected the URL of a file. Add a name.")
     stores.reach(where)
     log = _Log(folder or "/", name)
     log.flush()  # so that a mistake is told before any work

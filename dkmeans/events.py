@@ -10,7 +10,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Column
 
 __all__ = ["SILENT", "Advance", "Reporter"]
 
@@ -18,6 +26,14 @@ Advance = Callable[..., None]
 """``advance(n, note="")``: `n` more steps are done; the note says what the last one found."""
 
 _SECONDS_BETWEEN_LINES = 5.0
+_AT_ONCE_SECONDS = 0.1
+"""Steps that are done so soon were done by an earlier run: they tell nothing of how fast this one is."""
+_MEMORY_SECONDS = 3600.0
+"""Time left is estimated from so long a past: it holds several steps, though each may take minutes."""
+_WITHOUT_NOTE = 70
+"""Columns of a bar on a terminal before its note."""
+_BOUNDS = {"iterations"}
+"""Units of which a stage may need fewer than its total."""
 
 
 class Reporter:
@@ -68,47 +84,81 @@ class Reporter:
     def _progress(self, name: str, total: int, unit: str) -> Iterator[Advance]:
         if self.quiet:
             yield lambda n=1, note="": None
-        elif self.console.is_terminal:
-            with self._bar(name, total) as advance:
-                yield advance
-        else:
-            with self._lines(name, total, unit) as advance:
-                yield advance
+            return
+        steps = _Steps(name, total, unit, self.console)
+        with steps.bar:
+            yield steps.advance
+            steps.end()
 
-    @contextmanager
-    def _bar(self, name: str, total: int) -> Iterator[Advance]:
+
+class _Steps:
+    """The steps of one part of a stage, as a bar or as lines; rich's estimate of the time left is in both."""
+
+    def __init__(self, name: str, total: int, unit: str, console: Console) -> None:
+        room = max(1, console.width - _WITHOUT_NOTE)  # else Rich would shorten all columns, numbers first
         columns = (
-            TextColumn("{task.description:<24}"),
-            BarColumn(),
+            TextColumn("{task.description:<16}"),
+            BarColumn(bar_width=12),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[bound]}"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, max_width=room)),
         )
-        with Progress(*columns, console=self.console) as progress:
-            bar = progress.add_task(name, total=total, note="")
+        self.lines = not console.is_terminal
+        self.bar = Progress(
+            *columns,
+            console=console,
+            disable=self.lines,
+            speed_estimate_period=_MEMORY_SECONDS,
+            get_time=time.monotonic,
+        )
+        self.unit = unit
+        self.bound = "at most" if unit in _BOUNDS else ""
+        self.number = self.bar.add_task(name, total=total, bound=self.bound, note="")
+        self.task = self.bar.tasks[0]
+        self.bar.advance(self.number, 0)  # or rich would measure from the end of the first step
+        self.told = time.monotonic()
 
-            def advance(n: int = 1, note: str = "") -> None:
-                progress.update(bar, advance=n, note=note)
+    def advance(self, n: int = 1, note: str = "") -> None:
+        """`n` more steps are done."""
+        if not self.task.completed and (self.task.elapsed or 0) < _AT_ONCE_SECONDS:
+            self.bar.reset(self.number, completed=n, bound=self.bound, note=note)
+            self.bar.advance(self.number, 0)
+        else:
+            self.bar.update(self.number, note=note)
+            self.bar.advance(self.number, n)
+        if self.lines and time.monotonic() - self.told >= _SECONDS_BETWEEN_LINES:
+            self.told = time.monotonic()
+            done, total = int(self.task.completed), int(self.task.total or 0)
+            self._print(f"{done}/{total} {self.unit}, {self.task.percentage:.0f} %{self._left()}")
 
-            yield advance
+    def _left(self) -> str:
+        seconds = self.task.time_remaining
+        if seconds is None or self.task.finished:
+            return ""
+        return f", {self.bound} {duration(seconds)} left".replace("  ", " ")
 
-    @contextmanager
-    def _lines(self, name: str, total: int, unit: str) -> Iterator[Advance]:
-        began = last = time.monotonic()
-        done = 0
-        latest = ""
+    def end(self) -> None:
+        """All steps that are needed are done."""
+        if self.bound:
+            self.bar.update(self.number, total=self.task.completed)
+        if self.lines:
+            self._print(f"{int(self.task.completed)} {self.unit} in {self.task.elapsed or 0:.1f} s")
 
-        def advance(n: int = 1, note: str = "") -> None:
-            nonlocal done, last, latest
-            done, latest = done + n, note
-            if time.monotonic() - last >= _SECONDS_BETWEEN_LINES:
-                last = time.monotonic()
-                print(f"{name}: {done}/{total} {unit}  {note}".rstrip(), file=sys.stderr, flush=True)
+    def _print(self, text: str) -> None:
+        note = self.task.fields["note"]
+        print(f"{self.task.description}: {text}  {note}".rstrip(), file=sys.stderr, flush=True)
 
-        yield advance
-        seconds = time.monotonic() - began
-        tail = f"  {latest}" if latest else ""
-        print(f"{name}: {done} {unit} in {seconds:.1f} s{tail}", file=sys.stderr, flush=True)
+
+def duration(seconds: float) -> str:
+    """Seconds in the two units that matter, such as ``1 min 5 s``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 class _Silent(Reporter):

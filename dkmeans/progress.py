@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,7 +12,10 @@ from dkmeans.claims import claim_key, claim_numbers
 from dkmeans.clustering import checkpoint
 from dkmeans.errors import InputError
 
-__all__ = ["status"]
+__all__ = ["kept", "status"]
+
+_COMPLETE = "everything"
+"""How far a complete output is, in words."""
 
 
 def status(url: str) -> dict[str, Any]:
@@ -22,7 +26,8 @@ def status(url: str) -> dict[str, Any]:
     dict
         ``state`` ("complete" or "unfinished"), ``kind``, ``runs`` (how many have claimed it), ``host`` and
         ``began`` of the last; ``shards``, per array how many are there and how many there will be; of a fit
-        that is under way ``fit``, with the last iteration that is stored.
+        that is under way ``fit``, with the last iteration that is stored; of a sweep ``codebooks``, how many
+        are finished and how many there will be.
 
     Raises
     ------
@@ -48,7 +53,44 @@ def status(url: str) -> dict[str, Any]:
     }
     if told["kind"] == "codebook" and not manifest:
         told["fit"] = _fit(url, claim)
+    if told["kind"] == "sweep":
+        wanted = claim.get("config", {}).get("n_clusters", [])
+        finished = {each.key for each in found} & {f"codebooks/{number}/{ROOT}" for number in wanted}
+        told["codebooks"] = {"finished": len(finished), "total": len(wanted)}
     return told
+
+
+def kept(urls: Sequence[str]) -> str:
+    """What a run that was interrupted has left at the URLs that it claimed, in words; empty if nothing.
+
+    Raises
+    ------
+    StorageError
+        If storage refuses or fails.
+    """
+    told: dict[str, str] = {}
+    for url in urls:
+        try:
+            told[url] = _words(status(url))
+        except InputError:  # the run has given its claim back
+            continue
+        if told[url] == _COMPLETE and any(url.startswith(f"{outer}/") for outer in told):
+            del told[url]  # which is told of the whole
+    complete = [url for url, words in told.items() if words == _COMPLETE]
+    words = [f"{words} in {url}" for url, words in told.items() if len(complete) == 1 or url not in complete]
+    return "; ".join([f"{len(complete)} finished outputs", *words] if len(complete) > 1 else words)
+
+
+def _words(told: dict[str, Any]) -> str:
+    """How far an output is."""
+    if told["state"] == "complete":
+        return _COMPLETE
+    words = [f"{of['finished']} of {of['total']} shards of {name}" for name, of in told["shards"].items()]
+    if "codebooks" in told:
+        words.append(f"{told['codebooks']['finished']} of {told['codebooks']['total']} codebooks")
+    if (iteration := told.get("fit", {}).get("iteration")) is not None:
+        words.append(f"iteration {iteration} of at most {told['fit']['max_iter']}" if iteration else "seeds")
+    return " and ".join(words) or "a beginning"
 
 
 def _shards(url: str, keys: list[str]) -> dict[str, dict[str, int]]:

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from dkmeans import __version__
-from jobs import compress, fit, info, ingest, pipeline, reconstruct, report, status
-from jobs.command import new_app
+from jobs import (
+    compress,
+    cut,
+    dictionary,
+    faces,
+    fit,
+    info,
+    ingest,
+    palette,
+    pipeline,
+    reconstruct,
+    report,
+    status,
+    sweep,
+)
+from jobs.apps import add_command, new_app, run_app
 
 __all__ = ["app", "main"]
 
 app = new_app(
-    no_args_is_help=True,
+    add_completion=True,
     help="""Learn a codebook from a collection of images by exact k-means, and write the images back.
 
     A job goes: ingest, fit, compress or reconstruct, report. Each command has its own --help.""",
@@ -27,28 +42,40 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Hold the options of the command as a whole."""
+    """Hold the options of the command as a whole; show its help if no command is given."""
+    if context.invoked_subcommand is None:
+        print(context.get_help(), file=sys.stderr)
+        raise typer.Exit(2)
 
 
-app.command("ingest")(ingest.command)
-app.command("fit")(fit.command)
-app.command("compress")(compress.command)
-app.command("reconstruct")(reconstruct.command)
-app.command("report")(report.command)
-app.command("info")(info.command)
-app.command("status")(status.command)
-app.command("run")(pipeline.command)
+_GROUPS: dict[str, dict[str, Any]] = {
+    "Stages": {
+        "ingest": ingest,
+        "fit": fit,
+        "sweep": sweep,
+        "compress": compress,
+        "reconstruct": reconstruct,
+    },
+    "In one step": {"run": pipeline},
+    "Codebooks": {"cut": cut},
+    "Studies": {"dictionary": dictionary, "palette": palette, "faces": faces},
+    "Look": {"report": report, "info": info, "status": status},
+}
+for _group, _jobs in _GROUPS.items():
+    for _name, _job in _jobs.items():
+        add_command(app, _name, _job.command, _group)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command with the arguments `argv`; those of the process by default."""
-    app(args=None if argv is None else list(argv))
+    run_app(app, argv, "dkmeans")
 
 
 if __name__ == "__main__":

@@ -11,78 +11,15 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from types import NoneType
-from typing import Annotated, Any, Literal, get_args, get_origin
-
-import typer
-from pydantic.fields import FieldInfo
+from typing import Any
 
 from dkmeans.config import ClusterConfig
 from dkmeans.errors import DkmeansError, UsageError
+from jobs.apps import add_command, new_app, run_app
+from jobs.options import KEYS, SHARED, model_parameters, shared_parameters, url_argument
+from jobs.stopping import exit_code, stoppable
 
-__all__ = ["new_app", "new_command", "run_alone", "stage_command", "url_argument"]
-
-_SHARED = {
-    "storage_option": (
-        list[str] | None,
-        typer.Option(
-            "--storage-option",
-            metavar="KEY=VALUE",
-            help="Option of the object store, such as endpoint or aws_access_key_id; may be repeated.",
-        ),
-    ),
-    "events": (
-        str | None,
-        typer.Option("--events", help="URL or file of a log of events, one JSON object a line."),
-    ),
-    "as_json": (bool, typer.Option("--json", help="Print one JSON object at the end.")),
-    "quiet": (bool, typer.Option("--quiet", help="Say nothing but warnings.")),
-    "debug": (bool, typer.Option("--debug", help="Show the traceback of an error.")),
-}
-"""What every command takes."""
-_KEYS = {"n_clusters": "k"}
-"""Fields that the command line and a job file call by a shorter name."""
-
-
-def new_app(**options: Any) -> typer.Typer:
-    """A Typer app in the style of dkmeans."""
-    return typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, **options)
-
-
-def _parameter(name: str, field: FieldInfo, positional: bool) -> inspect.Parameter:
-    """The parameter of a command for one field of a model."""
-    kinds = [kind for kind in (get_args(field.annotation) or (field.annotation,)) if kind is not NoneType]
-    choices = kinds if get_origin(field.annotation) is Literal else []
-    # Sizes and choices are taken as text: the model checks them, as it does in a job file.
-    kind: Any = kinds[0] if kinds[0] in (bool, int, float) else str
-    text = " ".join((field.description or "").replace("``", "").split())
-    if positional:
-        argument = typer.Argument(help=text, metavar=name.upper(), show_default=False)
-        return inspect.Parameter(
-            name, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Annotated[kind, argument]
-        )
-    required = field.is_required()
-    default = None if required else field.get_default()
-    option = typer.Option(
-        f"--{_KEYS.get(name, name).replace('_', '-')}",
-        help=f"{text}{_shown(default)}",
-        metavar=f"{{{', '.join(choices)}}}" if choices else None,
-        show_default=False,
-    )
-    # An option that is not given is None, so that a job file is asked for it, or the model.
-    return inspect.Parameter(
-        name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=inspect.Parameter.empty if required else False if kind is bool else None,
-        annotation=Annotated[kind if required or kind is bool else kind | None, option],
-    )
-
-
-def _shown(default: object) -> str:
-    """A default as the help shows it; nothing for what goes without saying."""
-    if default is None or default is False:
-        return ""
-    return f" [{'x'.join(map(str, default)) if isinstance(default, tuple) else default}]"
+__all__ = ["new_command", "run_alone", "stage_command", "url_argument"]
 
 
 def stage_command(
@@ -102,17 +39,14 @@ def stage_command(
         The help of the command.
     """
     fields, cluster = model.model_fields, ClusterConfig.model_fields
-    parameters = [_parameter(name, fields[name], True) for name in positional]
-    parameters += [_parameter(name, fields[name], False) for name in fields if name not in positional]
-    parameters += [_parameter(name, field, False) for name, field in cluster.items()]
 
     def work(reporter: Any, **values: Any) -> Any:
         given = {name: value for name, value in values.items() if value is not None}
-        config = model(**{_KEYS.get(name, name): given[name] for name in fields if name in given})
+        config = model(**{KEYS.get(name, name): given[name] for name in fields if name in given})
         where = ClusterConfig(**{name: given[name] for name in cluster if name in given})
         return run(config, where, reporter)
 
-    return new_command(work, parameters, text)
+    return new_command(work, model_parameters(model, positional), text)
 
 
 def new_command(
@@ -131,56 +65,27 @@ def new_command(
     """
 
     def command(**values: Any) -> None:
-        shared = {name: values.pop(name) for name in _SHARED}
+        shared = {name: values.pop(name) for name in SHARED}
         _execute(lambda reporter: work(reporter, **values), **shared)
 
-    shared = [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=False if kind is bool else None,
-            annotation=Annotated[kind, option],
-        )
-        for name, (kind, option) in _SHARED.items()
-    ]
     command.__doc__ = text
-    command.__signature__ = inspect.Signature([*parameters, *shared])  # type: ignore[attr-defined]
+    command.__signature__ = inspect.Signature([*parameters, *shared_parameters()])  # type: ignore[attr-defined]
     return command
 
 
-def url_argument(text: str) -> inspect.Parameter:
-    """The one argument of a command that looks at an artefact."""
-    argument = typer.Argument(metavar="URL", help=text)
-    return inspect.Parameter(
-        "url", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Annotated[str, argument]
-    )
-
-
-def _execute(
-    work: Callable[[Any], Any],
-    *,
-    as_json: bool,
-    quiet: bool,
-    debug: bool,
-    events: str | None,
-    storage_option: list[str] | None,
-) -> None:
+def _execute(work: Callable[[Any], Any], *, as_json: bool, quiet: bool, debug: bool, **options: Any) -> None:
     """Run `work`, print its report on stdout, and exit with the code of the error that it ends in."""
-    from dkmeans.access import storage_options
-    from dkmeans.eventlog import event_log
-    from dkmeans.events import Reporter
-
     try:
-        with storage_options(_pairs(storage_option or [])), event_log(events) as log:
-            report = work(Reporter(quiet=quiet, log=log))
+        with stoppable(quiet=quiet):
+            report = _run(work, quiet=quiet, **options)
     except DkmeansError as error:
         if debug:
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
-        print("interrupted; what is finished is kept: run again with --resume", file=sys.stderr)
-        raise SystemExit(130) from None
+    except KeyboardInterrupt as stopped:
+        print("; ".join(["interrupted", *getattr(stopped, "__notes__", [])]), file=sys.stderr)
+        raise SystemExit(exit_code(stopped)) from None
     except Exception as error:
         if debug:
             raise
@@ -196,6 +101,47 @@ def _execute(
             print(f"{name:>15}  {shown}")
 
 
+def _run(
+    work: Callable[[Any], Any], *, quiet: bool, events: str | None, storage_option: list[str] | None
+) -> Any:
+    """The report of `work`; a note of what is kept goes with a KeyboardInterrupt."""
+    from dkmeans.access import storage_options  # here, so that --help does not load the libraries
+    from dkmeans.claims import noted
+    from dkmeans.eventlog import event_log
+    from dkmeans.events import Reporter
+
+    claimed: list[str] = []
+    with storage_options(_pairs(storage_option or [])):
+        try:
+            with event_log(events) as log, noted(claimed):
+                return work(Reporter(quiet=quiet, log=log))
+        except BaseException as error:
+            stopped = _interruption(error)
+            if stopped is None:
+                raise
+            if claimed:  # the URLs of what it writes
+                stopped.add_note(_kept(claimed))
+            raise stopped from None
+
+
+def _interruption(error: BaseException | None) -> KeyboardInterrupt | None:
+    """The KeyboardInterrupt that an error is, or during which it came: of a cluster that closes, say."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error
+
+
+def _kept(claimed: Sequence[str]) -> str:
+    """What is kept of a run that was stopped, and how to go on, from what lies where it was writing."""
+    from dkmeans.progress import kept
+
+    try:
+        found = kept(claimed)
+    except DkmeansError as error:
+        return f"what is finished is kept, go on with --resume. It cannot be seen now: {error}"
+    return f"kept {found}. Go on with --resume." if found else "nothing was kept"
+
+
 def _pairs(options: Sequence[str]) -> dict[str, str]:
     """``KEY=VALUE`` options as a dict."""
     pairs = [option.partition("=") for option in options]
@@ -209,5 +155,5 @@ def _pairs(options: Sequence[str]) -> dict[str, str]:
 def run_alone(command: Callable[..., None], argv: Sequence[str] | None) -> None:
     """Run one command as a program of its own: ``python -m jobs.fit ...``."""
     app = new_app()
-    app.command()(command)
-    app(args=None if argv is None else list(argv))
+    add_command(app, None, command)
+    run_app(app, argv)

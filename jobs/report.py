@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from dkmeans.config import ReportConfig
 from jobs.command import new_command, run_alone
+from jobs.options import argument, option
 
 __all__ = ["command", "main"]
 
@@ -19,25 +17,21 @@ The HTML page needs no network: originals beside results, codebooks, curves, PSN
 """
 
 
-def _options(
-    page: Annotated[str, typer.Argument(metavar="PAGE", help="Path of the HTML page to write.")],
-    results: Annotated[
-        list[str], typer.Argument(metavar="RESULT...", help="URLs of results of compress and reconstruct.")
-    ],
-    *,
-    n_images: Annotated[int, typer.Option(help="Images shown per result.")] = 4,
-    title: Annotated[str, typer.Option(help="Heading of the page.")] = "dkmeans report",
-) -> None: ...
-
-
 def _run(reporter: Any, **values: Any) -> Any:
-    config = ReportConfig(**values)
+    config = ReportConfig(**{name: value for name, value in values.items() if value is not None})
     from dkmeans.report.page import write_report  # here, so that --help does not load the libraries
 
     return write_report(config)
 
 
-command = new_command(_run, list(inspect.signature(_options, eval_str=True).parameters.values()), _HELP)
+_FIELDS = ReportConfig.model_fields
+_PARAMETERS = [
+    argument("page", _FIELDS["page"]),
+    argument("results", _FIELDS["results"], list[str], "RESULT..."),
+    *(option(name, _FIELDS[name]) for name in ("n_images", "title")),
+]
+
+command = new_command(_run, _PARAMETERS, _HELP)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

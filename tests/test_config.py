@@ -98,9 +98,9 @@ def test_patch_sizes_are_rows_by_columns(given, size):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("0", "patch.0: found 0; expected greater than or equal to 1"),
-        (0, "patch.0: found 0; expected greater than or equal to 1"),
-        ("8x0", "patch.1: found 0; expected greater than or equal to 1"),
+        ("0", "patch: found 0; expected greater than or equal to 1"),
+        (0, "patch: found 0; expected greater than or equal to 1"),
+        ("8x0", "patch: found 0; expected greater than or equal to 1"),
         ("5y", "patch: found '5y'; expected a size such as 5 or 8x8"),
         ("8x", "patch: found '8x'; expected a size such as 5 or 8x8"),
         ("x8", "patch: found 'x8'; expected a size such as 5 or 8x8"),
@@ -219,7 +219,7 @@ def test_a_whole_job(tmp_path):
         ),
         (f"[fit]\n{FIT_TABLE}".replace("k = 3", "k = 0"), ": [fit]: k: found 0; expected greater than"),
         ("fit = 3\n", ": fit: found 3; expected a valid tuple"),
-        ("fit = [3]\n", ": fit.0: found 3; expected a valid dictionary"),
+        ("fit = [3]\n", ": fit: found 3; expected a valid dictionary"),
         ('[[report]]\npage = "p"\n', ": report: found [{'page': 'p'}]; expected a valid dictionary"),
         ("[fit\n", "is not a TOML file: "),
         (b"\xff\xfe\x00", "is not a TOML file: "),

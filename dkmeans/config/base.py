@@ -84,7 +84,12 @@ class StageConfig(Model):
 
 
 def _explain(error: ValidationError, model: type[BaseModel]) -> str:
-    return "; ".join(_explain_one(dict(details), model) for details in error.errors())
+    """One part for each field, of several values that do not fit the first."""
+    first: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for details in error.errors():
+        place = tuple(part for part in details["loc"] if not isinstance(part, int))
+        first.setdefault(place, {**details, "loc": details["loc"] if details["type"] == "missing" else place})
+    return "; ".join(_explain_one(details, model) for details in first.values())
 
 
 def _explain_one(details: dict[str, Any], model: type[BaseModel]) -> str:

@@ -209,7 +209,9 @@ def test_a_disk_that_fills_up(photos, tmp_path, dkmeans, monkeypatch):
     ("arguments", "text"),
     [
         (["--k", "0"], "k: found 0"),
-        (["--k", "two"], "'--k'"),
+        (["--k", "two"], "k: found 'two'"),
+        (["--k", "2.5"], "k: found '2.5'"),
+        (["--k", "3", "--tol", "small"], "tol: found 'small'"),
         ([], "--k"),
         (["--k", "3", "--on", "edges"], "edges"),
         (["--k", "3", "--init", "k-means"], "'k-means'"),
@@ -227,6 +229,21 @@ def test_options_that_cannot_be_used(dataset, tmp_path, dkmeans, arguments, text
     assert text in err
     assert out == ""
     assert not storage.list_objects(str(tmp_path / "c"))
+
+
+def test_artefacts_in_each_others_place(dataset, tmp_path, dkmeans):
+    """What was found and what was expected, in one line; nothing is begun."""
+    kinds = {"dataset": dataset, "codebook": tmp_path / "c", "result": tmp_path / "r"}
+    assert dkmeans("fit", dataset, kinds["codebook"], "--k", 2, *SYNC)[0] == 0
+    assert dkmeans("compress", dataset, kinds["codebook"], kinds["result"], *SYNC)[0] == 0
+    for command, *wanted in (("compress", "dataset", "codebook"), ("reconstruct", "dataset", "codebook")):
+        for given in (("codebook", "dataset"), ("dataset", "dataset"), ("result", "codebook")):
+            found, expected = next(pair for pair in zip(given, wanted, strict=True) if pair[0] != pair[1])
+            code, out, err = dkmeans(command, *(kinds[kind] for kind in given), tmp_path / "x", *SYNC)
+            assert (code, out) == (3, "")
+            (line,) = err.splitlines()
+            assert f"{kinds[found]} is a {found}; expected a {expected} of dkmeans" in line
+            assert not storage.list_objects(str(tmp_path / "x"))
 
 
 def test_data_that_does_not_fit(dataset, tmp_path, dkmeans):
@@ -300,6 +317,7 @@ def test_insecure_is_an_option(dataset, tmp_path, dkmeans, monkeypatch):
         (["--storage-option", "region", *SYNC], "expected KEY=VALUE"),
         (["--storage-option", "=eu-west-1", *SYNC], "expected KEY=VALUE"),
         (["--events", "s3://bucket", *SYNC], "--events: found 's3://bucket'; expected the URL of a file"),
+        (["--events", ".", *SYNC], "--events: found the folder "),
     ],
 )
 def test_options_of_clusters_and_stores(dataset, tmp_path, dkmeans, monkeypatch, arguments, text):
@@ -394,7 +412,8 @@ def test_ctrl_c(dataset, tmp_path, dkmeans, monkeypatch):
     monkeypatch.setattr("dkmeans.stages.fit.seed_centers", interrupt)
     code, _, err = dkmeans("fit", dataset, tmp_path / "c", "--k", 2, *SYNC)
     assert code == 130
-    assert "--resume" in err
+    assert err.splitlines()[-1] == "interrupted; nothing was kept"  # see tests/faults/test_interrupt.py
+    assert not (tmp_path / "c").exists() or not storage.list_objects(str(tmp_path / "c"))
 
 
 def test_version(dkmeans):

@@ -1,0 +1,225 @@
+"""What a notebook shows of a dataset, codebook or result: facts, and a few small pictures.
+
+Plain HTML: no script, no style sheet, nothing from a network. What storage cannot give is said, not raised.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "N_THUMBNAILS",
+    "Fact",
+    "describe_codebook",
+    "describe_dataset",
+    "describe_result",
+    "gallery",
+    "page",
+    "text",
+    "thumbnails",
+]
+
+N_THUMBNAILS = 8
+"""Images that are shown of a dataset or result."""
+
+_SIDE = 128
+"""Pixels of the longer side of a thumbnail."""
+_READ_PIXELS = 1 << 25
+"""Pixels that are read for all thumbnails together."""
+_N_TILES = 100
+_TILE_SIDE = 32
+_GALLERY_PIXELS = 1 << 20
+_GALLERY_WIDTH = 720
+_GAP = 2
+_COLORS = {1: "gray", 3: "rgb", 4: "rgba"}
+_Pictures = Iterable[tuple[str, NDArray[np.uint8] | None]]
+
+
+class Fact(NamedTuple):
+    """One fact: its name and value in a table, and the words for it in a line."""
+
+    name: str
+    value: str
+    words: str
+
+
+def text(kind: str, url: str, facts: Sequence[Fact]) -> str:
+    """The one line of ``repr``: ``Dataset(photos.zarr: 4 images, 786,432 pixels)``."""
+    name = url.rstrip("/").rsplit("/", 1)[-1]
+    told = ", ".join(fact.words for fact in facts)
+    return f"{kind}({name}: {told})" if told else f"{kind}({name})"
+
+
+def page(kind: str, url: str, facts: Sequence[Fact], pictures: Callable[[], _Pictures]) -> str:
+    """A table of facts and, below it, pictures with captions.
+
+    Parameters
+    ----------
+    kind, url : str
+    facts : sequence of Fact
+    pictures : callable
+        Gives captions and pixels, (height, width, 1 | 3 | 4) uint8, or None for words alone. It may fail:
+        that is said in their place.
+    """
+    cells = (
+        f'<tr><th style="text-align:left">{html.escape(name)}</th>'
+        f'<td style="text-align:left">{html.escape(value)}</td></tr>'
+        for name, value in [(kind, url), *((fact.name, fact.value) for fact in facts)]
+    )
+    shown = []
+    try:
+        for caption, pixels in pictures():
+            shown.append(_figure(caption, pixels))
+    except Exception as error:  # of storage, or of whatever lies there: a repr does not fail
+        shown.append(f"<p>not shown: {html.escape(f'{type(error).__name__}: {error}')}</p>")
+    return f"<div><table>{''.join(cells)}</table>{''.join(shown)}</div>"
+
+
+def _figure(caption: str, pixels: NDArray[np.uint8] | None) -> str:
+    if pixels is None:
+        return f"<p>{html.escape(caption)}</p>"
+    from dkmeans.images.encode import encode_png  # here, as text() needs no library for images
+
+    data = base64.b64encode(encode_png(pixels)).decode("ascii")
+    name = html.escape(caption)
+    return (
+        '<figure style="display:inline-block;margin:4px;vertical-align:top">'
+        f'<img alt="{name}" src="data:image/png;base64,{data}"><figcaption>{name}</figcaption></figure>'
+    )
+
+
+def describe_dataset(manifest: Mapping[str, Any]) -> list[Fact]:
+    """What the manifest of a dataset tells; of one that is under way, less."""
+    patch = manifest.get("config", {}).get("patch")
+    facts = [_number(manifest, f"n_{noun}s", noun) for noun in ("image", "pixel")] + [_values(manifest)]
+    if patch and "n_patches" in manifest:
+        n, size = f"{manifest['n_patches']:,}", _size(patch)
+        facts.append(Fact("patches", f"{n} of {size}", f"{size} patches: {n}"))
+    if manifest.get("n_skipped"):
+        n = f"{manifest['n_skipped']:,}"
+        facts.append(Fact("skipped", n, f"{n} skipped"))
+    return [fact for fact in facts if fact]
+
+
+def describe_codebook(manifest: Mapping[str, Any], n_clusters: int) -> list[Fact]:
+    """What the manifest of a codebook tells."""
+    patch = manifest.get("patch")
+    centers = f"{n_clusters:,} {f'patches of {_size(patch)}' if patch else 'colors'}"
+    facts = [Fact("centers", centers, centers), _values(manifest), _number(manifest, "n_iter", "iteration")]
+    if "converged" in manifest:
+        word = "converged" if manifest["converged"] else "not converged"
+        facts.append(Fact("converged", "yes" if manifest["converged"] else "no", word))
+    if "inertia" in manifest:
+        value = f"{manifest['inertia']:.6g}"
+        facts.append(Fact("inertia", value, f"inertia {value}"))
+    return [fact for fact in facts if fact]
+
+
+def describe_result(manifest: Mapping[str, Any]) -> list[Fact]:
+    """What the manifest of a result tells; of one that is under way, less."""
+    facts = [_number(manifest, "n_images", "image"), _number(manifest, "n_codes", "code")]
+    if "n_clusters" in manifest and "on" in manifest:
+        of = f"{manifest['n_clusters']:,} {'colors' if manifest['on'] == 'pixels' else 'patches'}"
+        facts.append(Fact("codebook", of, of))
+    if manifest.get("mean_psnr") is not None:
+        value = f"{manifest['mean_psnr']:.2f} dB"
+        facts.append(Fact("mean PSNR", value, value))
+    return [fact for fact in facts if fact]
+
+
+def _number(manifest: Mapping[str, Any], key: str, noun: str) -> Fact | None:
+    """A number and what it counts; None if the manifest does not tell."""
+    n = manifest.get(key)
+    return None if n is None else Fact(f"{noun}s", f"{n:,}", f"{n:,} {noun}{'' if n == 1 else 's'}")
+
+
+def _values(manifest: Mapping[str, Any]) -> Fact | None:
+    kind = f"{_COLORS.get(manifest.get('channels', 0), '')} {manifest.get('dtype', '')}".strip()
+    return Fact("values", kind, kind) if kind else None
+
+
+def _size(size: Any) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+def thumbnails(
+    names: Iterable[str], sizes: NDArray[Any], read: Callable[[int], NDArray[Any]]
+) -> Iterator[tuple[str, NDArray[np.uint8] | None]]:
+    """Images, small; as they are read whole, only the first of them where they are large.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Of the first images.
+    sizes : (n, 2) integer array
+        Height and width of the images in pixels.
+    read : callable
+        One image by its position: shape (height, width, 1 | 3 | 4), uint8 or uint16.
+    """
+    total = np.cumsum(sizes.astype(np.int64).prod(axis=1))
+    for position, (name, size) in enumerate(zip(names, sizes, strict=True)):
+        if total[position] > _READ_PIXELS:
+            yield f"from {name} on: too many pixels to be read for this", None
+            return
+        yield f"{name} {_size(size)}", _fitted(_eight_bits(read(position)))
+
+
+def _fitted(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """An image made smaller by the mean of blocks of pixels, or larger by repeating them."""
+    longest = max(pixels.shape[:2])
+    if longest <= _SIDE:
+        zoom = max(1, _SIDE // longest)
+        return pixels.repeat(zoom, axis=0).repeat(zoom, axis=1)
+    block = tuple(min(side, -(-longest // _SIDE)) for side in pixels.shape[:2])
+    from skimage.transform import downscale_local_mean  # here, as it takes a while to load
+
+    whole = pixels[: pixels.shape[0] // block[0] * block[0], : pixels.shape[1] // block[1] * block[1]]
+    small: NDArray[np.float64] = downscale_local_mean(whole, (*block, 1))
+    return np.rint(small).astype(np.uint8)
+
+
+def _eight_bits(values: NDArray[Any], dtype: Any = None) -> NDArray[np.uint8]:
+    """Values of an unsigned type, its own by default, as those of uint8."""
+    largest = np.iinfo(dtype or values.dtype).max
+    return np.clip(np.rint(values * (255 / largest)), 0, 255).astype(np.uint8)
+
+
+def gallery(
+    centers: NDArray[np.float32], counts: NDArray[np.int64], manifest: Mapping[str, Any]
+) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """The centers of a codebook with the most rows as tiles in one picture, the most frequent first.
+
+    Parameters
+    ----------
+    centers : ndarray of shape (n_clusters, n_features), float32
+    counts : ndarray of shape (n_clusters,), int64
+    manifest : mapping
+        Of the codebook: ``patch``, ``channels`` and ``dtype``.
+    """
+    height, width = manifest["patch"] or (1, 1)
+    n_shown = max(1, min(_N_TILES, _GALLERY_PIXELS // (height * width)))
+    order = np.argsort(-counts, kind="stable")[:n_shown]
+    values = _eight_bits(centers[order], manifest["dtype"])
+    tiles = values.reshape(len(order), height, width, int(manifest["channels"]))
+    caption = f"{len(order)} of {len(centers):,}, the most frequent first"
+    yield caption, _tiled(tiles, max(1, _TILE_SIDE // max(height, width)))
+
+
+def _tiled(tiles: NDArray[np.uint8], zoom: int) -> NDArray[np.uint8]:
+    """Tiles in rows, enlarged, with transparent gaps: one RGBA picture."""
+    n, channels = len(tiles), tiles.shape[3]
+    colors = np.repeat(tiles, 3, axis=3) if channels == 1 else tiles[..., :3]
+    alpha = tiles[..., 3:] if channels == 4 else np.full_like(tiles[..., :1], 255)
+    large = np.concatenate([colors, alpha], axis=3).repeat(zoom, axis=1).repeat(zoom, axis=2)
+    columns = max(1, min(n, _GALLERY_WIDTH // (large.shape[2] + _GAP)))
+    rows = -(-n // columns)
+    padded = np.pad(large, ((0, rows * columns - n), (0, _GAP), (0, _GAP), (0, 0)))
+    _, height, width, _ = padded.shape
+    laid = padded.reshape(rows, columns, height, width, 4).swapaxes(1, 2)
+    return np.ascontiguousarray(laid.reshape(rows * height, columns * width, 4))
