@@ -11,7 +11,7 @@ PYTEST := -m pytest -n $(JOBS) --dist loadfile
 # Options of a benchmark: make bench BENCH='--data FILE --n 2000000 --k 1000'; BENCH=--help lists them.
 BENCH ?=
 
-.PHONY: help setup demo studies test test-all test-lowest bench bench-pixels bench-quality bench-overhead bench-storage bench-scaling lint types clean
+.PHONY: help setup demo studies test test-all test-lowest bench bench-pixels bench-quality bench-overhead bench-storage bench-scaling bench-rate lint types clean
 
 help: ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -63,6 +63,9 @@ bench-storage: $(PEERS) ## small images and arrays on an S3 server of its own; B
 
 bench-scaling: $(PEERS) ## what an iteration costs driver and scheduler; BENCH='--tasks 16 256 4096'
 	$(BIN)/python tests/benchmarks/bench_scaling.py $(BENCH)
+
+bench-rate: $(PEERS) ## bits and quality beside other tools; BENCH='--data FOLDER'
+	$(BIN)/python tests/benchmarks/bench_rate.py $(BENCH)
 
 bench-overhead: $(PEERS) ## what Dask costs beside a plain loop of threads; BENCH='--blocks 16'
 	$(BIN)/python tests/benchmarks/bench_overhead.py $(BENCH)

@@ -1,8 +1,9 @@
 """Exact k-means codebooks for collections of images.
 
-The stages `ingest`, `fit`, `compress` and `reconstruct` take a config, read from storage and write to it;
-`open_dataset`, `open_codebook` and `open_result` read what they wrote. Names load when they are first used,
-so that ``import dkmeans`` is cheap.
+The stages `ingest`, `fit`, `sweep`, `cut`, `compress`, `reconstruct`, `quantize` and `decode`, and the
+studies `dictionary`, `palette` and `faces`, take a config, read from storage and write to it; `open_dataset`,
+`open_codebook`, `open_sweep`, `open_result` and `open_archive` read what they wrote. Names load when they are
+first used, so that ``import dkmeans`` is cheap.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dkmeans.access import storage_options
+    from dkmeans.archive import Archive, open_archive
     from dkmeans.clustering.estimator import KMeans
     from dkmeans.codebook import Codebook, open_codebook
     from dkmeans.config import (
@@ -36,15 +38,22 @@ if TYPE_CHECKING:
     from dkmeans.report.page import write_report
     from dkmeans.result import Result, open_result
     from dkmeans.stages.compress import compress
+    from dkmeans.stages.cut import cut
+    from dkmeans.stages.decode import decode
     from dkmeans.stages.fit import fit
     from dkmeans.stages.ingest import ingest
+    from dkmeans.stages.quantize import quantize
     from dkmeans.stages.reconstruct import reconstruct
     from dkmeans.stages.sweep import sweep
+    from dkmeans.studies.dictionary import dictionary
+    from dkmeans.studies.faces import faces
+    from dkmeans.studies.palette import palette
     from dkmeans.sweeps import Sweep, open_sweep
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Archive",
     "ClusterConfig",
     "Codebook",
     "CompressConfig",
@@ -66,13 +75,20 @@ __all__ = [
     "Sweep",
     "SweepConfig",
     "compress",
+    "cut",
+    "decode",
+    "dictionary",
+    "faces",
     "fit",
     "ingest",
     "load_job",
+    "open_archive",
     "open_codebook",
     "open_dataset",
     "open_result",
     "open_sweep",
+    "palette",
+    "quantize",
     "reconstruct",
     "storage_options",
     "sweep",
@@ -83,24 +99,24 @@ _CONFIG = (
     "ClusterConfig CompressConfig CutConfig DecodeConfig DictionaryConfig FacesConfig FitConfig IngestConfig "
     "JobConfig PaletteConfig QuantizeConfig ReconstructConfig ReportConfig SweepConfig load_job"
 )
+_STAGES = "compress cut decode fit ingest quantize reconstruct sweep"
 _HOME = {
     **dict.fromkeys(_CONFIG.split(), "config"),
+    **{name: f"stages.{name}" for name in _STAGES.split()},
+    **{name: f"studies.{name}" for name in ("dictionary", "faces", "palette")},
+    "Archive": "archive",
     "Codebook": "codebook",
     "Dataset": "dataset",
     "DkmeansError": "errors",
     "KMeans": "clustering.estimator",
     "Result": "result",
     "Sweep": "sweeps",
-    "compress": "stages.compress",
-    "fit": "stages.fit",
-    "ingest": "stages.ingest",
+    "open_archive": "archive",
     "open_codebook": "codebook",
     "open_dataset": "dataset",
     "open_result": "result",
     "open_sweep": "sweeps",
-    "reconstruct": "stages.reconstruct",
     "storage_options": "access",
-    "sweep": "stages.sweep",
     "write_report": "report.page",
 }
 

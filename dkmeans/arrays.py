@@ -13,6 +13,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.abc.store import ByteRequest
+from zarr.codecs import ZstdCodec
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.core.metadata import ArrayV3Metadata
 from zarr.storage import ObjectStore, StorePath, WrapperStore
@@ -34,6 +35,7 @@ __all__ = [
 
 _CHUNK_ROWS = 1 << 20
 """Rows in a chunk of an array that is written at once."""
+_SMALL_LEVEL = 19
 
 
 class _Counted(WrapperStore[Any]):
@@ -63,8 +65,27 @@ def create_array(
     dtype: Any,
     chunks: tuple[int, ...] | None = None,
     shards: tuple[int, ...] | None = None,
+    small: bool = False,
 ) -> zarr.Array[Any]:
     """Create the array `name` of the group at `url`, or open it if it is there with the same layout.
+
+    `small` takes the codec that makes codes smallest of those that unpack 100 MB/s: zstd of level 19 instead
+    of zarr's default, which is zstd's level 3. Measured on the codes of 24 photos, 9.4 million pixels with 16
+    and 256 colors and 590,000 patches of 4x4 with 1,024 centers, in % of the bytes that they take in memory:
+
+    ============================  ====  ====  ====
+    zstd 3                        19.2  44.3  40.9
+    zstd 9                        17.1  42.0  38.7
+    zstd 19                       15.0  37.5  34.3
+    gzip 9                        16.5  40.3  37.8
+    Blosc, zstd 9, no shuffle     15.0  37.5  34.5
+    Blosc, zstd 9, bytes          15.0  37.5  39.3
+    Blosc, zstd 9, bits           20.7  68.9  50.1
+    lzma (unpacks 40 to 80 MB/s)  14.6  36.9  30.6
+    ============================  ====  ====  ====
+
+    It packs 1 to 2 MB/s and unpacks 300 to 600; zstd 9 packs 22 to 29 and zstd 3 90 to 180. That is right for
+    an archive, and too slow for the codes of compress, whose pixels are labelled many times faster.
 
     zarr.create_array() would also write the metadata of every group above the array, which makes a
     half-written artefact visible. So the metadata is made in memory and put in place by itself.
@@ -81,6 +102,7 @@ def create_array(
         dtype=dtype,
         chunks=tuple(max(1, size) for size in chunks or shape),
         shards=shards,
+        compressors=ZstdCodec(level=_SMALL_LEVEL) if small else "auto",
     )
     metadata = scratch["zarr.json"].to_bytes()
     key = f"{name}/zarr.json"

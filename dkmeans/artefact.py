@@ -77,7 +77,9 @@ def read_manifest(url: str, kind: str | None = None) -> dict[str, Any]:
 
 
 def _article(kind: str | None) -> str:
-    return f"a {kind}" if kind else "a dataset, codebook, sweep, result or archive"
+    if kind is None:
+        return "a dataset, codebook, sweep, result or archive"
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
 def describe(url: str) -> dict[str, Any]:

@@ -71,7 +71,7 @@ class Claim:
     url : str
         Where the artefact goes.
     kind : str
-        ``dataset``, ``codebook``, ``sweep`` or ``result``.
+        ``dataset``, ``codebook``, ``sweep``, ``result`` or ``archive``.
     recorded : dict
         The config of the stage and the digest of its input.
     run : str
@@ -167,7 +167,7 @@ def claim(
     ----------
     url : str
         Where the output goes.
-    kind : {"dataset", "codebook", "sweep", "result"}
+    kind : {"dataset", "codebook", "sweep", "result", "archive"}
     config : StageConfig
     input_digest : str
         SHA-256 of what the stage reads.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -18,10 +18,18 @@ from dkmeans.config import CompressConfig, ReconstructConfig
 from dkmeans.dataset import Dataset
 from dkmeans.errors import UsageError
 from dkmeans.events import Reporter
-from dkmeans.images.encode import encode_indexed_png, encode_png
+from dkmeans.images.encode import compact, encode_indexed_png, encode_png
 from dkmeans.result import Result
 
-__all__ = ["Exported", "check_image_folder", "export_images", "output_keys"]
+__all__ = [
+    "Exported",
+    "check_image_folder",
+    "export_images",
+    "files_there",
+    "output_keys",
+    "refuse_files",
+    "refuse_originals",
+]
 
 _PIXELS_PER_TASK = 4 << 20
 
@@ -73,17 +81,42 @@ def check_image_folder(config: CompressConfig | ReconstructConfig, dataset: Data
     """
     if config.images is None:
         return
-    url = stores.resolve_url(config.images)
-    source = stores.resolve_url(str(dataset.manifest["config"]["source"]))
-    if f"{source}/".startswith(f"{url}/"):
-        raise UsageError(f"--images: {url} holds the originals of the dataset. Choose another folder.")
-    if config.overwrite or config.resume:
-        return
-    there = {found.key for found in storage.list_objects(url)}
-    in_the_way = sorted(there.intersection(output_keys(dataset.index.names)))
-    if in_the_way:
+    refuse_originals(config.images, str(dataset.manifest["config"]["source"]), "--images")
+    if not (config.overwrite or config.resume):
+        refuse_files(config.images, files_there(config.images, output_keys(dataset.index.names)), "--images")
+
+
+def refuse_originals(folder: str, source: str, what: str) -> None:
+    """Refuse a folder for images that holds the originals below the URL `source`, or is their place.
+
+    Raises
+    ------
+    UsageError
+        Naming the folder; `what` says where it was given.
+    """
+    url, originals = stores.resolve_url(folder), stores.resolve_url(source)
+    if f"{originals}/".startswith(f"{url}/"):
+        raise UsageError(f"{what}: {url} holds the originals of the dataset. Choose another folder.")
+
+
+def files_there(folder: str, keys: Sequence[str]) -> dict[str, int]:
+    """The files of some keys that are in a folder already, and their sizes in bytes."""
+    wanted = frozenset(keys)
+    found = storage.list_objects(stores.resolve_url(folder))
+    return {file.key: file.size for file in found if file.key in wanted}
+
+
+def refuse_files(folder: str, there: Iterable[str], what: str) -> None:
+    """Refuse files in the way.
+
+    Raises
+    ------
+    UsageError
+        Naming the first; `what` says where the folder was given.
+    """
+    if first := min(there, default=None):
         raise UsageError(
-            f"--images: {url} already holds {in_the_way[0]}; expected a place without it. "
+            f"{what}: {stores.resolve_url(folder)} already holds {first}; expected a place without it. "
             "Choose another folder, or pass --overwrite."
         )
 
@@ -139,7 +172,7 @@ def _finish_images(
         n_bytes = 0
         if folder is not None:
             if codes is not None and result.palette is not None:
-                data = encode_indexed_png(codes[rows].reshape(size), result.palette)
+                data = encode_indexed_png(*compact(codes[rows].reshape(size), result.palette))
             else:
                 data = encode_png(pixels[rows].reshape(*size, -1))
             storage.write_object(folder, keys[position], data)

@@ -31,6 +31,21 @@ class Result:
     url: str
     manifest: dict[str, Any]
 
+    def __repr__(self) -> str:
+        from dkmeans import notebook
+
+        return notebook.text("Result", self.url, notebook.describe_result(self.manifest))
+
+    def _repr_html_(self) -> str:
+        from dkmeans import notebook
+
+        def pictures() -> Any:
+            index, n = self.index, notebook.N_THUMBNAILS
+            sizes = np.stack([index.height, index.width], axis=1)[:n]
+            return notebook.thumbnails(index.names[:n], sizes, self.image)
+
+        return notebook.page("Result", self.url, notebook.describe_result(self.manifest), pictures)
+
     @cached_property
     def index(self) -> ImageIndex:
         """The images: names, sizes, offsets."""

@@ -23,8 +23,8 @@ LAYERS = [
     ["jobs"],
     ["studies"],
     ["stages", "report"],
-    ["making", "fitting"],
-    ["export", "shards", "progress"],
+    ["making", "fitting", "quantizing"],
+    ["export", "shards", "progress", "archive"],
     ["clustering", "result", "sweeps", "codebook", "dataset", "notebook", "images", "claims", "artefact"],
     ["connecting"],
     ["cluster", "arrays"],
@@ -42,7 +42,7 @@ HEIGHT = {name: -height for height, layer in enumerate(LAYERS) for name in layer
 # Who alone may import a library.
 ROOMS = {
     "cupy": ["kernels.cuda"],
-    "zarr": ["arrays", "dataset", "result"],  # the last two for the type of what they return
+    "zarr": ["arrays", "dataset", "result", "archive"],  # the last three for the type of what they return
     "obstore": ["storage", "stores"],
     "PIL": ["images", "report"],
     "imagecodecs": ["images"],

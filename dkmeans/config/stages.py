@@ -133,11 +133,13 @@ class QuantizeConfig(LearningConfig):
     source: str
     """A folder or URL prefix of images, one image, an IDX file, or an .npy stack."""
     destination: str
-    """URL of the folder of PNG files, or of the archive, to write."""
+    """URL of the folder of PNG files, or of the archive, to write; of files the keys stay the same."""
     n_clusters: int = Field(ge=1, validation_alias=AliasChoices("n_clusters", "k"))
     """Number of colors, or of patches."""
     palette: Literal["per-image", "shared"] = "per-image"
-    """A palette for each image, or one for all; an archive always shares its codebook."""
+    """A palette for each image, or one for all; an archive has one for all."""
+    init: Literal["k-means||", "k-means||-cached", "k-means++", "random"] = "k-means||"
+    """How the first centers for all images are chosen; a palette per image has starts of its own."""
     to: Literal["png", "archive"] = "png"
     """One indexed PNG for each image, or one Zarr archive of codes for ``dkmeans decode``."""
     patch: Size | None = None

@@ -10,7 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["encode_indexed_png", "encode_png"]
+__all__ = ["compact", "dithered", "encode_indexed_png", "encode_png"]
+
+_LUMA = (0.299, 0.587, 0.114)  # of red, green, blue: ITU-R 601, as in `dkmeans.images.decode`
+_RUNS = 3  # zlib's Z_RLE
 
 
 def encode_png(pixels: NDArray[Any]) -> bytes:
@@ -43,7 +46,8 @@ def encode_indexed_png(codes: NDArray[Any], palette: NDArray[Any]) -> bytes:
     """Encode codes and their colors as an indexed PNG, in the fewest bits (1, 2, 4 or 8) that hold them.
 
     Decoding gives ``palette[codes]`` exactly. The palette keeps its order and length; a gray one is
-    stored as equal red, green and blue, since PNG knows no other, and the alpha of RGBA as tRNS.
+    stored as equal red, green and blue, since PNG knows no other, and the alpha of RGBA as tRNS. Of zlib's
+    usual strategy and runs alone, which take less room up to 16 colors, the smaller file is taken.
 
     Parameters
     ----------
@@ -73,6 +77,64 @@ def encode_indexed_png(codes: NDArray[Any], palette: NDArray[Any]) -> bytes:
     colors = np.repeat(palette, 3, axis=1) if palette.shape[1] == 1 else palette[:, :3]
     image.putpalette(colors.tobytes())  # turns the gray image into an indexed one, same numbers
     options: dict[str, Any] = {"transparency": palette[:, 3].tobytes()} if palette.shape[1] == 4 else {}
-    file = io.BytesIO()
-    image.save(file, format="PNG", **options)
-    return file.getvalue()
+    files = []
+    for strategy in ({}, {"compress_type": _RUNS}):
+        file = io.BytesIO()
+        image.save(file, format="PNG", **options, **strategy)
+        files.append(file.getvalue())
+    return min(files, key=len)
+
+
+def compact(codes: NDArray[Any], palette: NDArray[Any]) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+    """Codes and a palette for the same pixels: the colors that occur, each once, from dark to light.
+
+    Neighbors in an image are of similar colors, so the order makes their codes alike, and the file smaller:
+    by up to 10 % for 16 colors.
+
+    Parameters
+    ----------
+    codes : (height, width) integer array
+        Rows of `palette`.
+    palette : (k, 1 | 3 | 4) uint8 array
+        k colors, at most 256.
+
+    Returns
+    -------
+    codes : (height, width) uint8 array
+    palette : (n, 1 | 3 | 4) uint8 array
+    """
+    used = np.flatnonzero(np.bincount(codes.ravel(), minlength=len(palette)))
+    colors, inverse = np.unique(palette[used], axis=0, return_inverse=True)
+    weights = _LUMA if palette.shape[1] >= 3 else (1.0,)
+    order = np.argsort(colors[:, : len(weights)] @ np.array(weights), kind="stable")
+    places = np.empty(len(order), np.uint8)
+    places[order] = np.arange(len(order))
+    table = np.zeros(len(palette), np.uint8)
+    table[used] = places[inverse.ravel()]
+    return table[codes], colors[order]
+
+
+def dithered(pixels: NDArray[np.uint8], palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Codes of an image with Floyd-Steinberg dithering, by Pillow.
+
+    Parameters
+    ----------
+    pixels : (height, width, 1 | 3) uint8 array
+    palette : (k, 1 | 3) uint8 array
+        Of as many channels; k at most 256.
+
+    Returns
+    -------
+    (height, width) uint8 array
+        Rows of `palette`.
+    """
+    rgb = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+    # Pillow also takes a color that lies behind a shorter palette: here it is the last one again, and of
+    # equal colors the first is taken.
+    filled = np.concatenate([palette, np.repeat(palette[-1:], 256 - len(palette), axis=0)])
+    holder = Image.new("P", (1, 1))
+    holder.putpalette(np.ascontiguousarray(np.broadcast_to(filled, (256, 3))).tobytes())
+    image = Image.fromarray(np.ascontiguousarray(rgb)).quantize(
+        palette=holder, dither=Image.Dither.FLOYDSTEINBERG
+    )
+    return np.array(image, np.uint8)

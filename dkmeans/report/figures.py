@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["Picture", "eight_bits", "gallery", "grid", "photo", "share_strip"]
+__all__ = ["Picture", "eight_bits", "gallery", "grid", "photo", "share_strip", "share_strips"]
 
 _LARGEST = (480, 640)  # width and height in pixels of a picture that is shown whole
 _GALLERY_WIDTH = 1080
 _TILE_WIDTH = 36  # pixels, of many tiles
 _GAP = 2
+_STRIP_HEIGHT = 24
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,16 @@ def share_strip(colors: NDArray[np.uint8], counts: NDArray[np.int64], width: int
     width : int
         Pixels; each shows the color in which its middle falls.
     """
+    return _to_png(_to_image(_shares(colors, counts, width)[np.newaxis]))
+
+
+def share_strips(palettes: Sequence[tuple[NDArray[np.uint8], NDArray[np.int64]]]) -> Picture:
+    """Several such rows, 24 pixels high, below each other."""
+    rows = [_shares(colors, counts, _GALLERY_WIDTH) for colors, counts in palettes]
+    return grid(np.stack(rows)[:, np.newaxis].repeat(_STRIP_HEIGHT, axis=1), columns=1, zoom=1)
+
+
+def _shares(colors: NDArray[np.uint8], counts: NDArray[np.int64], width: int) -> NDArray[np.uint8]:
     borders = np.cumsum(counts) / max(1, int(counts.sum()))
     middles = (np.arange(width) + 0.5) / width
-    chosen = np.minimum(np.searchsorted(borders, middles, side="right"), len(colors) - 1)
-    return _to_png(_to_image(colors[chosen][np.newaxis]))
+    return colors[np.minimum(np.searchsorted(borders, middles, side="right"), len(colors) - 1)]

@@ -84,7 +84,8 @@ def gather(config: DictionaryConfig, dataset: Dataset, test: Dataset, sweep: Swe
     datasets = [dataset] if test.url == dataset.url else [dataset, test]
     originals = [each.image(0) for each in datasets]
     names = [
-        f"{word} {each.index.names[0]}" for word, each in zip(("learned", "test"), datasets, strict=False)
+        f"{word} {each.index.names[0]}"
+        for word, each in zip(("training image", "test image"), datasets, strict=False)
     ]
     results: list[list[NDArray[Any]]] = [[] for _ in datasets]
     rows = []

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dkmeans.images.decode import decode
-from dkmeans.images.encode import encode_indexed_png, encode_png
+from dkmeans.images.encode import compact, dithered, encode_indexed_png, encode_png
 
 COLORS = {1: "gray", 3: "rgb", 4: "rgba"}
 
@@ -87,3 +87,50 @@ def test_png_contract(pixels, message):
 def test_indexed_png_contract(codes, palette, message):
     with pytest.raises(ValueError, match=message):
         encode_indexed_png(codes, palette)
+
+
+@pytest.mark.parametrize("channels", COLORS)
+def test_compact_keeps_the_pixels(channels):
+    rng = np.random.default_rng(0)
+    palette = rng.integers(0, 256, (40, channels), dtype=np.uint8)
+    palette[7] = palette[3]
+    codes = rng.choice([0, 3, 7, 12, 30, 39], (9, 11))
+    found, colors = compact(codes, palette)
+    np.testing.assert_array_equal(colors[found], palette[codes])
+    assert len(colors) == 5  # those that occur, each once
+    assert found.dtype == np.uint8
+    luma = colors[:, :3] @ [0.299, 0.587, 0.114] if channels > 1 else colors[:, 0]
+    assert (np.diff(luma.astype(float)) >= 0).all()
+
+
+def test_the_smaller_of_two_files_is_taken():
+    y, x = np.mgrid[:64, :64]
+    for codes, k in (((x + y) // 16, 8), (np.random.default_rng(0).integers(0, 200, (64, 64)), 200)):
+        palette = np.arange(3 * k, dtype=np.uint8).reshape(k, 3)
+        image = Image.fromarray(codes.astype(np.uint8)).copy()
+        image.putpalette(palette.tobytes())
+        sizes = []
+        for options in ({}, {"compress_type": 3}):
+            file = io.BytesIO()
+            image.save(file, format="PNG", **options)
+            sizes.append(len(file.getvalue()))
+        assert sizes[0] != sizes[1]
+        assert len(encode_indexed_png(codes, palette)) == min(sizes)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 5, 17, 256])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_dithering_keeps_to_the_palette(k, channels):
+    """Pillow by itself also takes colors behind a palette of fewer than 256."""
+    rng = np.random.default_rng(0)
+    palette = rng.integers(100, 256, (k, channels), dtype=np.uint8)
+    codes = dithered(rng.integers(0, 256, (30, 40, channels), dtype=np.uint8), palette)
+    assert (codes.shape, codes.dtype) == ((30, 40), np.uint8)
+    assert codes.max() < k
+
+
+def test_dithering_keeps_the_mean():
+    palette = np.array([[0], [255]], np.uint8)
+    for level in (30, 128, 200):
+        codes = dithered(np.full((64, 64, 1), level, np.uint8), palette)
+        assert palette[codes].mean() == pytest.approx(level, abs=3)

@@ -12,9 +12,9 @@ from PIL import Image
 from skimage import data
 
 import jobs
-from dkmeans.studies import embedded
+from dkmeans.studies import embedded, palette
 from jobs import demo
-from jobs.__main__ import main
+from jobs.__main__ import app, main
 
 ROOT = Path(jobs.__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -24,8 +24,9 @@ BLOCKS = re.findall(r"```(sh|python)\n(.*?)```", README, re.DOTALL)
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     """A folder like a clone of the project, and photos that do not take long."""
-    (tmp_path / "jobs").mkdir()
-    (tmp_path / "jobs" / "demo.toml").write_text((ROOT / "jobs" / "demo.toml").read_text())
+    (tmp_path / "jobs" / "studies").mkdir(parents=True)
+    for name in ("demo.toml", "studies/palette.toml"):
+        (tmp_path / "jobs" / name).write_text((ROOT / "jobs" / name).read_text())
     monkeypatch.chdir(tmp_path)
 
     def write_small_photos(folder):
@@ -34,7 +35,8 @@ def here(tmp_path, monkeypatch):
             pixels = getattr(data, name)()[100:190, 150:260]
             Image.fromarray(np.ascontiguousarray(pixels)).save(Path(folder, f"{name}.png"))
 
-    monkeypatch.setattr(embedded, "write_photos", write_small_photos)
+    for module in (embedded, palette):
+        monkeypatch.setattr(module, "write_photos", write_small_photos)
     return tmp_path
 
 
@@ -81,3 +83,9 @@ def test_the_table_of_exit_codes():
 
     codes = {cls.exit_code for name, cls in vars(errors).items() if name in errors.__all__}
     assert {int(code) for code in re.findall(r"^\| (\d) \|", README, re.MULTILINE)} == codes | {0}
+
+
+def test_commands_that_the_readme_names_exist():
+    named = set(re.findall(r"`dkmeans ([a-z]\w*)", README))
+    assert {"quantize", "palette", "dictionary", "faces", "cut", "sweep", "decode"} <= named
+    assert named <= {command.name for command in app.registered_commands}

@@ -102,3 +102,15 @@ def test_share_strip_gives_each_color_its_share():
     assert values.tolist() == [10, 30, 40]
     assert counts.tolist() == [50, 25, 25]
     assert (np.diff(pixels[0].astype(int)) >= 0).all()
+
+
+def test_share_strips_lie_below_each_other():
+    red, blue = np.array([[255, 0, 0]], np.uint8), np.array([[0, 0, 255]], np.uint8)
+    both = np.concatenate([red, blue])
+    picture = figures.share_strips([(red, np.array([7])), (both, np.array([1, 3]))])
+    pixels = np.asarray(Image.open(io.BytesIO(picture.data)).convert("RGBA"))
+    assert pixels.shape == (2 * 24 + 2, 1080, 4)
+    assert (pixels[:24, :, :3] == red).all()
+    assert (pixels[24:26, :, 3] == 0).all()
+    assert (pixels[26:, :270, :3] == red).all()
+    assert (pixels[26:, 270:, :3] == blue).all()

@@ -1,0 +1,202 @@
+"""A folder of images to a folder of images of few colors, or to one archive of codes, in one step."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+from statistics import fmean
+
+from dkmeans.cluster import Cluster
+from dkmeans.clustering.lloyd import LloydResult, State, lloyd
+from dkmeans.clustering.seeding import seed_centers
+from dkmeans.config import ClusterConfig, QuantizeConfig
+from dkmeans.errors import UsageError
+from dkmeans.events import SILENT, Reporter
+from dkmeans.images.decode import CHANNELS
+from dkmeans.images.sources import open_source
+from dkmeans.kernels.exact import MAX_FEATURES
+from dkmeans.quantizing.archives import write_archive
+from dkmeans.quantizing.gathering import Found, Gathering
+from dkmeans.quantizing.images import QuantizedImage, Written
+from dkmeans.quantizing.pngs import write_folder
+
+__all__ = ["QuantizeReport", "quantize"]
+
+_PNG_COLORS = 256
+
+
+@dataclass(frozen=True)
+class QuantizeReport:
+    """What quantize wrote.
+
+    Attributes
+    ----------
+    destination : str
+        URL of the folder or the archive.
+    n_images, n_skipped : int
+        Images written, and left out because they cannot be read.
+    n_clusters : int
+        Colors or patches asked for.
+    source_bytes, stored_bytes : int
+        Of the images as found, and of what was written: files, or all of an archive.
+    n_pixels : int
+    bits_per_pixel : float
+        8 x stored_bytes / n_pixels.
+    mean_psnr : float or None
+        Mean over the images that lost anything, in dB; None if none did.
+    n_exact : int
+        Images that lost nothing.
+    mean_ssim : float or None
+        Mean over the images that are large enough for it.
+    inertia : float
+        Sum of the squared distances of all pixels, or patches, to their centers before these are rounded.
+    n_iter : int
+        Iterations; of palettes per image the most that one took.
+    converged : bool
+        Whether all ended before ``max_iter``.
+    centers_sha256 : str or None
+        Of the centers for all images, as of a codebook of fit; None with a palette per image.
+    seconds : float
+        Of the whole stage.
+    images : tuple of QuantizedImage
+    """
+
+    destination: str
+    n_images: int
+    n_skipped: int
+    n_clusters: int
+    source_bytes: int
+    stored_bytes: int
+    n_pixels: int
+    bits_per_pixel: float
+    mean_psnr: float | None
+    n_exact: int
+    mean_ssim: float | None
+    inertia: float
+    n_iter: int
+    converged: bool
+    centers_sha256: str | None
+    seconds: float
+    images: tuple[QuantizedImage, ...]
+
+
+def quantize(
+    config: QuantizeConfig,
+    cluster: ClusterConfig | Cluster = ClusterConfig(),
+    reporter: Reporter = SILENT,
+) -> QuantizeReport:
+    """Reduce images to few colors, or code them by few patches, by exact k-means.
+
+    A palette per image is learned in one task, by starts of its own (`dkmeans.clustering.palette`), and an
+    image of no more colors than asked for loses nothing. A shared palette, and the codebook of an archive,
+    has the bits that ingest and fit give for the same images and options; no dataset is stored.
+
+    Parameters
+    ----------
+    config : QuantizeConfig
+    cluster : ClusterConfig or Cluster
+    reporter : Reporter
+
+    Raises
+    ------
+    InputError
+        If the source is missing, empty or of mixed depth, or has fewer distinct rows than clusters.
+    SkippedError
+        If more than ``max_skipped`` images cannot be read.
+    UsageError
+        If options contradict each other, the output is there already, or overlaps the source.
+    ClusterError
+        If rows for all images do not fit into the workers' memory.
+    StorageError
+        If storage refuses or fails.
+    """
+    began = time.perf_counter()
+    _check(config)
+    source = open_source(config.source)
+    if source.ignored:
+        names = ", ".join(source.ignored[:3])
+        reporter.warn(f"{len(source.ignored)} files are no images by name and are left out: {names}")
+    write = write_archive if config.to == "archive" else write_folder
+    written = write(config, source, partial(_learn, config, reporter), cluster, reporter)
+    return _report(config, written, time.perf_counter() - began)
+
+
+def _check(config: QuantizeConfig) -> None:
+    """Refuse options that contradict each other.
+
+    Raises
+    ------
+    UsageError
+    """
+    if config.overwrite and config.resume:
+        raise UsageError("found both --overwrite and --resume; expected at most one of them.")
+    if config.to == "archive":
+        if config.dither:
+            raise UsageError("--dither is for PNG files, found --to archive. Leave out one of them.")
+        n_features = CHANNELS[config.color] * prod(config.patch or (1, 1))
+        if n_features > MAX_FEATURES:
+            raise UsageError(
+                f"a patch has {n_features} values, the exact arithmetic takes at most {MAX_FEATURES}. Pass a "
+                "smaller --patch."
+            )
+        return
+    if config.patch is not None:
+        raise UsageError("--patch is for archives, found PNG files. Pass --to archive, or leave out --patch.")
+    if config.n_clusters > _PNG_COLORS:
+        raise UsageError(
+            f"found {config.n_clusters} colors, an indexed PNG holds at most {_PNG_COLORS}. "
+            f"Pass --k {_PNG_COLORS} or less, or --to archive."
+        )
+    if config.dither and config.color == "rgba":
+        raise UsageError("--dither takes --color rgb or gray, found rgba. Leave out one of them.")
+    if config.palette == "per-image" and config.init != QuantizeConfig.model_fields["init"].default:
+        raise UsageError(
+            f"--init {config.init} is for one palette for all images: one per image has starts of its own. "
+            "Pass --palette shared, or leave out --init."
+        )
+
+
+def _learn(
+    config: QuantizeConfig, reporter: Reporter, gathering: Gathering, found: Found
+) -> tuple[Found, LloydResult]:
+    """Centers for all images, and the images that they are of; the steps are those of fit."""
+    found, rows = gathering.rows(found)
+    with reporter.stage("seeds", 1, "set") as advance:
+        state = State(seed_centers(rows, config.n_clusters, config.init, config.seed))
+        advance(1)
+    with reporter.stage("iterations", config.max_iter, "iterations") as advance:
+
+        def on_iteration(state: State) -> None:
+            step = state.history[-1]
+            advance(1, f"inertia {step.inertia:.6g}  shift {step.center_shift:.3g}")
+
+        options = {"max_iter": config.max_iter, "tol": config.tol}
+        return found, lloyd(rows, state, on_iteration=on_iteration, **options)  # type: ignore[arg-type]
+
+
+def _report(config: QuantizeConfig, written: Written, seconds: float) -> QuantizeReport:
+    images = written.images
+    lossy = [image.psnr for image in images if image.psnr is not None]
+    similar = [image.ssim for image in images if image.ssim is not None]
+    n_pixels = sum(image.height * image.width for image in images)
+    return QuantizeReport(
+        destination=written.url,
+        n_images=len(images),
+        n_skipped=written.n_skipped,
+        n_clusters=config.n_clusters,
+        source_bytes=sum(image.source_bytes for image in images),
+        stored_bytes=written.stored_bytes,
+        n_pixels=n_pixels,
+        bits_per_pixel=8 * written.stored_bytes / n_pixels,
+        mean_psnr=fmean(lossy) if lossy else None,
+        n_exact=len(images) - len(lossy),
+        mean_ssim=fmean(similar) if similar else None,
+        inertia=written.inertia,
+        n_iter=written.n_iter,
+        converged=written.converged,
+        centers_sha256=written.centers_sha256,
+        seconds=seconds,
+        images=images,
+    )

@@ -1,0 +1,168 @@
+"""Codes to image files, with nothing but the archive or the result at hand."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dkmeans import CompressConfig, ReconstructConfig, compress, open_result, reconstruct, storage
+from dkmeans.archive import open_archive
+from dkmeans.config import DecodeConfig, QuantizeConfig
+from dkmeans.errors import InputError, StorageError, UsageError
+from dkmeans.stages.decode import decode
+from dkmeans.stages.quantize import quantize
+from jobs.decode import main
+
+KEYS = ["astronaut.png", "astronaut2.png", "cat.png", "deep/coffee.png", "deep/er/cup.png"]
+
+
+def run(archive, images, cluster, **options):
+    return decode(DecodeConfig(archive=str(archive), images=str(images), **options), cluster)
+
+
+def files(folder):
+    found = [file.key for file in storage.list_objects(str(folder)) if not file.key.startswith(".dkmeans/")]
+    return {key: storage.read_object(str(folder), key) for key in found}
+
+
+def archived(source, url, cluster, **options):
+    options = {"k": 8, "max_iter": 5, "to": "archive", **options}
+    with pytest.warns(UserWarning, match="not converged"):
+        return quantize(QuantizeConfig(source=str(source), destination=str(url), **options), cluster)
+
+
+@pytest.fixture(scope="module")
+def archive(photos, tmp_path_factory):
+    """Codes of patches of a size that no image is made up of."""
+    from dkmeans.config import ClusterConfig
+
+    url = str(tmp_path_factory.mktemp("archives") / "z")
+    archived(photos, url, ClusterConfig(scheduler="sync"), patch="7x4")
+    return url
+
+
+def test_patches_are_their_rounded_centers_side_by_side(archive, photos, tmp_path, sync):
+    report = run(archive, tmp_path / "png", sync)
+    found = open_archive(archive)
+    values = np.rint(found.centers).astype(np.uint8).reshape(-1, 7, 4, 3)
+    first = 0
+    assert sorted(files(tmp_path / "png")) == KEYS
+    for position, name in enumerate(found.index.names):
+        height, width = int(found.index.height[position]), int(found.index.width[position])
+        down, across = -(-height // 7), -(-width // 4)
+        codes = found.codes[first : first + down * across].reshape(down, across)
+        first += down * across
+        rows = [np.concatenate([values[code] for code in row], axis=1) for row in codes]
+        with Image.open(tmp_path / "png" / f"{name.rsplit('.', 1)[0]}.png") as file:
+            np.testing.assert_array_equal(np.asarray(file), np.concatenate(rows)[:height, :width])
+        np.testing.assert_array_equal(found.image(position), np.concatenate(rows)[:height, :width])
+    assert (report.n_images, report.n_written) == (5, 5)
+    assert report.image_bytes == sum(map(len, files(tmp_path / "png").values()))
+
+
+@pytest.mark.parametrize("color", ["rgb", "gray", "rgba"])
+@pytest.mark.filterwarnings("ignore:not converged")
+def test_an_archive_of_pixels_gives_the_files_of_quantize(photos, tmp_path, sync, color):
+    archived(photos, tmp_path / "z", sync, color=color)
+    run(tmp_path / "z", tmp_path / "a", sync)
+    config = QuantizeConfig(
+        source=str(photos), destination=str(tmp_path / "b"), k=8, max_iter=5, palette="shared", color=color
+    )
+    quantize(config, sync)
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+
+
+def test_an_archive_decodes_by_itself(photos, tmp_path, sync):
+    """Moved elsewhere, and with its source gone."""
+    shutil.copytree(photos, tmp_path / "in")
+    archived(tmp_path / "in", tmp_path / "z", sync, patch=4)
+    run(tmp_path / "z", tmp_path / "a", sync)
+    shutil.rmtree(tmp_path / "in")
+    (tmp_path / "z").rename(tmp_path / "moved")
+    run(tmp_path / "moved", tmp_path / "b", sync)
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+
+
+def test_more_colors_than_a_png_indexes(photos, tmp_path, sync):
+    archived(photos, tmp_path / "z", sync, k=300)
+    run(tmp_path / "z", tmp_path / "png", sync)
+    with Image.open(tmp_path / "png" / "cat.png") as file:
+        assert file.mode == "RGB"
+        found = open_archive(str(tmp_path / "z"))
+        assert found.codes.dtype == np.uint16
+        np.testing.assert_array_equal(np.asarray(file), found.image(found.index.names.index("cat.jpg")))
+
+
+def test_a_result_of_compress(dataset, palette, tmp_path, sync):
+    options = {"dataset": dataset, "codebook": palette, "result": str(tmp_path / "r")}
+    compress(CompressConfig(images=str(tmp_path / "a"), **options), sync)
+    run(tmp_path / "r", tmp_path / "b", sync)
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+
+
+def test_a_result_of_reconstruct(dataset, patch_codebook, tmp_path, sync):
+    options = {"dataset": dataset, "codebook": patch_codebook, "result": str(tmp_path / "r")}
+    reconstruct(ReconstructConfig(images=str(tmp_path / "a"), **options), sync)
+    run(tmp_path / "r", tmp_path / "b", sync)
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+    assert open_result(str(tmp_path / "r")).palette is None
+
+
+def test_workers_do_not_change_a_byte(archive, tmp_path, sync, workers):
+    run(archive, tmp_path / "a", sync)
+    run(archive, tmp_path / "b", workers)
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+
+
+def test_what_cannot_be_decoded(dataset, archive, tmp_path, sync):
+    with pytest.raises(InputError, match="is a dataset; expected an archive of quantize, or a result"):
+        run(dataset, tmp_path / "png", sync)
+    with pytest.raises(InputError, match="nothing is there; expected"):
+        run(tmp_path / "none", tmp_path / "png", sync)
+    shutil.copytree(archive, tmp_path / "z")
+    (tmp_path / "z" / "codes" / "c" / "0").unlink()
+    with pytest.raises(InputError, match="1 of 1 shards of codes are gone"):
+        run(tmp_path / "z", tmp_path / "png", sync)
+    assert not (tmp_path / "png").exists()
+
+
+def test_files_in_the_way(archive, tmp_path, sync):
+    (tmp_path / "png").mkdir()
+    (tmp_path / "png" / "cat.png").write_bytes(b"mine")
+    with pytest.raises(UsageError, match=r"already holds cat\.png"):
+        run(archive, tmp_path / "png", sync)
+    assert (tmp_path / "png" / "cat.png").read_bytes() == b"mine"
+    with pytest.raises(UsageError, match="overlap"):
+        run(archive, f"{archive}/png", sync)
+    assert run(archive, tmp_path / "png", sync, overwrite=True).n_written == 5
+    assert (tmp_path / "png" / "cat.png").read_bytes() != b"mine"
+
+
+def test_a_run_that_died_goes_on(archive, tmp_path, sync, monkeypatch):
+    run(archive, tmp_path / "whole", sync)
+    write, count = storage.write_object, []
+
+    def dying(folder, key, data):
+        count.append(key)
+        if len(count) == 3:
+            raise StorageError("no space left on the device")
+        write(folder, key, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "write_object", dying)
+        with pytest.raises(StorageError):
+            run(archive, tmp_path / "png", sync)
+    report = run(archive, tmp_path / "png", sync, resume=True)
+    assert (report.n_images, report.n_written) == (5, 3)
+    assert files(tmp_path / "png") == files(tmp_path / "whole")
+    assert report.image_bytes == sum(map(len, files(tmp_path / "png").values()))
+
+
+def test_the_command(archive, tmp_path, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([archive, str(tmp_path / "png"), "--scheduler", "sync", "--quiet"])
+    assert not caught.value.code
+    assert sorted(files(tmp_path / "png")) == KEYS

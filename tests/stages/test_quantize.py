@@ -1,0 +1,504 @@
+"""A folder of images in one step: files of few colors under the same keys, or one archive of codes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from sklearn.cluster import KMeans
+
+from dkmeans import (
+    CompressConfig,
+    FitConfig,
+    IngestConfig,
+    arrays,
+    compress,
+    fit,
+    ingest,
+    open_codebook,
+    storage,
+)
+from dkmeans.archive import open_archive
+from dkmeans.cluster import Cluster
+from dkmeans.clustering import palette, seeding
+from dkmeans.config import QuantizeConfig
+from dkmeans.errors import (
+    ClusterError,
+    DistinctRowsError,
+    InputError,
+    OutputExistsError,
+    SkippedError,
+    StorageError,
+    UsageError,
+)
+from dkmeans.kernels import reference
+from dkmeans.quantizing import archives, gathering, pngs
+from dkmeans.stages.quantize import quantize
+from jobs.quantize import main
+
+KEYS = ["astronaut.png", "astronaut2.png", "cat.png", "deep/coffee.png", "deep/er/cup.png"]
+
+
+def run(source, destination, cluster, k=8, **options):
+    return quantize(QuantizeConfig(source=str(source), destination=str(destination), k=k, **options), cluster)
+
+
+def files(folder):
+    """Keys and bytes of the images of a folder."""
+    found = [file.key for file in storage.list_objects(str(folder)) if not file.key.startswith(".dkmeans/")]
+    return {key: storage.read_object(str(folder), key) for key in found}
+
+
+def original(photos, image, mode="RGB"):
+    with Image.open(photos / image.name) as file:
+        return np.asarray(file.convert(mode)).reshape(image.height, image.width, -1)
+
+
+# Files
+
+
+def test_a_file_for_each_image_under_its_key(photos, tmp_path, sync):
+    report = run(photos, tmp_path / "q", sync)
+    found = files(tmp_path / "q")
+    assert sorted(found) == KEYS
+    assert report.n_images == 5
+    for image in report.images:
+        first = original(photos, image)
+        with Image.open(tmp_path / "q" / image.key) as file:
+            assert file.mode == "P"
+            other = np.asarray(file.convert("RGB"))
+        assert len(np.unique(other.reshape(-1, 3), axis=0)) == image.n_colors <= 8
+        assert len(np.unique(first.reshape(-1, 3), axis=0)) == image.n_source_colors
+        assert image.psnr == pytest.approx(peak_signal_noise_ratio(first, other))
+        assert image.ssim == pytest.approx(structural_similarity(first, other, channel_axis=2))
+        assert image.mse == pytest.approx(((first - other.astype(float)) ** 2).mean())
+        assert image.source_bytes == (photos / image.name).stat().st_size
+        assert image.stored_bytes == len(found[image.key])
+        assert image.bits_per_pixel == 8 * image.stored_bytes / (image.height * image.width)
+        assert found[image.key][24] == 4  # bits: 8 colors need more than 2
+    assert report.source_bytes == sum(image.source_bytes for image in report.images)
+    assert report.stored_bytes == sum(map(len, found.values()))
+    assert report.n_pixels == sum(image.height * image.width for image in report.images)
+    assert report.bits_per_pixel == 8 * report.stored_bytes / report.n_pixels
+    assert report.mean_psnr == pytest.approx(np.mean([image.psnr for image in report.images]))
+    assert report.mean_ssim == pytest.approx(np.mean([image.ssim for image in report.images]))
+    assert report.inertia == sum(image.inertia for image in report.images)
+    assert report.centers_sha256 is None
+
+
+def test_a_palette_per_image_is_near_the_best_of_scikit_learn(tmp_path, sync):
+    pixels = data.coffee()[::3, ::3]
+    np.save(tmp_path / "coffee.npy", pixels[None])
+    (image,) = run(tmp_path / "coffee.npy", tmp_path / "q", sync, k=5).images
+    theirs = KMeans(5, n_init=5, random_state=0).fit(pixels.reshape(-1, 3).astype(float))
+    assert image.inertia <= 1.002 * theirs.inertia_
+
+
+@pytest.mark.filterwarnings("ignore:not converged")
+@pytest.mark.parametrize("color", ["rgb", "gray", "rgba"])
+def test_a_shared_palette_is_ingest_fit_compress(photos, tmp_path, sync, color, monkeypatch):
+    """The very bits of the centers, and of the files."""
+    monkeypatch.setattr(gathering, "_PIXELS_PER_TASK", 6000)  # several batches
+    monkeypatch.setattr(seeding, "_SAMPLE_LEAST", 2000)  # not all pixels
+    report = run(photos, tmp_path / "q", sync, k=6, palette="shared", color=color, max_iter=15)
+    ingest(IngestConfig(source=str(photos), dataset=str(tmp_path / "d"), color=color), sync)
+    fitted = fit(FitConfig(dataset=str(tmp_path / "d"), codebook=str(tmp_path / "c"), k=6, max_iter=15), sync)
+    options = {"dataset": str(tmp_path / "d"), "codebook": str(tmp_path / "c")}
+    done = compress(CompressConfig(result=str(tmp_path / "r"), images=str(tmp_path / "png"), **options), sync)
+    assert report.centers_sha256 == fitted.centers_sha256
+    assert (report.inertia, report.n_iter) == (fitted.inertia, fitted.n_iter)
+    assert report.mean_psnr == pytest.approx(done.mean_psnr)
+    assert files(tmp_path / "q") == files(tmp_path / "png")
+    assert sum(image.inertia for image in report.images) == pytest.approx(fitted.inertia)
+
+
+@pytest.mark.filterwarnings("ignore:.*not converged")
+@pytest.mark.parametrize(
+    "options",
+    [{"dither": True}, pytest.param({"palette": "shared", "color": "rgba"}, marks=pytest.mark.slow)],
+    ids=str,
+)
+def test_workers_do_not_change_a_byte(photos, tmp_path, sync, workers, options):
+    one = run(photos, tmp_path / "a", sync, max_iter=5, **options)
+    two = run(photos, tmp_path / "b", workers, max_iter=5, **options)
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+    assert one.inertia == two.inertia
+
+
+def test_threads_do_not_change_a_byte(photos, tmp_path, sync, monkeypatch):
+    monkeypatch.setattr(pngs, "_PIXELS_PER_TASK", 1)  # a task for each image
+    run(photos, tmp_path / "a", sync)
+    run(photos, tmp_path / "b", Cluster("cpu", threads=4))
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+
+
+@pytest.mark.parametrize(("k", "bits"), [(1, 1), (2, 1), (3, 2), (5, 4), (16, 4), (17, 8), (256, 8)])
+def test_the_fewest_bits_that_hold_the_colors(photos, tmp_path, sync, k, bits):
+    report = run(photos / "cat.jpg", tmp_path / "q", sync, k=k)
+    assert files(tmp_path / "q")["cat.png"][24] == bits
+    assert report.images[0].n_colors == k
+
+
+def test_few_colors_lose_nothing(tmp_path, sync):
+    (tmp_path / "in").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 2, (9, 8, 3)).astype(np.uint8) * 250
+    Image.fromarray(pixels).save(tmp_path / "in" / "a.png")
+    report = run(tmp_path / "in", tmp_path / "q", sync, k=8)
+    image = report.images[0]
+    assert (image.psnr, image.mse, image.inertia, image.n_colors, image.ssim) == (None, 0, 0, 8, 1)
+    assert (report.n_exact, report.mean_psnr) == (1, None)
+    with Image.open(tmp_path / "q" / "a.png") as file:
+        np.testing.assert_array_equal(np.asarray(file.convert("RGB")), pixels)
+
+
+@pytest.mark.parametrize("color", ["rgb", "gray"])
+def test_dithering_is_pillows(photos, tmp_path, sync, color):
+    plain = run(photos, tmp_path / "a", sync, k=4, color=color)
+    dithered = run(photos, tmp_path / "b", sync, k=4, color=color, dither=True)
+    for image, other in zip(plain.images, dithered.images, strict=True):
+        pixels = original(photos, image, "L" if color == "gray" else "RGB")
+        colors = palette.count(pixels.reshape(-1, pixels.shape[2]))
+        learned = palette.learn_palette(colors, 4, seed=0, max_iter=100, tol=1e-4)
+        filled = np.rint(learned.centers).astype(np.uint8)[[0, 1, 2, *[3] * 253]]
+        holder = Image.new("P", (1, 1))
+        holder.putpalette(np.ascontiguousarray(np.broadcast_to(filled, (256, 3))).tobytes())
+        rgb = Image.fromarray(np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3))))
+        expected = rgb.quantize(palette=holder, dither=Image.Dither.FLOYDSTEINBERG).convert("RGB")
+        with Image.open(tmp_path / "b" / image.key) as file:
+            np.testing.assert_array_equal(np.asarray(file.convert("RGB")), np.asarray(expected))
+        assert other.mse > image.mse
+        assert other.inertia == image.inertia
+
+
+def test_stacks(tmp_path, sync):
+    stack = np.random.default_rng(0).integers(0, 256, (7, 9, 11)).astype(np.uint8)
+    np.save(tmp_path / "s.npy", stack)
+    report = run(tmp_path / "s.npy", tmp_path / "q", sync, k=16, color="gray")
+    assert sorted(files(tmp_path / "q")) == [f"{number:05d}.png" for number in range(7)]
+    assert report.images[3].name == "00003"
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"k": 257}, "found 257 colors, an indexed PNG holds at most 256"),
+        ({"patch": 4}, "--patch is for archives"),
+        ({"dither": True, "to": "archive"}, "--dither is for PNG files"),
+        ({"dither": True, "color": "rgba"}, "--dither takes --color rgb or gray"),
+        ({"init": "random"}, "--init random is for one palette for all images"),
+        ({"overwrite": True, "resume": True}, "found both --overwrite and --resume"),
+        ({"to": "archive", "patch": 300}, "a patch has 270000 values"),
+    ],
+    ids=str,
+)
+def test_options_that_contradict_each_other(photos, tmp_path, sync, options, message):
+    with pytest.raises(UsageError, match=message):
+        run(photos, tmp_path / "q", sync, **options)
+    assert not (tmp_path / "q").exists()
+
+
+def test_places_that_overlap(photos, tmp_path, sync):
+    for folder in (photos, photos.parent):
+        with pytest.raises(UsageError, match="holds the originals"):
+            run(photos, folder, sync, overwrite=True)
+    with pytest.raises(UsageError, match="lies in the source"):
+        run(photos, photos / "few", sync)
+    with pytest.raises(UsageError, match="overlap"):
+        run(photos, photos / "few", sync, to="archive")
+    assert not (photos / "few").exists()
+
+
+def test_files_in_the_way(photos, tmp_path, sync):
+    (tmp_path / "q").mkdir()
+    (tmp_path / "q" / "cat.png").write_bytes(b"mine")
+    with pytest.raises(UsageError, match=r"already holds cat\.png"):
+        run(photos, tmp_path / "q", sync)
+    with pytest.raises(UsageError, match=r"holds cat\.png, which a run of other options"):
+        run(photos, tmp_path / "q", sync, resume=True)
+    assert (tmp_path / "q" / "cat.png").read_bytes() == b"mine"
+    (tmp_path / "q" / "notes.txt").write_text("mine too")
+    run(photos, tmp_path / "q", sync, overwrite=True)
+    assert sorted(files(tmp_path / "q")) == [*KEYS, "notes.txt"]
+
+
+def test_sixteen_bits_are_for_archives(tmp_path, sync):
+    np.save(tmp_path / "deep.npy", np.arange(192, dtype=np.uint16).reshape(1, 8, 8, 3) * 99)
+    with pytest.raises(UsageError, match=r"holds uint16 images.*--to archive"):
+        run(tmp_path / "deep.npy", tmp_path / "q", sync)
+    report = run(tmp_path / "deep.npy", tmp_path / "z", sync, to="archive", k=64)
+    assert report.n_exact == 1
+    np.testing.assert_array_equal(
+        open_archive(str(tmp_path / "z")).image(0), np.load(tmp_path / "deep.npy")[0]
+    )
+
+
+def test_more_clusters_than_colors(tmp_path, sync):
+    np.save(tmp_path / "s.npy", np.array([[[7, 9], [9, 7]]], np.uint8))
+    with pytest.raises(DistinctRowsError, match="2 distinct rows"):
+        run(tmp_path / "s.npy", tmp_path / "q", sync, k=3, color="gray", palette="shared")
+    assert run(tmp_path / "s.npy", tmp_path / "q", sync, k=3, color="gray").n_exact == 1
+
+
+def test_rows_that_do_not_fit_into_memory(photos, tmp_path, sync, monkeypatch):
+    monkeypatch.setattr(Cluster, "memory_bytes", lambda _: 10_000)
+    with pytest.raises(ClusterError, match=r"expected at most half.*ingest, fit"):
+        run(photos, tmp_path / "q", sync, to="archive", patch=4)
+    assert not storage.list_objects(str(tmp_path / "q"))
+
+
+# Bad images
+
+
+@pytest.fixture
+def spoiled(photos, tmp_path):
+    """Two photos, one without a header, and one whose pixels give it away."""
+    folder = tmp_path / "spoiled"
+    folder.mkdir()
+    for name in ("astronaut.png", "cat.jpg"):
+        shutil.copy(photos / name, folder)
+    (folder / "bad.png").write_bytes(b"")
+    (folder / "half.png").write_bytes((photos / "astronaut2.png").read_bytes()[:3000])
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore:skipped")
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"palette": "shared"}, {"palette": "shared", "color": "rgba"}, {"to": "archive", "patch": 4}],
+    ids=str,
+)
+def test_bad_images_are_skipped(spoiled, tmp_path, sync, options):
+    with pytest.raises(SkippedError, match=r"2 images cannot be used, --max-skipped allows 1") as caught:
+        run(spoiled, tmp_path / "q", sync, max_skipped=1, **options)
+    assert caught.value.exit_code == 6
+    report = run(spoiled, tmp_path / "q", sync, max_skipped=2, resume=True, **options)
+    assert (report.n_images, report.n_skipped) == (2, 2)
+    assert [image.name for image in report.images] == ["astronaut.png", "cat.jpg"]
+
+
+def test_bad_images_are_named(spoiled, tmp_path, sync):
+    with pytest.warns(UserWarning) as caught:  # noqa: PT030 - each text is looked at below
+        run(spoiled, tmp_path / "q", sync, max_skipped=2)
+    said = "\n".join(str(warning.message) for warning in caught)
+    assert "skipped bad.png: " in said
+    assert "skipped half.png: " in said
+
+
+@pytest.mark.filterwarnings("ignore:skipped")
+def test_nothing_but_bad_images(tmp_path, sync):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(b"")
+    with pytest.raises(InputError, match="no image can be used"):
+        run(tmp_path / "in", tmp_path / "q", sync, max_skipped=9)
+
+
+def test_a_palette_that_did_not_converge(photos, tmp_path, sync):
+    with pytest.warns(UserWarning, match=r"[1-5] of 5 palettes not converged after 1 iterations"):
+        report = run(photos, tmp_path / "q", sync, max_iter=1, tol=0)
+    assert not report.converged
+
+
+# Again
+
+
+def die_after(monkeypatch, n):
+    """Let the write of file `n` fail."""
+    write, count = storage.write_object, []
+
+    def dying(folder, key, data):
+        if key.endswith(".png"):
+            count.append(key)
+            if len(count) > n:
+                raise StorageError("no space left on the device")
+        write(folder, key, data)
+
+    monkeypatch.setattr(storage, "write_object", dying)
+
+
+@pytest.mark.parametrize("options", [{}, {"palette": "shared"}], ids=str)
+def test_a_run_that_died_goes_on(photos, tmp_path, sync, monkeypatch, options):
+    whole = run(photos, tmp_path / "whole", sync, **options)
+    with monkeypatch.context() as patch:
+        patch.setattr(pngs, "_PIXELS_PER_TASK", 5000)
+        die_after(patch, 3)
+        with pytest.raises(StorageError):
+            run(photos, tmp_path / "q", sync, **options)
+        there = files(tmp_path / "q")
+        assert len(there) == 3
+        with pytest.raises(UsageError, match="already holds"):
+            run(photos, tmp_path / "q", sync, **options)
+    monkeypatch.setattr(pngs, "_PIXELS_PER_TASK", 5000)
+    written = []
+    write = storage.write_object
+    monkeypatch.setattr(storage, "write_object", lambda *a: (written.append(a[1]), write(*a)))
+    report = run(photos, tmp_path / "q", sync, resume=True, **options)
+    assert files(tmp_path / "q") == files(tmp_path / "whole")
+    assert report.inertia == whole.inertia
+    assert len([key for key in written if key.endswith(".png")]) == 2  # those that were not there
+
+
+def test_a_finished_folder_stays_as_it_is(photos, tmp_path, sync, monkeypatch):
+    first = run(photos, tmp_path / "q", sync)
+    die_after(monkeypatch, 0)
+    again = run(photos, tmp_path / "q", sync, resume=True)
+    assert again.images == first.images
+    for options in ({"k": 9}, {"seed": 1}, {"dither": True}):
+        with pytest.raises(UsageError, match="a run of other options or from other images"):
+            run(photos, tmp_path / "q", sync, resume=True, **options)
+
+
+def test_a_file_that_is_gone_is_made_again(photos, tmp_path, sync):
+    run(photos, tmp_path / "q", sync)
+    before = files(tmp_path / "q")
+    (tmp_path / "q" / "cat.png").unlink()
+    (tmp_path / "q" / "astronaut.png").write_bytes(b"half")
+    run(photos, tmp_path / "q", sync, resume=True)
+    assert files(tmp_path / "q") == before
+
+
+def test_overwriting_takes_other_options(photos, tmp_path, sync):
+    run(photos, tmp_path / "q", sync)
+    run(photos, tmp_path / "q", sync, k=2, overwrite=True)
+    run(photos, tmp_path / "two", sync, k=2)
+    assert files(tmp_path / "q") == files(tmp_path / "two")
+
+
+def test_a_run_that_died_while_overwriting(photos, tmp_path, sync, monkeypatch):
+    """What the run before it has left is gone, and is not taken for finished."""
+    run(photos, tmp_path / "q", sync)
+    with monkeypatch.context() as patch:
+        die_after(patch, 2)
+        with pytest.raises(StorageError):
+            run(photos, tmp_path / "q", sync, k=2, overwrite=True)
+    assert len(files(tmp_path / "q")) == 2
+    with pytest.raises(UsageError, match="a run of other options"):
+        run(photos, tmp_path / "q", sync, resume=True)
+    run(photos, tmp_path / "q", sync, k=2, resume=True)
+    run(photos, tmp_path / "two", sync, k=2)
+    assert files(tmp_path / "q") == files(tmp_path / "two")
+
+
+# Archives
+
+
+@pytest.mark.parametrize(
+    ("patch", "color"), [(None, "rgb"), (None, "gray"), ("4x5", "rgb"), ("4x5", "gray"), ("4x5", "rgba")]
+)
+@pytest.mark.filterwarnings("ignore:not converged")
+def test_an_archive_holds_the_nearest_centers(photos, tmp_path, sync, patch, color):
+    report = run(photos, tmp_path / "z", sync, to="archive", patch=patch, color=color, max_iter=6)
+    archive = open_archive(str(tmp_path / "z"))
+    mode, size = {"rgb": "RGB", "gray": "L", "rgba": "RGBA"}[color], (4, 5) if patch else (1, 1)
+    names = [image.name for image in report.images]
+    pieces, total = [], 0
+    for position, image in enumerate(report.images):
+        first = original(photos, image, mode)
+        height, width = (-(-n // s) * s for n, s in zip(first.shape, size, strict=False))
+        padded = np.pad(first, ((0, height - first.shape[0]), (0, width - first.shape[1]), (0, 0)), "edge")
+        blocks = padded.reshape(height // size[0], size[0], width // size[1], size[1], -1).swapaxes(1, 2)
+        pieces.append(blocks.reshape(-1, size[0] * size[1] * first.shape[2]))
+        other = archive.image(position)
+        assert image.psnr == pytest.approx(peak_signal_noise_ratio(first, other))
+        total += image.inertia
+    rows = np.concatenate(pieces)
+    codes = archive.codes[:]
+    assert codes.dtype == np.uint8
+    assert total == pytest.approx(report.inertia)
+    if patch:
+        np.testing.assert_array_equal(codes, reference.assign(rows, archive.centers))
+    else:
+        ingest(IngestConfig(source=str(photos), dataset=str(tmp_path / "d"), color=color), sync)
+        fit(FitConfig(dataset=str(tmp_path / "d"), codebook=str(tmp_path / "c"), k=8, max_iter=6), sync)
+        centers = open_codebook(str(tmp_path / "c")).centers
+        assert report.centers_sha256 == open_codebook(str(tmp_path / "c")).manifest["centers_sha256"]
+        np.testing.assert_array_equal(codes, reference.assign(rows, centers))
+        np.testing.assert_array_equal(archive.palette, np.rint(centers))
+    assert list(archive.index.names) == names
+    stored = [file for file in storage.list_objects(str(tmp_path / "z")) if not file.key.startswith("claim/")]
+    assert report.stored_bytes == sum(file.size for file in stored)
+
+
+@pytest.mark.filterwarnings("ignore:not converged")
+def test_a_codebook_of_patches_is_that_of_ingest_and_fit(tmp_path, sync):
+    """Where every image is whole patches, and no patch is blank to ingest."""
+    stack = np.random.default_rng(0).integers(0, 256, (6, 12, 16, 3)).astype(np.uint8)
+    np.save(tmp_path / "s.npy", stack)
+    report = run(tmp_path / "s.npy", tmp_path / "z", sync, to="archive", patch=4, k=7, max_iter=9)
+    ingest(
+        IngestConfig(
+            source=str(tmp_path / "s.npy"), dataset=str(tmp_path / "d"), patch=4, stride=4, blank_threshold=-1
+        ),
+        sync,
+    )
+    options = {"dataset": str(tmp_path / "d"), "codebook": str(tmp_path / "c")}
+    fitted = fit(FitConfig(k=7, max_iter=9, on="patches", **options), sync)
+    assert report.centers_sha256 == fitted.centers_sha256
+    assert report.inertia == fitted.inertia
+
+
+def arrays_of(url):
+    return {
+        file.key: storage.read_object(str(url), file.key)
+        for file in storage.list_objects(str(url))
+        if not (file.key == "zarr.json" or file.key.startswith("claim/"))
+    }
+
+
+@pytest.mark.filterwarnings("ignore:not converged")
+@pytest.mark.parametrize("patch", [pytest.param(None, marks=pytest.mark.slow), 4])
+def test_workers_do_not_change_an_archive(photos, tmp_path, sync, workers, patch, monkeypatch):
+    options = {"to": "archive", "patch": patch, "max_iter": 5}
+    run(photos, tmp_path / "a", sync, **options)
+    run(photos, tmp_path / "b", workers, **options)
+    assert arrays_of(tmp_path / "a") == arrays_of(tmp_path / "b")
+
+
+@pytest.mark.filterwarnings("ignore:not converged")
+def test_an_archive_that_died_goes_on(photos, tmp_path, sync, monkeypatch):
+    monkeypatch.setattr(archives, "_SHARD_MIB", 0.005)  # many shards of codes
+    options = {"to": "archive", "patch": 4, "max_iter": 5}
+    whole = run(photos, tmp_path / "whole", sync, **options)
+    written = []
+    write = arrays.write_rows
+
+    def dying(url, name, start, rows):
+        if len(written) == 4:
+            raise StorageError("no space left on the device")
+        written.append(start)
+        write(url, name, start, rows)
+
+    monkeypatch.setattr(arrays, "write_rows", dying)
+    with pytest.raises(StorageError):
+        run(photos, tmp_path / "z", sync, **options)
+    with pytest.raises(InputError, match="unfinished"):
+        open_archive(str(tmp_path / "z"))
+    before = written.copy()
+    written.clear()
+    monkeypatch.setattr(arrays, "write_rows", lambda *a: (written.append(a[2]), write(*a)))
+    report = run(photos, tmp_path / "z", sync, resume=True, **options)
+    assert set(before).isdisjoint(written)
+    assert arrays_of(tmp_path / "z") == arrays_of(tmp_path / "whole")
+    assert report.images == whole.images
+    with pytest.raises(OutputExistsError):
+        run(photos, tmp_path / "z", sync, **options)
+    assert run(photos, tmp_path / "z", sync, resume=True, **options).images == whole.images
+
+
+# The command
+
+
+def test_the_command(photos, tmp_path, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([str(photos), str(tmp_path / "q"), "--k", "4", "--scheduler", "sync", "--json", "--quiet"])
+    assert not caught.value.code
+    report = json.loads(capsys.readouterr().out)
+    assert sorted(image["key"] for image in report["images"]) == KEYS
+    assert report["n_images"] == 5
