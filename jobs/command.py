@@ -97,8 +97,14 @@ def _execute(work: Callable[[Any], Any], *, as_json: bool, quiet: bool, debug: b
         print(json.dumps(values))
     elif not quiet:
         for name, value in values.items():
-            shown = value if isinstance(value, (str, int, float, bool, type(None))) else json.dumps(value)
-            print(f"{name:>15}  {shown}")
+            print(f"{name:>15}  {_shown(value, whole=isinstance(report, dict))}")
+
+
+def _shown(value: Any, *, whole: bool) -> Any:
+    """A value of a report for people: what tells of each of many images only if it is asked for `whole`."""
+    if isinstance(value, (list, tuple)) and value and isinstance(value[0], dict) and not whole:
+        return f"{len(value)}, listed by --json"
+    return value if isinstance(value, (str, int, float, bool, type(None))) else json.dumps(value)
 
 
 def _run(

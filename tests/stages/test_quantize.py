@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -502,3 +503,13 @@ def test_the_command(photos, tmp_path, capsys):
     report = json.loads(capsys.readouterr().out)
     assert sorted(image["key"] for image in report["images"]) == KEYS
     assert report["n_images"] == 5
+
+
+def test_people_see_totals_and_scripts_every_image(photos, tmp_path, dkmeans):
+    arguments = ["quantize", photos, tmp_path / "a", "--k", "4", "--scheduler", "sync"]
+    code, out, _ = dkmeans(*arguments)
+    assert code == 0
+    assert re.search(r"^ +images  5, listed by --json$", out, re.MULTILINE)
+    code, out, _ = dkmeans(*arguments, "--overwrite", "--json")
+    assert code == 0
+    assert len(json.loads(out)["images"]) == 5
