@@ -5,6 +5,7 @@ VENV ?= $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEERS := $(VENV)/.peers
+CUPY := --only-binary :all: --no-deps 'cupy-cuda12x>=13.4' nvidia-cuda-nvrtc-cu12 cuda-pathfinder
 # Test processes at a time: make test JOBS=4
 JOBS ?= 2
 PYTEST := -m pytest -n $(JOBS) --dist loadfile
@@ -16,11 +17,14 @@ BENCH ?=
 help: ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
-# The operator of Dask for its schemas alone, which the tests read: not among the packages, as it needs 30 more.
+# Two for the tests alone, not among the packages: Dask's operator for its schemas, as it needs 30 more, and
+# CuPy to compile the CUDA kernels, as every program would look for a GPU with it.
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(VENV)/operator 'dask-kubernetes>=2026.3'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --target $(VENV)/cuda $(CUPY) \
+	  || echo "no CuPy for this machine: the CUDA kernels are not compiled"
 	touch $(READY)
 
 setup: $(READY) ## install dkmeans and its tools into $(VENV)

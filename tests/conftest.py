@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import distributed
 import numpy as np
 import pytest
+from emulation import host_cupy
 from object_store.server import Server, object_store
 from PIL import Image
 from skimage import data
 
+from dkmeans import kernels
 from dkmeans.cluster import Cluster
 from dkmeans.config import ClusterConfig
 from jobs.__main__ import main
@@ -81,3 +85,34 @@ def dkmeans(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str,
         return int(caught.value.code or 0), out, err
 
     return run
+
+
+@pytest.fixture
+def forget_cuda() -> Iterator[None]:
+    """`dkmeans.kernels.cuda` is imported anew by the test, and forgotten after it."""
+
+    def forget() -> None:
+        for name in [name for name in sys.modules if name.startswith("dkmeans.kernels.cuda")]:
+            del sys.modules[name]
+        vars(kernels).pop("cuda", None)
+
+    forget()
+    yield
+    forget()
+
+
+@pytest.fixture(scope="session")
+def built_kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the kernels lie that the C++ compiler has built."""
+    if host_cupy.COMPILER is None:
+        pytest.skip("no C++ compiler (c++) builds the kernels for the host")
+    return tmp_path_factory.mktemp("kernels")
+
+
+@pytest.fixture
+def emulated(monkeypatch: pytest.MonkeyPatch, forget_cuda: None, built_kernels: Path) -> ModuleType:
+    """In place of CuPy one of NumPy, whose kernels run on the host."""
+    cupy, cupyx = host_cupy.modules(built_kernels)
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.setitem(sys.modules, "cupyx", cupyx)
+    return cupy

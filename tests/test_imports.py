@@ -42,6 +42,7 @@ HEIGHT = {name: -height for height, layer in enumerate(LAYERS) for name in layer
 # Who alone may import a library.
 ROOMS = {
     "cupy": ["kernels.cuda"],
+    "cupyx": ["kernels.cuda"],
     "zarr": ["arrays", "dataset", "result", "archive"],  # the last three for the type of what they return
     "obstore": ["storage", "stores"],
     "PIL": ["images", "report"],

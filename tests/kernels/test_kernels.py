@@ -9,13 +9,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from gpu_checks import check_halfway
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dkmeans import kernels
 from dkmeans.errors import DeviceError
-from dkmeans.kernels import cpu, gemm, reference
-from dkmeans.kernels.exact import fraction_bits, grid_integers, merge, snap, update_centers
+from dkmeans.kernels import cpu, reference
+from dkmeans.kernels.exact import fraction_bits, merge, snap, update_centers
 
 U8, U16 = np.dtype(np.uint8), np.dtype(np.uint16)
 DTYPES = [U8, U16]
@@ -262,23 +263,7 @@ def test_neither_the_order_of_rows_nor_cuts_change_the_sums(dtype, n_features):
 @pytest.mark.parametrize("n_features", [3, 128, 129])
 @pytest.mark.parametrize("n_clusters", [2, 17, 40])
 def test_a_row_halfway_goes_to_the_lowest_index(dtype, n_features, n_clusters):
-    """All centers lie at one distance from the first row; the tie is exact, so is its end."""
-    rng = np.random.default_rng(0)
-    top = int(np.iinfo(dtype).max)
-    rows = rng.integers(top // 4, top // 2, (6, n_features)).astype(dtype)
-    block = cpu.Block(rows)
-    step = 2.0 ** -fraction_bits(dtype)
-    signs = rng.choice([-1, 1], (n_clusters, n_features))
-    centers = snap(rows[0] + signs * (top // 4), dtype)
-    for labels in (block.labels(centers), gemm.nearest(np, rows, grid_integers(centers, dtype))[0]):
-        assert labels[0] == 0
-        np.testing.assert_array_equal(labels, reference.assign(rows, centers))
-    # One step of the grid decides: the last center, moved nearer in one feature, is chosen.
-    nearer = centers.copy()
-    nearer[-1, -1] -= signs[-1, -1] * step
-    for labels in (block.labels(nearer), gemm.nearest(np, rows, grid_integers(nearer, dtype))[0]):
-        assert labels[0] == n_clusters - 1
-        np.testing.assert_array_equal(labels, reference.assign(rows, nearer))
+    check_halfway(cpu, dtype, n_features, n_clusters)
 
 
 @pytest.mark.parametrize("n_features", [1, 4, 140])
@@ -491,67 +476,6 @@ def test_rows_can_be_read_while_a_step_sorts_them(monkeypatch):
             sorting.result()
     finally:
         sys.setswitchinterval(interval)
-
-
-# The matrix products
-
-
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("n_features", FEATURES)
-@pytest.mark.parametrize("n_clusters", [1, 17, 100])
-def test_matrix_products_give_the_bits_of_the_reference(dtype, n_features, n_clusters):
-    for n_rows in (0, 1, 40):
-        for kind in KINDS:
-            rows, centers = make(kind, n_rows, n_features, n_clusters, dtype)
-            integers = grid_integers(centers, dtype)
-            labels = reference.assign(rows, centers)
-            nearest, distances = gemm.nearest(np, rows, integers)
-            np.testing.assert_array_equal(nearest, labels)
-            own = (rows.astype(np.int64) << fraction_bits(dtype)) - integers[labels]
-            np.testing.assert_array_equal(distances, (own * own).sum(axis=1))
-            assert (nearest.dtype, distances.dtype) == (np.int32, np.int64)
-
-
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("n_features", [784, 3000])
-def test_scores_beyond_2_to_53_are_still_exact(dtype, n_features):
-    """White rows and dark centers, all permutations of one: an exact tie of numbers too long for float64."""
-    rng = np.random.default_rng(0)
-    top = int(np.iinfo(dtype).max)
-    rows = np.full((5, n_features), top, dtype)
-    dark = rng.uniform(0, top / 50, n_features)
-    centers = snap(np.array([rng.permutation(dark) for _ in range(20)]), dtype)
-    integers = grid_integers(centers, dtype)
-    labels, distances = gemm.nearest(np, rows, integers)
-    assert labels.tolist() == cpu.Block(rows).labels(centers).tolist() == [0] * 5
-    exact = sum(((top << fraction_bits(dtype)) - m) ** 2 for m in integers[0].tolist())
-    assert exact > 1 << 54
-    assert distances.tolist() == [exact] * 5
-
-
-@pytest.mark.parametrize("n_features", [5, 300])
-def test_tiles_do_not_show(monkeypatch, n_features):
-    rows, centers = make("uniform", 203, n_features, 9, U8)
-    whole = gemm.nearest(np, rows, grid_integers(centers, U8))
-    monkeypatch.setattr(gemm, "_TILE_BYTES", 8 * max(centers.shape) * 7)  # seven rows
-    assert_same_pair(gemm.nearest(np, rows, grid_integers(centers, U8)), whole)
-
-
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_scores_of_a_slab_stay_below_2_to_53(dtype):
-    """The bound that makes float64 exact, at its worst: all values at the ends of the range."""
-    top = int(np.iinfo(dtype).max)
-    rows = np.array([[0] * gemm.SLAB, [top] * gemm.SLAB], dtype)
-    integers = grid_integers(np.array([[0.0] * gemm.SLAB, [top] * gemm.SLAB], np.float32), dtype)
-    shifted = [[int(m) for m in center] for center in gemm.shifted_centers(np, integers, dtype)]
-    middle = 1 << (8 * dtype.itemsize - 1)
-    for row in rows.tolist():
-        for center in shifted:
-            size = sum(m * m for m in center)
-            size += sum(
-                abs(2 * ((x - middle) << fraction_bits(dtype)) * m) for x, m in zip(row, center, strict=True)
-            )
-            assert size < 1 << 53
 
 
 # The dispatch

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from products import nearest
 from skimage import data
 
-from dkmeans.kernels import cpu, gemm, vector
+from dkmeans.kernels import cpu, reference, vector
 from dkmeans.kernels.exact import MAX_FEATURES, fraction_bits, grid_integers, snap, update_centers
 from dkmeans.kernels.vector import BEST, GROUP, LANES, LIMIT, NORM, SECOND, SQUARE, STATES
 
@@ -295,12 +296,24 @@ def test_a_wrong_winner_is_always_flagged(dtype, n_features, seed, steps, part):
 
 
 def by_products(rows, centers, before=None):
-    """Labels, sums, counts and moved by the matrix products, which have tests of their own."""
-    labels, _ = gemm.nearest(np, rows, grid_integers(centers, rows.dtype))
+    """Labels, sums, counts and moved by matrix products."""
+    labels = nearest(rows, centers)
     columns = [np.bincount(labels, column, len(centers)) for column in rows.T.astype(np.float64)]
     sums = np.stack(columns, axis=1).astype(np.int64)
     moved = len(rows) if before is None else int((labels != before).sum())
     return labels, sums, np.bincount(labels, minlength=len(centers)), moved
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("n_features", [1, 128, 129, 784])
+@pytest.mark.parametrize("spread", [2, 65535])
+def test_matrix_products_are_an_oracle(dtype, n_features, spread):
+    rng = np.random.default_rng(0)
+    top = min(spread, int(np.iinfo(dtype).max))
+    rows = rng.integers(0, top, (40, n_features), endpoint=True).astype(dtype)
+    centers = snap(rng.uniform(0, top, (17, n_features)), dtype)
+    centers[9] = centers[3]
+    np.testing.assert_array_equal(nearest(rows, centers), reference.assign(rows, centers))
 
 
 def check_steps(rows, centers, n_steps):

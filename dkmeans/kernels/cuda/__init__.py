@@ -1,0 +1,18 @@
+"""The Lloyd step on NVIDIA GPUs, by CuPy: the same bits as on the CPU. The only import of cupy.
+
+`lloyd.cu` holds the kernels, `compiled` builds them for one kind of rows, `lists` has the centers near each
+home, `piece` the rows that lie on the device, and `block` drives them all.
+"""
+
+from __future__ import annotations
+
+import cupy
+
+from dkmeans.kernels.cuda.block import Block
+
+__all__ = ["Block", "device_count"]
+
+
+def device_count() -> int:
+    """Number of GPUs that CuPy can use; raises CuPy's own error if there is no driver."""
+    return int(cupy.cuda.runtime.getDeviceCount())

@@ -1,0 +1,166 @@
+"""What the GPU kernels need of CuPy, made of NumPy, with kernels that the C++ compiler builds for the host.
+
+It shows that our kernels and what drives them are right, not that CuPy or a GPU is.
+"""
+
+import ctypes
+import hashlib
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+
+HEADER = Path(__file__).with_name("emulator.h")
+COMPILER = shutil.which("c++")
+KERNEL = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\(.*?\) )?(\w+)\((.*?)\) \{', re.DOTALL)
+PARAMETER = re.compile(r"\s*(?:const )?([\w ]+?)\s*(\*?)\s*(\w+)\s*")
+TYPES = {
+    "unsigned char": np.uint8,
+    "unsigned short": np.uint16,
+    "unsigned": np.uint32,
+    "int": np.int32,
+    "float": np.float32,
+    "i64": np.int64,
+    "u64": np.int64,  # two's complement
+}
+GUARD = 64
+"""Bytes around each array that nobody may write to."""
+
+
+class DeviceArray(np.ndarray):
+    """What stands for an array on the GPU."""
+
+    def get(self, out, blocking=True):
+        out[...] = self
+
+    def set(self, values):
+        self[...] = values
+
+
+def empty(shape, dtype=float):
+    """Memory full of garbage, with guards around it, and where CUDA would put it: at a multiple of 256."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    buffer = np.full(size + 256 + 2 * GUARD, 0xA5, np.uint8)
+    start = GUARD + -(buffer.ctypes.data + GUARD) % 256
+    array = buffer[start : start + size].view(dtype).reshape(shape).view(DeviceArray)
+    array.guards = buffer[:start], buffer[start + size :]
+    return array
+
+
+def filled(shape, value, dtype):
+    array = empty(shape, dtype)
+    array[...] = value
+    return array
+
+
+def asarray(values, dtype=None):
+    values = np.asarray(values, dtype)
+    return filled(values.shape, values, values.dtype)
+
+
+def check_guards(array):
+    while isinstance(array, np.ndarray):
+        for guard in getattr(array, "guards", ()):
+            assert (guard == 0xA5).all(), "a kernel wrote beyond an array"
+        array = array.base
+
+
+def parameters(text, value):
+    """The types and names of the parameters of a kernel: (pointer?, dtype, declaration, name)."""
+    found = []
+    for declaration in text.replace("VALUE", value).split(","):
+        kind, pointer, name = PARAMETER.fullmatch(declaration).groups()
+        found.append((bool(pointer), TYPES[kind], f"{kind} {pointer}{name}", name))
+    return found
+
+
+class RawModule:
+    """Builds a module with the C++ compiler instead of NVRTC; `folder` keeps what was built."""
+
+    folder: Path
+    flags = ("-O2", "-U_FORTIFY_SOURCE", "-Wall", "-Werror", "-Wno-unknown-pragmas")
+
+    def __init__(self, code, options):
+        defines = [option for option in options if option.startswith("-D")]
+        value = next(option for option in defines if option.startswith("-DVALUE=")).removeprefix("-DVALUE=")
+        self.kernels = {name: parameters(text, value) for name, text in KERNEL.findall(code)}
+        launchers = "".join(self.launcher(name) for name in self.kernels)
+        text = f'#include "{HEADER}"\n{code}\n{launchers}'
+        key = hashlib.sha256(repr((text, HEADER.read_text(), defines, self.flags)).encode()).hexdigest()[:16]
+        library = self.folder / f"{key}.so"
+        if not library.exists():
+            source = library.with_suffix(".cpp")
+            source.write_text(text)
+            options = ["-std=c++20", *self.flags, *defines, "-shared", "-fPIC"]
+            subprocess.run([COMPILER, *options, "-o", library, source], check=True)
+        self.library = ctypes.CDLL(str(library))
+
+    def launcher(self, name):
+        declared = ", ".join(declaration for _, _, declaration, _ in self.kernels[name])
+        passed = ", ".join(parameter for *_, parameter in self.kernels[name])
+        return (
+            f'extern "C" void launch_{name}(int x, int y, int threads, {declared}) '
+            f"{{ emulator::run(x, y, threads, [=] {{ {name}({passed}); }}); }}\n"
+        )
+
+    def get_function(self, name):
+        function = getattr(self.library, f"launch_{name}")
+
+        def launch(grid, block, args):
+            converted = [grid[0], grid[1] if len(grid) > 1 else 1, *block]
+            for arg, (pointer, dtype, declaration, _) in zip(args, self.kernels[name], strict=True):
+                converted.append(self.convert(arg, pointer, dtype, f"{name}: {declaration}"))
+            function(*converted)
+            for arg in args:
+                check_guards(arg)
+
+        return launch
+
+    def convert(self, arg, pointer, dtype, what):
+        if not pointer:
+            assert type(arg) is dtype, f"{what}: got {type(arg)}"
+            return ctypes.c_int(int(arg))
+        if isinstance(arg, np.uintp):
+            assert arg == 0, what
+            return ctypes.c_void_p(None)
+        assert type(arg) is DeviceArray, f"{what}: got {type(arg)}"
+        assert arg.dtype == dtype, f"{what}: got {arg.dtype}"
+        assert arg.flags.c_contiguous, what
+        return ctypes.c_void_p(arg.ctypes.data)
+
+
+class Stream:
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        return None
+
+    def synchronize(self):
+        pass
+
+
+def modules(folder):
+    """Stand-ins for ``cupy`` and ``cupyx``, with `cupy.devices` GPUs of `cupy.memory` bytes."""
+    cupy, cupyx = ModuleType("cupy"), ModuleType("cupyx")
+    for name in ("arange", "cumsum", "flatnonzero", "partition", "where", "zeros_like"):
+        setattr(cupy, name, on_device(getattr(np, name)))
+    cupy.empty, cupy.asarray, cupy.full = empty, asarray, filled
+    cupy.zeros = lambda shape, dtype: filled(shape, 0, dtype)
+    cupy.asnumpy = lambda values: np.array(values)
+    cupy.devices, cupy.memory = 1, 1 << 40
+    cupy.RawModule = type("RawModule", (RawModule,), {"folder": folder})
+    runtime = SimpleNamespace(
+        getDeviceCount=lambda: cupy.devices, memGetInfo=lambda: (cupy.memory, cupy.memory)
+    )
+    cupy.cuda = SimpleNamespace(runtime=runtime, Stream=Stream, get_current_stream=Stream)
+    cupy.get_default_memory_pool = lambda: SimpleNamespace(free_bytes=lambda: 0)
+    cupyx.empty_pinned = np.empty
+    return cupy, cupyx
+
+
+def on_device(function):
+    return lambda *args, **options: asarray(function(*args, **options))

@@ -1,0 +1,214 @@
+"""The CUDA kernels and what drives them without a GPU: built for the host, on a CuPy made of NumPy."""
+
+import importlib
+import sys
+
+import numpy as np
+import pytest
+from gpu_checks import (
+    assert_same_array,
+    check_against_reference,
+    check_halfway,
+    check_no_rows,
+    check_step,
+    fit_digest,
+    make,
+)
+
+from dkmeans import kernels
+from dkmeans.errors import DeviceError
+from dkmeans.kernels import cpu, reference
+from dkmeans.kernels.exact import snap
+
+SHAPES = [(1, 1, 1), (5, 3, 17), (203, 25, 16), (150, 25, 100), (70, 128, 9), (60, 784, 5)]
+
+
+@pytest.fixture
+def cuda(emulated):
+    return importlib.import_module("dkmeans.kernels.cuda")
+
+
+@pytest.fixture
+def no_cupy(monkeypatch, forget_cuda):
+    """As on a machine without CuPy, wherever the tests run."""
+    monkeypatch.setitem(sys.modules, "cupy", None)
+
+
+@pytest.mark.usefixtures("no_cupy")
+def test_without_cupy_rows_go_to_the_cpu_unless_a_gpu_is_demanded():
+    rows = np.zeros((2, 3), np.uint8)
+    assert "CuPy is not installed" in kernels.gpu_problem()
+    assert "dkmeans[gpu-cuda12]" in kernels.gpu_problem()
+    for device in ("auto", "cpu"):
+        assert type(kernels.load(rows, device)) is cpu.Block
+    with pytest.raises(
+        DeviceError, match=r"--device gpu: no usable GPU: CuPy is not .* --device auto"
+    ) as caught:
+        kernels.load(rows, "gpu")
+    assert caught.value.exit_code == 5
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("spread", [2, 65535])
+def test_the_kernels_give_the_bits_of_the_reference(cuda, dtype, shape, spread):
+    check_against_reference(cuda, dtype, shape, spread)
+
+
+@pytest.mark.parametrize(
+    ("n_features", "n_clusters"),
+    [(1, 2), (4, 100), (64, 100), (192, 65), (25, 300), pytest.param(25, 10_000, marks=pytest.mark.slow)],
+)
+def test_a_whole_fit_has_the_bits_of_the_cpu(cuda, n_features, n_clusters):
+    rows, centers = make(np.uint8, 1031, n_features, n_clusters, 255)
+    assert fit_digest(cuda.Block(rows), centers) == fit_digest(cpu.Block(rows), centers)
+
+
+def test_rows_without_room_are_streamed_in_pieces(cuda, emulated, monkeypatch):
+    rows, centers = make(np.uint8, 1031, 4, 20, 255)
+    emulated.memory = cuda.block._RESERVE + rows.nbytes
+    monkeypatch.setattr(cuda.block, "_PIECE_BYTES", 4000)
+    block = cuda.Block(rows)
+    assert not block.resident
+    assert len(block._pieces) > 3
+    assert fit_digest(block, centers) == fit_digest(cpu.Block(rows), centers)
+    assert not any(piece._on_device for piece in block._pieces)
+    emulated.memory = cuda.block._RESERVE + 100 * rows.nbytes
+    assert cuda.Block(rows).resident
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_streamed_rows_do_all_that_a_block_does(cuda, emulated, monkeypatch, dtype):
+    emulated.memory = 0
+    monkeypatch.setattr(cuda.block, "_PIECE_BYTES", 1000)
+    check_against_reference(cuda, dtype, (203, 3, 7), 65535)
+
+
+def clustered_lists(cuda, n_homes, n_clusters, n_features=5):
+    rng = np.random.default_rng(3)
+    centers = snap(rng.gamma(2.0, 20.0, (n_clusters, n_features)), np.dtype(np.uint8))
+    homes = rng.integers(0, 99, (n_homes, n_features)).astype(np.float32)
+    kernels_ = cuda.block.kernels(np.dtype(np.uint8), n_features)
+    lists = cuda.lists.make_lists(kernels_, homes, centers)
+    gaps = homes[:, None].astype(np.float64) - centers
+    return lists, np.sqrt((gaps * gaps).sum(axis=2))
+
+
+@pytest.mark.parametrize("listed_bytes", [1 << 29, 4 * 30 * 64])
+def test_lists_bound_the_distances_of_what_follows(cuda, monkeypatch, listed_bytes):
+    """All centers or the nearest, each once; `lows` ascend, and are a little less than what they bound."""
+    monkeypatch.setattr(cuda.lists, "LISTS_BYTES", listed_bytes)
+    monkeypatch.setattr(cuda.lists, "_DISTANCES", 200 * 7)  # seven homes at a time
+    lists, distances = clustered_lists(cuda, 30, 200)
+    assert lists.most == (200 if listed_bytes > 1 << 20 else 64)
+    for home, far in enumerate(distances):
+        n = int(lists.listed[home])
+        members = np.asarray(lists.members[home, :n])
+        assert 40 < n <= lists.most
+        assert len(set(members.tolist())) == n
+        lows = np.asarray(lists.lows[home, : -(-n // 8)])
+        assert (np.diff(lows) >= 0).all()
+        for group, low in enumerate(lows):
+            rest = far[members[8 * group :]].min()
+            assert rest - far.max() / 500 < low <= rest
+        outside = np.setdiff1d(np.arange(200), members)
+        assert (far[outside] >= lists.reach[home]).all()
+
+
+def test_rows_beyond_a_short_list_look_at_all_centers(cuda, monkeypatch):
+    rows, centers = make(np.uint8, 500, 4, 100, 255)
+    monkeypatch.setattr(cuda.lists, "LISTS_BYTES", 4 * 100 * 16)
+    assert cuda.lists.make_lists(cuda.block.kernels(rows.dtype, 4), np.rint(centers), centers).most == 16
+    assert fit_digest(cuda.Block(rows), centers) == fit_digest(cpu.Block(rows), centers)
+
+
+def test_lists_too_short_for_equal_centers_stay_empty(cuda, monkeypatch):
+    """Forty centers lie in one place, and a list holds sixteen."""
+    rows, _ = make(np.uint8, 200, 3, 1, 255)
+    centers = snap(np.repeat(rows[:3].astype(float), 40, axis=0), rows.dtype)
+    monkeypatch.setattr(cuda.lists, "LISTS_BYTES", 4 * 120 * 16)
+    assert_same_array(cuda.Block(rows).labels(centers), reference.assign(rows, centers))
+    assert fit_digest(cuda.Block(rows), centers) == fit_digest(cpu.Block(rows), centers)
+
+
+def test_blocks_with_the_same_centers_share_their_lists(cuda, monkeypatch):
+    rows, centers = make(np.uint8, 100, 3, 5, 255)
+    made = []
+    make_lists = cuda.lists.make_lists
+    monkeypatch.setattr(cuda.lists, "make_lists", lambda *args: made.append(args) or make_lists(*args))
+    one, other = cuda.Block(rows), cuda.Block(rows[::-1].copy())
+    for block in (one, other):
+        block.lloyd(centers)
+        block.lloyd(centers, centers)
+    assert len(made) == 1
+    one.lloyd(centers[::-1].copy(), centers)
+    assert len(made) == 2
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("n_features", [3, 128])
+@pytest.mark.parametrize("n_clusters", [2, 17, 40])
+def test_a_row_halfway_goes_to_the_lowest_index(cuda, dtype, n_features, n_clusters):
+    check_halfway(cuda, dtype, n_features, n_clusters)
+
+
+def test_no_rows_are_a_block_too(cuda):
+    check_no_rows(cuda)
+
+
+def test_adopted_labels_are_taken_as_they_are(cuda):
+    """Wrong ones show that they are looked at."""
+    rows, centers = make(np.uint8, 203, 3, 5, 255)
+    block = cuda.Block(rows)
+    block.adopt((reference.assign(rows, centers) + 1) % 5, centers)
+    other = centers[::-1].copy()
+    right = (reference.assign(rows, centers) + 1) % 5
+    assert block.lloyd(other, centers).moved == (reference.assign(rows, other) != right).sum()
+
+
+def test_squares_beyond_2_to_53_are_exact(cuda):
+    """White 16-bit rows with weights: their squares are odd and too large for float64."""
+    rows = np.full((3, 1), 65535, np.uint16)
+    stats = cuda.Block(rows, np.array([1 << 22, 1, 0])).lloyd(snap(rows[:1], rows.dtype))
+    assert stats.squares == ((1 << 22) + 1) * 65535**2 > 1 << 53
+    assert stats.squares % 2 == 1
+
+
+def test_a_step_that_fails_leaves_a_block_that_begins_anew(cuda, monkeypatch):
+    rows, centers = make(np.uint8, 300, 3, 9, 255)
+    block = cuda.Block(rows)
+    block.lloyd(centers)
+    monkeypatch.setattr(cuda.block, "near_centers", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        block.lloyd(centers[::-1].copy(), centers)
+    monkeypatch.undo()
+    check_step(block, rows, centers, centers[::-1].copy(), None)
+
+
+def test_the_dispatch_and_the_devices(cuda, emulated):
+    rows, centers = make(np.uint8, 50, 3, 4, 255)
+    weights = np.full(50, 3)
+    assert kernels.gpu_problem() is None
+    for device in ("auto", "gpu"):
+        block = kernels.load(rows, device, weights)
+        assert type(block) is cuda.Block
+        check_step(block, rows, centers, None, weights)
+    assert type(kernels.load(rows, "cpu")) is cpu.Block
+    emulated.devices = 0
+    assert kernels.gpu_problem() == "CUDA finds no device"
+    assert type(kernels.load(rows, "auto")) is cpu.Block
+    with pytest.raises(DeviceError, match="CUDA finds no device"):
+        kernels.load(rows, "gpu")
+
+
+def test_an_error_of_the_driver_is_told(emulated):
+    class CUDARuntimeError(Exception):
+        pass
+
+    def fail():
+        raise CUDARuntimeError("cudaErrorInsufficientDriver")
+
+    emulated.cuda.runtime.getDeviceCount = fail
+    assert kernels.gpu_problem() == "CUDARuntimeError: cudaErrorInsufficientDriver"
+    with pytest.raises(DeviceError, match="CUDARuntimeError: cudaErrorInsufficientDriver"):
+        kernels.load(np.zeros((1, 1), np.uint8), "gpu")
