@@ -32,6 +32,7 @@ def main() -> int:
     parser.add_argument("--walltime", default="04:00:00", help="time limit of each")
     parser.add_argument("--queue", help="partition; not given, Slurm's default")
     parser.add_argument("--interface", help="network interface such as ib0")
+    parser.add_argument("--gpu", action="store_true", help="a GPU for each")
     options = parser.parse_args()
 
     ca, cert, key = (str(options.tls.absolute() / name) for name in ("ca.pem", "cert.pem", "key.pem"))
@@ -52,6 +53,7 @@ def main() -> int:
         walltime=options.walltime,
         queue=options.queue,
         interface=options.interface,
+        job_extra_directives=["--gres=gpu:1"] if options.gpu else None,
         protocol="tls://",
         security=security,
         scheduler_options={"dashboard_address": "127.0.0.1:0"},

@@ -4,6 +4,7 @@
 # dkmeans and the folder TLS, with ca.pem, cert.pem and key.pem, lie at the same place on every host.
 # Other settings: PORT (8786), DASK (the command, where it is not in the PATH), RUN (~/.dkmeans),
 # THREADS and MEMORY of each worker (else Dask shares the machine), DASHBOARD (127.0.0.1:8787).
+# GPU=1 starts a worker for each GPU of a line's host, by dask-cuda, with one thread if THREADS is not given.
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
@@ -36,8 +37,8 @@ launch() { # HOST NAME COMMAND...: in the background of HOST; its PID goes into 
 launch "${hosts[0]}" scheduler "$dask" scheduler --protocol tls --port "$port" "${scheduler_options[@]}" \
   --dashboard-address "${DASHBOARD:-127.0.0.1:8787}" --scheduler-file "$run/scheduler.json" "${certificates[@]}"
 for number in "${!hosts[@]}"; do
-  launch "${hosts[number]}" "worker-$number" "$dask" worker "tls://$scheduler:$port" --name "worker-$number" \
-    "${worker_options[@]}" --no-dashboard --local-directory "$run/spill" "${certificates[@]}"
+  launch "${hosts[number]}" "worker-$number" "$dask" ${GPU:+cuda} worker "tls://$scheduler:$port" \
+    --name "worker-$number" "${worker_options[@]}" --no-dashboard --local-directory "$run/spill" "${certificates[@]}"
 done
 
 for _ in {1..60}; do

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -16,12 +17,14 @@ import dask.config
 import distributed  # noqa: F401  its settings
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from dkmeans.config import load_job
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
 
 def load(name):
@@ -84,12 +87,18 @@ def test_an_image_has_no_root_and_no_compiler(target):
 
 
 def test_the_image_gets_extras_that_the_project_has():
-    import tomllib
-
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = re.findall(r"/src\[([\w,-]+)\]", (DEPLOY / "Dockerfile").read_text())
     assert extras
-    assert set(extras) <= set(project["optional-dependencies"])
+    assert set(extras) <= set(EXTRAS)
+
+
+@pytest.mark.parametrize("major", ["12", "13"])
+def test_dask_cuda_comes_with_the_cuda_of_its_cupy(major):
+    cupy, dask_cuda = (Requirement(text) for text in EXTRAS[f"dask-cuda{major}"])
+    assert (cupy.name, cupy.extras) == ("dkmeans", {f"gpu-cuda{major}"})
+    assert (dask_cuda.name, dask_cuda.extras) == ("dask-cuda", {f"cu{major}"})
+    assert "26.6.0" not in dask_cuda.specifier  # takes Dask 2026.1.1 only, which we do not
+    assert "26.8.0" in dask_cuda.specifier  # Dask 2026.7.1
 
 
 def test_hadolint_finds_nothing():
@@ -103,6 +112,13 @@ def test_hadolint_finds_nothing():
 # --- Compose
 
 
+def merged(under, over):
+    """Two Compose files as Compose merges them: mappings by key; a command is replaced."""
+    if not isinstance(over, dict):
+        return over
+    return {**under, **{key: merged(under.get(key, {}), value) for key, value in over.items()}}
+
+
 def test_compose_follows_its_schema(tmp_path):
     pytest.importorskip("check_jsonschema", reason="pip install check-jsonschema")
     planted = load("compose.yaml")
@@ -111,6 +127,9 @@ def test_compose_follows_its_schema(tmp_path):
     check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
     good = subprocess.run([*check, DEPLOY / "compose.yaml"], capture_output=True, text=True)
     assert good.returncode == 0, good.stdout
+    (tmp_path / "gpu.yaml").write_text(yaml.safe_dump(merged(load("compose.yaml"), load("compose.gpu.yaml"))))
+    gpu = [DEPLOY / "compose.gpu.yaml", tmp_path / "gpu.yaml"]
+    assert subprocess.run([*check, *gpu], stdout=subprocess.DEVNULL).returncode == 0
     bad = subprocess.run([*check, tmp_path / "planted.yaml"], capture_output=True, text=True)
     assert bad.returncode != 0
     assert "comand" in bad.stdout
@@ -135,6 +154,26 @@ def test_compose_mounts_what_is_there_and_pins_its_images():
     build = job["build"]
     assert (DEPLOY / build["context"] / build["dockerfile"]).samefile(DEPLOY / "Dockerfile")
     assert build["target"] in stages()
+
+
+def test_compose_gives_the_gpus_to_its_workers_and_one_image_to_all():
+    plain, over = load("compose.yaml")["services"], load("compose.gpu.yaml")["services"]
+    assert set(over) == {name for name, service in plain.items() if "build" in service}
+    for name, service in over.items():
+        build = merged(plain[name], service)["build"]
+        assert (service["image"], build["target"]) == ("dkmeans:0.1.0-cuda", "cuda")
+        assert build["dockerfile"] == plain[name]["build"]["dockerfile"]
+        lists = {key for key, value in service.items() if isinstance(value, list)}
+        assert lists <= {"command"}  # Compose would append others
+    deploy = merged(plain["worker"], over["worker"])["deploy"]
+    assert deploy["replicas"] == 1  # each would start workers on all GPUs
+    assert deploy["resources"] == {
+        **plain["worker"]["deploy"]["resources"],
+        "reservations": {"devices": [{"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}]},
+    }
+    assert [name for name, service in over.items() if "deploy" in service] == ["worker"]
+    plain_run, gpu_run = plain["job"]["command"], over["job"]["command"]
+    assert gpu_run == [*plain_run, "--device", "gpu"]
 
 
 # --- Kubernetes
@@ -216,6 +255,19 @@ def test_core_objects_follow_the_schemas_of_kubernetes(check_core):
     check_core({**service, "spec": PARTS["scheduler"]["service"]})
     with pytest.raises(Exception, match="imagee"):
         check_core({**pod, "spec": {"containers": [{"name": "a", "imagee": "b"}]}})
+
+
+def test_the_gpu_of_the_readme_fits_into_the_workers(check_core, check_dask):
+    (block,) = re.findall(r"```yaml\n(.*?)```", (DEPLOY / "README.md").read_text(), flags=re.S)
+    change = yaml.safe_load(block)
+    planted = copy.deepcopy(JOB)
+    worker = planted["spec"]["cluster"]["spec"]["worker"]["spec"]
+    before = copy.deepcopy(worker["containers"][0]["resources"])
+    worker["containers"][0] |= change
+    for side in ("requests", "limits"):  # a GPU cannot be shared: Kubernetes wants the same in both
+        assert change["resources"][side] == {**before[side], "nvidia.com/gpu": "1"}
+    assert check_dask(planted) == []
+    check_core({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod"}, "spec": worker})
 
 
 def test_every_manifest_is_one_that_is_checked():

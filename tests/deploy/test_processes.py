@@ -8,10 +8,12 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
+from distributed import Client, Security
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 BIN = Path(sys.executable).parent
@@ -106,6 +108,60 @@ def test_plain_processes_run_a_job_to_the_same_bits(tmp_path, tls, photos, expec
         assert "End worker" in (run / f"{name}.log").read_text()  # in order, and not by SIGKILL
 
 
+@contextmanager
+def gpu_workers(tmp_path, tls, dask):
+    """A scheduler and the GPU workers of one line, by the `dask` at a path: the address, and the PIDs."""
+    hosts, run, port = tmp_path / "hosts.txt", tmp_path / "run", free_port()
+    hosts.write_text("localhost\n")
+    settings = environment(
+        RUN=run, TLS=tls, PORT=port, DASK=dask, GPU=1, THREADS=1, MEMORY="1GiB", DASHBOARD="127.0.0.1:0",
+        # dask-cuda's own switches for tests: its workers touch no GPU.
+        CUDA_VISIBLE_DEVICES="0,1", DASK_CUDA_TEST_DISABLE_DEVICE_SPECIFIC=1, DASK_CUDA_TEST_SINGLE_GPU=1,
+    )  # fmt: skip
+    try:
+        subprocess.run([DEPLOY / "ssh/start.sh", hosts], env=settings, check=True, timeout=60)
+        pids = [int((run / f"{name}.pid").read_text()) for name in ("scheduler", "worker-0")]
+        assert not gone(pids, seconds=0.5)
+        yield f"tls://127.0.0.1:{port}"
+    finally:
+        subprocess.run([DEPLOY / "ssh/stop.sh", hosts], env=settings, check=True, timeout=60)
+    assert gone(pids)
+
+
+def test_gpu_hosts_get_their_workers_by_dask_cuda(tmp_path, tls):
+    """With a dask that notes its arguments, and whose `cuda worker` is a plain one."""
+    fake, log = tmp_path / "dask", tmp_path / "log"
+    fake.write_text(f'#!/bin/bash\necho "$*" >>"{log}"\n[[ $1 != cuda ]] || shift\nexec "{BIN}/dask" "$@"\n')
+    fake.chmod(0o755)
+    with gpu_workers(tmp_path, tls, fake) as address:
+        scheduler, worker = sorted(log.read_text().splitlines(), reverse=True)
+    assert scheduler.startswith("scheduler --protocol tls ")
+    assert worker.startswith(f"cuda worker {address} --name worker-0 --memory-limit 1GiB --nthreads 1 ")
+
+
+@pytest.mark.slow
+def test_dask_cuda_has_a_worker_for_each_gpu_and_the_same_bits(tmp_path, tls, photos, expected):
+    """Here without GPUs, so that the workers compute on the CPU."""
+    pytest.importorskip("dask_cuda.cli", reason="pip install 'dkmeans[dask-cuda12]'", exc_type=ImportError)
+    certificates = Security(
+        tls_ca_file=str(tls / "ca.pem"),
+        tls_client_cert=str(tls / "cert.pem"),
+        tls_client_key=str(tls / "key.pem"),
+        require_encryption=True,
+    )
+    with gpu_workers(tmp_path, tls, BIN / "dask") as address:
+        with Client(address, security=certificates, timeout=30) as client:
+            client.wait_for_workers(2, timeout=60)
+            devices = client.run(os.getenv, "CUDA_VISIBLE_DEVICES")
+            limits = {w["memory_limit"] for w in client.scheduler_info(n_workers=-1)["workers"].values()}
+        assert all(url.startswith("tls://") for url in devices)
+        assert sorted(devices.values()) == ["0,1", "1,0"]
+        assert limits == {2**30}
+        job = write_job(tmp_path / "cluster", photos)
+        found = dkmeans("run", job, "--scheduler", address, *options(tls), "--device", "auto", "--json")
+    assert found["fit"][0]["centers_sha256"] == expected
+
+
 def test_a_pid_of_another_process_is_left_alone(tmp_path):
     hosts, run = tmp_path / "hosts.txt", tmp_path / "run"
     hosts.write_text("localhost\n")
@@ -136,6 +192,29 @@ def test_other_hosts_are_reached_by_ssh_with_their_arguments_whole(tmp_path):
     assert (tmp_path / "log").read_text() == "-n -o BatchMode=yes me@127.0.0.1 " * 2
 
 
+@pytest.mark.parametrize(("tasks", "memory"), [(1, "29491MiB"), (4, "7372MiB")])
+def test_the_tasks_of_a_node_share_its_memory(tmp_path, tasks, memory):
+    """With an srun that notes its arguments, a scheduler that is a file, and a job that waits for both."""
+    fakes = {
+        "dask": 'touch scheduler && echo 1 >"$SLURM_SUBMIT_DIR/dkmeans-7/scheduler.json"',
+        "srun": 'echo "$*" >srun.part && mv srun.part srun',
+        "dkmeans": "until [[ -e srun ]]; do sleep 0.1; done",
+    }
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name, text in fakes.items():
+        (folder / name).write_text(f"#!/bin/bash\n{text}\n")
+        (folder / name).chmod(0o755)
+    env = environment(TLS="tls", SLURM_SUBMIT_DIR=tmp_path, SLURM_JOB_ID=7, SLURM_CPUS_PER_TASK=3)
+    env |= {"SLURM_MEM_PER_NODE": "32768", "SLURM_NTASKS_PER_NODE": str(tasks)}
+    env["PATH"] = f"{folder}{os.pathsep}{env['PATH']}"
+    script = [DEPLOY / "slurm/job.sbatch", "job.toml"]
+    assert subprocess.run(script, env=env, cwd=tmp_path, timeout=60).returncode == 0
+    before, after = (tmp_path / "srun").read_text().split(" dask worker ")
+    assert "--cpus-per-task=3" in before.split()
+    assert f"--nworkers 1 --nthreads 3 --memory-limit {memory} " in after
+
+
 @pytest.mark.slow
 def test_the_batch_script_runs_a_job_to_the_same_bits(tmp_path, tls, photos, expected):
     """With an srun that starts one task here."""
@@ -144,8 +223,9 @@ def test_the_batch_script_runs_a_job_to_the_same_bits(tmp_path, tls, photos, exp
     srun.write_text('#!/bin/bash\nwhile [[ $1 == --* ]]; do shift; done\nexec "$@"\n')
     srun.chmod(0o755)
     env = environment(
-        TLS=tls, SLURM_SUBMIT_DIR=tmp_path, SLURM_JOB_ID=7, SLURM_CPUS_PER_TASK=1, SLURM_MEM_PER_NODE=2048
-    )
+        TLS=tls, SLURM_SUBMIT_DIR=tmp_path, SLURM_JOB_ID=7, SLURM_CPUS_PER_TASK=1, SLURM_MEM_PER_NODE=2048,
+        SLURM_NTASKS_PER_NODE=1,
+    )  # fmt: skip
     env["PATH"] = f"{srun.parent}{os.pathsep}{env['PATH']}"
     job = write_job(tmp_path / "cluster", photos)
     result = subprocess.run(
@@ -159,11 +239,13 @@ def test_the_batch_script_runs_a_job_to_the_same_bits(tmp_path, tls, photos, exp
 
 
 @pytest.mark.slow
-def test_jobqueue_starts_workers_and_runs_the_job(tmp_path, tls, photos, expected):
+@pytest.mark.parametrize("gpu", [[], ["--gpu"]], ids=["cpu", "gpu"])
+def test_jobqueue_starts_workers_and_runs_the_job(tmp_path, tls, photos, expected, gpu):
     """With an sbatch that runs its script here, and an scancel that ends it."""
     pytest.importorskip("dask_jobqueue", reason="pip install dask-jobqueue")
     fakes = {
-        "sbatch": 'setsid bash -c "$(<"$1")" >/dev/null 2>&1 &\necho "Submitted batch job $!"',
+        "sbatch": 'cp "$1" script\nsetsid bash -c "$(<script)" >/dev/null 2>&1 &\n'
+        'echo "Submitted batch job $!"',
         "scancel": 'for group in "$@"; do kill -- "-$group"; done',
         "squeue": "exit 0",
     }
@@ -176,8 +258,9 @@ def test_jobqueue_starts_workers_and_runs_the_job(tmp_path, tls, photos, expecte
     env["PATH"] = f"{folder}{os.pathsep}{env['PATH']}"
     job = write_job(tmp_path / "cluster", photos)
     script = [sys.executable, DEPLOY / "slurm/jobqueue.py", job, "--tls", tls, "--interface", "lo"]
-    script += ["--workers", "1", "--threads", "1", "--memory", "1GiB"]
+    script += ["--workers", "1", "--threads", "1", "--memory", "1GiB", *gpu]
     result = subprocess.run(script, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
     palette = dkmeans("info", tmp_path / "cluster/palette.zarr", "--json")
     assert palette["centers_sha256"] == expected
+    assert ("#SBATCH --gres=gpu:1" in (tmp_path / "script").read_text()) == bool(gpu)
