@@ -52,15 +52,17 @@ class CountedRows(Rows):
         return self.pixels
 
 
-def count_part(pixels: NDArray[Any], positions: NDArray[np.int64]) -> tuple[list[NDArray[Any]], _Counts]:
+def count_part(
+    pixels: NDArray[Any], positions: NDArray[np.int64], device: str
+) -> tuple[list[NDArray[Any]], _Counts]:
     """The pixels at `positions` of a part, and the colors of all its pixels."""
-    return [pixels[positions]], count_colors(pixels)
+    return [pixels[positions]], count_colors(pixels, device)
 
 
 def _read(
-    url: str, name: str, start: int, stop: int, positions: NDArray[np.int64]
+    url: str, name: str, start: int, stop: int, positions: NDArray[np.int64], device: str
 ) -> tuple[list[NDArray[Any]], _Counts]:
-    return count_part(arrays.read_rows(url, name, start, stop), positions)
+    return count_part(arrays.read_rows(url, name, start, stop), positions, device)
 
 
 def _merge(
@@ -86,7 +88,7 @@ def counted_rows(url: str, name: str, cluster: Cluster, positions: NDArray[np.in
     read = cluster.task(_read)
     cuts = plan.fit_cuts(n_rows, n_features, arrays.row_layout(array), cluster.n_threads())
     local = plan.in_cuts(positions, cuts)
-    tasks = [read(url, name, *cut, kept) for cut, kept in zip(cuts, local, strict=True)]
+    tasks = [read(url, name, *cut, kept, cluster.device) for cut, kept in zip(cuts, local, strict=True)]
     return counted_parts(tasks, n_rows, n_features, np.dtype(array.dtype), cluster, positions)
 
 

@@ -113,7 +113,7 @@ def array_rows(
         return given_rows(kept, sizes, n_features, dtype, cluster)
     taken = np.empty(0, np.int64) if positions is None else positions
     count, local = delayed(count_part), plan.in_cuts(taken, cuts)
-    tasks = [count(part, of_part) for part, of_part in zip(kept, local, strict=True)]
+    tasks = [count(part, of_part, cluster.device) for part, of_part in zip(kept, local, strict=True)]
     return counted_parts(tasks, sum(sizes), n_features, dtype, cluster, taken)
 
 

@@ -30,8 +30,8 @@ def label_rows(rows: NDArray[Any], centers: NDArray[Any], device: str) -> NDArra
     """The nearest center of each row; of many colors, each distinct one is looked for once."""
     if not countable(rows.dtype, rows.shape[1]) or len(rows) < COUNTED:
         return kernels.load(rows, device).labels(centers)
-    colors, _ = count_colors(rows)
-    return color_labels(rows, colors, kernels.load(colors, device).labels(centers))
+    colors, _ = count_colors(rows, device)
+    return color_labels(rows, colors, kernels.load(colors, device).labels(centers), device)
 
 
 def _write_block(

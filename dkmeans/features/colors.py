@@ -6,11 +6,13 @@ sums are the same integers.
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dkmeans.kernels import uses_gpu
 from dkmeans.kernels.jit import inlined, jit
 
 __all__ = ["color_labels", "count_colors", "countable", "merge_colors"]
@@ -62,6 +64,10 @@ def _look_up(pixels: Any, colors: Any, labels: Any, table: Any, found: Any) -> N
         found[pixel] = table[_number(pixels, pixel)]
 
 
+def _cuda() -> Any:
+    return importlib.import_module("dkmeans.kernels.cuda")
+
+
 def _listed(counts: NDArray[Any], channels: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     n_colors = int(np.count_nonzero(counts))
     colors, times = np.empty((n_colors, channels), np.uint8), np.empty(n_colors, np.int64)
@@ -69,13 +75,17 @@ def _listed(counts: NDArray[Any], channels: int) -> tuple[NDArray[np.uint8], NDA
     return colors, times
 
 
-def count_colors(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def count_colors(
+    pixels: NDArray[np.uint8], device: str = "cpu"
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """The distinct colors of some pixels, in lexicographic order, and how often each occurs.
 
     Parameters
     ----------
     pixels : ndarray of shape (n_pixels, channels), uint8, fewer than 2^32
         One channel or three.
+    device : {"cpu", "gpu", "auto"}
+        Where to count, as in `dkmeans.kernels.load`.
 
     Returns
     -------
@@ -83,6 +93,10 @@ def count_colors(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[
     times : ndarray of shape (n_colors,), int64
     """
     channels = pixels.shape[1]
+    if uses_gpu(device):
+        counted: tuple[NDArray[np.uint8], NDArray[np.int64]]
+        counted = _cuda().list_colors(_cuda().count_colors(pixels), channels)
+        return counted
     counts = np.zeros(1 << 8 * channels, np.uint32)
     _count(pixels, counts)
     return _listed(counts, channels)
@@ -101,8 +115,13 @@ def merge_colors(
     return _listed(counts, channels)
 
 
-def color_labels(pixels: NDArray[np.uint8], colors: NDArray[np.uint8], labels: NDArray[Any]) -> NDArray[Any]:
+def color_labels(
+    pixels: NDArray[np.uint8], colors: NDArray[np.uint8], labels: NDArray[Any], device: str = "cpu"
+) -> NDArray[Any]:
     """The label of the color of each pixel: `labels` belong to `colors`, among which all pixels are."""
+    if uses_gpu(device):
+        looked_up: NDArray[Any] = _cuda().color_labels(pixels, colors, labels)
+        return looked_up
     table = np.empty(1 << 8 * pixels.shape[1], labels.dtype)
     found = np.empty(len(pixels), labels.dtype)
     _look_up(pixels, colors, labels, table, found)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dkmeans.errors import DeviceError
 
-__all__ = ["Block", "Stats", "arithmetic", "gpu_problem", "is_exact", "load"]
+__all__ = ["Block", "Stats", "arithmetic", "gpu_problem", "is_exact", "load", "uses_gpu"]
 
 
 class Stats(Protocol):
@@ -85,6 +85,20 @@ def gpu_problem() -> str | None:
     return None if n_devices else "CUDA finds no device"
 
 
+def uses_gpu(device: str) -> bool:
+    """Whether this process works on a GPU, for `device` "auto", "cpu" or "gpu".
+
+    Raises
+    ------
+    DeviceError
+        If it is "gpu" and there is none.
+    """
+    problem = None if device == "cpu" else gpu_problem()
+    if device == "gpu" and problem:
+        raise DeviceError(f"--device gpu: no usable GPU: {problem}. Use --device auto or cpu.")
+    return device != "cpu" and not problem
+
+
 def load(rows: NDArray[Any], device: str = "cpu", weights: NDArray[np.int64] | None = None) -> Block:
     """A block of `rows` on `device` ("auto", "cpu" or "gpu"); `weights` says how often each row counts.
 
@@ -106,9 +120,6 @@ def load(rows: NDArray[Any], device: str = "cpu", weights: NDArray[np.int64] | N
             raise DeviceError("a GPU takes rows of uint8 and uint16, found float64. Use device auto or cpu.")
         floats: Block = importlib.import_module("dkmeans.kernels.floats").Block(rows, weights)
         return floats
-    problem = None if device == "cpu" else gpu_problem()
-    if device == "gpu" and problem:
-        raise DeviceError(f"--device gpu: no usable GPU: {problem}. Use --device auto or cpu.")
-    kernels = "cpu" if device == "cpu" or problem else "cuda"
+    kernels = "cuda" if uses_gpu(device) else "cpu"
     block: Block = importlib.import_module(f"dkmeans.kernels.{kernels}").Block(rows, weights)
     return block

@@ -28,6 +28,7 @@ using std::min;
 struct Index { int x = 0, y = 0, z = 0; };
 struct alignas(16) float4 { float x, y, z, w; };
 struct alignas(8) uint2 { unsigned x, y; };
+struct alignas(16) uint4 { unsigned x, y, z, w; };
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 
 static Index threadIdx, blockIdx, blockDim, gridDim;
@@ -170,6 +171,11 @@ template <class T>
 T atomicAdd(T* at, T value) {
   T old = *at;
   *at += value;
+  return old;
+}
+inline unsigned atomicCAS(unsigned* at, unsigned expected, unsigned value) {
+  unsigned old = *at;
+  if (old == expected) *at = value;
   return old;
 }
 inline int atomicMax(int* at, int value) {

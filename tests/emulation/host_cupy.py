@@ -57,6 +57,8 @@ def filled(shape, value, dtype):
 
 
 def asarray(values, dtype=None):
+    if type(values) is DeviceArray and dtype in (None, values.dtype):
+        return values
     values = np.asarray(values, dtype)
     return filled(values.shape, values, values.dtype)
 
@@ -68,12 +70,12 @@ def check_guards(array):
         array = array.base
 
 
-def parameters(text, value):
+def parameters(text, defined):
     """The types and names of the parameters of a kernel: (pointer?, dtype, declaration, name)."""
     found = []
-    for declaration in text.replace("VALUE", value).split(","):
+    for declaration in text.split(","):
         kind, pointer, name = PARAMETER.fullmatch(declaration).groups()
-        found.append((bool(pointer), TYPES[kind], f"{kind} {pointer}{name}", name))
+        found.append((bool(pointer), TYPES[defined.get(kind, kind)], f"{kind} {pointer}{name}", name))
     return found
 
 
@@ -85,8 +87,8 @@ class RawModule:
 
     def __init__(self, code, options):
         defines = [option for option in options if option.startswith("-D")]
-        value = next(option for option in defines if option.startswith("-DVALUE=")).removeprefix("-DVALUE=")
-        self.kernels = {name: parameters(text, value) for name, text in KERNEL.findall(code)}
+        defined = dict(option.removeprefix("-D").split("=") for option in defines)
+        self.kernels = {name: parameters(text, defined) for name, text in KERNEL.findall(code)}
         launchers = "".join(self.launcher(name) for name in self.kernels)
         text = f'#include "{HEADER}"\n{code}\n{launchers}'
         key = hashlib.sha256(repr((text, HEADER.read_text(), defines, self.flags)).encode()).hexdigest()[:16]
@@ -122,7 +124,7 @@ class RawModule:
     def convert(self, arg, pointer, dtype, what):
         if not pointer:
             assert type(arg) is dtype, f"{what}: got {type(arg)}"
-            return ctypes.c_int(int(arg))
+            return ctypes.c_int(arg) if dtype is np.int32 else ctypes.c_longlong(arg)
         if isinstance(arg, np.uintp):
             assert arg == 0, what
             return ctypes.c_void_p(None)
@@ -149,6 +151,7 @@ def modules(folder):
     for name in ("arange", "cumsum", "flatnonzero", "partition", "where", "zeros_like"):
         setattr(cupy, name, on_device(getattr(np, name)))
     cupy.empty, cupy.asarray, cupy.full = empty, asarray, filled
+    cupy.ascontiguousarray = lambda values: values if values.flags.c_contiguous else asarray(values)
     cupy.zeros = lambda shape, dtype: filled(shape, 0, dtype)
     cupy.asnumpy = lambda values: np.array(values)
     cupy.devices, cupy.memory = 1, 1 << 40

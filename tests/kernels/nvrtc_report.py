@@ -10,6 +10,7 @@ import cupy
 import numpy as np
 
 from dkmeans import kernels
+from dkmeans.kernels.cuda.colors import color_defines
 from dkmeans.kernels.cuda.compiled import defines, source
 
 ARCHITECTURES = (80, 90)
@@ -22,11 +23,11 @@ NUMBERS = {
 }
 
 
-def compiled(dtype: np.dtype, n_features: int, arch: int) -> dict:
+def compiled(name: str, told: dict[str, str], arch: int) -> dict:
     """The log of the compiler, the start of the binary, and the numbers of each kernel."""
     nvrtc = cupy.cuda.nvrtc
-    defined = [f"-D{name}={value}" for name, value in defines(dtype, n_features).items()]
-    program = nvrtc.createProgram(source(), "lloyd.cu", [], [])
+    defined = [f"-D{key}={value}" for key, value in told.items()]
+    program = nvrtc.createProgram(source(name), name, [], [])
     options = ["--std=c++17", "-ftz=true", f"-arch=sm_{arch}", "--ptxas-options=-v", *defined]
     try:
         nvrtc.compileProgram(program, options)
@@ -42,10 +43,16 @@ def compiled(dtype: np.dtype, n_features: int, arch: int) -> dict:
 
 def main() -> None:
     """Compile for every kind of rows and architecture."""
-    report = {
-        f"{np.dtype(dtype)} {n_features} sm_{arch}": compiled(np.dtype(dtype), n_features, arch)
+    kinds = {
+        f"lloyd.cu {np.dtype(dtype)} {n_features}": defines(np.dtype(dtype), n_features)
         for dtype, widths in WIDTHS.items()
         for n_features in widths
+    }
+    labels = ("uint8", "uint16", "int32")
+    kinds |= {f"colors.cu {label} {n}": color_defines(n, label) for label in labels for n in (1, 3)}
+    report = {
+        f"{kind} sm_{arch}": compiled(kind.split()[0], told, arch)
+        for kind, told in kinds.items()
         for arch in ARCHITECTURES
     }
     print(json.dumps({"problem": kernels.gpu_problem(), "compiled": report}))

@@ -14,9 +14,11 @@ from gpu_checks import (
     fit_digest,
     make,
 )
+from skimage import data
 
 from dkmeans import kernels
 from dkmeans.errors import DeviceError
+from dkmeans.features.colors import color_labels, count_colors
 from dkmeans.kernels import cpu, reference
 from dkmeans.kernels.exact import snap
 
@@ -212,3 +214,49 @@ def test_an_error_of_the_driver_is_told(emulated):
     assert kernels.gpu_problem() == "CUDARuntimeError: cudaErrorInsufficientDriver"
     with pytest.raises(DeviceError, match="CUDARuntimeError: cudaErrorInsufficientDriver"):
         kernels.load(np.zeros((1, 1), np.uint8), "gpu")
+
+
+# Colors
+
+
+def check_colors(pixels):
+    """Counts, and labels of each type, on the emulated device and on the CPU."""
+    channels = pixels.shape[1]
+    colors, times = count_colors(pixels, "gpu")
+    for found, right in zip((colors, times), count_colors(pixels), strict=True):
+        assert_same_array(found, right)
+    labels = np.random.default_rng(0).permutation(len(colors)).astype(np.int32)
+    assert_same_array(color_labels(pixels, colors, labels, "gpu"), color_labels(pixels, colors, labels))
+    cuda = importlib.import_module("dkmeans.kernels.cuda")
+    numbers = pixels.astype(np.int64) @ (1 << np.arange(8 * (channels - 1), -1, -8))
+    for dtype in (np.uint8, np.uint16, np.int32):
+        table = np.random.default_rng(0).integers(0, 1 << 8, 1 << 8 * channels).astype(dtype)
+        found = cuda.look_up(pixels, emulated_asarray(table))
+        np.testing.assert_array_equal(found, table[numbers])
+        assert found.dtype == dtype
+
+
+def emulated_asarray(values):
+    return sys.modules["cupy"].asarray(values)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("n_pixels", [0, 1, 15, 16, 17, 8192, (1 << 15) + 5, 100_003])
+def test_colors_are_counted_as_on_the_cpu(emulated, channels, n_pixels):
+    """Of few colors, and of so many that most find their place taken; with runs of equal ones."""
+    rng = np.random.default_rng(n_pixels)
+    for n_colors in (2, 40_000):
+        palette = rng.integers(0, 256, (n_colors, channels), dtype=np.uint8)
+        runs = np.repeat(rng.integers(0, n_colors, n_pixels), rng.integers(1, 30, n_pixels))[:n_pixels]
+        check_colors(palette[runs])
+
+
+def test_colors_of_a_photo_and_of_views_of_it(emulated):
+    photo = data.astronaut()[:90]
+    check_colors(photo.reshape(-1, 3))
+    check_colors(photo[:, ::2, ::-1].reshape(-1, 3))
+    check_colors(photo[..., 1].reshape(-1, 1)[::3])
+
+
+def test_one_color_fills_its_count(emulated):
+    check_colors(np.full((1 << 16, 3), 255, np.uint8))

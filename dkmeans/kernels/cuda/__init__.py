@@ -1,7 +1,8 @@
 """The Lloyd step on NVIDIA GPUs, by CuPy: the same bits as on the CPU. The only import of cupy.
 
 `lloyd.cu` holds the kernels, `compiled` builds them for one kind of rows, `lists` has the centers near each
-home, `piece` the rows that lie on the device, and `block` drives them all.
+home, `piece` the rows that lie on the device, and `block` drives them all. `colors.cu` and `colors`
+count pixels.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import cupy
 
 from dkmeans.kernels.cuda.block import Block
+from dkmeans.kernels.cuda.colors import color_labels, count_colors, list_colors, look_up
 
-__all__ = ["Block", "device_count"]
+__all__ = ["Block", "color_labels", "count_colors", "device_count", "list_colors", "look_up"]
 
 
 def device_count() -> int:

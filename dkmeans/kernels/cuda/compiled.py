@@ -20,9 +20,9 @@ _CHUNK = 32
 
 
 @lru_cache
-def source() -> str:
-    """The text of `lloyd.cu`."""
-    return Path(__file__).with_name("lloyd.cu").read_text(encoding="utf-8")
+def source(name: str) -> str:
+    """The text of a file beside this one."""
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
 def width(n_features: int) -> int:
@@ -59,7 +59,7 @@ class Kernels:
         self.width = width(n_features)
         self.n_words = self.width * dtype.itemsize // 4
         told = (f"-D{name}={value}" for name, value in defines(dtype, n_features).items())
-        self._module = cupy.RawModule(code=source(), options=("--std=c++17", *told))
+        self._module = cupy.RawModule(code=source("lloyd.cu"), options=("--std=c++17", *told))
 
     def launch(self, name: str, grid: tuple[int, ...], threads: int, *args: Any) -> None:
         """Run a kernel on the current stream; ints are passed as int32, None as a null pointer."""
