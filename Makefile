@@ -12,7 +12,7 @@ PYTEST := -m pytest -n $(JOBS) --dist loadfile
 # Options of a benchmark: make bench BENCH='--data FILE --n 2000000 --k 1000'; BENCH=--help lists them.
 BENCH ?=
 
-.PHONY: help setup demo studies test test-all test-lowest bench bench-pixels bench-quality bench-overhead bench-storage bench-scaling bench-rate lint types clean
+.PHONY: help setup demo studies test test-all test-gpu test-lowest bench bench-pixels bench-quality bench-overhead bench-storage bench-scaling bench-rate bench-gpu lint types clean
 
 help: ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -43,6 +43,9 @@ test: $(READY) ## run the tests
 test-all: $(READY) ## run the tests, the slow ones too
 	$(BIN)/python $(PYTEST) -m 'not gpu'
 
+test-gpu: $(READY) ## run the tests that need a GPU; pip install '.[gpu-cuda12]' before it
+	$(BIN)/python $(PYTEST) -n 1 -m gpu
+
 test-lowest: ## run the tests with the oldest versions that pyproject.toml allows
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check uv
@@ -70,6 +73,9 @@ bench-scaling: $(PEERS) ## what an iteration costs driver and scheduler; BENCH='
 
 bench-rate: $(PEERS) ## bits and quality beside other tools; BENCH='--data FOLDER'
 	$(BIN)/python tests/benchmarks/bench_rate.py $(BENCH)
+
+bench-gpu: $(READY) ## iterations on a GPU beside CuPy, PyTorch, flash-kmeans; pip install '.[gpu-cuda12]' before it
+	$(BIN)/python tests/benchmarks/bench_gpu.py $(BENCH)
 
 bench-overhead: $(PEERS) ## what Dask costs beside a plain loop of threads; BENCH='--blocks 16'
 	$(BIN)/python tests/benchmarks/bench_overhead.py $(BENCH)

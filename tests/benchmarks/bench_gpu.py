@@ -127,14 +127,6 @@ def check(rows: np.ndarray, ks: list[int], n: int, seed: int, say: Said) -> None
 # Pixels
 
 
-def no_colors() -> str | None:
-    """Why pixels cannot be measured; None if they can."""
-    from dkmeans.kernels import cuda
-
-    lacking = [name for name in ("count_colors", "look_up") if not hasattr(cuda, name)]
-    return f"dkmeans.kernels.cuda has no {' and no '.join(lacking)}" if lacking else None
-
-
 def color_tables(seed: int) -> list[np.ndarray]:
     """For each type of labels one for every color."""
     rng = np.random.default_rng(seed)
@@ -159,11 +151,12 @@ def pixels_part(
 
     pixels = cupy.asarray(images.reshape(-1, 3))
     times = -(-options.pixels // len(pixels))
-    works = {"histogram": (partial(cuda.count_colors, pixels), 3)}
+    counts = cuda.count_colors(pixels)
+    n_colors = int((counts > 0).sum())
+    works = {"histogram": (partial(cuda.count_colors, pixels, counts), 3)}
     for table in color_tables(options.seed):
         look_up = partial(cuda.look_up, pixels, cupy.asarray(table))
         works[f"to {table.dtype}"] = (look_up, 3 + table.itemsize)
-    n_colors = int((cuda.count_colors(pixels) > 0).sum())
     print(f"{times} times {len(pixels):,} pixels of {n_colors:,} colors", flush=True)
     lines, n = Table(_PIXELS), times * len(pixels)
     for name, (work, n_bytes) in works.items():
@@ -250,7 +243,7 @@ def check_all(made: dict[str, np.ndarray], options: argparse.Namespace, say: Sai
         check(made["digits"], sorted(ks), _MIDDLE, options.seed, say)
     if "wide" in made:
         check(made["wide"], [options.wide_k], _MIDDLE_WIDE, options.seed, say)
-    if "pixels" in options.parts and not no_colors():
+    if "pixels" in options.parts:
         check_pixels(made["photos"], options.seed, say)
     gpu_clock.free()
 
@@ -270,9 +263,6 @@ def measure(
         return gpu_lloyd.compare(made["wide"], [options.wide_k], fewer, most, options)
     if part == "fit":
         return fit_part(made["digits"], options)
-    if why_not := no_colors():
-        print(f"skipped: {why_not}", flush=True)
-        return {"skipped": why_not}
     return pixels_part(made["photos"], most, options)
 
 

@@ -236,6 +236,14 @@ def check_colors(pixels):
         assert found.dtype == dtype
 
 
+def test_counts_of_several_blocks_of_pixels_are_added(emulated):
+    cuda = importlib.import_module("dkmeans.kernels.cuda")
+    photo = data.astronaut()[:40].reshape(-1, 3)
+    counts = cuda.count_colors(photo[5000:], cuda.count_colors(photo[:5000]))
+    for found, right in zip(cuda.list_colors(counts, 3), count_colors(photo), strict=True):
+        assert_same_array(found, right)
+
+
 def emulated_asarray(values):
     return sys.modules["cupy"].asarray(values)
 

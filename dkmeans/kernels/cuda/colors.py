@@ -28,22 +28,25 @@ def _module(channels: int, label: str) -> Any:
     return cupy.RawModule(code=source("colors.cu"), options=("--std=c++17", *told))
 
 
-def count_colors(pixels: Any) -> Any:
+def count_colors(pixels: Any, counts: Any = None) -> Any:
     """How often each color occurs.
 
     Parameters
     ----------
     pixels : array of shape (n_pixels, channels), uint8, fewer than 2^32
         On the device or on the host; one channel or three.
+    counts : cupy array of shape (2^(8 channels),), uint32, or None
+        Is added to: those of other pixels. None begins anew.
 
     Returns
     -------
-    cupy array of shape (2^(8 channels),), uint32
+    counts : cupy array of shape (2^(8 channels),), uint32
         By the number of the color, its first channel highest.
     """
     pixels = cupy.ascontiguousarray(cupy.asarray(pixels))
     n_pixels, channels = pixels.shape
-    counts = cupy.zeros(1 << 8 * channels, np.uint32)
+    if counts is None:
+        counts = cupy.zeros(1 << 8 * channels, np.uint32)
     if n_pixels:
         function = _module(channels, "uint8").get_function("count_colors")
         function((-(-n_pixels // _CHUNK),), (_THREADS,), (pixels, np.int64(n_pixels), counts))
