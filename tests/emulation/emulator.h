@@ -184,6 +184,13 @@ inline int atomicMax(int* at, int value) {
   return old;
 }
 
+inline unsigned __byte_perm(unsigned a, unsigned b, unsigned selector) {
+  unsigned long long bytes = (unsigned long long)b << 32 | a;
+  unsigned found = 0;
+  for (int i = 0; i < 4; i++) found |= (unsigned)(bytes >> 8 * (selector >> 4 * i & 7) & 255) << 8 * i;
+  return found;
+}
+
 template <class To, class From>
 To bits_of(From value) {
   To out;
@@ -192,3 +199,42 @@ To bits_of(From value) {
 }
 inline int __float_as_int(float value) { return bits_of<int>(value); }
 inline float __int_as_float(int value) { return bits_of<float>(value); }
+
+// Halves, two to a word
+
+inline float from_half(unsigned bits) {
+  int exponent = bits >> 10 & 31, mantissa = bits & 1023;
+  float value = exponent ? std::ldexp(1024.0f + mantissa, exponent - 25) : std::ldexp((float)mantissa, -24);
+  return bits >> 15 & 1 ? -value : value;
+}
+inline unsigned to_half(float value) {  // of a value that is a half, and not a small one
+  if (value == 0) return 0;
+  int exponent;
+  float mantissa = std::frexp(std::fabs(value), &exponent);
+  return (value < 0) << 15 | (exponent + 14) << 10 | ((unsigned)(mantissa * 2048) & 1023);
+}
+inline unsigned subtract_halves(unsigned a, unsigned b) {
+  unsigned low = to_half(from_half(a & 0xffff) - from_half(b & 0xffff));
+  return low | to_half(from_half(a >> 16) - from_half(b >> 16)) << 16;
+}
+
+// What mma.sync.m16n8k16 gives lane 4 g + q: rows g and g + 8, columns 2 q and 2 q + 1 of c. Of each row a lane gives four
+// of the 16 factors, 2 q and 2 q + 1 in a[0] and a[1], 2 q + 8 and 2 q + 9 in a[2] and a[3]; b has those of column g.
+inline void multiply_add(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+  using pair = unsigned long long;
+  pair given[3] = {(pair)a[1] << 32 | a[0], (pair)a[3] << 32 | a[2], (pair)b1 << 32 | b0};
+  pair all[3][32];
+  for (int i = 0; i < 3; i++) std::memcpy(all[i], emulator::exchanged(given[i]), sizeof(all[i]));
+  auto half = [](pair word, int i) { return from_half(word >> 16 * i & 0xffff); };
+  int lane = threadIdx.x % 32, g = lane / 4, q = lane % 4;
+  for (int i = 0; i < 4; i++) {
+    int low = i / 2, column = 2 * q + i % 2;  // the second two are of row g + 8
+    float sum = 0;
+    for (int from = 0; from < 4; from++) {
+      int left = 4 * g + from, right = 4 * column + from;
+      for (int k = 0; k < 4; k++)
+        sum += half(all[k / 2][left], 2 * low + k % 2) * half(all[2][right], k);
+    }
+    c[i] += sum;
+  }
+}

@@ -21,6 +21,7 @@ TYPES = {
     "unsigned char": np.uint8,
     "unsigned short": np.uint16,
     "unsigned": np.uint32,
+    "uint4": np.uint32,  # four of them
     "int": np.int32,
     "float": np.float32,
     "i64": np.int64,
@@ -83,7 +84,7 @@ class RawModule:
     """Builds a module with the C++ compiler instead of NVRTC; `folder` keeps what was built."""
 
     folder: Path
-    flags = ("-O2", "-U_FORTIFY_SOURCE", "-Wall", "-Werror", "-Wno-unknown-pragmas")
+    flags = ("-O2", "-U_FORTIFY_SOURCE", "-Wall", "-Werror", "-Wno-unknown-pragmas", "-DEMULATED")
 
     def __init__(self, code, options):
         defines = [option for option in options if option.startswith("-D")]
@@ -148,7 +149,18 @@ class Stream:
 def modules(folder):
     """Stand-ins for ``cupy`` and ``cupyx``, with `cupy.devices` GPUs of `cupy.memory` bytes."""
     cupy, cupyx = ModuleType("cupy"), ModuleType("cupyx")
-    for name in ("arange", "cumsum", "flatnonzero", "partition", "where", "zeros_like"):
+    for name in (
+        "arange",
+        "cumsum",
+        "flatnonzero",
+        "partition",
+        "where",
+        "zeros_like",
+        "concatenate",
+        "maximum",
+        "rint",
+        "sqrt",
+    ):
         setattr(cupy, name, on_device(getattr(np, name)))
     cupy.empty, cupy.asarray, cupy.full = empty, asarray, filled
     cupy.ascontiguousarray = lambda values: values if values.flags.c_contiguous else asarray(values)
@@ -159,7 +171,10 @@ def modules(folder):
     runtime = SimpleNamespace(
         getDeviceCount=lambda: cupy.devices, memGetInfo=lambda: (cupy.memory, cupy.memory)
     )
-    cupy.cuda = SimpleNamespace(runtime=runtime, Stream=Stream, get_current_stream=Stream)
+    device = SimpleNamespace(compute_capability="90")
+    cupy.cuda = SimpleNamespace(
+        runtime=runtime, Device=lambda: device, Stream=Stream, get_current_stream=Stream
+    )
     cupy.get_default_memory_pool = lambda: SimpleNamespace(free_bytes=lambda: 0)
     cupyx.empty_pinned = np.empty
     return cupy, cupyx

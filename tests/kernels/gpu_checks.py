@@ -118,3 +118,23 @@ def check_halfway(module, dtype, n_features, n_clusters):
     labels = block.labels(nearer)
     assert labels[0] == n_clusters - 1
     np.testing.assert_array_equal(labels, reference.assign(rows, nearer))
+
+
+def check_edge(module, n_features):
+    """The winner is as far from the home as the rule allows: |o - c| = |x - o| + b; nearer ones lie aside."""
+
+    def at(x, y):
+        return [100 + x, 100 + y] + [0] * (n_features - 2)
+
+    aside = [at(0, side * far) for far in range(6, 15) for side in (-1, 1)] + [
+        at(-far, 0) for far in range(6, 15)
+    ]
+    rows = np.array([at(10, 0)] * 3, np.uint8)
+    centers = snap(np.array([at(15, 0), *aside, at(0, 0), at(5, 0), at(99, 99)], float), rows.dtype)
+    previous = snap(np.full(centers.shape, 255.0), rows.dtype)
+    home = len(centers) - 3
+    previous[home] = rows[0]
+    block = module.Block(rows)
+    assert block.labels(previous).tolist() == [home] * 3
+    block.lloyd(centers, previous)
+    assert block.labels(centers).tolist() == reference.assign(rows, centers).tolist() == [0] * 3

@@ -11,10 +11,11 @@ import numpy as np
 
 from dkmeans import kernels
 from dkmeans.kernels.cuda.colors import color_defines
-from dkmeans.kernels.cuda.compiled import defines, source
+from dkmeans.kernels.cuda.compiled import lloyd_defines, lloyd_source, source
 
 ARCHITECTURES = (80, 90)
-WIDTHS = {np.uint8: (1, 3, 4, 25, 64, 192, 784), np.uint16: (3, 25, 192)}
+WIDTHS = {np.uint8: (1, 3, 4, 25, 192), np.uint16: (3, 25, 192)}
+TENSOR_WIDTHS = (25, 48, 64, 75, 192, 784)
 NUMBERS = {
     "stack": r"(\d+) bytes stack frame",
     "spilled": r"(\d+) bytes spill stores",
@@ -23,11 +24,11 @@ NUMBERS = {
 }
 
 
-def compiled(name: str, told: dict[str, str], arch: int) -> dict:
+def compiled(text: str, told: dict[str, str], arch: int) -> dict:
     """The log of the compiler, the start of the binary, and the numbers of each kernel."""
     nvrtc = cupy.cuda.nvrtc
     defined = [f"-D{key}={value}" for key, value in told.items()]
-    program = nvrtc.createProgram(source(name), name, [], [])
+    program = nvrtc.createProgram(text, "kernels.cu", [], [])
     options = ["--std=c++17", "-ftz=true", f"-arch=sm_{arch}", "--ptxas-options=-v", *defined]
     try:
         nvrtc.compileProgram(program, options)
@@ -43,17 +44,21 @@ def compiled(name: str, told: dict[str, str], arch: int) -> dict:
 
 def main() -> None:
     """Compile for every kind of rows and architecture."""
+    rows = [(np.dtype(dtype), n) for dtype, widths in WIDTHS.items() for n in widths]
     kinds = {
-        f"lloyd.cu {np.dtype(dtype)} {n_features}": defines(np.dtype(dtype), n_features)
-        for dtype, widths in WIDTHS.items()
-        for n_features in widths
+        f"scores.cu {dtype} {n}": (lloyd_source(False), lloyd_defines(dtype, n, False)) for dtype, n in rows
     }
-    labels = ("uint8", "uint16", "int32")
-    kinds |= {f"colors.cu {label} {n}": color_defines(n, label) for label in labels for n in (1, 3)}
+    kinds |= {
+        f"scores_tensor.cu uint8 {n}": (lloyd_source(True), lloyd_defines(np.dtype(np.uint8), n, True))
+        for n in TENSOR_WIDTHS
+    }
+    kinds |= {
+        f"colors.cu {label} {n}": (source("colors.cu"), color_defines(n, label))
+        for label in ("uint8", "uint16", "int32")
+        for n in (1, 3)
+    }
     report = {
-        f"{kind} sm_{arch}": compiled(kind.split()[0], told, arch)
-        for kind, told in kinds.items()
-        for arch in ARCHITECTURES
+        f"{kind} sm_{arch}": compiled(*given, arch) for kind, given in kinds.items() for arch in ARCHITECTURES
     }
     print(json.dumps({"problem": kernels.gpu_problem(), "compiled": report}))
 

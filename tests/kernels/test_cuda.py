@@ -8,6 +8,7 @@ from gpu_checks import (
     assert_same_array,
     assert_same_stats,
     check_against_reference,
+    check_edge,
     check_halfway,
     check_no_rows,
     fit_digest,
@@ -94,6 +95,11 @@ def test_centers_that_are_many_times_the_same(cuda):
 @pytest.mark.parametrize("n_clusters", [2, 17, 40])
 def test_a_row_halfway_goes_to_the_lowest_index(cuda, dtype, n_features, n_clusters):
     check_halfway(cuda, dtype, n_features, n_clusters)
+
+
+@pytest.mark.parametrize("n_features", [2, 40])
+def test_the_nearest_may_lie_as_far_from_the_home_as_can_be(cuda, n_features):
+    check_edge(cuda, n_features)
 
 
 def test_no_rows_are_a_block_there_too(cuda):

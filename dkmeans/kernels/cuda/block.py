@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from dkmeans.kernels.cpu import pick_farthest
 from dkmeans.kernels.cuda.compiled import SLOTS, kernels
-from dkmeans.kernels.cuda.lists import LISTS_BYTES, Lists, make_lists, near_centers
+from dkmeans.kernels.cuda.lists import LISTS_BYTES, Lists, make_lists, near_centers, on_grid, padded
 from dkmeans.kernels.cuda.piece import Piece
-from dkmeans.kernels.exact import ChunkStats, grid_integers
+from dkmeans.kernels.exact import ChunkStats
 
 __all__ = ["Block"]
 
@@ -137,14 +137,12 @@ class Block:
         """The `n` distinct rows farthest from their centers."""
         with self._lock:
             self._be_at(centers)
-            integers = np.zeros((len(centers), self._kernels.width), np.int32)
-            integers[:, : self.n_features] = grid_integers(centers, self.dtype)
-            on_device = cupy.asarray(integers)
+            integers = on_grid(padded(centers, self._kernels.width), self.dtype)
             distances = [np.empty(0, np.int64)]
             rows = [np.empty((0, self.n_features), self.dtype)]
             for number in range(len(self._pieces)):
                 with self._at(number) as piece:
-                    far, row = piece.farthest(on_device, n)
+                    far, row = piece.farthest(integers, n)
                     distances.append(far)
                     rows.append(row)
             return pick_farthest(np.concatenate(rows), np.concatenate(distances), n)

@@ -1,4 +1,4 @@
-"""The kernels of `lloyd.cu`, compiled by NVRTC for one kind of rows."""
+"""The kernels of a Lloyd step, compiled by NVRTC for one kind of rows."""
 
 from __future__ import annotations
 
@@ -11,12 +11,25 @@ import numpy as np
 
 from dkmeans.kernels.exact import fraction_bits
 
-__all__ = ["GROUP", "NO_ROW", "SLOTS", "SPREADS", "TILE", "Kernels", "defines", "source", "width"]
+__all__ = [
+    "NO_ROW",
+    "SLOTS",
+    "SPREADS",
+    "TILE",
+    "Kernels",
+    "kernels",
+    "lloyd_defines",
+    "lloyd_source",
+    "source",
+]
 
-# As in lloyd.cu, which says what they are.
-TILE, GROUP, SLOTS, SPREADS, NO_ROW = 64, 8, 256, 64, -2
-_THREADS = 256
-_CHUNK = 32
+# As in layout.cu, which says what they are.
+TILE, SLOTS, SPREADS, NO_ROW = 64, 256, 64, -2
+_THREADS, _WARPS = 256, 4
+_CHUNK = 32  # of scores.cu
+_TENSOR_FEATURES = 33
+"""Features of 8 bits from which tensor cores score; of fewer, the scores take little of the time."""
+_TENSOR_CAPABILITY = 80
 
 
 @lru_cache
@@ -25,19 +38,26 @@ def source(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
-def width(n_features: int) -> int:
-    """Values that a row or a center takes in memory: whole chunks of at most 32, each a multiple of 4."""
-    n_chunks = -(-n_features // _CHUNK)
+def lloyd_source(tensor: bool) -> str:
+    """The text of the kernels of a Lloyd step; `tensor` scores on tensor cores."""
+    scores = "scores_tensor.cu" if tensor else "scores.cu"
+    return "\n".join(source(name) for name in ("layout.cu", scores, "lloyd.cu", "lists.cu", "rows.cu"))
+
+
+def _width(n_features: int, tensor: bool) -> int:
+    """Values that a row or a center takes in memory: whole steps of 16, or chunks of at most 32 by fours."""
+    n_chunks, step = (1, 16) if tensor else (-(-n_features // _CHUNK), 4)
     chunk = -(-n_features // n_chunks)
-    return n_chunks * (-(-chunk // 4) * 4)
+    return n_chunks * (-(-chunk // step) * step)
 
 
-def defines(dtype: np.dtype[Any], n_features: int) -> dict[str, str]:
+def lloyd_defines(dtype: np.dtype[Any], n_features: int, tensor: bool) -> dict[str, str]:
     """What the compiler is told about the rows."""
     longest = 2 * np.iinfo(dtype).max * np.sqrt(n_features)  # |x'| + b
     return {
         "VALUE": {1: "unsigned char", 2: "unsigned short"}[dtype.itemsize],
         "FEATURES": str(n_features),
+        "WIDTH": str(_width(n_features, tensor)),
         "BITS": str(fraction_bits(dtype)),
         "TOP": str(int(np.float32(longest).view(np.int32)) >> 20),
     }
@@ -54,12 +74,17 @@ class Kernels:
     """
 
     def __init__(self, dtype: np.dtype[Any], n_features: int) -> None:
+        capability = int(cupy.cuda.Device().compute_capability)
         self.dtype = dtype
         self.n_features = n_features
-        self.width = width(n_features)
+        self.tensor = (
+            dtype == np.uint8 and n_features >= _TENSOR_FEATURES and capability >= _TENSOR_CAPABILITY
+        )
+        self.width = _width(n_features, self.tensor)
         self.n_words = self.width * dtype.itemsize // 4
-        told = (f"-D{name}={value}" for name, value in defines(dtype, n_features).items())
-        self._module = cupy.RawModule(code=source("lloyd.cu"), options=("--std=c++17", *told))
+        self.group = 16 if self.tensor else 8  # as in the file of the scores
+        told = (f"-D{name}={value}" for name, value in lloyd_defines(dtype, n_features, self.tensor).items())
+        self._module = cupy.RawModule(code=lloyd_source(self.tensor), options=("--std=c++17", *told))
 
     def launch(self, name: str, grid: tuple[int, ...], threads: int, *args: Any) -> None:
         """Run a kernel on the current stream; ints are passed as int32, None as a null pointer."""
@@ -74,7 +99,7 @@ class Kernels:
 
     def warps(self, name: str, n: int, *args: Any) -> None:
         """Run a kernel that has a warp for each of `n` tiles, four to a block of threads."""
-        self.launch(name, (-(-n // 4),), 128, *args)
+        self.launch(name, (-(-n // _WARPS),), 32 * _WARPS, *args)
 
 
 @lru_cache

@@ -1,0 +1,88 @@
+// How rows lie on the device: the first part of lloyd.cu, for one kind of rows. The compiler is told
+//   VALUE     type of a value: unsigned char or unsigned short
+//   FEATURES  values of a row
+//   WIDTH     the same, filled up with zeros in memory: a multiple of 4
+//   BITS      F of the grid 2^-F of the centers, see exact.py
+//   TOP       the largest limit of a row, as the upper 12 bits of a float, see spread_of
+//
+// Rows lie in tiles of 64. A word holds four values of a row, or two of 16 bits; a tile has word after word, each of its
+// 64 rows, so that the lanes of a warp read what lies together.
+//
+// The host compiler builds all of it too, for the tests: see tests/emulation/emulator.h.
+
+typedef long long i64;
+typedef unsigned long long u64;
+
+constexpr int LANES = 32;
+constexpr int ROWS = 2;  // of each lane
+constexpr int TILE = LANES * ROWS;
+constexpr int WARPS = 4;  // of a block of threads; they share nothing
+constexpr int NO_ROW = -2;  // label of a place of a tile without a row; -1: a row without a label
+constexpr int SLOTS = 256;  // of a counter: one alone would be waited for
+constexpr int SPREADS = 64;
+constexpr int SLICES = 512;
+
+constexpr int PACK = 4 / sizeof(VALUE);  // values of a word
+constexpr int VALUE_BITS = 8 * sizeof(VALUE);
+constexpr int WORDS = WIDTH / PACK;
+
+constexpr float FAR = 1e30f;  // than any score or distance
+constexpr float GAMMA = (FEATURES + 2) * 5.9604645e-8f;
+constexpr unsigned ALL = 0xffffffffu;
+
+// The centers near each home, in about ascending distance; arrays of what lists.py says.
+struct Lists {
+  const float* homes;    // (n_homes, WIDTH)
+  const float* centers;  // (n_clusters, WIDTH)
+  const int* integers;   // (n_clusters, WIDTH): the centers on their grid
+  const unsigned* home_words;  // (n_homes, WORDS), only for tensor cores, as the next three
+  const uint4* halves;   // (n_clusters, WIDTH / 4): of four values 128 less the center, as sums of two halves
+  const float* biases;   // (n_homes, most): half the squared distance from the home
+  const float* norm;     // (1,): the largest norm of a center or home less 128
+  const int* members;    // (n_homes, most): numbers of the centers
+  const float* lows;     // (n_homes, most / GROUP): no center from this group on is nearer to the home
+  const int* listed;     // (n_homes,): how many are in the list
+  const float* reach;    // (n_homes,): no center that is not in the list is nearer
+  int most;
+  int n_clusters;
+};
+
+// The row of the tile that a lane has as its r-th.
+__device__ inline int row_of(int lane, int r) { return lane * ROWS + r; }
+
+__device__ inline size_t word_at(int tile, int word, int row) {
+  return ((size_t)tile * WORDS + word) * TILE + row;
+}
+
+__device__ inline int value_at(const unsigned* words, int tile, int row, int feature) {
+  unsigned word = words[word_at(tile, feature / PACK, row)];
+  return word >> (feature % PACK * VALUE_BITS) & ((1u << VALUE_BITS) - 1);
+}
+
+// Squared distance in units of 2^-2F.
+__device__ inline i64 exact_distance(const unsigned* words, int tile, int row, const int* center) {
+  i64 total = 0;
+  for (int feature = 0; feature < FEATURES; feature++) {
+    int gap = (value_at(words, tile, row, feature) << BITS) - center[feature];
+    total += (i64)gap * gap;
+  }
+  return total;
+}
+
+__device__ inline void add_to_slot(u64* slots, i64 value) {
+  for (int step = LANES / 2; step; step /= 2) value += __shfl_xor_sync(ALL, value, step);
+  if (threadIdx.x % LANES == 0 && value) atomicAdd(slots + blockIdx.x % SLOTS, (u64)value);
+}
+
+// The center at a place of the list, or, where all are looked at, of that number.
+__device__ inline int member(const Lists& lists, int home, int at, bool all) {
+  return all ? at : lists.members[(size_t)home * lists.most + at];
+}
+
+// What is known of the rows of a lane: scores less |x'|^2 / 2, and the place of the best in the list.
+struct State {
+  float square[ROWS], norm[ROWS];  // |x'|^2, |x'|
+  float best[ROWS], second[ROWS];
+  float limit[ROWS];  // no center farther than that from the home can be as near as the best
+  int found[ROWS];
+};
