@@ -196,6 +196,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--fit-k", type=int, default=1000, help="clusters of the fit")
     made.add_argument("--max-iter", type=int, default=100, help="of the fit")
     made.add_argument("--tol", type=float, default=1e-4, help="of the fit")
+    made.add_argument(
+        "--tensor-features", type=int, help="features from which tensor cores score; default: as built"
+    )
     made.add_argument("--seed", type=int, default=0)
     made.add_argument("--json", metavar="FILE", help="also write all numbers to a file")
     harness.add_peer_option(made, {OURS: None, **PEERS}, list(PEERS))
@@ -272,6 +275,10 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     if problem := kernels.gpu_problem():
         print(f"bench_gpu: no usable GPU: {' '.join(problem.split())}", file=sys.stderr)
         raise SystemExit(_NO_GPU)
+    if options.tensor_features is not None:
+        from dkmeans.kernels.cuda import compiled
+
+        compiled.TENSOR_FEATURES = options.tensor_features
     report: dict[str, Any] = {"facts": known(options, sys.argv[1:] if argv is None else argv)}
     names = [name for name in options.peers if name in PEERS and PEERS[name].installed]
     say = Said()

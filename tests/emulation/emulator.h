@@ -101,10 +101,13 @@ inline void run_block(int n_threads) {
     fiber.context.uc_stack.ss_size = STACK;
     makecontext(&fiber.context, enter, 0);
   }
+  bool turn = false;
   for (int alive = n_threads; alive;) {
     long before = progress;
     alive = 0;
-    for (int thread = 0; thread < n_threads; thread++) {
+    turn = !turn;  // back and forth, so that what depends on an order is more likely to be seen
+    for (int i = 0; i < n_threads; i++) {
+      int thread = turn ? i : n_threads - 1 - i;
       if (fibers[thread].done) continue;
       threadIdx.x = thread;
       resume(fibers[thread]);

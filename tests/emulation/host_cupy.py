@@ -61,6 +61,8 @@ def asarray(values, dtype=None):
     if type(values) is DeviceArray and dtype in (None, values.dtype):
         return values
     values = np.asarray(values, dtype)
+    if values.flags.f_contiguous and not values.flags.c_contiguous:  # as CuPy, which keeps the order
+        return filled(values.T.shape, values.T, values.dtype).T
     return filled(values.shape, values, values.dtype)
 
 

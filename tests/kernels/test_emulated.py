@@ -51,8 +51,11 @@ def test_without_cupy_rows_go_to_the_cpu_unless_a_gpu_is_demanded():
     assert caught.value.exit_code == 5
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize(
+    ("dtype", "shape"),
+    [(np.uint8, shape) for shape in SHAPES] + [(np.uint16, shape) for shape in SHAPES[:-1]],
+    ids=str,
+)
 @pytest.mark.parametrize("spread", [2, 65535])
 def test_the_kernels_give_the_bits_of_the_reference(cuda, dtype, shape, spread):
     check_against_reference(cuda, dtype, shape, spread)
@@ -60,10 +63,10 @@ def test_the_kernels_give_the_bits_of_the_reference(cuda, dtype, shape, spread):
 
 @pytest.mark.parametrize(
     ("n_features", "n_clusters"),
-    [(1, 2), (4, 100), (64, 100), (192, 65), (25, 300), pytest.param(25, 10_000, marks=pytest.mark.slow)],
+    [(1, 2), (4, 100), (128, 100), (25, 300), pytest.param(25, 10_000, marks=pytest.mark.slow)],
 )
 def test_a_whole_fit_has_the_bits_of_the_cpu(cuda, n_features, n_clusters):
-    rows, centers = make(np.uint8, 1031 if n_features < 33 else 259, n_features, n_clusters, 255)
+    rows, centers = make(np.uint8, 1031 if n_features < 33 else 131, n_features, n_clusters, 255)
     assert fit_digest(cuda.Block(rows), centers) == fit_digest(cpu.Block(rows), centers)
 
 
@@ -87,7 +90,7 @@ def test_streamed_rows_do_all_that_a_block_does(cuda, emulated, monkeypatch, dty
     check_against_reference(cuda, dtype, (203, 3, 7), 65535)
 
 
-def clustered_lists(cuda, n_homes, n_clusters, n_features=5):
+def clustered_lists(cuda, n_homes, n_clusters, n_features=4):
     rng = np.random.default_rng(3)
     centers = snap(rng.gamma(2.0, 20.0, (n_clusters, n_features)), np.dtype(np.uint8))
     homes = rng.integers(0, 99, (n_homes, n_features)).astype(np.float32)
@@ -134,6 +137,16 @@ def test_lists_too_short_for_equal_centers_stay_empty(cuda, monkeypatch):
     assert fit_digest(cuda.Block(rows), centers) == fit_digest(cpu.Block(rows), centers)
 
 
+def test_rows_need_not_be_contiguous(cuda):
+    rows, centers = make(np.uint8, 200, 25, 5, 255)
+    for view in (rows[::2, ::-1], np.asfortranarray(rows), rows[:, 1:5]):
+        block = cuda.Block(view)
+        assert_same_array(block.rows(), np.ascontiguousarray(view))
+        assert_same_array(
+            block.labels(centers[:, : view.shape[1]]), reference.assign(view, centers[:, : view.shape[1]])
+        )
+
+
 def test_blocks_with_the_same_centers_share_their_lists(cuda, monkeypatch):
     rows, centers = make(np.uint8, 100, 3, 5, 255)
     made = []
@@ -155,7 +168,7 @@ def test_a_row_halfway_goes_to_the_lowest_index(cuda, dtype, n_features, n_clust
     check_halfway(cuda, dtype, n_features, n_clusters)
 
 
-@pytest.mark.parametrize("n_features", [2, 40])
+@pytest.mark.parametrize("n_features", [3, 128])
 def test_the_nearest_may_lie_as_far_from_the_home_as_can_be(cuda, n_features):
     check_edge(cuda, n_features)
 

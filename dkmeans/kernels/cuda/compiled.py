@@ -15,6 +15,7 @@ __all__ = [
     "NO_ROW",
     "SLOTS",
     "SPREADS",
+    "TENSOR_FEATURES",
     "TILE",
     "Kernels",
     "kernels",
@@ -27,7 +28,7 @@ __all__ = [
 TILE, SLOTS, SPREADS, NO_ROW = 64, 256, 64, -2
 _THREADS, _WARPS = 256, 4
 _CHUNK = 32  # of scores.cu
-_TENSOR_FEATURES = 33
+TENSOR_FEATURES = 33
 """Features of 8 bits from which tensor cores score; of fewer, the scores take little of the time."""
 _TENSOR_CAPABILITY = 80
 
@@ -77,21 +78,20 @@ class Kernels:
         capability = int(cupy.cuda.Device().compute_capability)
         self.dtype = dtype
         self.n_features = n_features
-        self.tensor = (
-            dtype == np.uint8 and n_features >= _TENSOR_FEATURES and capability >= _TENSOR_CAPABILITY
-        )
+        self.tensor = dtype == np.uint8 and n_features >= TENSOR_FEATURES and capability >= _TENSOR_CAPABILITY
         self.width = _width(n_features, self.tensor)
         self.n_words = self.width * dtype.itemsize // 4
         self.group = 16 if self.tensor else 8  # as in the file of the scores
         told = (f"-D{name}={value}" for name, value in lloyd_defines(dtype, n_features, self.tensor).items())
-        self._module = cupy.RawModule(code=lloyd_source(self.tensor), options=("--std=c++17", *told))
+        module = cupy.RawModule(code=lloyd_source(self.tensor), options=("--std=c++17", *told))
+        self._function = lru_cache(module.get_function)
 
     def launch(self, name: str, grid: tuple[int, ...], threads: int, *args: Any) -> None:
         """Run a kernel on the current stream; ints are passed as int32, None as a null pointer."""
         if 0 in grid:
             return
         passed = [np.int32(a) if isinstance(a, int) else np.uintp(0) if a is None else a for a in args]
-        self._module.get_function(name)(grid, (threads,), tuple(passed))
+        self._function(name)(grid, (threads,), tuple(passed))
 
     def each(self, name: str, n: int, *args: Any) -> None:
         """Run a kernel that has a thread for each of `n` things."""

@@ -38,8 +38,9 @@ class Piece:
         self._kernels = kernels
         n_tiles = -(-self.n_rows // TILE)
         n_places = n_tiles * TILE
+        given = cupy.asarray(np.ascontiguousarray(rows))
         words = cupy.zeros((n_tiles, kernels.n_words, TILE), np.uint32)
-        kernels.each("pack", self.n_rows, cupy.asarray(rows), self.n_rows, words)
+        kernels.each("pack", self.n_rows, given, self.n_rows, words)
         labels = np.full(n_places, NO_ROW, np.int32)
         labels[: self.n_rows] = -1
         order = np.full(n_places, -1, np.int32)
