@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PEERS := $(VENV)/.peers
 CUPY := --only-binary :all: --no-deps 'cupy-cuda12x>=13.4' nvidia-cuda-nvrtc-cu12 cuda-pathfinder
 # Test processes at a time: make test JOBS=4
-JOBS ?= 2
+JOBS ?= 3
 PYTEST := -m pytest -n $(JOBS) --dist loadfile
 # Options of a benchmark: make bench BENCH='--data FILE --n 2000000 --k 1000'; BENCH=--help lists them.
 BENCH ?=

@@ -44,6 +44,7 @@ def check_inertia(lines):
     np.testing.assert_allclose(found, found[0], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_bench_pipeline(photos):
     reports = bench_pipeline.main([str(photos), "--k", "8", "--max-iter", "2", "--patch", "6"])
     assert reports["ingest"]["n_images"] == 5
@@ -52,6 +53,7 @@ def test_bench_pipeline(photos):
     assert min(reports[stage]["peak_mib"] for stage in ("ingest", "fit", "reconstruct")) > 50
 
 
+@pytest.mark.slow
 def test_bench_lloyd(photos, tmp_path, capsys):
     path = tmp_path / "lloyd.json"
     report = bench_lloyd.main(["--data", str(photos), "--peers", DEV, "--json", str(path), *TINY])
@@ -76,6 +78,7 @@ def test_bench_quality(photos, here, capsys):
     assert "dkmeans seeds in" in capsys.readouterr().out.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_bench_pixels(photos, here):
     here(bench_pixels)
     options = ["--data", str(photos), "--k", "8", "--double", "--max-iter", "5", "--tol", "0"]

@@ -77,6 +77,7 @@ def gone(pids, seconds=20):
     return False
 
 
+@pytest.mark.slow
 def test_plain_processes_run_a_job_to_the_same_bits(tmp_path, tls, photos, expected):
     hosts = tmp_path / "hosts.txt"
     hosts.write_text("# one machine\nlocalhost\nlocalhost\n")

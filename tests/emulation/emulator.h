@@ -35,7 +35,7 @@ static Index threadIdx, blockIdx, blockDim, gridDim;
 
 namespace emulator {
 
-constexpr int WARP = 32, STACK = 1 << 17;
+constexpr int WARP = 32, STACK = 1 << 16;
 
 struct Barrier {
   int waiting = 0;
@@ -93,7 +93,8 @@ inline void run_block(int n_threads) {
   block = Barrier();
   warps.assign((n_threads + WARP - 1) / WARP, Barrier());
   lanes.assign(warps.size(), std::vector<long long>(2 * WARP));
-  for (Fiber& fiber : fibers) {
+  for (int thread = 0; thread < n_threads; thread++) {
+    Fiber& fiber = fibers[thread];
     fiber.begun = fiber.done = false;
     fiber.exchanges = 0;
     getcontext(&fiber.context);
@@ -122,7 +123,7 @@ inline void run_block(int n_threads) {
 
 inline void run(int grid_x, int grid_y, int n_threads, const std::function<void()>& kernel) {
   body = &kernel;
-  fibers = std::vector<Fiber>(n_threads);
+  if ((int)fibers.size() < n_threads) fibers = std::vector<Fiber>(n_threads);
   gridDim = {grid_x, grid_y, 1};
   blockDim = {n_threads, 1, 1};
   for (blockIdx.y = 0; blockIdx.y < grid_y; blockIdx.y++)
@@ -221,6 +222,21 @@ inline unsigned subtract_halves(unsigned a, unsigned b) {
   return low | to_half(from_half(a >> 16) - from_half(b >> 16)) << 16;
 }
 
+// The sum of products and c as tensor cores may make it: what lies below the last bit of the largest is cut off each, and so
+// is the sum.
+inline float cut_sum(const float* products, float c) {
+  float largest = std::fabs(c);
+  for (int k = 0; k < 16; k++) largest = max(largest, std::fabs(products[k]));
+  if (largest == 0) return 0;
+  int exponent;
+  std::frexp(largest, &exponent);
+  double unit = std::ldexp(1.0, exponent - 24), sum = std::trunc(c / unit);
+  for (int k = 0; k < 16; k++) sum += std::trunc(products[k] / unit);
+  sum *= unit;
+  float rounded = (float)sum;
+  return std::fabs(rounded) > std::fabs(sum) ? std::nextafter(rounded, 0.0f) : rounded;
+}
+
 // What mma.sync.m16n8k16 gives lane 4 g + q: rows g and g + 8, columns 2 q and 2 q + 1 of c. Of each row a lane gives four
 // of the 16 factors, 2 q and 2 q + 1 in a[0] and a[1], 2 q + 8 and 2 q + 9 in a[2] and a[3]; b has those of column g.
 inline void multiply_add(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
@@ -232,12 +248,11 @@ inline void multiply_add(float (&c)[4], const unsigned (&a)[4], unsigned b0, uns
   int lane = threadIdx.x % 32, g = lane / 4, q = lane % 4;
   for (int i = 0; i < 4; i++) {
     int low = i / 2, column = 2 * q + i % 2;  // the second two are of row g + 8
-    float sum = 0;
-    for (int from = 0; from < 4; from++) {
-      int left = 4 * g + from, right = 4 * column + from;
-      for (int k = 0; k < 4; k++)
-        sum += half(all[k / 2][left], 2 * low + k % 2) * half(all[2][right], k);
+    float products[16];
+    for (int k = 0; k < 16; k++) {
+      int left = 4 * g + k / 4, right = 4 * column + k / 4, at = k % 4;
+      products[k] = half(all[at / 2][left], 2 * low + at % 2) * half(all[2][right], at);
     }
-    c[i] += sum;
+    c[i] = cut_sum(products, c[i]);
   }
 }

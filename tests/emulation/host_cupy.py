@@ -86,7 +86,15 @@ class RawModule:
     """Builds a module with the C++ compiler instead of NVRTC; `folder` keeps what was built."""
 
     folder: Path
-    flags = ("-O2", "-U_FORTIFY_SOURCE", "-Wall", "-Werror", "-Wno-unknown-pragmas", "-DEMULATED")
+    flags = (
+        "-O2",
+        "-march=native",
+        "-U_FORTIFY_SOURCE",
+        "-Wall",
+        "-Werror",
+        "-Wno-unknown-pragmas",
+        "-DEMULATED",
+    )
 
     def __init__(self, code, options):
         defines = [option for option in options if option.startswith("-D")]

@@ -1,10 +1,14 @@
 """Compiles the CUDA kernels for real GPUs; prints what the assembler tells of each kernel, as JSON.
 
+Each argument is a kind: ``scores.cu uint8 25 sm_90`` is the Lloyd step on rows of 25 bytes for that
+architecture, ``scores_tensor.cu`` the one on tensor cores, ``colors.cu int32 3 sm_90`` pixels and labels.
+
 A program of its own, run by `test_nvrtc.py`: CuPy lies where only this looks. NVRTC needs no GPU.
 """
 
 import json
 import re
+import sys
 
 import cupy
 import numpy as np
@@ -13,9 +17,6 @@ from dkmeans import kernels
 from dkmeans.kernels.cuda.colors import color_defines
 from dkmeans.kernels.cuda.compiled import lloyd_defines, lloyd_source, source
 
-ARCHITECTURES = (80, 90)
-WIDTHS = {np.uint8: (1, 3, 4, 25, 192), np.uint16: (3, 25, 192)}
-TENSOR_WIDTHS = (25, 48, 64, 75, 192, 784)
 NUMBERS = {
     "stack": r"(\d+) bytes stack frame",
     "spilled": r"(\d+) bytes spill stores",
@@ -24,12 +25,22 @@ NUMBERS = {
 }
 
 
-def compiled(text: str, told: dict[str, str], arch: int) -> dict:
+def program_of(kind: str) -> tuple[str, dict[str, str], str]:
+    """Text, definitions and architecture of a kind."""
+    file, name, number, arch = kind.split()
+    if file == "colors.cu":
+        return source(file), color_defines(int(number), name), arch
+    tensor = file == "scores_tensor.cu"
+    return lloyd_source(tensor), lloyd_defines(np.dtype(name), int(number), tensor), arch
+
+
+def compiled(kind: str) -> dict:
     """The log of the compiler, the start of the binary, and the numbers of each kernel."""
     nvrtc = cupy.cuda.nvrtc
+    text, told, arch = program_of(kind)
     defined = [f"-D{key}={value}" for key, value in told.items()]
     program = nvrtc.createProgram(text, "kernels.cu", [], [])
-    options = ["--std=c++17", "-ftz=true", f"-arch=sm_{arch}", "--ptxas-options=-v", *defined]
+    options = ["--std=c++17", "-ftz=true", f"-arch={arch}", "--ptxas-options=-v", *defined]
     try:
         nvrtc.compileProgram(program, options)
     except nvrtc.NVRTCError:
@@ -43,23 +54,8 @@ def compiled(text: str, told: dict[str, str], arch: int) -> dict:
 
 
 def main() -> None:
-    """Compile for every kind of rows and architecture."""
-    rows = [(np.dtype(dtype), n) for dtype, widths in WIDTHS.items() for n in widths]
-    kinds = {
-        f"scores.cu {dtype} {n}": (lloyd_source(False), lloyd_defines(dtype, n, False)) for dtype, n in rows
-    }
-    kinds |= {
-        f"scores_tensor.cu uint8 {n}": (lloyd_source(True), lloyd_defines(np.dtype(np.uint8), n, True))
-        for n in TENSOR_WIDTHS
-    }
-    kinds |= {
-        f"colors.cu {label} {n}": (source("colors.cu"), color_defines(n, label))
-        for label in ("uint8", "uint16", "int32")
-        for n in (1, 3)
-    }
-    report = {
-        f"{kind} sm_{arch}": compiled(*given, arch) for kind, given in kinds.items() for arch in ARCHITECTURES
-    }
+    """Compile the kinds that are named."""
+    report = {kind: compiled(kind) for kind in sys.argv[1:]}
     print(json.dumps({"problem": kernels.gpu_problem(), "compiled": report}))
 
 

@@ -23,7 +23,7 @@ from dkmeans.features.colors import color_labels, count_colors
 from dkmeans.kernels import cpu, reference
 from dkmeans.kernels.exact import snap
 
-SHAPES = [(1, 1, 1), (5, 3, 17), (203, 25, 16), (150, 25, 100), (70, 128, 9), (60, 784, 5)]
+SHAPES = [(5, 3, 17), (203, 25, 16), (90, 25, 70), (70, 128, 9), (20, 784, 5)]
 
 
 @pytest.fixture
@@ -268,7 +268,7 @@ def emulated_asarray(values):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("n_pixels", [0, 1, 15, 16, 17, 8192, (1 << 15) + 5, 100_003])
+@pytest.mark.parametrize("n_pixels", [0, 1, 15, 16, 17, (1 << 15) + 5])
 def test_colors_are_counted_as_on_the_cpu(emulated, channels, n_pixels):
     """Of few colors, and of so many that most find their place taken; with runs of equal ones."""
     rng = np.random.default_rng(n_pixels)

@@ -52,7 +52,10 @@ def test_inertia_is_that_of_scikit_learn(dataset, tmp_path, sync, on, monkeypatc
     assert report.inertia == pytest.approx(theirs.inertia_, rel=1e-6)
 
 
-@pytest.mark.parametrize("init", ["k-means||", "k-means||-cached", "k-means++", "random"])
+@pytest.mark.parametrize(
+    "init",
+    ["k-means||", *(pytest.param(init, marks=pytest.mark.slow) for init in ("k-means||-cached", "random"))],
+)
 def test_the_same_bits_on_any_cluster_and_any_shards(photos, tmp_path, sync, workers, init):
     hashes = set()
     for name, shard_mib, cluster in [

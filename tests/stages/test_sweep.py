@@ -40,7 +40,9 @@ def test_the_curves_are_those_of_the_codebooks(dataset, tmp_path, sync, on):
     assert sorted(report.inertia, reverse=True) == report.inertia
 
 
-@pytest.mark.parametrize("init", INITS)
+@pytest.mark.parametrize(
+    "init", [INITS[0], *(pytest.param(init, marks=pytest.mark.slow) for init in INITS[1:])]
+)
 def test_the_same_bits_on_any_cluster(dataset, tmp_path, sync, workers, init):
     there = ClusterConfig(scheduler="local", workers=1, threads_per_worker=3)
     hashes = set()

@@ -82,10 +82,10 @@ class Piece:
         """Move the arrays back to the device, if they are parked."""
         if self._on_device:
             return
-        for name, held in self._parked.items():
-            array = cupy.empty(held.shape, held.dtype)
-            array.set(held)
-            self._on_device[name] = array
+        fetched = {name: cupy.empty(held.shape, held.dtype) for name, held in self._parked.items()}
+        for name, array in fetched.items():
+            array.set(self._parked[name])
+        self._on_device = fetched
 
     def _write(self, **arrays: Any) -> None:
         self._on_device.update(arrays)

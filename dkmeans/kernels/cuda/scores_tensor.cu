@@ -123,6 +123,7 @@ __device__ inline void score(const Lists& lists, const unsigned* words, int tile
     from[part] = lists.halves + (size_t)(mine < n ? member(lists, home, mine, all) : 0) * (WIDTH / 4);
   }
   if (lane < GROUP) scratch.biases[lane] = bias_of(lists, home, at + lane, n, all);
+  __syncwarp();  // tensor cores want the lanes together
   multiply(lists, words, tile, home, from, scratch);
   __syncwarp();
 #pragma unroll
