@@ -8,6 +8,7 @@ from gpu_checks import (
     assert_same_array,
     assert_same_stats,
     check_against_reference,
+    check_cut_sums,
     check_edge,
     check_halfway,
     check_no_rows,
@@ -100,6 +101,10 @@ def test_a_row_halfway_goes_to_the_lowest_index(cuda, dtype, n_features, n_clust
 @pytest.mark.parametrize("n_features", [2, 40])
 def test_the_nearest_may_lie_as_far_from_the_home_as_can_be(cuda, n_features):
     check_edge(cuda, n_features)
+
+
+def test_what_tensor_cores_cut_off_is_in_the_margin(cuda):
+    check_cut_sums(cuda)
 
 
 def test_no_rows_are_a_block_there_too(cuda):

@@ -8,6 +8,7 @@ import pytest
 from gpu_checks import (
     assert_same_array,
     check_against_reference,
+    check_cut_sums,
     check_edge,
     check_halfway,
     check_no_rows,
@@ -52,11 +53,12 @@ def test_without_cupy_rows_go_to_the_cpu_unless_a_gpu_is_demanded():
 
 
 @pytest.mark.parametrize(
-    ("dtype", "shape"),
-    [(np.uint8, shape) for shape in SHAPES] + [(np.uint16, shape) for shape in SHAPES[:-1]],
+    ("dtype", "shape", "spread"),
+    [(np.uint8, shape, 2) for shape in SHAPES]
+    + [(np.uint16, shape, 2) for shape in SHAPES[1:4]]
+    + [(dtype, shape, 65535) for dtype in (np.uint8, np.uint16) for shape in SHAPES[2:4]],
     ids=str,
 )
-@pytest.mark.parametrize("spread", [2, 65535])
 def test_the_kernels_give_the_bits_of_the_reference(cuda, dtype, shape, spread):
     check_against_reference(cuda, dtype, shape, spread)
 
@@ -171,6 +173,10 @@ def test_a_row_halfway_goes_to_the_lowest_index(cuda, dtype, n_features, n_clust
 @pytest.mark.parametrize("n_features", [3, 128])
 def test_the_nearest_may_lie_as_far_from_the_home_as_can_be(cuda, n_features):
     check_edge(cuda, n_features)
+
+
+def test_what_tensor_cores_cut_off_is_in_the_margin(cuda):
+    check_cut_sums(cuda)
 
 
 def test_no_rows_are_a_block_too(cuda):

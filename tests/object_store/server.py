@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 import obstore
+import psutil
 from obstore.store import S3Store
 
 __all__ = ["Server", "object_store"]
@@ -90,6 +91,8 @@ class Server:
     def pause(self) -> None:
         """Stop the gateway where it is: connections stay open, and nothing answers."""
         self._gateway.send_signal(signal.SIGSTOP)
+        while psutil.Process(self._gateway.pid).status() != psutil.STATUS_STOPPED:  # takes a moment
+            time.sleep(0.01)
 
     def go_on(self) -> None:
         """End a pause."""

@@ -29,8 +29,8 @@ _RESERVE = 3 * LISTS_BYTES + 2 * _PIECE_BYTES
 """Device memory that rows leave free: lists and what they are made from, and a piece that is sorted."""
 _FEW = 64
 """Clusters up to which the first step looks at all of them."""
-_STRAYED = 0.3
-"""Share of rows that left their homes from which the rows are sorted again."""
+_STRAYED = 0.5
+"""Share of rows that left their homes from which they are sorted again: it costs more than a search."""
 
 _taking_memory = threading.Lock()
 
