@@ -293,6 +293,7 @@ def processes(tmp_path):
         found.end()
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_dies(processes):
     processes.worker()
     events = []

@@ -29,6 +29,7 @@ def test_many_requests_fail(stage, every, outputs, undisturbed, proxy):
     assert stored(outputs.url(stage)) == undisturbed[stage]
 
 
+@pytest.mark.slow
 def test_a_pipeline_through_a_bad_connection(outputs, undisturbed, proxy):
     """All stages on workers, one fault after another."""
     faults = itertools.cycle(TRANSIENT)

@@ -52,9 +52,12 @@ def test_inertia_is_that_of_scikit_learn(dataset, tmp_path, sync, on, monkeypatc
     assert report.inertia == pytest.approx(theirs.inertia_, rel=1e-6)
 
 
+OTHER_INITS = ("k-means||-cached", "k-means++", "random")
+
+
 @pytest.mark.parametrize(
     "init",
-    ["k-means||", *(pytest.param(init, marks=pytest.mark.slow) for init in ("k-means||-cached", "random"))],
+    ["k-means||", *(pytest.param(init, marks=pytest.mark.slow) for init in OTHER_INITS)],
 )
 def test_the_same_bits_on_any_cluster_and_any_shards(photos, tmp_path, sync, workers, init):
     hashes = set()
