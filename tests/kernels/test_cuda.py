@@ -1,4 +1,4 @@
-"""The CUDA kernels on a GPU, against the oracle and against the CPU."""
+"""The CUDA kernels on a GPU against the oracle and the CPU; what is quick on the emulated one too."""
 
 import importlib
 
@@ -20,18 +20,31 @@ from dkmeans import kernels
 from dkmeans.kernels import cpu, reference
 from dkmeans.kernels.exact import snap, update_centers
 
-pytestmark = pytest.mark.gpu
-
 SHAPES = [(1, 1, 1), (5, 3, 17), (203, 25, 16), (203, 128, 100), (203, 129, 15), (60, 784, 33)]
 WIDTHS = (1, 3, 4, 25, 64, 192, 784)
 CLUSTERS = (1, 2, 100, 1000, 10000)
 
 
-@pytest.fixture(scope="module")
-def cuda():
+GPU = pytest.param("gpu", marks=pytest.mark.gpu)
+
+
+def on_gpu():
     pytest.importorskip("cupy")
     problem = kernels.gpu_problem()
     assert problem is None, problem
+    return importlib.import_module("dkmeans.kernels.cuda")
+
+
+@pytest.fixture(params=[GPU])
+def cuda(request):
+    return on_gpu()
+
+
+@pytest.fixture(params=["emulated", GPU])
+def either(request):
+    if request.param == "gpu":
+        return on_gpu()
+    request.getfixturevalue("emulated")
     return importlib.import_module("dkmeans.kernels.cuda")
 
 
@@ -94,21 +107,21 @@ def test_centers_that_are_many_times_the_same(cuda):
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("n_features", [3, 128])
 @pytest.mark.parametrize("n_clusters", [2, 17, 40])
-def test_a_row_halfway_goes_to_the_lowest_index(cuda, dtype, n_features, n_clusters):
-    check_halfway(cuda, dtype, n_features, n_clusters)
+def test_a_row_halfway_goes_to_the_lowest_index(either, dtype, n_features, n_clusters):
+    check_halfway(either, dtype, n_features, n_clusters)
 
 
 @pytest.mark.parametrize("n_features", [2, 40])
-def test_the_nearest_may_lie_as_far_from_the_home_as_can_be(cuda, n_features):
-    check_edge(cuda, n_features)
+def test_the_nearest_may_lie_as_far_from_the_home_as_can_be(either, n_features):
+    check_edge(either, n_features)
 
 
-def test_what_tensor_cores_cut_off_is_in_the_margin(cuda):
-    check_cut_sums(cuda)
+def test_what_tensor_cores_cut_off_is_in_the_margin(either):
+    check_cut_sums(either)
 
 
-def test_no_rows_are_a_block_there_too(cuda):
-    check_no_rows(cuda)
+def test_no_rows_are_a_block_there_too(either):
+    check_no_rows(either)
 
 
 def test_load_takes_the_gpu_where_there_is_one(cuda):

@@ -8,19 +8,13 @@ import pytest
 from gpu_checks import (
     assert_same_array,
     check_against_reference,
-    check_cut_sums,
-    check_edge,
-    check_halfway,
-    check_no_rows,
     check_step,
     fit_digest,
     make,
 )
-from skimage import data
 
 from dkmeans import kernels
 from dkmeans.errors import DeviceError
-from dkmeans.features.colors import color_labels, count_colors
 from dkmeans.kernels import cpu, reference
 from dkmeans.kernels.exact import snap
 
@@ -163,26 +157,6 @@ def test_blocks_with_the_same_centers_share_their_lists(cuda, monkeypatch):
     assert len(made) == 2
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-@pytest.mark.parametrize("n_features", [3, 128])
-@pytest.mark.parametrize("n_clusters", [2, 17, 40])
-def test_a_row_halfway_goes_to_the_lowest_index(cuda, dtype, n_features, n_clusters):
-    check_halfway(cuda, dtype, n_features, n_clusters)
-
-
-@pytest.mark.parametrize("n_features", [3, 128])
-def test_the_nearest_may_lie_as_far_from_the_home_as_can_be(cuda, n_features):
-    check_edge(cuda, n_features)
-
-
-def test_what_tensor_cores_cut_off_is_in_the_margin(cuda):
-    check_cut_sums(cuda)
-
-
-def test_no_rows_are_a_block_too(cuda):
-    check_no_rows(cuda)
-
-
 def test_adopted_labels_are_taken_as_they_are(cuda):
     """Wrong ones show that they are looked at."""
     rows, centers = make(np.uint8, 203, 3, 5, 255)
@@ -239,57 +213,3 @@ def test_an_error_of_the_driver_is_told(emulated):
     assert kernels.gpu_problem() == "CUDARuntimeError: cudaErrorInsufficientDriver"
     with pytest.raises(DeviceError, match="CUDARuntimeError: cudaErrorInsufficientDriver"):
         kernels.load(np.zeros((1, 1), np.uint8), "gpu")
-
-
-# Colors
-
-
-def check_colors(pixels):
-    """Counts, and labels of each type, on the emulated device and on the CPU."""
-    channels = pixels.shape[1]
-    colors, times = count_colors(pixels, "gpu")
-    for found, right in zip((colors, times), count_colors(pixels), strict=True):
-        assert_same_array(found, right)
-    labels = np.random.default_rng(0).permutation(len(colors)).astype(np.int32)
-    assert_same_array(color_labels(pixels, colors, labels, "gpu"), color_labels(pixels, colors, labels))
-    cuda = importlib.import_module("dkmeans.kernels.cuda")
-    numbers = pixels.astype(np.int64) @ (1 << np.arange(8 * (channels - 1), -1, -8))
-    for dtype in (np.uint8, np.uint16, np.int32):
-        table = np.random.default_rng(0).integers(0, 1 << 8, 1 << 8 * channels).astype(dtype)
-        found = cuda.look_up(pixels, emulated_asarray(table))
-        np.testing.assert_array_equal(found, table[numbers])
-        assert found.dtype == dtype
-
-
-def test_counts_of_several_blocks_of_pixels_are_added(emulated):
-    cuda = importlib.import_module("dkmeans.kernels.cuda")
-    photo = data.astronaut()[:40].reshape(-1, 3)
-    counts = cuda.count_colors(photo[5000:], cuda.count_colors(photo[:5000]))
-    for found, right in zip(cuda.list_colors(counts, 3), count_colors(photo), strict=True):
-        assert_same_array(found, right)
-
-
-def emulated_asarray(values):
-    return sys.modules["cupy"].asarray(values)
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("n_pixels", [0, 1, 15, 16, 17, (1 << 15) + 5])
-def test_colors_are_counted_as_on_the_cpu(emulated, channels, n_pixels):
-    """Of few colors, and of so many that most find their place taken; with runs of equal ones."""
-    rng = np.random.default_rng(n_pixels)
-    for n_colors in (2, 40_000):
-        palette = rng.integers(0, 256, (n_colors, channels), dtype=np.uint8)
-        runs = np.repeat(rng.integers(0, n_colors, n_pixels), rng.integers(1, 30, n_pixels))[:n_pixels]
-        check_colors(palette[runs])
-
-
-def test_colors_of_a_photo_and_of_views_of_it(emulated):
-    photo = data.astronaut()[:90]
-    check_colors(photo.reshape(-1, 3))
-    check_colors(photo[:, ::2, ::-1].reshape(-1, 3))
-    check_colors(photo[..., 1].reshape(-1, 1)[::3])
-
-
-def test_one_color_fills_its_count(emulated):
-    check_colors(np.full((1 << 16, 3), 255, np.uint8))

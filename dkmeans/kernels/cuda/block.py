@@ -219,12 +219,11 @@ class Block:
 
     def _step(self, centers: NDArray[np.float32]) -> None:
         """Assign the rows, sorted by labels for as many other centers, and move the sums along."""
-        assert self._centers is not None
-        n_before, n_clusters = len(self._centers), len(centers)
+        n_clusters = len(centers)
         self._centers = None  # should this be interrupted, labels and sums belong to no centers
-        sums, moved, strayed = self._parts(self._totals, n_before)
+        sums, moved, strayed = self._parts(self._totals, n_clusters)
         moved[...] = 0
-        strayed[...] = self.n_rows if self._rough else 0
+        strayed[...] = self.n_rows if self._rough else 0  # so many that they are sorted before the next step
         self._rough = False
         lists: Lists = near_centers(self._kernels, centers)
         for number, slots in enumerate(strayed):

@@ -41,15 +41,15 @@ class Piece:
         given = cupy.asarray(np.ascontiguousarray(rows))
         words = cupy.zeros((n_tiles, kernels.n_words, TILE), np.uint32)
         kernels.each("pack", self.n_rows, given, self.n_rows, words)
-        labels = np.full(n_places, NO_ROW, np.int32)
+        labels = cupy.full(n_places, NO_ROW, np.int32)
         labels[: self.n_rows] = -1
-        order = np.full(n_places, -1, np.int32)
-        order[: self.n_rows] = np.arange(self.n_rows)
+        order = cupy.arange(n_places, dtype=np.int32)
+        order[self.n_rows :] = -1
         self._on_device: dict[str, Any] = {
             "words": words,
-            "labels": cupy.asarray(labels),
+            "labels": labels,
             "spread": cupy.zeros(n_places, np.uint8),
-            "order": cupy.asarray(order),  # the number of each row as it was given
+            "order": order,  # the number of each row as it was given
             "homes": cupy.zeros(n_tiles, np.int32),
         }
         if weights is not None:

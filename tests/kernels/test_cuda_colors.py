@@ -1,0 +1,67 @@
+"""Colors counted and looked up on a GPU, and on the one that is emulated, against the CPU."""
+
+import importlib
+import sys
+
+import numpy as np
+import pytest
+from gpu_checks import assert_same_array
+from skimage import data
+
+from dkmeans import kernels
+from dkmeans.features.colors import color_labels, count_colors
+
+
+@pytest.fixture(params=["emulated", pytest.param("gpu", marks=pytest.mark.gpu)])
+def cuda(request):
+    if request.param == "emulated":
+        request.getfixturevalue("emulated")
+    problem = kernels.gpu_problem()
+    assert problem is None, problem
+    return importlib.import_module("dkmeans.kernels.cuda")
+
+
+def check_colors(cuda, pixels):
+    """Counts, and labels of each type, on the device and on the CPU."""
+    cupy = sys.modules["cupy"]
+    channels = pixels.shape[1]
+    colors, times = count_colors(pixels, "gpu")
+    for found, right in zip((colors, times), count_colors(pixels), strict=True):
+        assert_same_array(found, right)
+    labels = np.random.default_rng(0).permutation(len(colors)).astype(np.int32)
+    assert_same_array(color_labels(pixels, colors, labels, "gpu"), color_labels(pixels, colors, labels))
+    numbers = pixels.astype(np.int64) @ (1 << np.arange(8 * (channels - 1), -1, -8))
+    for dtype in (np.uint8, np.uint16, np.int32):
+        table = np.random.default_rng(0).integers(0, 1 << 8, 1 << 8 * channels).astype(dtype)
+        found = cupy.asnumpy(cuda.look_up(pixels, cupy.asarray(table)))
+        np.testing.assert_array_equal(found, table[numbers])
+        assert found.dtype == dtype
+
+
+def test_counts_of_several_blocks_of_pixels_are_added(cuda):
+    photo = data.astronaut()[:40].reshape(-1, 3)
+    counts = cuda.count_colors(photo[5000:], cuda.count_colors(photo[:5000]))
+    for found, right in zip(cuda.list_colors(counts, 3), count_colors(photo), strict=True):
+        assert_same_array(found, right)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("n_pixels", [0, 1, 15, 16, 17, (1 << 15) + 5])
+def test_colors_are_counted_as_on_the_cpu(cuda, channels, n_pixels):
+    """Of few colors, and of so many that most find their place taken; with runs of equal ones."""
+    rng = np.random.default_rng(n_pixels)
+    for n_colors in (2, 40_000):
+        palette = rng.integers(0, 256, (n_colors, channels), dtype=np.uint8)
+        runs = np.repeat(rng.integers(0, n_colors, n_pixels), rng.integers(1, 30, n_pixels))[:n_pixels]
+        check_colors(cuda, palette[runs])
+
+
+def test_colors_of_a_photo_and_of_views_of_it(cuda):
+    photo = data.astronaut()[:90]
+    check_colors(cuda, photo.reshape(-1, 3))
+    check_colors(cuda, photo[:, ::2, ::-1].reshape(-1, 3))
+    check_colors(cuda, photo[..., 1].reshape(-1, 1)[::3])
+
+
+def test_one_color_fills_its_count(cuda):
+    check_colors(cuda, np.full((1 << 16, 3), 255, np.uint8))
