@@ -23,10 +23,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from dkmeans import arrays, storage, stores
-from dkmeans.artefact import FORMAT_VERSION, ROOT, attributes_of, group_metadata
+from dkmeans.artefact import (
+    FORMAT_VERSION,
+    ROOT,
+    attributes_of,
+    damaged,
+    group_metadata,
+    node_checksums,
+    sealed,
+)
 from dkmeans.config import StageConfig
 from dkmeans.errors import OutputExistsError, OutputTakenError, OutputUnfinishedError, UsageError
 
@@ -117,6 +126,14 @@ class Claim:
         self.check()
         arrays.write_array(self.url, name, values)
 
+    def seal(self, name: str, tables: Sequence[NDArray[np.uint32]]) -> None:
+        """Note the checksums of the chunks of the array `name`, all shards of which have been written.
+
+        `tables` has those of one shard after the other, as the tasks that wrote them have found them.
+        """
+        self.check()
+        arrays.seal(self.url, name, np.concatenate([np.empty(0, np.uint32), *tables]))
+
     def commit_group(self, name: str) -> None:
         """Mark the sub-group `name` as complete."""
         self.check()
@@ -149,9 +166,10 @@ class Claim:
             **self.recorded,
             **facts,
             "versions": {name: importlib.metadata.version(name) for name in _VERSIONED},
+            "nodes": node_checksums(self.url),
         }
         self.check()
-        if not storage.create_object(self.url, ROOT, group_metadata({"dkmeans": manifest})):
+        if not storage.create_object(self.url, ROOT, group_metadata({"dkmeans": sealed(manifest)})):
             raise OutputExistsError(f"{self.url}: another run has committed this output meanwhile.")
 
 
@@ -229,6 +247,8 @@ def _take(url: str, kind: str, config: StageConfig, recorded: dict[str, Any]) ->
         newest = attributes_of(url, claim_key(numbers[-1])) or {}
         _check_same(url, newest, recorded)
         clears = bool(newest.get("clears"))  # that of a run that died while it was deleting
+    elif numbers:
+        raise damaged(url, ROOT, "it holds no manifest")
     elif keys:
         raise UsageError(
             f"{url} holds files that dkmeans did not write; expected a new or empty place. "

@@ -18,6 +18,7 @@ from dkmeans.claims import Claim
 __all__ = [
     "Dataset",
     "ImageIndex",
+    "dataset_digest",
     "open_dataset",
     "read_index",
     "read_skipped",
@@ -84,6 +85,23 @@ def read_skipped(url: str) -> list[tuple[str, str]]:
     """The group ``skipped``: name and reason of every image that could not be read."""
     names, reasons = (arrays.read_rows(url, f"skipped/{name}") for name in ("name", "reason"))
     return [(str(name), str(reason)) for name, reason in zip(names, reasons, strict=True)]
+
+
+def dataset_digest(config: dict[str, Any], dtype: str, index: ImageIndex, chunks: list[str]) -> str:
+    """What the rows of a dataset are a function of: its images, and how patches are cut from them.
+
+    Parameters
+    ----------
+    config : dict
+        The config of ingest, as it is recorded.
+    dtype : str
+    index : ImageIndex
+    chunks : list of str
+        SHA-256 of each chunk of its pixels.
+    """
+    identity = [str(config["patch"]), str(config["stride"]), dtype]
+    sizes = [f"{height}x{width}" for height, width in zip(index.height, index.width, strict=True)]
+    return artefact.digest([*identity, *index.names, *sizes, *chunks])
 
 
 @dataclass(frozen=True)

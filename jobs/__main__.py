@@ -25,6 +25,7 @@ from jobs import (
     report,
     status,
     sweep,
+    verify,
 )
 from jobs.apps import add_command, new_app, run_app
 
@@ -68,7 +69,7 @@ _GROUPS: dict[str, dict[str, Any]] = {
     "In one step": {"quantize": quantize, "decode": decode, "run": pipeline},
     "Codebooks": {"cut": cut},
     "Studies": {"dictionary": dictionary, "palette": palette, "faces": faces},
-    "Look": {"report": report, "info": info, "status": status},
+    "Look": {"report": report, "info": info, "status": status, "verify": verify},
 }
 for _group, _jobs in _GROUPS.items():
     for _name, _job in _jobs.items():

@@ -64,8 +64,8 @@ def test_an_array_does_not_make_the_groups_above_it_visible(tmp_path):
 def test_creating_the_same_array_again_keeps_its_rows(url):
     make_array(url)
     arrays.write_rows(url, "rows", 0, values()[:4])
-    again = make_array(url)
-    np.testing.assert_array_equal(again[:4], values()[:4])
+    make_array(url)
+    np.testing.assert_array_equal(arrays.read_rows(url, "rows", 0, 4), values()[:4])
     before = storage.list_objects(url)
     for change in ({"n_rows": 11}, {"dtype": np.uint16}):
         with pytest.raises(StorageError, match=r"the array 'rows' is already there .* --overwrite"):
@@ -116,7 +116,7 @@ def test_finished_shards_are_those_in_storage(url):
 )
 def test_damaged_metadata_of_an_array(url, metadata):
     storage.write_object(url, "rows/zarr.json", metadata)
-    with pytest.raises(InputError, match="the metadata of the array rows is damaged"):
+    with pytest.raises(InputError, match=r"zarr\.json of the array rows is damaged: .* --overwrite"):
         arrays.open_array(url, "rows")
 
 
@@ -152,6 +152,6 @@ def test_a_shard_that_is_gone_is_noticed(url):
     arrays.check_whole(url, "rows")
     storage.delete_objects(url, ["rows/c/1/0"])
     with pytest.raises(
-        InputError, match=r"1 of 3 shards of rows are gone, the first is number 1.*--overwrite"
+        InputError, match=r"1 of 3 shards of rows are gone or empty, the first is c/1/0\..*--overwrite"
     ):
         arrays.check_whole(url, "rows")

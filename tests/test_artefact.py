@@ -107,9 +107,16 @@ def rewrite_root(url, **changes):
         (
             lambda url: rewrite_root(url, format_version=99, versions={"dkmeans": "7.1"}),
             "codebook",
-            r"has format version 99; this dkmeans reads 1\. Use the version of dkmeans that wrote it: 7\.1\.",
+            r"has format version 99; this dkmeans reads 2\. Make it anew with --overwrite, or use the "
+            r"version of dkmeans that wrote it: 7\.1\.",
         ),
         (lambda url: rewrite_root(url, format_version=None), "codebook", r"has format version None"),
+        (lambda url: rewrite_root(url, n_iter=99), "codebook", r"zarr\.json is damaged: .* another checksum"),
+        (
+            lambda url: rewrite_root(url, kind=None),
+            "codebook",
+            r"zarr\.json is damaged: it holds no manifest",
+        ),
     ],
 )
 def test_what_cannot_be_read(url, before, kind, message):

@@ -28,10 +28,10 @@ LAYERS = [
     ["clustering", "result", "sweeps", "codebook", "dataset", "notebook", "images", "claims", "artefact"],
     ["connecting"],
     ["cluster", "arrays"],
-    ["eventlog"],
+    ["chunkstores", "eventlog"],
     ["storage"],
     ["stores"],
-    ["access"],
+    ["access", "checksums"],
     ["features"],
     ["kernels", "plan"],
     ["config", "events"],
@@ -43,7 +43,14 @@ HEIGHT = {name: -height for height, layer in enumerate(LAYERS) for name in layer
 ROOMS = {
     "cupy": ["kernels.cuda"],
     "cupyx": ["kernels.cuda"],
-    "zarr": ["arrays", "dataset", "result", "archive"],  # the last three for the type of what they return
+    "zarr": [
+        "arrays",
+        "chunkstores",
+        "dataset",
+        "result",
+        "archive",
+    ],  # the last three for the type of what they return
+    "google_crc32c": ["checksums"],
     "obstore": ["storage", "stores"],
     "PIL": ["images", "report"],
     "imagecodecs": ["images"],

@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans import arrays, kernels, plan
+from dkmeans import arrays, checksums, kernels, plan
 from dkmeans.claims import Claim
 from dkmeans.cluster import Cluster
 from dkmeans.events import Reporter
 from dkmeans.features.colors import color_labels, count_colors, countable
 
-__all__ = ["COUNTED", "code_dtype", "label_rows", "write_codes"]
+__all__ = ["COUNTED", "Written", "code_dtype", "label_rows", "write_codes", "written"]
 
 
 COUNTED = 1 << 19
 """Rows of one block from which it costs less to count their colors than to look for each of them."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What is known of a shard that is written: SHA-256 of its rows, and the checksums of its chunks."""
+
+    digest: str
+    table: NDArray[np.uint32]
+
+
+def written(rows: NDArray[Any], chunk_rows: int) -> NDArray[np.object_]:
+    """The `Written` of some rows as a block of ``map_blocks``, shape (1,)."""
+    block = np.empty(1, object)
+    block[0] = Written(hashlib.sha256(rows.tobytes()).hexdigest(), checksums.of_chunks(rows, chunk_rows))
+    return block
 
 
 def code_dtype(n_clusters: int) -> np.dtype[Any]:
@@ -43,18 +59,18 @@ def _write_block(
     finished: frozenset[int],
     device: str,
 ) -> NDArray[np.object_]:
-    """Label the rows of one shard, and write their codes unless they are there; the digest of the codes."""
+    """Label the rows of one shard, and write their codes unless they are there."""
     codes = arrays.open_array(claim.url, "codes")
     shard_rows = arrays.row_layout(codes).shard_rows
     shard = int(shards[0])
     start, stop = shard * shard_rows, min((shard + 1) * shard_rows, codes.shape[0])
     if shard in finished:
-        values = np.asarray(codes[start:stop])
+        values = arrays.read_part(codes, start, stop)
     else:
         rows = arrays.read_rows(url, name, start, stop)
         values = label_rows(rows, centers, device).astype(codes.dtype)
         claim.write_rows("codes", start, values)
-    return np.array([hashlib.sha256(values.tobytes()).hexdigest()], dtype=object)
+    return written(values, codes.chunks[0])
 
 
 def write_codes(
@@ -92,5 +108,6 @@ def write_codes(
     finished = frozenset(arrays.finished_shards(claim.url, "codes"))
     options = {"url": url, "name": name, "centers": centers, "claim": claim, "finished": finished}
     with reporter.stage("labels", n_shards, "blocks") as advance:
-        digests = cluster.map_shards(_write_block, n_shards, advance, device=cluster.device, **options)
-    return [str(found[0]) for found in digests]
+        blocks = cluster.map_shards(_write_block, n_shards, advance, device=cluster.device, **options)
+    claim.seal("codes", [block[0].table for block in blocks])
+    return [block[0].digest for block in blocks]

@@ -25,6 +25,7 @@ from dkmeans.images.sources import Source
 from dkmeans.quantizing.codes import MEASURES, measure_images, write_codes
 from dkmeans.quantizing.gathering import Found, Gathering
 from dkmeans.quantizing.images import QuantizedImage, Written, image_memory
+from dkmeans.shards import read_table
 
 __all__ = ["write_archive"]
 
@@ -125,16 +126,18 @@ class _Archiving:
         self.claim.create_array("codes", **layout, small=True)
         finished = arrays.finished_shards(self.claim.url, "codes")
         offset = row_offset(self.found.index, self.config.patch)
-        task, tasks = self.cluster.task(write_codes), []
+        write, read = self.cluster.task(write_codes), self.cluster.task(read_table)
+        tasks = []
         for shard, cut in enumerate(plan.cuts(n_codes, rows)):
-            if shard not in finished:
-                spans = plan.image_spans(offset, *cut)
-                part = self.found.source.part(spans[0].index, spans[-1].index + 1)
-                tasks.append(
-                    task(self.claim, part, spans, *cut, self.config, self.centers, self.cluster.device)
-                )
+            if shard in finished:
+                tasks.append(read(self.claim.url, "codes", *cut))
+                continue
+            spans = plan.image_spans(offset, *cut)
+            part = self.found.source.part(spans[0].index, spans[-1].index + 1)
+            given = (self.config, self.centers, self.cluster.device)
+            tasks.append(write(self.claim, part, spans, *cut, *given))
         with self.reporter.stage("codes", len(tasks), "blocks") as advance:
-            self.cluster.run(tasks, advance)
+            self.claim.seal("codes", self.cluster.run(tasks, advance))
 
     def _measure(self, manifest: dict[str, Any]) -> NDArray[np.float64]:
         """Every image beside its original; shape (n_images, n_measures)."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans import arrays, plan
+from dkmeans import arrays, checksums, plan
 from dkmeans.archive import Archive
 from dkmeans.claims import Claim
 from dkmeans.clustering.palette import count
@@ -50,15 +50,22 @@ def write_codes(
     config: QuantizeConfig,
     centers: NDArray[np.float32],
     device: str,
-) -> None:
-    """Label the rows `start` to `stop`, which are of the images of `part`, and write their codes."""
+) -> NDArray[np.uint32]:
+    """Label the rows `start` to `stop`, which are of the images of `part`, and write their codes.
+
+    Returns
+    -------
+    ndarray of shape (1,), uint32
+        The checksum of the codes, which are one chunk.
+    """
     pieces = [
         image_rows(image, config.patch)[span.start : span.stop]
         for span, image in zip(spans, _images(part, config), strict=True)
     ]
-    codes = label_rows(np.concatenate(pieces), centers, device)
+    codes = label_rows(np.concatenate(pieces), centers, device).astype(code_dtype(len(centers)))
     assert len(codes) == stop - start
-    claim.write_rows("codes", start, codes.astype(code_dtype(len(centers))))
+    claim.write_rows("codes", start, codes)
+    return checksums.of_chunks(codes, len(codes))
 
 
 def measure_images(

@@ -6,7 +6,6 @@ measured. A run that resumes takes it from there.
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,13 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans import kernels, storage
+from dkmeans import checksums, kernels, storage
 from dkmeans.clustering import palette as palettes
 from dkmeans.config import QuantizeConfig
 from dkmeans.images.encode import compact, dithered, encode_indexed_png
 from dkmeans.images.measure import compare
 from dkmeans.images.sources import SkippedImage, Source
 from dkmeans.kernels import exact
+from dkmeans.quantizing.records import damaged_files, read_record, write_record
 
 __all__ = ["Batch", "QuantizedImage", "Written", "image_memory", "write_images"]
 
@@ -125,12 +125,13 @@ class Batch:
         if self.there is None or not storage.exists(self.folder, self.record):
             return []
         try:
-            facts = json.loads(storage.read_object(self.folder, self.record))
-            found = [QuantizedImage(**image) for image in facts]
-        except (ValueError, TypeError):  # damaged: the batch is written again
+            record = read_record(self.folder, self.record)
+            found = [QuantizedImage(**image) for image in record["images"]]
+        except (ValueError, TypeError, KeyError):  # damaged: the batch is written again
             return []
-        whole = all(self.there.get(image.key) == image.stored_bytes for image in found)
-        return found if whole and tuple(image.key for image in found) == self.keys else []
+        sizes = all(self.there.get(image.key) == image.stored_bytes for image in found)
+        whole = sizes and tuple(image.key for image in found) == self.keys
+        return found if whole and not damaged_files(self.folder, record) else []
 
 
 def write_images(
@@ -150,6 +151,7 @@ def write_images(
     if finished := batch.finished():
         return [*finished]
     made: list[QuantizedImage | SkippedImage] = []
+    files: list[int] = []
     images = part.read(config.color, max_pixels=config.max_image_pixels)
     for position, name in enumerate(batch.names):
         began = time.perf_counter()
@@ -161,6 +163,7 @@ def write_images(
         codes, palette = _codes(image, colors, learned, dither=config.dither)
         data = encode_indexed_png(codes, palette)
         storage.write_object(batch.folder, batch.keys[position], data)
+        files.append(checksums.of_bytes(data))
         seconds = time.perf_counter() - began
         made.append(
             QuantizedImage(
@@ -182,8 +185,7 @@ def write_images(
         )
     whole = [image for image in made if isinstance(image, QuantizedImage)]
     if len(whole) == len(made):
-        facts = [asdict(image) for image in whole]
-        storage.write_object(batch.folder, batch.record, json.dumps(facts).encode())
+        write_record(batch.folder, batch.record, [asdict(image) for image in whole], files)
     return made
 
 

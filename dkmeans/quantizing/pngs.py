@@ -21,12 +21,12 @@ from dkmeans.events import Reporter
 from dkmeans.images.sources import SkippedImage, Source
 from dkmeans.quantizing.gathering import Found, Gathering
 from dkmeans.quantizing.images import Batch, QuantizedImage, Written, image_memory, write_images
+from dkmeans.quantizing.records import RECORDS
 
 __all__ = ["write_folder"]
 
 _PIXELS_PER_TASK = 1 << 20
 """As much work as a few million rows of a fit; whatever the threads, so that records stay valid."""
-_RECORDS = ".dkmeans"
 _BEGUN = "begun.json"
 
 
@@ -101,10 +101,10 @@ def _begin(
         If files are in the way.
     """
     identity = [__version__, json.dumps(config.recorded(), sort_keys=True), source.fingerprint]
-    records = f"{_RECORDS}/{artefact.digest(identity)[:16]}"
+    records = f"{RECORDS}/{artefact.digest(identity)[:16]}"
     there = export.files_there(folder, keys)
     if config.overwrite:
-        old = [found.key for found in storage.list_objects(folder, _RECORDS)]
+        old = [found.key for found in storage.list_objects(folder, RECORDS)]
         storage.delete_objects(folder, [*there, *old])
         there = {}
     elif not config.resume:

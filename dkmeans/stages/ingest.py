@@ -11,7 +11,15 @@ from dkmeans import arrays, artefact, claims, plan, shards, stores
 from dkmeans.cluster import Cluster
 from dkmeans.config import ClusterConfig, IngestConfig
 from dkmeans.connecting import connect
-from dkmeans.dataset import Dataset, ImageIndex, read_index, read_skipped, write_index, write_skipped
+from dkmeans.dataset import (
+    Dataset,
+    ImageIndex,
+    dataset_digest,
+    read_index,
+    read_skipped,
+    write_index,
+    write_skipped,
+)
 from dkmeans.errors import InputError, SkippedError
 from dkmeans.events import SILENT, Reporter
 from dkmeans.images.decode import CHANNELS, ImageHeader
@@ -120,8 +128,6 @@ class _Ingest:
             self.claim.discard("images")
         n_patches = self.store_patches(found) if self.config.patch else 0
         index = found.index
-        sizes = [f"{height}x{width}" for height, width in zip(index.height, index.width, strict=True)]
-        identity = [str(self.config.recorded()["patch"]), str(self.config.stride), found.dtype]
         self.claim.commit(
             {
                 "n_images": len(index),
@@ -131,7 +137,7 @@ class _Ingest:
                 "channels": self.channels,
                 "dtype": found.dtype,
                 "source_bytes": source.encoded_bytes,
-                "digest": artefact.digest([*identity, *index.names, *sizes, *digests]),
+                "digest": dataset_digest(self.config.recorded(), found.dtype, index, digests),
             }
         )
 
@@ -248,9 +254,11 @@ class _Ingest:
             part = found.source.part(spans[0].index, spans[-1].index + 1)
             tasks.append(write(self.claim, part, spans, start, stop, self.config))
         with self.reporter.stage("pixels", len(tasks), "shards") as advance:
-            results = self.cluster.run(tasks, advance)
-        unreadable = {image.key: image for _, images in results for image in images}
-        return [value for digests, _ in results for value in digests], list(unreadable.values())
+            written: list[shards.Pixels] = self.cluster.run(tasks, advance)
+        unreadable = {image.key: image for shard in written for image in shard.unreadable}
+        if not unreadable:
+            self.claim.seal("pixels", [shard.table for shard in written])
+        return [digest for shard in written for digest in shard.digests], list(unreadable.values())
 
     def check_memory(self, n_rows: int, row_bytes: int, layout: plan.RowLayout, largest: int) -> None:
         """Refuse shards that the workers cannot hold, before any is begun; `largest` image in bytes."""
@@ -282,14 +290,15 @@ class _Ingest:
             shards=(layout.shard_rows, n_features),
         )
         finished = arrays.finished_shards(url, "patches")
-        write = self.cluster.task(shards.write_patches)
+        write, read = self.cluster.task(shards.write_patches), self.cluster.task(shards.read_table)
         tasks = [
-            write(self.claim, dataset, plan.image_spans(offset, *cut), cut[0])
+            read(url, "patches", *cut)
+            if shard in finished
+            else write(self.claim, dataset, plan.image_spans(offset, *cut), cut[0])
             for shard, cut in enumerate(plan.cuts(n_patches, layout.shard_rows))
-            if shard not in finished
         ]
         with self.reporter.stage("patches", len(tasks), "shards") as advance:
-            self.cluster.run(tasks, advance)
+            self.claim.seal("patches", self.cluster.run(tasks, advance))
         return n_patches
 
 

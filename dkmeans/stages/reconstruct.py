@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from dkmeans import arrays, plan
 from dkmeans.claims import Claim
 from dkmeans.cluster import Cluster
-from dkmeans.clustering.predict import write_codes
+from dkmeans.clustering.predict import write_codes, written
 from dkmeans.config import ClusterConfig, ReconstructConfig
 from dkmeans.dataset import Dataset
 from dkmeans.events import SILENT, Reporter
@@ -63,8 +62,9 @@ def _write(work: Work) -> list[str]:
     fresh = Dataset(dataset.url, dataset.manifest)  # without what is cached: a task need not carry it
     options = {"dataset": fresh, "centers": centers, "claim": work.claim, "finished": finished}
     with work.reporter.stage("overlap-add", n_shards, "shards") as advance:
-        digests = work.cluster.map_shards(_write_shard, n_shards, advance, **options)
-    return [str(found[0]) for found in digests]
+        blocks = work.cluster.map_shards(_write_shard, n_shards, advance, **options)
+    work.claim.seal("pixels", [block[0].table for block in blocks])
+    return [block[0].digest for block in blocks]
 
 
 def _write_shard(
@@ -74,20 +74,20 @@ def _write_shard(
     claim: Claim,
     finished: frozenset[int],
 ) -> NDArray[np.object_]:
-    """Put together the images of one shard of pixels, and write it unless it is there; its digest."""
+    """Put together the images of one shard of pixels, and write it unless it is there."""
     pixels = arrays.open_array(claim.url, "pixels")
     shard_rows = arrays.row_layout(pixels).shard_rows
     shard = int(shards[0])
     start, stop = shard * shard_rows, min((shard + 1) * shard_rows, pixels.shape[0])
     if shard in finished:
-        rows = np.asarray(pixels[start:stop])
+        rows = arrays.read_part(pixels, start, stop)
     else:
         spans = plan.image_spans(dataset.offset, start, stop)
         first, last = spans[0].index, spans[-1].index
         whole = np.concatenate(_images(dataset, centers, claim.url, first, last + 1))
         rows = whole[spans[0].start : spans[0].start + stop - start]
         claim.write_rows("pixels", start, rows)
-    return np.array([hashlib.sha256(rows.tobytes()).hexdigest()], dtype=object)
+    return written(rows, pixels.chunks[0])
 
 
 def _images(

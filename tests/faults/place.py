@@ -55,7 +55,7 @@ def dkmeans(*arguments: str, within: Sequence[str] = ()) -> subprocess.Popen[str
 
 def stored(url: str) -> dict[str, bytes]:
     """All objects but claims and manifest, and the history of a fit: these hold times and names of runs."""
-    skip = ("claim/", "history/c/", "zarr.json")
+    skip = ("claim/", "history/", "zarr.json")
     return {
         found.key: storage.read_object(url, found.key)
         for found in storage.list_objects(url)

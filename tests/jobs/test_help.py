@@ -41,7 +41,7 @@ def test_commands_are_in_groups(dkmeans):
     stages = ["ingest", "fit", "sweep", "compress", "reconstruct"]
     assert [name for name in found["Stages"] if name in stages] == stages
     assert {"run"} <= set(found["In one step"])
-    assert found["Look"] == ["report", "info", "status"]
+    assert found["Look"] == ["report", "info", "status", "verify"]
     assert "Commands" not in found  # none is left without a group
     assert sorted(COMMANDS) == sorted(
         name for title, names in found.items() if title != "Options" for name in names

@@ -40,6 +40,9 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
+ALONE = ("report", "info", "status", "verify")  # which take no cluster
+
+
 def run(command, arguments):
     with pytest.raises(SystemExit) as caught:
         command(arguments)
@@ -62,12 +65,12 @@ def test_every_command(here):
                     run(demo.main, ["--scheduler", "sync"])
             elif program == "dkmeans":
                 # In this process; a local cluster for each of them would only take time.
-                sync = ["--scheduler", "sync"] if arguments[0] not in ("report", "info", "status") else []
+                sync = ["--scheduler", "sync"] if arguments[0] not in ALONE else []
                 run(main, arguments + sync)
             else:
                 assert line == "source .venv/bin/activate"
             ran.append(f"{program} {' '.join(arguments[:1])}")
-    wanted = ["ingest", "fit", "compress", "reconstruct", "report", "info", "status", "run"]
+    wanted = ["ingest", "fit", "compress", "reconstruct", "report", "info", "status", "verify", "run"]
     assert {"python", "make demo", "make test", *(f"dkmeans {name}" for name in wanted)} <= set(ran)
     for name in ("report.html", "demo/report.html", "compressed/coffee.png", "reconstructed/astronaut.png"):
         assert (here / name).stat().st_size > 1000

@@ -1,0 +1,215 @@
+"""Read everything at a URL again, and tell what is not as it was written."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dkmeans import arrays, artefact, plan, storage, stores
+from dkmeans.codebook import centers_sha256
+from dkmeans.dataset import dataset_digest, read_index
+from dkmeans.errors import InputError
+from dkmeans.events import SILENT, Reporter
+from dkmeans.quantizing.records import RECORDS, damaged_files, read_record
+from dkmeans.sweeps import codebook_url
+
+__all__ = ["VerifyReport", "verify"]
+
+_NAMED = 20
+"""Damaged parts that are named one by one."""
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What was read, all of it as it was written.
+
+    Attributes
+    ----------
+    kind : str
+        ``dataset``, ``codebook``, ``sweep``, ``result``, ``archive`` or ``files`` (of quantize).
+    n_parts : int
+        Shards of arrays, or files.
+    bytes_read : int
+        In memory; of files as they lie there.
+    """
+
+    url: str
+    kind: str
+    n_parts: int
+    bytes_read: int
+    seconds: float
+
+
+def verify(url: str, reporter: Reporter = SILENT) -> VerifyReport:
+    """Read an artefact, or a folder that quantize wrote, and compare all its checksums and digests.
+
+    Parameters
+    ----------
+    url : str
+    reporter : Reporter
+
+    Raises
+    ------
+    InputError
+        If nothing is there, or something is damaged: each part that is, is named.
+    StorageError
+        If storage refuses or fails.
+    """
+    began = time.perf_counter()
+    url = stores.resolve_url(url)
+    stores.reach(url)
+    reading = _Reading(reporter)
+    if not storage.exists(url, artefact.ROOT) and storage.list_objects(url, RECORDS):
+        kind = reading.files(url)
+    else:
+        kind = reading.artefact(url)
+    if reading.problems:
+        raise InputError(reading.told(url))
+    return VerifyReport(url, kind, reading.n_parts, reading.bytes_read, time.perf_counter() - began)
+
+
+@dataclass
+class _Reading:
+    """One run over all that lies at a URL; problems are gathered, so that all are told."""
+
+    reporter: Reporter
+    problems: list[str] = field(default_factory=list)
+    n_parts: int = 0
+    bytes_read: int = 0
+
+    def artefact(self, url: str) -> str:
+        """Metadata, arrays, digest; of a sweep its codebooks too."""
+        try:
+            manifest = artefact.read_root(url)
+        except InputError as error:
+            self.problems.append(str(error))
+            return ""
+        before = len(self.problems)
+        self.problems += [str(error) for error in artefact.damaged_nodes(url, manifest)]
+        digests = {} if len(self.problems) > before else self.arrays(url, artefact.array_names(manifest))
+        if len(self.problems) == before and _digest(url, manifest, digests) is False:
+            self.problems.append(f"{url}: the digest of what lies there is not that of the manifest.")
+        if manifest["kind"] == "sweep":
+            for n_clusters in manifest["config"]["n_clusters"]:
+                self.artefact(codebook_url(url, n_clusters))
+        return str(manifest["kind"])
+
+    def arrays(self, url: str, names: list[str]) -> dict[str, list[str]]:
+        """Read all shards; SHA-256 of the parts that digests are made of, for each array."""
+        found = {name: arrays.array_at(url, name) for name in names}
+        opened = {name: array for name, array in found.items() if array is not None}
+        self.problems += [
+            f"{url}: the array {name} has no checksums."
+            for name, array in opened.items()
+            if arrays.table_of(array) is None
+        ]
+        cuts = [
+            (array, name, cut)
+            for name, array in opened.items()
+            for cut in plan.cuts(array.shape[0], arrays.row_layout(array).shard_rows)
+        ]
+        digests: dict[str, list[str]] = {name: [] for name in opened}
+        with (
+            self.reporter.stage(f"reading {url}", len(cuts), "shards") as advance,
+            ThreadPoolExecutor(os.cpu_count()) as pool,
+        ):
+            tasks = [pool.submit(_read, array, *cut) for array, _, cut in cuts]
+            for (_, name, _), task in zip(cuts, tasks, strict=True):
+                try:
+                    n_bytes, shas = task.result()
+                except InputError as error:
+                    self.problems.append(str(error))
+                else:
+                    self.n_parts += 1
+                    self.bytes_read += n_bytes
+                    digests[name] += shas
+                advance(1)
+        return digests
+
+    def files(self, folder: str) -> str:
+        """The files of quantize, by their records."""
+        found = storage.list_objects(folder, RECORDS)
+        keys = [each.key for each in found if re.search(r"/\d+\.json$", each.key)]
+        with self.reporter.stage(f"reading {folder}", len(keys), "batches") as advance:
+            for key in keys:
+                try:
+                    record = read_record(folder, key)
+                except ValueError:
+                    self.problems.append(f"{folder}: the record {key} is damaged.")
+                else:
+                    damaged = damaged_files(folder, record)
+                    self.problems += [f"{folder}: the file {name} is gone or damaged." for name in damaged]
+                    self.n_parts += len(record["images"])
+                    self.bytes_read += sum(image["stored_bytes"] for image in record["images"])
+                advance(1)
+        return "files"
+
+    def told(self, url: str) -> str:
+        """All problems, the first ones in words."""
+        more = len(self.problems) - _NAMED
+        lines = [f"{url}: found {len(self.problems)} damaged parts, expected none."]
+        if len(self.problems) == 1:
+            lines = []
+        lines += self.problems[:_NAMED] + ([f"and {more} more."] if more > 0 else [])
+        return "\n".join(lines)
+
+
+def _read(array: Any, start: int, stop: int) -> tuple[int, list[str]]:
+    """Bytes in memory of one shard, and SHA-256 of each of its chunks and then of the whole."""
+    rows = arrays.read_part(array, start, stop)
+    if rows.dtype.kind == "T":
+        return sum(len(str(text)) for text in rows), []
+    size = array.chunks[0]
+    parts = [rows[first : first + size] for first in range(0, len(rows), size)]
+    return rows.nbytes, [hashlib.sha256(part.tobytes()).hexdigest() for part in [*parts, rows]]
+
+
+def _digest(url: str, manifest: dict[str, Any], digests: dict[str, list[str]]) -> bool | None:
+    """Whether the digest of an artefact is that of its manifest; None where it has none."""
+    compare: dict[str, Callable[..., bool | None]] = {
+        "dataset": _is_dataset,
+        "codebook": _is_codebook,
+        "archive": _is_codebook,
+        "result": _is_result,
+    }
+    kind = compare.get(manifest["kind"])
+    return kind(url, manifest, digests) if kind else None
+
+
+def _is_dataset(url: str, manifest: dict[str, Any], digests: dict[str, list[str]]) -> bool:
+    chunks = _split(url, "pixels", digests)[0]
+    return bool(
+        manifest["digest"] == dataset_digest(manifest["config"], manifest["dtype"], read_index(url), chunks)
+    )
+
+
+def _is_result(url: str, manifest: dict[str, Any], digests: dict[str, list[str]]) -> bool:
+    name = "codes" if manifest["on"] == "pixels" else "pixels"
+    return bool(manifest["digest"] == artefact.digest(_split(url, name, digests)[1]))
+
+
+def _is_codebook(url: str, manifest: dict[str, Any], digests: dict[str, list[str]]) -> bool | None:
+    if "centers" not in digests:  # an archive of pixels has the palette alone
+        return None
+    centers: NDArray[np.float32] = arrays.read_rows(url, "centers")
+    return bool(manifest["centers_sha256"] == centers_sha256(centers))
+
+
+def _split(url: str, name: str, digests: dict[str, list[str]]) -> tuple[list[str], list[str]]:
+    """Digests of the chunks and of the shards of an array, out of those of `_read`."""
+    array = arrays.open_array(url, name)
+    layout, left = arrays.row_layout(array), iter(digests[name])
+    chunks, shards = [], []
+    for start, stop in plan.cuts(array.shape[0], layout.shard_rows):
+        chunks += [next(left) for _ in plan.cuts(stop - start, layout.chunk_rows)]
+        shards.append(next(left))
+    return chunks, shards
