@@ -28,6 +28,7 @@ LAYERS = [
     ["clustering", "result", "sweeps", "codebook", "dataset", "notebook", "images", "claims", "artefact"],
     ["connecting"],
     ["cluster", "arrays"],
+    ["waiting"],
     ["eventlog"],
     ["storage"],
     ["stores"],
@@ -55,7 +56,7 @@ ROOMS = {
     "typer": ["jobs"],
     "dask_ml": ["clustering.seeding"],
     "kneed": ["clustering.elbow"],
-    "distributed": ["cluster", "connecting"],
+    "distributed": ["cluster", "connecting", "waiting"],
     "numba": ["kernels"],
     "llvmlite": ["kernels"],
 }
