@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -34,7 +35,7 @@ class _Task:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
-        self.access = access.current_access()
+        self.access = replace(access.current_access(), in_task=True)
         self.version = __version__
         self.__name__ = function.__name__.strip("_")  # which Dask's dashboard shows
 

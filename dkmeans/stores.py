@@ -3,7 +3,7 @@
 A URL is a local path, or ``file://``, ``s3://``, ``gs://``, ``az://``, ``http(s)://`` or ``memory://``
 (the last for tests: it lives in this process). Options are obstore's: ``endpoint``, ``region``,
 ``access_key_id``, ``timeout``, ...; what is not given comes from the environment, as with the tools of each
-cloud. Retries with growing pauses are obstore's too: up to 10, for at most 3 minutes.
+cloud. Retries with growing pauses are obstore's too, for 3 minutes; what it does not repeat is repeated here.
 """
 
 from __future__ import annotations
@@ -48,6 +48,16 @@ _MEMORY = MemoryStore()
 _REACH: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=5)}
 """Of the first call only, so that a mistake in URL or credentials is told at once."""
 _REACH_SECONDS = "6s"
+_RETRY_SECONDS = 180
+_RETRY: Any = {
+    "max_retries": 10_000,
+    "retry_timeout": timedelta(seconds=_RETRY_SECONDS),
+    "backoff": {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=5), "base": 3},
+}
+"""Of all other calls: time alone ends them. Obstore's default is 10 retries, over in 3 to 10 seconds (seen
+with a refused port): its pauses are drawn at random, and with base 2 they hardly grow."""
+_REACHED: set[tuple[str, _Pairs, _Pairs]] = set()
+"""What has answered this process: the place of a URL, options, environment."""
 _PREFIXES = {"aws": ("s3", "s3a"), "google": ("gs",), "azure": ("az", "azure", "abfs", "abfss", "adl")}
 """An option that begins with one of these names is for these stores only."""
 _OF_CLIENT = {
@@ -140,7 +150,7 @@ def _remote_store(url: str, options: _Pairs, environment: _Pairs, *, quick: bool
         client.setdefault("timeout", _REACH_SECONDS)
     if scheme in ("http", "https") and config:
         raise _no_such_option(scheme, next(iter(config)))
-    given: dict[str, Any] = {"client_options": client, "retry_config": _REACH if quick else None}
+    given: dict[str, Any] = {"client_options": client, "retry_config": _REACH if quick else _RETRY}
     if config:  # which a web server does not take
         given["config"] = config
     try:
@@ -193,34 +203,43 @@ def _may_be_plain(url: str, config: Mapping[str, str]) -> bool:
 def reach(url: str) -> None:
     """See whether the store of `url` answers and lets us list it; tells a mistake in seconds.
 
+    Once in a process for each bucket, and never in a task: in the middle of a job a store that does not
+    answer is waited for.
+
     Raises
     ------
     StorageError
         If it does not.
     """
-    if not (is_local(url) or url.startswith(("memory://", "http"))):
-        _reach_once(url, current_access().options, _environment())
-
-
-@lru_cache(maxsize=256)
-def _reach_once(url: str, options: _Pairs, environment: _Pairs) -> None:
+    options, environment = current_access().options, _environment()
+    parts = urlsplit(url)
+    place = (f"{parts.scheme}://{parts.netloc}", options, environment)
+    if (
+        is_local(url)
+        or url.startswith(("memory://", "http"))
+        or place in _REACHED
+        or current_access().in_task
+    ):
+        return
     with translated(url, "looking whether it answers"):
         store = _remote_store(url, options, environment, quick=True)
         next(iter(obstore.list(store, chunk_size=1)), None)
+    _REACHED.add(place)
 
 
 def _was_lost(error: BaseException) -> bool:
     """Whether a connection broke during a request that obstore does not repeat, as it may have been done."""
     text = str(error)
     broken = "error sending request" in text or "response body error" in text
-    given_up = re.search(r"after (\d+) retries, max_retries: \1\b", text)
+    took = re.search(r" in ([\d.]+)s, after (\d+) retries, max_retries: (\d+)\b", text)
+    given_up = took and (float(took[1]) >= _RETRY_SECONDS or took[2] == took[3])
     return isinstance(error, obstore.exceptions.BaseError) and broken and not given_up
 
 
 _HOW: dict[str, Any] = {
     "retry": tenacity.retry_if_exception(_was_lost),
-    "wait": tenacity.wait_exponential(multiplier=0.1, max=15),
-    "stop": tenacity.stop_after_attempt(10) | tenacity.stop_after_delay(180),
+    "wait": tenacity.wait_exponential(multiplier=0.1, max=5),
+    "stop": tenacity.stop_after_delay(_RETRY_SECONDS),
     "before_sleep": lambda _: _count_repetition(),
     "reraise": True,
 }

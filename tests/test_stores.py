@@ -32,10 +32,10 @@ SYNC = ["--scheduler", "sync"]
 @pytest.fixture(autouse=True)
 def _fresh_stores():
     """Stores are opened once for a URL and its options; here the environment changes too."""
-    stores._reach_once.cache_clear()
+    stores._REACHED.clear()
     stores._remote_store.cache_clear()
     yield
-    stores._reach_once.cache_clear()
+    stores._REACHED.clear()
     stores._remote_store.cache_clear()
 
 
@@ -353,7 +353,7 @@ def test_a_store_that_refuses_is_told_in_seconds(
         for name, value in environment.items():
             patch.setenv(name, value) if value else patch.delenv(name)
         stores._remote_store.cache_clear()
-        stores._reach_once.cache_clear()
+        stores._REACHED.clear()
         if refusal in HANGS:
             code, out, err, seconds = _in_another_process(*arguments)
         else:
