@@ -20,13 +20,13 @@ from dkmeans.errors import ClusterError
 from dkmeans.events import Advance
 from dkmeans.plan import MIB
 
-__all__ = ["Cluster"]
+__all__ = ["IMPORTED_BYTES", "Cluster"]
 
 _RETRIES = 2
 """How often a task that failed is run again, behind the retries of obstore."""
 _CALL_SECONDS = 20
 """How long all workers together may take for a call beside their tasks."""
-_IMPORTED_BYTES = 300 * MIB
+IMPORTED_BYTES = 300 * MIB
 """What a worker takes with all libraries loaded and nothing to do; measured 277 MiB."""
 
 
@@ -209,7 +209,7 @@ class Cluster:
             Naming what is needed and what is there.
         """
         for limit, threads in self._limits():
-            need = threads * task + _IMPORTED_BYTES
+            need = threads * task + IMPORTED_BYTES
             if limit and need > limit:
                 raise ClusterError(
                     f"{what} takes about {task / MIB:.0f} MiB a task; a worker with {threads} threads needs "

@@ -56,8 +56,6 @@ def ask(client: Any, question: Callable[[], Any], seconds: float | None = None) 
         return await question()
 
     with translated(client):
-        if client.status != "running":
-            raise _gone("it has closed the connection")
         try:
             return client.sync(asked, callback_timeout=limit)
         except TimeoutError as error:
@@ -106,7 +104,9 @@ class _Watch:
 
 
 def _no_workers(client: Any, seconds: float) -> ClusterError:
-    if client.cluster is not None:  # of our own
+    from distributed import LocalCluster
+
+    if isinstance(client.cluster, LocalCluster):
         return ClusterError(
             f"no worker of the local cluster has stayed alive for {seconds:g} s, most often for want of "
             "memory. Give each more by --memory-limit, or take fewer --workers; then go on with --resume."
@@ -206,6 +206,8 @@ def translated(client: Any) -> Iterator[None]:
     from distributed import KilledWorker
     from distributed.comm.core import CommClosedError
 
+    if client.status != "running":
+        raise _gone("the connection to it is closed")
     try:
         yield
     except DkmeansError:
