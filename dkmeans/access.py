@@ -47,10 +47,13 @@ class Access:
         Options of obstore, by name. Kept out of the repr, as they may be secrets.
     job : str
         Under which the traffic is counted.
+    in_task : bool
+        Whether it is a task's: then the driver has found that the storage can be reached.
     """
 
     options: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     job: str = ""
+    in_task: bool = False
 
 
 _PLAIN = Access()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,18 +15,18 @@ from dask.base import compute, persist
 from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
 
-from dkmeans import __version__, access
+from dkmeans import __version__, access, waiting
 from dkmeans.errors import ClusterError
 from dkmeans.events import Advance
 from dkmeans.plan import MIB
 
-__all__ = ["Cluster"]
+__all__ = ["IMPORTED_BYTES", "Cluster"]
 
 _RETRIES = 2
 """How often a task that failed is run again, behind the retries of obstore."""
-_NO_WORKERS_SECONDS = 60
-"""After so long without any worker a job gives up."""
-_IMPORTED_BYTES = 300 * MIB
+_CALL_SECONDS = 20
+"""How long all workers together may take for a call beside their tasks."""
+IMPORTED_BYTES = 300 * MIB
 """What a worker takes with all libraries loaded and nothing to do; measured 277 MiB."""
 
 
@@ -34,7 +35,7 @@ class _Task:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
-        self.access = access.current_access()
+        self.access = replace(access.current_access(), in_task=True)
         self.version = __version__
         self.__name__ = function.__name__.strip("_")  # which Dask's dashboard shows
 
@@ -69,12 +70,17 @@ class Cluster:
         None runs every task in this process.
     threads : int
         Tasks at a time in this process.
+    patience : float or None
+        Seconds to wait while there is no worker; a minute by default.
     """
 
-    def __init__(self, device: str, client: Any = None, threads: int = 1) -> None:
+    def __init__(
+        self, device: str, client: Any = None, threads: int = 1, patience: float | None = None
+    ) -> None:
         self.device = device
         self.client = client
         self.threads = threads
+        self.patience = patience
 
     def task(self, function: Callable[..., Any]) -> Callable[..., Delayed]:
         """What makes tasks of `function`, for functions that go to storage."""
@@ -87,7 +93,8 @@ class Cluster:
         Raises
         ------
         ClusterError
-            If a worker died more often than Dask allows, or the scheduler is gone.
+            If a worker died more often than Dask allows, none has been there for long, or the scheduler is
+            gone.
         """
         if self.client is None and self.threads > 1:
             return list(compute(*tasks, scheduler="threads", num_workers=self.threads))
@@ -98,48 +105,22 @@ class Cluster:
                 if advance:
                     advance(1)
             return results
-        with self._translated():
+        with waiting.translated(self.client), waiting.aside():
             return self._gather(tasks, advance)
 
     def _gather(self, tasks: Sequence[Delayed], advance: Advance | None) -> list[Any]:
         futures = self.client.compute(list(tasks), retries=_RETRIES)
         results: dict[str, Any] = {}
         try:
-            for future, result in self._completed(futures):
-                if future.cancelled():  # then the result is an error that is not raised
-                    raise _scheduler_gone("it has dropped its tasks")
+            for future, result in waiting.completed(self.client, futures, self.patience):
                 results[future.key] = result
                 if advance:
                     advance(1)
         except BaseException:
-            self.client.cancel(futures)
+            with suppress(Exception):  # which the scheduler, if it is gone, has done
+                self.client.cancel(futures)
             raise
         return [results[future.key] for future in futures]
-
-    def _completed(self, futures: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
-        """The futures with their results as they are done; looks now and then whether workers are left."""
-        from distributed import as_completed
-
-        left = {future.key: future for future in futures}
-        had_workers = True
-        while left:
-            try:
-                for future, result in as_completed(
-                    list(left.values()), with_results=True, timeout=_NO_WORKERS_SECONDS / 2
-                ):
-                    left.pop(future.key, None)
-                    yield future, result
-            except TimeoutError as error:
-                if any(
-                    future.status == "error" for future in left.values()
-                ):  # a task's, not that of our wait
-                    raise ClusterError(f"a task timed out: {error}. Go on with --resume.") from error
-                if not self._workers() and not had_workers:
-                    raise ClusterError(
-                        f"no worker has been there for {_NO_WORKERS_SECONDS} s. Start some, then go on with "
-                        "--resume."
-                    ) from None
-                had_workers = bool(self._workers())
 
     def map_shards(
         self, function: Callable[..., NDArray[Any]], n_shards: int, advance: Advance, **options: Any
@@ -163,7 +144,7 @@ class Cluster:
         """Run `tasks` and keep their results where they were made; tasks that stand for them."""
         if self.client is None:
             return list(persist(*tasks, scheduler="threads", num_workers=self.threads))
-        with self._translated():
+        with waiting.translated(self.client):
             return list(self.client.persist(list(tasks), retries=_RETRIES))
 
     def shares(self, tasks: Sequence[Delayed]) -> list[list[int]]:
@@ -175,8 +156,9 @@ class Cluster:
 
             futures = [futures_of(task)[0] for task in tasks]
             keys = [future.key for future in futures]
-            where = {key: min(workers, default="") for key, workers in self.client.who_has(futures).items()}
-            workers = self._workers()
+            found = waiting.ask(self.client, lambda: self.client.who_has(futures))
+            where = {key: min(workers, default="") for key, workers in found.items()}
+            workers = waiting.workers_of(self.client)
             numbers: dict[str, list[int]] = {}
             for number, key in enumerate(keys):
                 numbers.setdefault(where.get(key, ""), []).append(number)
@@ -188,11 +170,12 @@ class Cluster:
 
     def workers(self) -> frozenset[str]:
         """Addresses of the workers; they come and go."""
-        return frozenset() if self.client is None else frozenset(self._workers())
+        return frozenset() if self.client is None else frozenset(waiting.workers_of(self.client))
 
     def _workers(self) -> dict[str, Any]:
-        workers: dict[str, Any] = self.client.scheduler_info(n_workers=-1)["workers"]
-        return workers
+        """The workers to plan for, at least one."""
+        with waiting.aside():
+            return waiting.present_workers(self.client, self.patience)
 
     def memory_bytes(self) -> int | None:
         """Memory of all workers together, or of this process; None where a worker has no limit."""
@@ -226,7 +209,7 @@ class Cluster:
             Naming what is needed and what is there.
         """
         for limit, threads in self._limits():
-            need = threads * task + _IMPORTED_BYTES
+            need = threads * task + IMPORTED_BYTES
             if limit and need > limit:
                 raise ClusterError(
                     f"{what} takes about {task / MIB:.0f} MiB a task; a worker with {threads} threads needs "
@@ -245,8 +228,8 @@ class Cluster:
         job = access.current_access().job
         found = [_traffic(job)]
         if self.client is not None:
-            with suppress(OSError, TimeoutError):
-                found += self.client.run(_traffic, job, on_error="ignore").values()
+            with suppress(ClusterError):
+                found += self._of_all(_traffic, job, on_error="ignore").values()
         read, written, failed = (sum(column) for column in zip(*found, strict=True))
         return {"bytes_read": read, "bytes_written": written, "retries": failed}
 
@@ -254,25 +237,13 @@ class Cluster:
         """Call `function` once in every worker process; a cluster that is gone needs no call."""
         if self.client is None:
             function(*arguments)
-        elif self.client.status == "running":
-            with suppress(OSError, TimeoutError):
-                self.client.run(function, *arguments)
+        else:
+            with suppress(ClusterError):
+                self._of_all(function, *arguments)
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        from distributed import KilledWorker
-        from distributed.comm.core import CommClosedError
-
-        try:
-            yield
-        except KilledWorker as error:
-            raise ClusterError(
-                f"the task {error.task} was lost with {error.allowed_failures + 1} workers, most often for "
-                "want of memory. Give the workers more memory, or ingest with a smaller --shard-mib."
-            ) from error
-        except (CommClosedError, TimeoutError) as error:
-            raise _scheduler_gone(str(error)) from error
-
-
-def _scheduler_gone(what: str) -> ClusterError:
-    return ClusterError(f"the scheduler is gone: {what}. Start it, then go on with --resume.")
+    def _of_all(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> dict[str, Any]:
+        """What `function` returns in each worker process; it may not take long."""
+        answers: dict[str, Any] = waiting.ask(
+            self.client, lambda: self.client.run(function, *arguments, **options), _CALL_SECONDS
+        )
+        return answers

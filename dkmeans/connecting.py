@@ -15,16 +15,19 @@ from urllib.parse import urlsplit
 
 import dask
 
-from dkmeans import __version__
-from dkmeans.cluster import Cluster
+from dkmeans import __version__, waiting
+from dkmeans.cluster import IMPORTED_BYTES, Cluster
 from dkmeans.config import ClusterConfig
 from dkmeans.errors import ClusterError, DeviceError, StorageError, UsageError
 from dkmeans.events import Reporter
+from dkmeans.plan import MIB
 from dkmeans.stores import is_loopback
 
 __all__ = ["connect"]
 
 _CLOSE_SECONDS = 20
+_LEAST_BYTES = round(IMPORTED_BYTES / 0.8)
+"""Of a worker that only loads the libraries: Dask gives none a task that has 80 % of its memory in use."""
 _ENCRYPTED = ("tls", "wss", "inproc")
 _COMPARED = ("numba", "numpy", "obstore", "zarr")
 """Besides what Dask compares by itself."""
@@ -94,9 +97,11 @@ def _opened(config: ClusterConfig, reporter: Reporter) -> Iterator[Cluster]:
         start = _local_client if config.scheduler == "local" else _remote_client
         client = stack.enter_context(start(config))
         reporter.say(f"dashboard: {client.dashboard_link}")
+        patience = max(config.connect_seconds, waiting.NO_WORKERS_SECONDS)
+        cluster = Cluster(config.device, client, patience=patience)
+        cluster.n_threads()  # waits for a worker
         if config.scheduler != "local":
             _check_versions(client, reporter)
-        cluster = Cluster(config.device, client)
         _check_devices(cluster, reporter)
         if config.performance_report:
             stack.enter_context(distributed.performance_report(filename=config.performance_report))
@@ -124,11 +129,7 @@ def _local_client(config: ClusterConfig) -> Iterator[Any]:
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = config.threads_per_worker or max(1, cores // config.workers)
-    limit: Any = config.memory_limit
-    try:
-        limit = limit if limit == "auto" else dask.utils.parse_bytes(limit)
-    except ValueError as error:
-        raise UsageError(f"--memory-limit: found {config.memory_limit!r}; expected such as 2GiB.") from error
+    limit = _memory_limit(config.memory_limit)
     # Dask's profiler looks into all threads every 10 ms, which can hang a process of Python before 3.11.9
     # (python/cpython#106883); only the performance report shows what it finds.
     profile = {"distributed.worker.profile.enabled": config.performance_report is not None}
@@ -152,6 +153,28 @@ def _local_client(config: ClusterConfig) -> Iterator[Any]:
             local.close(timeout=_CLOSE_SECONDS)
 
 
+def _memory_limit(text: str) -> int | str:
+    """Bytes that a worker may take, ``auto``, or 0 for no limit.
+
+    Raises
+    ------
+    UsageError
+        If it is no number of bytes, or a worker could do nothing with so few.
+    """
+    if text == "auto":
+        return text
+    try:
+        limit = int(dask.utils.parse_bytes(text))
+    except ValueError as error:
+        raise UsageError(f"--memory-limit: found {text!r}; expected such as 2GiB.") from error
+    if limit < 0 or 0 < limit < _LEAST_BYTES:
+        raise UsageError(
+            f"--memory-limit: found {text!r}, which is {limit} bytes; expected at least "
+            f"{_LEAST_BYTES // MIB}MiB, such as 2GiB: a worker needs that for its libraries alone."
+        )
+    return limit
+
+
 @contextmanager
 def _remote_client(config: ClusterConfig) -> Iterator[Any]:
     import distributed
@@ -163,7 +186,6 @@ def _remote_client(config: ClusterConfig) -> Iterator[Any]:
             # We say it ourselves, below.
             warnings.simplefilter("ignore", distributed.versions.VersionMismatchWarning)
             client = distributed.Client(address, timeout=config.connect_seconds, security=_security(config))
-            client.wait_for_workers(1, timeout=config.connect_seconds)
     except (OSError, TimeoutError, ValueError, TypeError, RuntimeError) as error:
         raise ClusterError(
             f"no scheduler with workers answers at {address}: {error}. Start `dask scheduler` and `dask "

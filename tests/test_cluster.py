@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -14,8 +15,9 @@ import distributed
 import numpy as np
 import pytest
 from dask.delayed import delayed
+from distributed.comm.core import CommClosedError
 
-from dkmeans import ClusterConfig, __version__, access, cluster, storage
+from dkmeans import ClusterConfig, __version__, access, cluster, storage, waiting
 from dkmeans.access import storage_options
 from dkmeans.cluster import Cluster, _Task
 from dkmeans.connecting import connect
@@ -311,15 +313,16 @@ def test_a_scheduler_that_dies(processes):
     assert events[-1]["seconds"] < 20
 
 
-def test_a_job_whose_workers_are_all_gone_stops(processes, monkeypatch):
-    monkeypatch.setattr(cluster, "_NO_WORKERS_SECONDS", 2)
+def test_a_job_whose_workers_are_all_gone_stops(processes):
     worker = processes.worker()
     with connect(ClusterConfig(scheduler=str(processes.file)), SILENT) as place:
+        place.patience = 2
         killer = threading.Timer(1, worker.kill)
         killer.start()
         began = time.monotonic()
         with pytest.raises(
-            ClusterError, match=r"no worker has been there for 2 s\. Start some.*--resume"
+            ClusterError,
+            match=r"no worker has been there for 2 s, though.*Start some.*--resume",
         ) as caught:
             place.run([delayed(time.sleep)(30)])
         assert 2 < time.monotonic() - began < 20
@@ -328,7 +331,7 @@ def test_a_job_whose_workers_are_all_gone_stops(processes, monkeypatch):
 
 
 def test_a_job_waits_for_workers_that_come_back(processes, monkeypatch):
-    monkeypatch.setattr(cluster, "_NO_WORKERS_SECONDS", 10)
+    monkeypatch.setattr(waiting, "NO_WORKERS_SECONDS", 10)
     worker = processes.worker()
     with connect(ClusterConfig(scheduler=str(processes.file)), SILENT) as place:
         steps = []
@@ -346,7 +349,7 @@ def test_a_job_waits_for_workers_that_come_back(processes, monkeypatch):
 
 
 def test_a_long_task_is_no_sign_that_workers_are_gone(workers, monkeypatch):
-    monkeypatch.setattr(cluster, "_NO_WORKERS_SECONDS", 0.2)
+    monkeypatch.setattr(waiting, "NO_WORKERS_SECONDS", 0.2)
     assert workers.run([delayed(time.sleep)(1.5), delayed(square)(3)]) == [None, 9]
 
 
@@ -358,3 +361,77 @@ def test_a_task_that_times_out_ends_the_job(workers):
     """Its error is not taken for our own waiting, which would go on for ever."""
     with pytest.raises(ClusterError, match=r"a task timed out: the task's own\. Go on with --resume"):
         workers.run([delayed(square)(1), delayed(time_out)()])
+
+
+# Waits
+
+
+def nested(address, number):
+    with distributed.Client(address, set_as_default=False) as client:
+        place = Cluster("cpu", client)
+        return sum(place.run(place.persist([delayed(square)(number), delayed(square)(1)])))
+
+
+def test_tasks_that_wait_for_tasks_leave_their_threads_to_them(workers):
+    """As many as there are threads, and one more."""
+    tasks = [delayed(nested)(workers.client.scheduler.address, number) for number in range(3)]
+    assert workers.run(tasks) == [1, 2, 5]
+
+
+def test_a_fetch_that_breaks_is_done_again_at_once(workers, monkeypatch):
+    """as_completed() would lose the result, and wait for ever."""
+    whole, broken = workers.client.scheduler.gather, []
+
+    async def gather(**options):
+        if len(broken) < 2:
+            broken.append(options)
+            raise CommClosedError("the connection broke")
+        return await whole(**options)
+
+    monkeypatch.setattr(workers.client.scheduler, "gather", gather, raising=False)
+    monkeypatch.setattr(waiting, "NO_WORKERS_SECONDS", 1000)  # no look of ours comes to help
+    assert workers.run([delayed(square)(3)]) == [9]
+    assert len(broken) == 2
+
+
+def test_a_scheduler_that_falls_silent(processes, monkeypatch):
+    monkeypatch.setattr(waiting, "NO_WORKERS_SECONDS", 2)
+    monkeypatch.setattr(waiting, "SILENT_SECONDS", 2)
+    monkeypatch.setattr(cluster, "_CALL_SECONDS", 1)
+    processes.worker()
+    with connect(ClusterConfig(scheduler=str(processes.file)), SILENT) as place:
+        processes.scheduler.send_signal(signal.SIGSTOP)
+        began = time.monotonic()
+        with pytest.raises(
+            ClusterError, match=r"the scheduler is gone: it has not answered for 2 s.*--resume"
+        ):
+            place.run([delayed(square)(3)])
+        for ask in (place.workers, place.n_threads, place.memory_bytes):
+            with pytest.raises(ClusterError, match="the scheduler is gone"):
+                ask()
+        place.everywhere(os.getpid)
+        assert place.traffic()["retries"] == 0
+    assert time.monotonic() - began < 60
+
+
+def test_whatever_asks_a_scheduler_that_died_says_so(processes):
+    processes.worker()
+    with connect(ClusterConfig(scheduler=str(processes.file), connect_seconds=2), SILENT) as place:
+        kept = place.persist([delayed(square)(3)])
+        processes.scheduler.kill()
+        for _ in range(2):  # at once, and when the client has noticed
+            for ask in (
+                place.workers,
+                place.n_threads,
+                place.memory_bytes,
+                lambda: place.shares(kept),
+                lambda: place.run([delayed(square)(3)]),
+                lambda: place.run(place.persist([delayed(square)(3)])),
+                lambda: place.check_memory(1, "a fit", "do less"),
+            ):
+                with pytest.raises(ClusterError, match="the scheduler is gone"):
+                    ask()
+            place.everywhere(os.getpid)
+            assert place.traffic()["retries"] == 0
+            while place.client.status != "closed":
+                time.sleep(0.1)

@@ -17,7 +17,7 @@ import psutil
 import pytest
 from dask.delayed import delayed
 
-from dkmeans import ClusterConfig, __version__, storage
+from dkmeans import ClusterConfig, __version__, storage, waiting
 from dkmeans.access import storage_options
 from dkmeans.connecting import connect
 from dkmeans.errors import ClusterError, UsageError
@@ -116,9 +116,31 @@ def test_an_address_and_a_scheduler_file(workers, tmp_path):
             assert place.run([delayed(square)(4)]) == [16]
 
 
-def test_a_scheduler_without_workers():
+def test_a_scheduler_without_workers(monkeypatch):
+    monkeypatch.setattr(waiting, "NO_WORKERS_SECONDS", 1)
     with distributed.LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0") as empty:
-        refused(ClusterError, "no scheduler with workers", scheduler=empty.scheduler_address)
+        error = refused(ClusterError, "no worker has been there for 2 s", scheduler=empty.scheduler_address)
+    assert "--connect-seconds" in str(error)
+
+
+def test_a_cluster_that_adapts_from_no_workers_starts_one():
+    """It starts none before there is a task."""
+    with distributed.LocalCluster(
+        n_workers=0, threads_per_worker=1, memory_limit="1GiB", dashboard_address="127.0.0.1:0"
+    ) as empty:
+        empty.adapt(minimum=0, maximum=1, interval="100ms")
+        with connect(ClusterConfig(scheduler=empty.scheduler_address, connect_seconds=2), SILENT) as place:
+            assert place.memory_bytes() == 1 << 30
+            assert place.run([delayed(square)(4)]) == [16]
+
+
+@pytest.mark.parametrize("limit", ["2", "2kB", "300MiB", "-1"])
+def test_memory_that_no_worker_could_do_with_is_refused_at_once(limit, monkeypatch):
+    monkeypatch.setattr(distributed, "LocalCluster", None)
+    error = refused(
+        UsageError, f"--memory-limit: found '{limit}'.*at least 375MiB, such as 2GiB", memory_limit=limit
+    )
+    assert error.exit_code == 2
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,8 @@ LAYERS = [
     ["clustering", "result", "sweeps", "codebook", "dataset", "notebook", "images", "claims", "artefact"],
     ["connecting"],
     ["cluster", "arrays"],
-    ["chunkstores", "eventlog"],
+    ["chunkstores", "waiting"],
+    ["eventlog"],
     ["storage"],
     ["stores"],
     ["access", "checksums"],
@@ -62,7 +63,7 @@ ROOMS = {
     "typer": ["jobs"],
     "dask_ml": ["clustering.seeding"],
     "kneed": ["clustering.elbow"],
-    "distributed": ["cluster", "connecting"],
+    "distributed": ["cluster", "connecting", "waiting"],
     "numba": ["kernels"],
     "llvmlite": ["kernels"],
 }

@@ -26,7 +26,7 @@ class ClusterConfig(Model):
     insecure: bool = False
     """Connect to a scheduler on another machine without TLS."""
     connect_seconds: float = Field(default=10.0, gt=0, allow_inf_nan=False)
-    """Seconds to wait for a scheduler with a worker."""
+    """Seconds to wait for a scheduler; for a worker as many, but at least 60."""
     workers: int = Field(default=1, ge=1)
     """Worker processes of a local cluster."""
     threads_per_worker: int | None = Field(default=None, ge=1)
