@@ -19,7 +19,7 @@ import obstore.exceptions
 
 from dkmeans import access
 from dkmeans.errors import DkmeansError, InputError
-from dkmeans.stores import is_local, key_in_store, open_store, repeat, resolve_url, translated
+from dkmeans.stores import is_local, key_in_store, open_store, repeat, resolve_url, translated, was_lost
 
 __all__ = [
     "StoredObject",
@@ -131,9 +131,13 @@ def exists(url: str, key: str) -> bool:
 def read_object(url: str, key: str) -> bytes:
     """The bytes of one object."""
     with translated(join_url(url, key), "reading it"):
-        data = bytes(repeat(obstore.get, open_store(url), key_in_store(url, key)).bytes())
+        data = repeat(_whole, open_store(url), key_in_store(url, key))
     _count(read=len(data))
     return data
+
+
+def _whole(store: Any, path: str) -> bytes:
+    return bytes(obstore.get(store, path).bytes())
 
 
 def read_objects(
@@ -184,8 +188,8 @@ def read_range(url: str, key: str, start: int, length: int) -> bytes:
         store, path = open_store(url), key_in_store(url, key)
         try:
             data = bytes(repeat(obstore.get_range, store, path, start=start, length=length))
-        except obstore.exceptions.BaseError:  # a start at or behind the end is an error to obstore
-            if start < obstore.head(store, path)["size"]:
+        except obstore.exceptions.BaseError as error:  # a start at or behind the end is one to obstore
+            if was_lost(error) or start < repeat(obstore.head, store, path)["size"]:
                 raise
             return b""
     _count(read=len(data))
@@ -209,7 +213,7 @@ def create_object(url: str, key: str, data: bytes) -> bool:
         try:
             repeat(obstore.put, open_store(url, create=True), key_in_store(url, key), data, mode="create")
         except obstore.exceptions.AlreadyExistsError:  # another was first, or our own write was repeated
-            if is_local(url) or bytes(obstore.get(open_store(url), key_in_store(url, key)).bytes()) != data:
+            if is_local(url) or repeat(_whole, open_store(url), key_in_store(url, key)) != data:
                 return False
     _count(written=len(data))
     return True

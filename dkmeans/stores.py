@@ -3,7 +3,9 @@
 A URL is a local path, or ``file://``, ``s3://``, ``gs://``, ``az://``, ``http(s)://`` or ``memory://``
 (the last for tests: it lives in this process). Options are obstore's: ``endpoint``, ``region``,
 ``access_key_id``, ``timeout``, ...; what is not given comes from the environment, as with the tools of each
-cloud. Retries with growing pauses are obstore's too: up to 10, for at most 3 minutes.
+cloud. A request that fails is repeated with growing pauses for up to 3 minutes, by obstore or, where that
+does not repeat it, by `repeat`: so long may a store be away. Only what a driver asks first is told at once,
+see `reach`.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import errno
 import ipaddress
 import os
 import re
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -38,6 +41,7 @@ __all__ = [
     "repeat_async",
     "resolve_url",
     "translated",
+    "was_lost",
 ]
 
 _T = TypeVar("_T")
@@ -45,9 +49,26 @@ _Pairs = tuple[tuple[str, str], ...]
 
 _VARIABLES = ("AWS_", "AZURE_", "GOOGLE_")
 _MEMORY = MemoryStore()
+_PATIENCE = 180.0
+"""Seconds for which a request is repeated."""
+_LONGEST_PAUSE = 10.0
+"""Seconds between two repetitions, so that a store that has come back is found soon."""
+_RETRIES: Any = {
+    # The seconds are to end it. The pauses are random between the first and `base` times the one before: with
+    # obstore's own 2 they hardly grow, and its 10 retries of a refused connection are over in 2 or 3 seconds.
+    "max_retries": 10_000,
+    "retry_timeout": timedelta(seconds=_PATIENCE),
+    "backoff": {
+        "init_backoff": timedelta(milliseconds=100),
+        "max_backoff": timedelta(seconds=_LONGEST_PAUSE),
+        "base": 3,
+    },
+}
 _REACH: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=5)}
 """Of the first call only, so that a mistake in URL or credentials is told at once."""
 _REACH_SECONDS = "6s"
+_REACHED: set[tuple[str, _Pairs, _Pairs]] = set()
+"""The stores that have answered this process, with the options and environment they were reached by."""
 _PREFIXES = {"aws": ("s3", "s3a"), "google": ("gs",), "azure": ("az", "azure", "abfs", "abfss", "adl")}
 """An option that begins with one of these names is for these stores only."""
 _OF_CLIENT = {
@@ -140,7 +161,7 @@ def _remote_store(url: str, options: _Pairs, environment: _Pairs, *, quick: bool
         client.setdefault("timeout", _REACH_SECONDS)
     if scheme in ("http", "https") and config:
         raise _no_such_option(scheme, next(iter(config)))
-    given: dict[str, Any] = {"client_options": client, "retry_config": _REACH if quick else None}
+    given: dict[str, Any] = {"client_options": client, "retry_config": _REACH if quick else _RETRIES}
     if config:  # which a web server does not take
         given["config"] = config
     try:
@@ -193,37 +214,54 @@ def _may_be_plain(url: str, config: Mapping[str, str]) -> bool:
 def reach(url: str) -> None:
     """See whether the store of `url` answers and lets us list it; tells a mistake in seconds.
 
+    Of the URLs in one bucket only the first is asked: later ones, in the middle of a job, meet a store that
+    is known to be there, and wait for it. It is for who begins a job; tasks wait from their first request on.
+
     Raises
     ------
     StorageError
         If it does not.
     """
-    if not (is_local(url) or url.startswith(("memory://", "http"))):
-        _reach_once(url, current_access().options, _environment())
+    if is_local(url) or url.startswith("memory://"):
+        return
+    parts = urlsplit(url)
+    place = f"{parts.scheme}://{parts.netloc}", current_access().options, _environment()
+    if place not in _REACHED:
+        _ask(url, *place[1:])
+        _REACHED.add(place)
 
 
-@lru_cache(maxsize=256)
-def _reach_once(url: str, options: _Pairs, environment: _Pairs) -> None:
+def _ask(url: str, options: _Pairs, environment: _Pairs) -> None:
     with translated(url, "looking whether it answers"):
         store = _remote_store(url, options, environment, quick=True)
-        next(iter(obstore.list(store, chunk_size=1)), None)
+        if not url.startswith("http"):
+            next(iter(obstore.list(store, chunk_size=1)), None)
+            return
+        try:  # a web server lists nothing, and any answer will do
+            obstore.head(store, "")
+        except FileNotFoundError:
+            pass
+        except obstore.exceptions.BaseError as error:
+            if was_lost(error):
+                raise
 
 
-def _was_lost(error: BaseException) -> bool:
-    """Whether a connection broke during a request that obstore does not repeat, as it may have been done."""
+def was_lost(error: BaseException) -> bool:
+    """Whether the connection broke during a request, or there was none."""
     text = str(error)
     broken = "error sending request" in text or "response body error" in text
-    given_up = re.search(r"after (\d+) retries, max_retries: \1\b", text)
-    return isinstance(error, obstore.exceptions.BaseError) and broken and not given_up
+    return isinstance(error, obstore.exceptions.BaseError) and broken
 
 
-_HOW: dict[str, Any] = {
-    "retry": tenacity.retry_if_exception(_was_lost),
-    "wait": tenacity.wait_exponential(multiplier=0.1, max=15),
-    "stop": tenacity.stop_after_attempt(10) | tenacity.stop_after_delay(180),
-    "before_sleep": lambda _: _count_repetition(),
-    "reraise": True,
-}
+def _how_until(end: float) -> dict[str, Any]:
+    """How `repeat` repeats, until this time of `time.monotonic`."""
+    return {
+        "retry": tenacity.retry_if_exception(was_lost),
+        "wait": tenacity.wait_exponential(multiplier=0.1, max=_LONGEST_PAUSE),
+        "stop": lambda state: time.monotonic() + state.upcoming_sleep > end,
+        "before_sleep": lambda _: _count_repetition(),
+        "reraise": True,
+    }
 
 
 def _count_repetition() -> None:
@@ -231,28 +269,31 @@ def _count_repetition() -> None:
 
 
 def repeat(function: Callable[..., _T], *arguments: Any, **options: Any) -> _T:
-    """Call `function`, and again if the connection broke: obstore repeats other failures itself.
+    """Call `function`, and again if the connection broke in a request that obstore does not repeat itself.
 
-    Most calls need no tenacity, whose objects are not for several calls at a time.
+    It does not if the request may have been done: creating, deleting; and if a list broke off. Most calls
+    need no tenacity, whose objects are not for several calls at a time.
     """
+    end = time.monotonic() + _PATIENCE
     try:
         return function(*arguments, **options)
     except obstore.exceptions.BaseError as error:
-        if not _was_lost(error):
+        if not was_lost(error) or time.monotonic() > end:
             raise
     _count_repetition()
-    return tenacity.Retrying(**_HOW)(function, *arguments, **options)
+    return tenacity.Retrying(**_how_until(end))(function, *arguments, **options)
 
 
 async def repeat_async(function: Callable[..., Awaitable[_T]], *arguments: Any, **options: Any) -> _T:
     """`repeat` for a coroutine function."""
+    end = time.monotonic() + _PATIENCE
     try:
         return await function(*arguments, **options)
     except obstore.exceptions.BaseError as error:
-        if not _was_lost(error):
+        if not was_lost(error) or time.monotonic() > end:
             raise
     _count_repetition()
-    return await tenacity.AsyncRetrying(**_HOW)(function, *arguments, **options)
+    return await tenacity.AsyncRetrying(**_how_until(end))(function, *arguments, **options)
 
 
 @contextmanager

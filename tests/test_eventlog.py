@@ -306,7 +306,7 @@ def test_a_place_that_cannot_be_written_is_told_before_any_work(photos, tmp_path
 
 def test_a_missing_bucket_for_the_log_is_told_before_any_work(s3_url, photos, tmp_path, dkmeans, monkeypatch):
     monkeypatch.setattr("dkmeans.stages.ingest.open_source", None)
-    stores._reach_once.cache_clear()
+    stores._REACHED.clear()
     url = "s3://no-such-bucket-for-logs/events.jsonl"
     code, out, err = dkmeans("ingest", photos, tmp_path / "d", "--events", url, *SYNC)
     assert (code, out) == (4, "")

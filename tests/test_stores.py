@@ -13,6 +13,7 @@ import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import boto3
 import pytest
@@ -32,10 +33,10 @@ SYNC = ["--scheduler", "sync"]
 @pytest.fixture(autouse=True)
 def _fresh_stores():
     """Stores are opened once for a URL and its options; here the environment changes too."""
-    stores._reach_once.cache_clear()
+    stores._REACHED.clear()
     stores._remote_store.cache_clear()
     yield
-    stores._reach_once.cache_clear()
+    stores._REACHED.clear()
     stores._remote_store.cache_clear()
 
 
@@ -353,7 +354,7 @@ def test_a_store_that_refuses_is_told_in_seconds(
         for name, value in environment.items():
             patch.setenv(name, value) if value else patch.delenv(name)
         stores._remote_store.cache_clear()
-        stores._reach_once.cache_clear()
+        stores._REACHED.clear()
         if refusal in HANGS:
             code, out, err, seconds = _in_another_process(*arguments)
         else:
@@ -649,6 +650,77 @@ def test_a_fault_that_lasts_is_an_error_with_the_remedy(proxy, through):
     proxy.plan(lambda method, path, number: "reset")
     with storage_options({"timeout": "1s"}), pytest.raises(StorageError, match=r"does not answer.*--resume"):
         stores.reach(through)
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    """Pauses as short as they may be, so that many repetitions take no time."""
+    soon = timedelta(milliseconds=10)
+    backoff = {"init_backoff": timedelta(milliseconds=1), "max_backoff": soon, "base": 3}
+    monkeypatch.setitem(stores._RETRIES, "backoff", backoff)
+    monkeypatch.setattr(stores, "_LONGEST_PAUSE", 0.01)
+
+
+WAYS = {
+    "read": lambda url: storage.read_object(url, "a") == b"1",
+    "read a part": lambda url: storage.read_range(url, "a", 0, 1) == b"1",
+    "read behind the end": lambda url: storage.read_range(url, "a", 1, 1) == b"",
+    "write": lambda url: storage.write_object(url, "a", b"2") is None,
+    "create": lambda url: storage.create_object(url, "b", b"3"),
+    "list": lambda url: len(storage.list_objects(url)) == 1,
+    "look": lambda url: storage.exists(url, "a"),
+    "size": lambda url: storage.object_size(url, "a") == 1,
+    "delete": lambda url: storage.delete_objects(url, ["a"]) is None,
+}
+
+
+@pytest.mark.parametrize("fault", ["reset", "lost", "503"])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_store_may_be_away_for_long(proxy, through, hasty, way, fault):
+    """How often a request failed does not end it: a refused connection fails hundreds of times a minute."""
+    storage.write_object(through, "a", b"1")
+    left = [fault] * 40
+    proxy.plan(lambda method, path, number: left.pop() if left else None)
+    assert WAYS[way](through)
+    assert not left
+
+
+@pytest.mark.parametrize("way", ["create", "delete"])  # obstore repeats the others, for as long
+def test_a_store_that_stays_away_is_told_at_last(proxy, through, hasty, monkeypatch, way):
+    storage.write_object(through, "a", b"1")
+    monkeypatch.setattr(stores, "_PATIENCE", 0.5)
+    proxy.plan(lambda method, path, number: "reset")
+    with pytest.raises(StorageError, match=r"does not answer.*--resume"):
+        WAYS[way](through)
+    assert proxy.n_faults > 10
+
+
+def test_only_the_first_url_of_a_bucket_is_asked(s3_url, monkeypatch):
+    asked = []
+    monkeypatch.setattr(stores, "_ask", lambda url, *_: asked.append(url))
+    for url in (f"{s3_url}/a", f"{s3_url}/b", "s3://another/a", f"{s3_url}/a"):
+        stores.reach(url)
+    with storage_options({"region": "elsewhere"}):
+        stores.reach(s3_url)
+    assert asked == [f"{s3_url}/a", "s3://another/a", s3_url]
+
+
+def test_a_store_that_did_not_answer_is_asked_again(proxy, through):
+    proxy.plan(lambda method, path, number: "reset")
+    with pytest.raises(StorageError, match="does not answer"):
+        stores.reach(through)
+    proxy.plan(lambda *_: None)
+    stores.reach(through)
+
+
+def test_a_web_server_that_is_not_there_is_told_at_once(no_settings):
+    with _closed_port() as endpoint, pytest.raises(StorageError, match="does not answer"):
+        stores.reach(f"{endpoint.replace('https', 'http')}/photos/a.png")
+
+
+def test_a_web_server_is_there_whatever_it_answers(proxy, no_settings):
+    stores.reach(f"{proxy.endpoint}/no-such-bucket/a.png")  # forbidden, or missing
+    assert proxy.n_requests == 1
 
 
 def test_traffic_counts_bytes(proxy, through):
