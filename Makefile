@@ -16,10 +16,10 @@ export NUMBA_CACHE_DIR = $(abspath $(VENV))/numba
 # Test processes at a time: make test JOBS=4
 JOBS ?= 3
 PYTEST := -m pytest -n $(JOBS) --dist loadfile
-# What the versions of other packages can break, for CI: make test-lowest TESTS='$(VERSIONS)'
-VERSIONS := tests/test_storage.py tests/test_stores.py tests/test_arrays.py tests/test_cluster.py \
-  tests/clustering tests/images tests/stages tests/features/test_patches.py
-TESTS ?=
+# Where: make test TESTS=tests/images. QUICK=1: only what the versions of other packages break first.
+QUICK ?=
+TESTS ?= $(if $(QUICK),tests/test_storage.py tests/test_stores.py tests/test_arrays.py tests/test_cluster.py \
+  tests/clustering tests/images tests/stages tests/features tests/kernels/test_kernels.py)
 
 # An environment made anew, of versions that are chosen now.
 define test_versions
