@@ -122,11 +122,11 @@ def forget_cuda() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def built_kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the kernels lie that the C++ compiler has built."""
+def built_kernels(pytestconfig: pytest.Config) -> Path:
+    """Where the kernels lie that the C++ compiler has built, for all processes and for later runs."""
     if host_cupy.COMPILER is None:
         pytest.skip("no C++ compiler (c++) builds the kernels for the host")
-    return tmp_path_factory.mktemp("kernels")
+    return Path(pytestconfig.cache.mkdir("kernels"))
 
 
 @pytest.fixture
