@@ -80,6 +80,18 @@ def workers() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
+def threads() -> Iterator[Cluster]:
+    """One worker of three threads, in this process."""
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=3, processes=False, dashboard_address="127.0.0.1:0"
+        ) as local,
+        distributed.Client(local) as client,
+    ):
+        yield Cluster("cpu", client)
+
+
+@pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A real S3 server, started for the first test that asks for it."""
     with object_store(tmp_path_factory.mktemp("s3")) as server:
