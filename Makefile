@@ -15,6 +15,8 @@ LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.1
 export NUMBA_CACHE_DIR = $(abspath $(VENV))/numba
 # Test processes at a time: make test JOBS=4
 JOBS ?= 3
+# Each process has the libraries of its neighbors to share the cores with.
+test test-all test-lowest test-latest: export OMP_NUM_THREADS = 1
 PYTEST := -m pytest -n $(JOBS) --dist loadfile
 # Where: make test TESTS=tests/images. QUICK=1: only what the versions of other packages break first.
 QUICK ?=

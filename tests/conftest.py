@@ -17,6 +17,7 @@ from emulation import host_cupy
 from object_store.server import Server, object_store
 from PIL import Image
 from skimage import data
+from warm import compile_kernels
 
 from dkmeans import kernels
 from dkmeans.cluster import Cluster
@@ -29,6 +30,12 @@ SYNC = ClusterConfig(scheduler="sync")
 EXCUSED = re.compile(
     r"no right to|mounting is not permitted|ip netns|ip -n|this machine has a GPU|dask-cuda12|SCIPY_ARRAY_API"
 )
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Before there are several processes, this one compiles."""
+    if (session.config.getoption("numprocesses", None) or 0) > 1:
+        compile_kernels()
 
 
 @pytest.hookimpl(wrapper=True)
