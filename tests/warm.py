@@ -11,7 +11,7 @@ __all__ = ["compile_kernels"]
 
 
 def compile_kernels() -> None:
-    """Take a few steps on gray and RGB pixels and on patches of 5x5: half a minute at first, then a second."""
+    """Take a few steps on gray and RGB pixels and on patches of 5x5: half a minute at first."""
     rng = np.random.default_rng(0)
     for n_features in (1, 3, 25):
         rows = rng.integers(0, 256, (300, n_features), dtype=np.uint8)
