@@ -5,29 +5,53 @@ VENV ?= $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEERS := $(VENV)/.peers
-CUPY := --only-binary :all: --no-deps 'cupy-cuda12x>=13.4' nvidia-cuda-nvrtc-cu12 cuda-pathfinder
+# Only what lock/ names is installed, file by file; make lock chooses anew.
+LOCKS := lock/dev.txt lock/operator.txt lock/cuda.txt
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+LOCKED := $(PIP) --require-hashes --requirement
+LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
+# The machine code of Numba, for every process and every later run; each environment has its own Numba.
+export NUMBA_CACHE_DIR = $(abspath $(VENV))/numba
 # Test processes at a time: make test JOBS=4
 JOBS ?= 3
+# Each process has the libraries of its neighbors to share the cores with.
+test test-all test-lowest test-latest: export OMP_NUM_THREADS = 1
 PYTEST := -m pytest -n $(JOBS) --dist loadfile
+# Where: make test TESTS=tests/images. QUICK=1: only what the versions of other packages break first.
+QUICK ?=
+TESTS ?= $(if $(QUICK),tests/test_storage.py tests/test_stores.py tests/test_arrays.py tests/test_cluster.py \
+  tests/clustering tests/images tests/stages tests/features tests/kernels/test_nearest.py)
+
+# An environment made anew, of versions that are chosen now.
+define test_versions
+	$(PYTHON) -m venv --clear $(1)
+	$(BIN)/uv pip install --quiet --python $(1)/bin/python --resolution $(2) --editable '.[dev]'
+	NUMBA_CACHE_DIR=$(abspath $(1))/numba $(1)/bin/python $(PYTEST) $(TESTS)
+endef
 # Options of a benchmark: make bench BENCH='--data FILE --n 2000000 --k 1000'; BENCH=--help lists them.
 BENCH ?=
 
-.PHONY: help setup demo studies test test-all test-gpu test-lowest bench bench-pixels bench-quality bench-overhead bench-storage bench-scaling bench-rate bench-gpu lint types clean
+.PHONY: help setup lock demo studies test test-all test-gpu test-lowest test-latest bench bench-pixels bench-quality bench-overhead bench-storage bench-scaling bench-rate bench-gpu lint types clean
 
 help: ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
-# Two for the tests alone, not among the packages: Dask's operator for its schemas, as it needs 30 more, and
-# CuPy to compile the CUDA kernels, as every program would look for a GPU with it.
-$(READY): pyproject.toml
+$(READY): pyproject.toml $(LOCKS)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(VENV)/operator 'dask-kubernetes>=2026.3'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --target $(VENV)/cuda $(CUPY) \
+	$(LOCKED) lock/dev.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
+	$(LOCKED) lock/operator.txt --no-deps --upgrade --target $(VENV)/operator
+	$(LOCKED) lock/cuda.txt --no-deps --upgrade --target $(VENV)/cuda --only-binary :all: \
 	  || echo "no CuPy for this machine: the CUDA kernels are not compiled"
 	touch $(READY)
 
 setup: $(READY) ## install dkmeans and its tools into $(VENV)
+
+lock: $(READY) ## choose the newest versions that pyproject.toml allows, for lock/
+	$(LOCK) pyproject.toml --extra dev --extra deploy --group build --output-file lock/dev.txt
+	$(LOCK) --no-deps --group operator --output-file lock/operator.txt
+	$(LOCK) --no-deps --group cuda --output-file lock/cuda.txt
 
 demo: $(READY) ## run the main job on scikit-image's photos; writes demo/report.html
 	$(BIN)/python -m jobs.demo
@@ -38,19 +62,19 @@ studies: $(READY) ## run the three studies on embedded images; writes studies/*/
 	$(BIN)/dkmeans run jobs/studies/mnist_patches.toml
 
 test: $(READY) ## run the tests
-	$(BIN)/python $(PYTEST)
+	$(BIN)/python $(PYTEST) $(TESTS)
 
 test-all: $(READY) ## run the tests, the slow ones too
-	$(BIN)/python $(PYTEST) -m 'not gpu'
+	$(BIN)/python $(PYTEST) -m 'not gpu' $(TESTS)
 
 test-gpu: $(READY) ## run the tests that need a GPU; pip install '.[gpu-cuda12]' before it
-	$(BIN)/python $(PYTEST) -n 1 -m gpu
+	$(BIN)/python $(PYTEST) -n 1 -m gpu $(TESTS)
 
-test-lowest: ## run the tests with the oldest versions that pyproject.toml allows
-	$(PYTHON) -m venv .venv-lowest
-	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check uv
-	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct -e '.[dev]'
-	.venv-lowest/bin/python $(PYTEST)
+test-lowest: $(READY) ## run the tests with the oldest versions that pyproject.toml allows
+	$(call test_versions,.venv-lowest,lowest-direct)
+
+test-latest: $(READY) ## run the tests with the newest versions that pyproject.toml allows
+	$(call test_versions,.venv-latest,highest)
 
 $(PEERS): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'

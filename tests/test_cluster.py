@@ -168,14 +168,14 @@ def test_a_task_is_called_as_its_function_is():
     assert _Task(_count_them).__name__ == "count_them"
 
 
-@pytest.fixture
-def bare(monkeypatch):
+@pytest.fixture(scope="module")
+def bare():
     """Two workers of which none finds credentials in its environment."""
-    for name in list(os.environ):
-        if name.startswith("AWS_"):
-            monkeypatch.delenv(name)
-    with connect(LOCAL.model_copy(update={"workers": 2, "threads_per_worker": 1}), SILENT) as place:
-        yield place
+    with pytest.MonkeyPatch.context() as patch:
+        for name in environment():
+            patch.delenv(name)
+        with connect(LOCAL.model_copy(update={"workers": 2, "threads_per_worker": 1}), SILENT) as place:
+            yield place
 
 
 def environment():

@@ -185,15 +185,15 @@ def test_a_fit_tells_what_it_does(dataset, tmp_path, dkmeans):
     assert end["bytes_read"] > 0
 
 
-def test_each_stage_of_a_job_file_has_its_own_account(photos, tmp_path, dkmeans):
+def test_each_stage_of_a_job_file_has_its_own_account(photos, tmp_path, dkmeans, workers):
     (tmp_path / "job.toml").write_text(
         f'[ingest]\nsource = "{photos}"\ndataset = "{tmp_path}/d"\n'
         f'[fit]\ndataset = "{tmp_path}/d"\ncodebook = "{tmp_path}/c"\nk = 4\n'
         f'[compress]\ndataset = "{tmp_path}/d"\ncodebook = "{tmp_path}/c"\nresult = "{tmp_path}/r"\n'
     )
     path = tmp_path / "events.jsonl"
-    local = ["--workers", 2, "--threads-per-worker", 1]
-    code, _, err = dkmeans("run", tmp_path / "job.toml", "--events", path, "--quiet", *local)
+    there = ["--scheduler", workers.client.scheduler.address]
+    code, _, err = dkmeans("run", tmp_path / "job.toml", "--events", path, "--quiet", *there)
     assert code == 0, err
     events = parsed(path.read_text())
     frame = [(event["event"], event["stage"]) for event in events if event["event"] in ("begin", "end")]

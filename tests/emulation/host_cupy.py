@@ -5,9 +5,11 @@ It shows that our kernels and what drives them are right, not that CuPy or a GPU
 
 import ctypes
 import hashlib
+import platform
 import re
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -102,13 +104,15 @@ class RawModule:
         self.kernels = {name: parameters(text, defined) for name, text in KERNEL.findall(code)}
         launchers = "".join(self.launcher(name) for name in self.kernels)
         text = f'#include "{HEADER}"\n{code}\n{launchers}'
-        key = hashlib.sha256(repr((text, HEADER.read_text(), defines, self.flags)).encode()).hexdigest()[:16]
-        library = self.folder / f"{key}.so"
+        whole = text, HEADER.read_text(), defines, self.flags, platform.node()
+        library = self.folder / f"{hashlib.sha256(repr(whole).encode()).hexdigest()[:16]}.so"
         if not library.exists():
-            source = library.with_suffix(".cpp")
-            source.write_text(text)
-            options = ["-std=c++20", *self.flags, *defines, "-shared", "-fPIC"]
-            subprocess.run([COMPILER, *options, "-o", library, source], check=True)
+            with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+                source, built = Path(folder, "kernels.cpp"), Path(folder, "kernels.so")
+                source.write_text(text)
+                options = ["-std=c++20", *self.flags, *defines, "-shared", "-fPIC"]
+                subprocess.run([COMPILER, *options, "-o", built, source], check=True)
+                built.replace(library)  # at once, as several processes may build the same
         self.library = ctypes.CDLL(str(library))
 
     def launcher(self, name):

@@ -52,20 +52,17 @@ def test_inertia_is_that_of_scikit_learn(dataset, tmp_path, sync, on, monkeypatc
     assert report.inertia == pytest.approx(theirs.inertia_, rel=1e-6)
 
 
-OTHER_INITS = ("k-means||-cached", "k-means++", "random")
+INITS = ["k-means||", "k-means||-cached", "k-means++", "random"]
 
 
-@pytest.mark.parametrize(
-    "init",
-    ["k-means||", *(pytest.param(init, marks=pytest.mark.slow) for init in OTHER_INITS)],
-)
-def test_the_same_bits_on_any_cluster_and_any_shards(photos, tmp_path, sync, workers, init):
+@pytest.mark.parametrize("init", INITS)
+def test_the_same_bits_on_any_cluster_and_any_shards(photos, tmp_path, sync, workers, threads, init):
     hashes = set()
     for name, shard_mib, cluster in [
         ("a", 64, sync),
         ("b", 0.01, sync),
         ("c", 0.01, workers),
-        ("d", 0.003, ClusterConfig(scheduler="local", workers=1, threads_per_worker=3)),
+        ("d", 0.003, threads),
     ]:
         config = IngestConfig(source=str(photos), dataset=str(tmp_path / name), shard_mib=shard_mib)
         ingest(config, sync)
@@ -75,7 +72,7 @@ def test_the_same_bits_on_any_cluster_and_any_shards(photos, tmp_path, sync, wor
 
 
 @pytest.mark.parametrize("color", ["gray", "rgb"])
-@pytest.mark.parametrize("init", ["k-means||", "k-means||-cached", "k-means++", "random"])
+@pytest.mark.parametrize("init", INITS)
 def test_counted_colors_give_the_bits_of_the_pixels(
     photos, tmp_path, sync, workers, color, init, monkeypatch
 ):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dkmeans import ClusterConfig, IngestConfig, SweepConfig, ingest, open_codebook, open_dataset, open_sweep
+from dkmeans import IngestConfig, SweepConfig, ingest, open_codebook, open_dataset, open_sweep
 from dkmeans import sweep as run_sweep
 from dkmeans.clustering import seeding
 from dkmeans.errors import DistinctRowsError, InputError, OutputExistsError, OutputUnfinishedError, UsageError
@@ -40,13 +40,10 @@ def test_the_curves_are_those_of_the_codebooks(dataset, tmp_path, sync, on):
     assert sorted(report.inertia, reverse=True) == report.inertia
 
 
-@pytest.mark.parametrize(
-    "init", [INITS[0], *(pytest.param(init, marks=pytest.mark.slow) for init in INITS[1:])]
-)
-def test_the_same_bits_on_any_cluster(dataset, tmp_path, sync, workers, init):
-    there = ClusterConfig(scheduler="local", workers=1, threads_per_worker=3)
+@pytest.mark.parametrize("init", INITS)
+def test_the_same_bits_on_any_cluster(dataset, tmp_path, sync, workers, threads, init):
     hashes = set()
-    for name, cluster in (("a", sync), ("b", workers), ("c", there)):
+    for name, cluster in (("a", sync), ("b", workers), ("c", threads)):
         sweep(dataset, tmp_path / name, cluster, k="3,9", on="patches", init=init, seed=5)
         books = [open_sweep(str(tmp_path / name)).codebook(k) for k in (3, 9)]
         hashes.add(tuple(book.manifest["centers_sha256"] for book in books))
