@@ -130,11 +130,15 @@ def _local_client(config: ClusterConfig) -> Iterator[Any]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = config.threads_per_worker or max(1, cores // config.workers)
     limit = _memory_limit(config.memory_limit)
-    # Dask's profiler looks into all threads every 10 ms, which can hang a process of Python before 3.11.9
-    # (python/cpython#106883); only the performance report shows what it finds.
-    profile = {"distributed.worker.profile.enabled": config.performance_report is not None}
-    try:
-        with dask.config.set(profile):
+    own = {
+        # Dask's profiler looks into all threads every 10 ms, which can hang a process of Python before 3.11.9
+        # (python/cpython#106883); only the performance report shows what it finds.
+        "distributed.worker.profile.enabled": config.performance_report is not None,
+        # It is for clusters that other machines reach: ours listens on the loopback address alone.
+        "distributed.comm.require-encryption": False,
+    }
+    with dask.config.set(own):
+        try:
             local = distributed.LocalCluster(
                 n_workers=config.workers,
                 threads_per_worker=threads,
@@ -142,15 +146,30 @@ def _local_client(config: ClusterConfig) -> Iterator[Any]:
                 dashboard_address="127.0.0.1:0",
                 silence_logs=logging.CRITICAL,  # an error comes back to the driver, which says it once
             )
-    except OSError as error:
-        raise StorageError(f"no local cluster could be started: {error}.") from error
-    try:
-        with distributed.Client(local) as client:
-            yield client
-    finally:
-        # Closing can wait for ever for a worker that a nanny is just starting again after its death.
-        with suppress(TimeoutError):
-            local.close(timeout=_CLOSE_SECONDS)
+        except OSError as error:
+            raise StorageError(
+                f"no local cluster could be started: {error}. Look at Dask's settings, such as "
+                "DASK_TEMPORARY_DIRECTORY, and at what ulimit allows, or use --scheduler sync."
+            ) from error
+        except Exception as error:  # whatever Dask makes of settings that are no good
+            raise ClusterError(
+                f"no local cluster could be started: {_cause(error)}. Look at Dask's settings (DASK_* in the "
+                "environment, its configuration files), or use --scheduler sync."
+            ) from error
+        try:
+            with distributed.Client(local) as client:
+                yield client
+        finally:
+            # Closing can wait for ever for a worker that a nanny is just starting again after its death.
+            with suppress(TimeoutError):
+                local.close(timeout=_CLOSE_SECONDS)
+
+
+def _cause(error: BaseException) -> str:
+    """The first error of those that led to this one."""
+    while (before := error.__cause__ or error.__context__) is not None:
+        error = before
+    return str(error) or type(error).__name__
 
 
 def _memory_limit(text: str) -> int | str:

@@ -7,9 +7,12 @@ this module as a `StorageError`, or as an `InputError` where something is simply
 from __future__ import annotations
 
 import contextvars
+import os
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,6 +45,8 @@ _AT_A_TIME = 16
 """Requests of one task that are under way together; more are hardly faster, see deploy/README.md."""
 _AHEAD_BYTES = 64 << 20
 """Bytes that are read before they are asked for."""
+_STAGED = re.compile(r"#\d+$")
+"""Names of files that obstore is writing and will rename."""
 
 
 @dataclass(frozen=True)
@@ -76,31 +81,77 @@ def check_key(key: str) -> str:
     return key
 
 
-def list_objects(url: str, prefix: str = "") -> list[StoredObject]:
+def list_objects(url: str, prefix: str = "", left_out: list[str] | None = None) -> list[StoredObject]:
     """All objects below `url` (and below the folder `prefix` in it), sorted by key.
 
     A folder that does not exist has no objects, as in an object store. There the folders directly below are
     listed together, as each takes a request per 1,000 objects.
+
+    What lies in a local folder and cannot be an object is left out: pipes and other devices, links to nothing
+    or to a folder that they lie in, folders that may not be read, names that are not UTF-8. `left_out` gets
+    the key of each, and why.
     """
     base = key_in_store(url, "")
     inside = "/".join(part for part in (base, prefix) if part) or None
     with translated(url, "listing its objects"):
-        if is_local(url) and not Path(resolve_url(url)).is_dir():
-            return []
+        if is_local(url):
+            root = Path(resolve_url(url))
+            odd: list[str] = []
+            found = list(_walk(root, base if inside is None else inside, odd, ())) if root.is_dir() else []
+            if left_out is not None:
+                left_out += odd
+            return sorted(found, key=lambda each: each.key)
         store = open_store(url)
         if url.startswith(("http://", "https://")):
             raise InputError(
                 f"{url}: a web server does not list its files; expected the URL of one image or stack. Copy "
                 "the folder first, or name a file in it."
             )
-        if is_local(url):
-            metas = _listed(store, inside)
-        else:
-            top = repeat(lambda: obstore.list_with_delimiter(store, inside))
-            below = _together(lambda folder: _listed(store, folder), top["common_prefixes"])
-            metas = [*top["objects"], *(meta for found in below for meta in found)]
+        top = repeat(lambda: obstore.list_with_delimiter(store, inside))
+        below = _together(lambda folder: _listed(store, folder), top["common_prefixes"])
+        metas = [*top["objects"], *(meta for found in below for meta in found)]
     cut = len(base) + 1 if base else 0
     return sorted((StoredObject(meta["path"][cut:], meta["size"]) for meta in metas), key=lambda o: o.key)
+
+
+def _walk(root: Path, key: str, left_out: list[str], above: tuple[str, ...]) -> Iterator[StoredObject]:
+    """The files below the folder `key` of `root`; `above` are the real paths of the folders on the way.
+
+    Not by obstore, which ends a whole listing at the first entry that it cannot take, such as a link to a
+    folder above (apache/arrow-rs-object-store's LocalFileSystem walks so).
+    """
+    folder = root / key
+    here = os.path.realpath(folder)
+    if here in above:
+        left_out.append(f"{key} (a link to a folder that it lies in)")
+        return
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return  # gone meanwhile, or none
+    except PermissionError:
+        if not above:
+            raise
+        left_out.append(f"{key} (a folder without the right to read it)")
+        return
+    for entry in found:
+        below = f"{key}/{entry.name}" if key else entry.name
+        if not below.isprintable() and _is_odd(below):
+            left_out.append(f"{below!r} (its name is not UTF-8, or holds a control character)")
+        elif entry.is_dir():
+            yield from _walk(root, below, left_out, (*above, here))
+        elif not entry.is_file():
+            left_out.append(f"{below} (a link to nothing)" if entry.is_symlink() else f"{below} (no file)")
+        elif not _STAGED.search(entry.name):
+            with suppress(FileNotFoundError):  # gone meanwhile
+                yield StoredObject(below, entry.stat().st_size)
+
+
+def _is_odd(name: str) -> bool:
+    return any(
+        character < " " or character == "\x7f" or "\ud800" <= character <= "\udfff" for character in name
+    )
 
 
 def _listed(store: Any, prefix: str | None) -> list[Any]:

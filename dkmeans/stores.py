@@ -21,7 +21,7 @@ from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import obstore
 import obstore.exceptions
@@ -115,11 +115,34 @@ def is_loopback(host: str) -> bool:
 
 
 def resolve_url(url: str) -> str:
-    """`url` with a local path made absolute, and no slash at its end."""
+    """`url` with a local path made absolute, also that of a file:// URL, and no slash at its end."""
     if is_local(url):
-        return str(Path(url.removeprefix("file://")).expanduser().absolute())
+        path = Path(_path_of(url)) if url.startswith("file://") else Path(url).expanduser()
+        return str(path.absolute())
     scheme, _, place = url.partition("://")
     return f"{scheme}://{place.rstrip('/')}"
+
+
+def _path_of(url: str) -> str:
+    """The path that a file:// URL names, in which other characters than those of URLs are %-encoded.
+
+    Raises
+    ------
+    UsageError
+        If it names another host, or a part of a file.
+    """
+    parts = urlsplit(url)
+    if parts.netloc not in ("", "localhost"):
+        raise UsageError(
+            f"{url}: found the host {parts.netloc!r}, expected none: a file:// URL names a place on this "
+            "machine. Write file:/// and the absolute path, or the path alone."
+        )
+    if parts.query or parts.fragment or "%00" in parts.path:
+        raise UsageError(
+            f"{url}: found a ?, a # or a zero byte, which are no part of a path in a URL. Write %3F for ? "
+            "and %23 for #, or the path alone."
+        )
+    return unquote(parts.path, errors="surrogateescape")
 
 
 def key_in_store(url: str, key: str) -> str:
@@ -317,6 +340,11 @@ def _failed(url: str, doing: str, error: Exception) -> StorageError | InputError
         return StorageError(
             f"{url}: no space left on the device while {doing}. "
             "Free some space, then run the same command with --resume."
+        )
+    if number == errno.EFBIG:
+        return StorageError(
+            f"{url}: a file would be larger than this process may write. Raise that limit (ulimit -f), then "
+            "run the same command with --resume."
         )
     if number in (errno.ENOTDIR, errno.EEXIST) and is_local(url):
         return StorageError(f"{url}: a part of this path is a file, expected a folder.")

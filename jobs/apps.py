@@ -10,6 +10,9 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from dkmeans.errors import StorageError
+from jobs.surroundings import prepare, printed
+
 __all__ = ["EVERYWHERE", "add_command", "new_app", "run_app"]
 
 EVERYWHERE = "Everywhere"
@@ -44,12 +47,19 @@ def add_command(app: typer.Typer, name: str | None, command: Callable[..., None]
 
 def run_app(app: typer.Typer, argv: Sequence[str] | None, name: str | None = None) -> None:
     """Run an app under a name with some arguments, those of the process by default, and exit."""
+    code: list[Any] = []
+    if argv is None:
+        prepare()
     try:
-        code = app(args=None if argv is None else list(argv), prog_name=name, standalone_mode=False)
+        given = None if argv is None else list(argv)
+        printed(lambda: code.append(app(args=given, prog_name=name, standalone_mode=False)))
     except _UsageError as error:
         print(_told(error), file=sys.stderr)
         raise SystemExit(error.exit_code) from None
-    raise SystemExit(code or 0)
+    except StorageError as error:  # help, or the version, for a file on a disk that is full
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
+    raise SystemExit(code[0] or 0)
 
 
 def _told(error: Any) -> str:

@@ -18,6 +18,7 @@ from dkmeans.errors import DkmeansError, UsageError
 from jobs.apps import add_command, new_app, run_app
 from jobs.options import KEYS, SHARED, model_parameters, shared_parameters, url_argument
 from jobs.stopping import exit_code, stoppable
+from jobs.surroundings import check_dask, printed
 
 __all__ = ["new_command", "run_alone", "stage_command", "url_argument"]
 
@@ -76,8 +77,11 @@ def new_command(
 def _execute(work: Callable[[Any], Any], *, as_json: bool, quiet: bool, debug: bool, **options: Any) -> None:
     """Run `work`, print its report on stdout, and exit with the code of the error that it ends in."""
     try:
+        check_dask()
         with stoppable(quiet=quiet):
             report = _run(work, quiet=quiet, **options)
+        values = report if isinstance(report, dict) else asdict(report)
+        printed(lambda: _print_report(report, values, as_json=as_json, quiet=quiet), " The work is done.")
     except DkmeansError as error:
         if debug:
             traceback.print_exc()
@@ -88,11 +92,14 @@ def _execute(work: Callable[[Any], Any], *, as_json: bool, quiet: bool, debug: b
         raise SystemExit(exit_code(stopped)) from None
     except Exception as error:
         if debug:
-            raise
+            traceback.print_exc()
+            raise SystemExit(1) from None
         print(f"error: this is a bug: {type(error).__name__}: {error}", file=sys.stderr)
         print("Run again with --debug and report what it shows.", file=sys.stderr)
         raise SystemExit(1) from None
-    values = report if isinstance(report, dict) else asdict(report)
+
+
+def _print_report(report: Any, values: dict[str, Any], *, as_json: bool, quiet: bool) -> None:
     if as_json:
         print(json.dumps(values))
     elif not quiet:

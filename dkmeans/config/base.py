@@ -27,6 +27,10 @@ def _parse_size(value: object) -> object:
     return value
 
 
+_MOST_COUNTS = 10_000
+"""Numbers in one list: each is a fit, and a longer list is a slip of the keyboard."""
+
+
 def _parse_counts(value: object) -> object:
     """``"100,200"`` is (100, 200), ``"100:300:100"`` is (100, 200, 300), and both may be mixed."""
     if isinstance(value, bool) or not isinstance(value, (int, str)):
@@ -39,6 +43,8 @@ def _parse_counts(value: object) -> object:
         start, stop, step = int(match[1]), int(match[2] or match[1]), int(match[3] or 1)
         if stop < start or step < 1:
             raise ValueError(f"expected ascending numbers instead of {part.strip()}")
+        if len(found) + (stop - start) // step >= _MOST_COUNTS:
+            raise ValueError(f"expected at most {_MOST_COUNTS} numbers; take larger steps")
         found += range(start, stop + 1, step)
     return found
 

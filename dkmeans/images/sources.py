@@ -195,14 +195,16 @@ def open_source(url: str) -> Source:
         folder, name = (f"{folder}/", name) if url.startswith("memory://") else ("", "")
     if name and storage.exists(folder or "/", name):
         return _open_file(folder or "/", name)
-    objects = storage.list_objects(url)
+    unusable: list[str] = []
+    objects = _without_artefacts(storage.list_objects(url, left_out=unusable))
     if not objects and not (stores.is_local(url) and Path(url).is_dir()):
         raise InputError(f"{url}: missing, there is no such file or folder; expected {_ACCEPTED}. Check it.")
     files = sorted((found for found in objects if _is_image(url, found)), key=_natural)
     if not files:
         raise InputError(_no_images(url, objects))
     kept = {file.key for file in files}
-    return FileSource(url, url, tuple(files), tuple(found.key for found in objects if found.key not in kept))
+    others = [_quoted(found.key) for found in objects if found.key not in kept]
+    return FileSource(url, url, tuple(files), (*others, *unusable))
 
 
 def _open_file(folder: str, name: str) -> Source:
@@ -215,8 +217,23 @@ def _open_file(folder: str, name: str) -> Source:
     return stack
 
 
+def _without_artefacts(objects: list[StoredObject]) -> list[StoredObject]:
+    """What lies in a folder besides datasets and other outputs of dkmeans."""
+    mark = "/claim/zarr.json"
+    made = tuple(found.key.removesuffix(mark) + "/" for found in objects if found.key.endswith(mark))
+    return [found for found in objects if not found.key.startswith(made)] if made else objects
+
+
+def _quoted(key: str) -> str:
+    """A key as a message can show it."""
+    return key if key.isprintable() else repr(key)
+
+
 def _is_image(url: str, found: StoredObject) -> bool:
-    storage.check_key(found.key)
+    try:
+        storage.check_key(found.key)
+    except InputError:  # a store may hold keys that lead out of every folder
+        return False
     hidden = any(part.startswith(".") for part in found.key.split("/"))
     return not hidden and found.key.lower().endswith(IMAGE_SUFFIXES) and not _leaves(url, found.key)
 

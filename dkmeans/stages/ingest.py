@@ -86,9 +86,10 @@ def ingest(
     source = open_source(config.source)
     if source.ignored:
         names = ", ".join(source.ignored[:3])
-        reporter.warn(f"{len(source.ignored)} files are no images by name and are left out: {names}")
+        reporter.warn(f"{len(source.ignored)} files are no images that can be used, and left out: {names}")
     url = stores.resolve_url(config.dataset)
-    inputs = [stores.resolve_url(config.source)]
+    # A dataset may lie among the images that it is made of: none of its files is taken for an image.
+    inputs = [] if url.startswith(f"{source.url}/") else [source.url]
     with (
         claims.claim(url, "dataset", config, source.fingerprint, inputs) as claim,
         connect(cluster, reporter, "ingest") as workers,

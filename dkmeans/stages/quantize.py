@@ -117,7 +117,7 @@ def quantize(
     source = open_source(config.source)
     if source.ignored:
         names = ", ".join(source.ignored[:3])
-        reporter.warn(f"{len(source.ignored)} files are no images by name and are left out: {names}")
+        reporter.warn(f"{len(source.ignored)} files are no images that can be used, and left out: {names}")
     write = write_archive if config.to == "archive" else write_folder
     written = write(config, source, partial(_learn, config, reporter), cluster, reporter)
     return _report(config, written, time.perf_counter() - began)

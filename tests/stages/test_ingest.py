@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 import struct
 
 import numpy as np
@@ -20,6 +21,7 @@ from dkmeans.errors import (
     StorageError,
     UsageError,
 )
+from dkmeans.images.sources import open_source
 
 TINY_SHARDS = {"shard_mib": 0.006}
 
@@ -219,10 +221,18 @@ def test_an_output_that_exists(photos, tmp_path, sync):
     assert run(photos, tmp_path / "d", sync, overwrite=True, color="gray").channels == 1
 
 
-def test_an_output_inside_the_source(photos, sync):
+def test_an_output_inside_the_source(photos, tmp_path, sync):
+    """Its files are no images, and are not told of either; a source inside of the output is another thing."""
+    shutil.copytree(photos, tmp_path / "photos")
+    elsewhere = run(tmp_path / "photos", tmp_path / "d", sync)
+    inside = run(tmp_path / "photos", tmp_path / "photos" / "d", sync)
+    assert inside.digest == elsewhere.digest
+    assert run(tmp_path / "photos", tmp_path / "photos" / "d", sync, resume=True).digest == inside.digest
+    again = open_source(str(tmp_path / "photos"))
+    assert again.ignored == ()
+    assert len(again) == inside.n_images
     with pytest.raises(UsageError, match="overlap"):
-        run(photos, photos / "d", sync)
-    assert not (photos / "d").exists()
+        run(tmp_path / "photos" / "deep", tmp_path / "photos", sync, overwrite=True)
 
 
 @pytest.mark.parametrize("fails_at", [1, 4, 9])
