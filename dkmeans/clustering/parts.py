@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from dkmeans import kernels, plan
 from dkmeans.cluster import Cluster
+from dkmeans.clustering.blocks import SMALLEST, check_scale, check_values, largest
 from dkmeans.clustering.histogram import count_part, counted_parts
 from dkmeans.clustering.inputs import is_stored
 from dkmeans.clustering.predict import COUNTED, label_rows
 from dkmeans.clustering.rows import Rows, given_rows
 from dkmeans.clustering.weighted import WeightedRows, sums_fit, unit, weigh, weighted_rows
 from dkmeans.features.colors import countable
-from dkmeans.kernels import exact, floats
+from dkmeans.kernels import Block, exact, floats
 from dkmeans.plan import RowLayout
 
 __all__ = ["array_rows", "distances", "map_rows", "nearest"]
@@ -55,7 +56,11 @@ def _cuts(array: Any, dtype: np.dtype[Any], n_threads: int) -> list[tuple[int, i
 
 
 def _read(array: Any, start: int, stop: int) -> NDArray[Any]:
-    return np.asarray(array[start:stop])
+    """Rows of an array of NumPy, which are checked already, or of Zarr."""
+    rows = np.asarray(array[start:stop])
+    if is_stored(array):
+        check_values(rows, "X")
+    return rows
 
 
 def _parts(array: Any, dtype: np.dtype[Any], n_threads: int) -> tuple[list[tuple[int, int]], list[Any]]:
@@ -71,9 +76,7 @@ def _parts(array: Any, dtype: np.dtype[Any], n_threads: int) -> tuple[list[tuple
 
 
 def _values(part: NDArray[Any], weights: NDArray[Any] | None, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Those of `part` that have a weight, as `dtype`, laid out as the kernels are compiled for."""
-    if part.dtype.kind == "f" and not np.isfinite(part).all():
-        raise ValueError("Input X contains NaN or infinity.")
+    """Rows of `part` that have a weight, as `dtype`, laid out as the kernels are compiled for."""
     return np.require(part if weights is None else part[weights > 0], dtype, ["C", "A", "W"])
 
 
@@ -105,16 +108,28 @@ def array_rows(
     """
     dtype, n_features = _work_dtype(array, centers), array.shape[1]
     if weights is not None:
-        return _weighted_rows(array, weights, cluster, dtype)
+        return _scaled(_weighted_rows(array, weights, cluster, dtype), centers)
     cuts, parts = _parts(array, dtype, cluster.n_threads())
     values, sizes = delayed(_values), [stop - start for start, stop in cuts]
     kept = [values(part, None, dtype) for part in parts]
     if not (countable(dtype, n_features) and sum(sizes) >= COUNTED * len(parts)):
-        return given_rows(kept, sizes, n_features, dtype, cluster)
+        return _scaled(given_rows(kept, sizes, n_features, dtype, cluster), centers)
     taken = np.empty(0, np.int64) if positions is None else positions
     count, local = delayed(count_part), plan.in_cuts(taken, cuts)
     tasks = [count(part, of_part, cluster.device) for part, of_part in zip(kept, local, strict=True)]
     return counted_parts(tasks, sum(sizes), n_features, dtype, cluster, taken)
+
+
+def _top(block: Block) -> float:
+    return largest(block.rows())
+
+
+def _scaled(rows: Rows, centers: NDArray[Any] | None) -> Rows:
+    """`rows`, unless they are floats so small that their distances to each other, or to `centers`, vanish."""
+    if rows.dtype == _FLOAT and (centers is None or largest(centers) < SMALLEST):
+        tops = rows.cluster.run([delayed(_top)(block) for block in rows.blocks])
+        check_scale(max(tops), "X")
+    return rows
 
 
 def _weighted_rows(array: Any, weights: Any, cluster: Cluster, dtype: np.dtype[Any]) -> WeightedRows:
@@ -143,12 +158,24 @@ def nearest(rows: NDArray[Any], centers: NDArray[Any], device: str) -> NDArray[n
         return np.empty(0, np.int32)
     dtype = _work_dtype(rows, centers)
     snapped = kernels.arithmetic(dtype).snap(centers, dtype)
-    return label_rows(_values(rows, None, dtype), snapped, device)
+    return label_rows(_comparable(rows, centers, dtype), snapped, device)
+
+
+def _comparable(rows: NDArray[Any], centers: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """`rows` as `dtype`, unless their distances to `centers` vanish."""
+    if dtype == _FLOAT and largest(centers) < SMALLEST:
+        check_scale(max(largest(rows), largest(centers)), "X")
+    return _values(rows, None, dtype)
 
 
 def distances(rows: NDArray[Any], centers: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """The distance of every row and center, computed in float64; shape (n_rows, n_clusters)."""
-    found = floats.distances(_values(rows, None, _FLOAT), floats.snap(centers, _FLOAT))
+    found = floats.distances(_comparable(rows, centers, _FLOAT), floats.snap(centers, _FLOAT))
+    if largest(found) > float(np.finfo(dtype).max):
+        raise ValueError(
+            f"X: found a distance of {largest(found):g}; expected one that {dtype} holds. "
+            "Pass X.astype('float64')."
+        )
     return found.astype(dtype, copy=False)
 
 
