@@ -43,7 +43,8 @@ HEIGHT = {name: -height for height, layer in enumerate(LAYERS) for name in layer
 ROOMS = {
     "cupy": ["kernels.cuda"],
     "cupyx": ["kernels.cuda"],
-    "zarr": ["arrays", "dataset", "result", "archive"],  # the last three for the type of what they return
+    # The last is for arrays of the user, the three before for the type of what they return.
+    "zarr": ["arrays", "dataset", "result", "archive", "clustering.stored"],
     "obstore": ["storage", "stores"],
     "PIL": ["images", "report"],
     "imagecodecs": ["images"],

@@ -12,15 +12,11 @@ from dask.base import is_dask_collection
 from sklearn.utils import check_array
 
 from dkmeans.clustering.blocks import check_mask, checked
+from dkmeans.clustering.stored import StoredRows, is_stored
 
-__all__ = ["check_kind", "check_rows", "check_weights", "is_stored", "sized", "whole_rows"]
+__all__ = ["check_kind", "check_rows", "check_weights", "sized", "whole_rows"]
 
 _NUMBERS = "biuf"
-
-
-def is_stored(array: Any) -> bool:
-    """Whether `array` is one of Zarr's."""
-    return type(array).__module__.partition(".")[0] == "zarr" and hasattr(array, "chunks")
 
 
 def _type(value: Any) -> str:
@@ -110,6 +106,8 @@ def check_weights(weights: Any, array: Any) -> Any:
         weights = np.full(n_rows, weights)
     elif isinstance(weights, da.Array):
         weights = sized(checked(weights, "sample_weight", rows=False))
+    elif is_stored(weights):
+        weights = StoredRows(weights, "sample_weight").read(0, weights.shape[0] if weights.ndim else 1)
     else:
         weights = check_array(weights, ensure_2d=False, input_name="sample_weight")
     if weights.shape != (n_rows,) or weights.dtype.kind not in _NUMBERS:

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from dkmeans import kernels, plan
 from dkmeans.cluster import Cluster
-from dkmeans.clustering.blocks import SMALLEST, check_scale, check_values, largest
+from dkmeans.clustering.blocks import SMALLEST, check_scale, check_values, checked, largest
 from dkmeans.clustering.histogram import count_part, counted_parts
-from dkmeans.clustering.inputs import is_stored
 from dkmeans.clustering.predict import COUNTED, label_rows
 from dkmeans.clustering.rows import Rows, given_rows
+from dkmeans.clustering.stored import StoredRows
 from dkmeans.clustering.weighted import WeightedRows, sums_fit, unit, weigh, weighted_rows
 from dkmeans.features.colors import countable
 from dkmeans.kernels import Block, exact, floats
@@ -46,7 +46,7 @@ def _work_dtype(array: Any, centers: NDArray[Any] | None = None) -> np.dtype[Any
 def _cuts(array: Any, dtype: np.dtype[Any], n_threads: int) -> list[tuple[int, int]]:
     """The blocks of an array of NumPy or Zarr; those of floats do not depend on the threads."""
     n_rows, n_features = array.shape
-    chunk = array.chunks[0] if is_stored(array) else 1
+    chunk = array.chunks[0] if isinstance(array, StoredRows) else 1
     layout, row_bytes = RowLayout(chunk, chunk), n_features * dtype.itemsize
     if dtype != _FLOAT:
         return plan.fit_cuts(n_rows, row_bytes, layout, n_threads)
@@ -57,9 +57,10 @@ def _cuts(array: Any, dtype: np.dtype[Any], n_threads: int) -> list[tuple[int, i
 
 def _read(array: Any, start: int, stop: int) -> NDArray[Any]:
     """Rows of an array of NumPy, which are checked already, or of Zarr."""
-    rows = np.asarray(array[start:stop])
-    if is_stored(array):
-        check_values(rows, "X")
+    if not isinstance(array, StoredRows):
+        return np.asarray(array[start:stop])
+    rows = array.read(start, stop)
+    check_values(rows, "X")
     return rows
 
 
@@ -71,7 +72,7 @@ def _parts(array: Any, dtype: np.dtype[Any], n_threads: int) -> tuple[list[tuple
         held = [number for number, (start, stop) in enumerate(cuts) if start < stop]
         return [cuts[number] for number in held], [parts[number] for number in held]
     cuts = _cuts(array, dtype, n_threads)
-    read = delayed(_read) if is_stored(array) else _read
+    read = delayed(_read) if isinstance(array, StoredRows) else _read
     return cuts, [read(array, *cut) for cut in cuts]
 
 
@@ -91,7 +92,7 @@ def array_rows(
 
     Parameters
     ----------
-    array : array of NumPy, Dask or Zarr, of shape (n_rows, n_features)
+    array : array of NumPy or Dask, or StoredRows, of shape (n_rows, n_features)
         Of Dask in one chunk along the features, all of known sizes.
     weights : array of NumPy or Dask, of shape (n_rows,), or None
         How often each row counts; None counts each once.
@@ -179,6 +180,11 @@ def distances(rows: NDArray[Any], centers: NDArray[Any], dtype: np.dtype[Any]) -
     return found.astype(dtype, copy=False)
 
 
+def _lazy(array: StoredRows, sizes: tuple[int, ...]) -> da.Array:
+    meta = np.empty((0, 0), array.dtype)
+    return checked(da.from_array(array, (sizes, -1), name=False, inline_array=True, meta=meta), "X")
+
+
 def map_rows(
     function: Callable[..., NDArray[Any]],
     array: Any,
@@ -188,23 +194,28 @@ def map_rows(
 ) -> Any:
     """What `function` makes of the rows: of NumPy an array, of Dask and Zarr a lazy one of Dask.
 
+    A Zarr array in the memory of this process is worked on at once, as no other process can read it.
+
     Parameters
     ----------
     function : callable
         Its result is of shape (n_rows,), or (n_rows, width).
-    array : array of NumPy, Dask or Zarr, of shape (n_rows, n_features)
+    array : array of NumPy or Dask, or StoredRows, of shape (n_rows, n_features)
     cluster : Cluster
     dtype : numpy dtype
         That of the result.
     width : int or None
     """
     if not isinstance(array, da.Array):
-        cuts = _cuts(array, _work_dtype(array), cluster.n_threads())
-        if not is_stored(array):
-            part = delayed(function)
-            return np.concatenate(cluster.run([part(_read(array, *cut)) for cut in cuts]))
+        cuts, parts = _parts(array, _work_dtype(array), cluster.n_threads())
         sizes = tuple(stop - start for start, stop in cuts)
-        array = da.from_array(array, (sizes, -1), name=False, inline_array=True)
+        if isinstance(array, StoredRows) and not array.in_memory:
+            array = _lazy(array, sizes)
+        else:
+            part = delayed(function)
+            found = np.concatenate(cluster.run([part(values) for values in parts]))
+            is_array = not isinstance(array, StoredRows)
+            return found if is_array else da.from_array(found, (sizes, *found.shape[1:]))
     shape = {"drop_axis": 1} if width is None else {"chunks": (array.chunks[0], (width,))}
     meta = np.empty((0,) if width is None else (0, 0), dtype)
     return array.map_blocks(function, dtype=dtype, meta=meta, **shape)
