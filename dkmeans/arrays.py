@@ -16,9 +16,9 @@ from zarr.abc.store import ByteRequest
 from zarr.codecs import ZstdCodec
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.core.metadata import ArrayV3Metadata
-from zarr.storage import ObjectStore, StorePath, WrapperStore
+from zarr.storage import StorePath, WrapperStore
 
-from dkmeans import access, plan, storage, stores
+from dkmeans import access, array_stores, plan, storage, stores
 from dkmeans.errors import InputError, StorageError
 from dkmeans.plan import RowLayout
 
@@ -48,6 +48,7 @@ class _Counted(WrapperStore[Any]):
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
+        self._store = array_stores.alive(self._store)
         found: Buffer | None = await stores.repeat_async(super().get, key, prototype, byte_range)
         access.traffic_of(self.job).add(read=len(found) if found is not None else 0)
         return found
@@ -117,7 +118,7 @@ def create_array(
 def open_array(url: str, name: str) -> zarr.Array[Any]:
     """The array `name` of the group at `url`, to read and to write."""
     with stores.translated(url, f"reading the array {name}"):
-        store = StorePath(_Counted(ObjectStore(stores.open_store(url))), stores.key_in_store(url, name))
+        store = StorePath(_Counted(array_stores.opened(url)), stores.key_in_store(url, name))
         try:
             metadata = ArrayV3Metadata.from_dict(json.loads(storage.read_object(url, f"{name}/zarr.json")))
         except (ValueError, KeyError, TypeError, AttributeError) as error:

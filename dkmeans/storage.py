@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import obstore
 import obstore.exceptions
 
-from dkmeans import access
+from dkmeans import access, forking, local_files
 from dkmeans.errors import DkmeansError, InputError
 from dkmeans.stores import is_local, key_in_store, open_store, repeat, resolve_url, translated
 
@@ -87,6 +87,8 @@ def list_objects(url: str, prefix: str = "") -> list[StoredObject]:
     with translated(url, "listing its objects"):
         if is_local(url) and not Path(resolve_url(url)).is_dir():
             return []
+        if (folder := _without_obstore(url)) is not None:
+            return [StoredObject(*found) for found in sorted(local_files.listed(folder, prefix))]
         store = open_store(url)
         if url.startswith(("http://", "https://")):
             raise InputError(
@@ -101,6 +103,11 @@ def list_objects(url: str, prefix: str = "") -> list[StoredObject]:
             metas = [*top["objects"], *(meta for found in below for meta in found)]
     cut = len(base) + 1 if base else 0
     return sorted((StoredObject(meta["path"][cut:], meta["size"]) for meta in metas), key=lambda o: o.key)
+
+
+def _without_obstore(url: str) -> Path | None:
+    """The folder of a local `url` in a forked child, where obstore cannot read it; else None."""
+    return Path(resolve_url(url)) if forking.forked() and is_local(url) else None
 
 
 def _listed(store: Any, prefix: str | None) -> list[Any]:
@@ -131,7 +138,10 @@ def exists(url: str, key: str) -> bool:
 def read_object(url: str, key: str) -> bytes:
     """The bytes of one object."""
     with translated(join_url(url, key), "reading it"):
-        data = bytes(repeat(obstore.get, open_store(url), key_in_store(url, key)).bytes())
+        if (folder := _without_obstore(url)) is not None:
+            data = local_files.read(folder / key)
+        else:
+            data = bytes(repeat(obstore.get, open_store(url), key_in_store(url, key)).bytes())
     _count(read=len(data))
     return data
 
@@ -173,6 +183,8 @@ def read_objects(
 def object_size(url: str, key: str) -> int:
     """The size of one object in bytes."""
     with translated(join_url(url, key), "reading it"):
+        if (folder := _without_obstore(url)) is not None:
+            return (folder / key).stat().st_size
         return int(repeat(obstore.head, open_store(url), key_in_store(url, key))["size"])
 
 
@@ -181,6 +193,8 @@ def read_range(url: str, key: str, start: int, length: int) -> bytes:
     if length < 1:
         return b""
     with translated(join_url(url, key), "reading it"):
+        if (folder := _without_obstore(url)) is not None:
+            return local_files.read(folder / key, start, length)
         store, path = open_store(url), key_in_store(url, key)
         try:
             data = bytes(repeat(obstore.get_range, store, path, start=start, length=length))

@@ -25,6 +25,7 @@ import obstore.exceptions
 import tenacity
 from obstore.store import LocalStore, MemoryStore
 
+from dkmeans import forking
 from dkmeans.access import current_access, traffic_of
 from dkmeans.errors import InputError, StorageError, UsageError
 
@@ -111,6 +112,7 @@ def key_in_store(url: str, key: str) -> str:
 
 def open_store(url: str, *, create: bool = False) -> Any:
     """The obstore store at `url`. The type is Any: obstore's stores share no public base class."""
+    forking.check(url)
     if url.startswith("memory://"):
         return _MEMORY  # one for the process: a key space, not a place, so that any prefix can be opened
     if is_local(url):
@@ -199,6 +201,7 @@ def reach(url: str) -> None:
         If it does not.
     """
     if not (is_local(url) or url.startswith(("memory://", "http"))):
+        forking.check(url)
         _reach_once(url, current_access().options, _environment())
 
 

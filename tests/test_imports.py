@@ -29,8 +29,9 @@ LAYERS = [
     ["connecting"],
     ["cluster", "arrays"],
     ["eventlog"],
-    ["storage"],
+    ["storage", "array_stores"],
     ["stores"],
+    ["forking", "local_files"],
     ["access"],
     ["features"],
     ["kernels", "plan"],
@@ -43,8 +44,8 @@ HEIGHT = {name: -height for height, layer in enumerate(LAYERS) for name in layer
 ROOMS = {
     "cupy": ["kernels.cuda"],
     "cupyx": ["kernels.cuda"],
-    # The last is for arrays of the user, the three before for the type of what they return.
-    "zarr": ["arrays", "dataset", "result", "archive", "clustering.stored"],
+    # The last is for arrays of the user, the three before it for the type of what they return.
+    "zarr": ["arrays", "array_stores", "dataset", "result", "archive", "clustering.stored"],
     "obstore": ["storage", "stores"],
     "PIL": ["images", "report"],
     "imagecodecs": ["images"],
