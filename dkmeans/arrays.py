@@ -16,9 +16,9 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 from zarr.core.metadata import ArrayV3Metadata
-from zarr.storage import ObjectStore, StorePath
+from zarr.storage import StorePath
 
-from dkmeans import checksums, plan, storage, stores
+from dkmeans import array_stores, checksums, plan, storage, stores
 from dkmeans.chunkstores import ReadingStore, WritingStore, damaged
 from dkmeans.errors import DkmeansError, InputError, StorageError
 from dkmeans.plan import RowLayout
@@ -149,7 +149,7 @@ def open_array(url: str, name: str) -> zarr.Array[Any]:
 
 def _opened(url: str, name: str, mode: type[ReadingStore]) -> zarr.Array[Any]:
     with stores.translated(url, f"reading the array {name}"):
-        store = mode(ObjectStore(stores.open_store(url)), url, name)
+        store = mode(array_stores.opened(url), url, name)
         try:
             metadata = ArrayV3Metadata.from_dict(_read_node(url, name))
         except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -8,7 +8,7 @@ from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import WrapperStore
 
-from dkmeans import access, stores
+from dkmeans import access, array_stores, stores
 from dkmeans.errors import InputError
 
 __all__ = ["ReadingStore", "WritingStore", "damaged"]
@@ -26,6 +26,7 @@ class ReadingStore(WrapperStore[Any]):
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         """Read an object, or a part of it, that has to be there."""
+        self._store = array_stores.alive(self._store)
         found: Buffer | None = await stores.repeat_async(super().get, key, prototype, byte_range)
         if found is None or not len(found):
             raise damaged(self.url, self.name, _key(key), "it is gone" if found is None else "it is empty")

@@ -7,12 +7,9 @@ this module as a `StorageError`, or as an `InputError` where something is simply
 from __future__ import annotations
 
 import contextvars
-import os
-import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,7 +17,7 @@ from typing import Any, TypeVar
 import obstore
 import obstore.exceptions
 
-from dkmeans import access
+from dkmeans import access, forking, local_files
 from dkmeans.errors import DkmeansError, InputError
 from dkmeans.stores import is_local, key_in_store, open_store, repeat, resolve_url, translated, was_lost
 
@@ -45,8 +42,6 @@ _AT_A_TIME = 16
 """Requests of one task that are under way together; more are hardly faster, see deploy/README.md."""
 _AHEAD_BYTES = 64 << 20
 """Bytes that are read before they are asked for."""
-_STAGED = re.compile(r"#\d+$")
-"""Names of files that obstore is writing and will rename."""
 
 
 @dataclass(frozen=True)
@@ -95,12 +90,9 @@ def list_objects(url: str, prefix: str = "", left_out: list[str] | None = None) 
     inside = "/".join(part for part in (base, prefix) if part) or None
     with translated(url, "listing its objects"):
         if is_local(url):
-            root = Path(resolve_url(url))
-            odd: list[str] = []
-            found = list(_walk(root, base if inside is None else inside, odd, ())) if root.is_dir() else []
-            if left_out is not None:
-                left_out += odd
-            return sorted(found, key=lambda each: each.key)
+            root, odd = Path(resolve_url(url)), [] if left_out is None else left_out
+            found = local_files.walk(root, inside or "", odd) if root.is_dir() else []
+            return sorted((StoredObject(*each) for each in found), key=lambda each: each.key)
         store = open_store(url)
         if url.startswith(("http://", "https://")):
             raise InputError(
@@ -114,44 +106,9 @@ def list_objects(url: str, prefix: str = "", left_out: list[str] | None = None) 
     return sorted((StoredObject(meta["path"][cut:], meta["size"]) for meta in metas), key=lambda o: o.key)
 
 
-def _walk(root: Path, key: str, left_out: list[str], above: tuple[str, ...]) -> Iterator[StoredObject]:
-    """The files below the folder `key` of `root`; `above` are the real paths of the folders on the way.
-
-    Not by obstore, which ends a whole listing at the first entry that it cannot take, such as a link to a
-    folder above (apache/arrow-rs-object-store's LocalFileSystem walks so).
-    """
-    folder = root / key
-    here = os.path.realpath(folder)
-    if here in above:
-        left_out.append(f"{key} (a link to a folder that it lies in)")
-        return
-    try:
-        with os.scandir(folder) as entries:
-            found = sorted(entries, key=lambda entry: entry.name)
-    except (FileNotFoundError, NotADirectoryError):
-        return  # gone meanwhile, or none
-    except PermissionError:
-        if not above:
-            raise
-        left_out.append(f"{key} (a folder without the right to read it)")
-        return
-    for entry in found:
-        below = f"{key}/{entry.name}" if key else entry.name
-        if not below.isprintable() and _is_odd(below):
-            left_out.append(f"{below!r} (its name is not UTF-8, or holds a control character)")
-        elif entry.is_dir():
-            yield from _walk(root, below, left_out, (*above, here))
-        elif not entry.is_file():
-            left_out.append(f"{below} (a link to nothing)" if entry.is_symlink() else f"{below} (no file)")
-        elif not _STAGED.search(entry.name):
-            with suppress(FileNotFoundError):  # gone meanwhile
-                yield StoredObject(below, entry.stat().st_size)
-
-
-def _is_odd(name: str) -> bool:
-    return any(
-        character < " " or character == "\x7f" or "\ud800" <= character <= "\udfff" for character in name
-    )
+def _without_obstore(url: str) -> Path | None:
+    """The folder of a local `url` in a forked child, where obstore cannot read it; else None."""
+    return Path(resolve_url(url)) if forking.forked() and is_local(url) else None
 
 
 def _listed(store: Any, prefix: str | None) -> list[Any]:
@@ -182,7 +139,10 @@ def exists(url: str, key: str) -> bool:
 def read_object(url: str, key: str) -> bytes:
     """The bytes of one object."""
     with translated(join_url(url, key), "reading it"):
-        data = repeat(_whole, open_store(url), key_in_store(url, key))
+        if (folder := _without_obstore(url)) is not None:
+            data = local_files.read(folder / key)
+        else:
+            data = repeat(_whole, open_store(url), key_in_store(url, key))
     _count(read=len(data))
     return data
 
@@ -228,6 +188,8 @@ def read_objects(
 def object_size(url: str, key: str) -> int:
     """The size of one object in bytes."""
     with translated(join_url(url, key), "reading it"):
+        if (folder := _without_obstore(url)) is not None:
+            return (folder / key).stat().st_size
         return int(repeat(obstore.head, open_store(url), key_in_store(url, key))["size"])
 
 
@@ -236,6 +198,8 @@ def read_range(url: str, key: str, start: int, length: int) -> bytes:
     if length < 1:
         return b""
     with translated(join_url(url, key), "reading it"):
+        if (folder := _without_obstore(url)) is not None:
+            return local_files.read(folder / key, start, length)
         store, path = open_store(url), key_in_store(url, key)
         try:
             data = bytes(repeat(obstore.get_range, store, path, start=start, length=length))

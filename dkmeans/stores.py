@@ -28,6 +28,7 @@ import obstore.exceptions
 import tenacity
 from obstore.store import LocalStore, MemoryStore
 
+from dkmeans import forking
 from dkmeans.access import current_access, traffic_of
 from dkmeans.errors import InputError, StorageError, UsageError
 
@@ -155,6 +156,7 @@ def key_in_store(url: str, key: str) -> str:
 
 def open_store(url: str, *, create: bool = False) -> Any:
     """The obstore store at `url`. The type is Any: obstore's stores share no public base class."""
+    forking.check(url)
     if url.startswith("memory://"):
         return _MEMORY  # one for the process: a key space, not a place, so that any prefix can be opened
     if is_local(url):
@@ -247,6 +249,7 @@ def reach(url: str) -> None:
     """
     if is_local(url) or url.startswith("memory://") or current_access().in_task:
         return
+    forking.check(url)
     parts = urlsplit(url)
     place = f"{parts.scheme}://{parts.netloc}", current_access().options, _environment()
     if place not in _REACHED:

@@ -30,8 +30,9 @@ LAYERS = [
     ["cluster", "arrays"],
     ["chunkstores", "waiting"],
     ["eventlog"],
-    ["storage"],
+    ["storage", "array_stores"],
     ["stores"],
+    ["forking", "local_files"],
     ["access", "checksums"],
     ["features"],
     ["kernels", "plan"],
@@ -44,13 +45,8 @@ HEIGHT = {name: -height for height, layer in enumerate(LAYERS) for name in layer
 ROOMS = {
     "cupy": ["kernels.cuda"],
     "cupyx": ["kernels.cuda"],
-    "zarr": [
-        "arrays",
-        "chunkstores",
-        "dataset",
-        "result",
-        "archive",
-    ],  # the last three for the type of what they return
+    # The last is for arrays of the user, the three before it for the type of what they return.
+    "zarr": ["arrays", "array_stores", "chunkstores", "dataset", "result", "archive", "clustering.stored"],
     "google_crc32c": ["checksums"],
     "obstore": ["storage", "stores"],
     "PIL": ["images", "report"],

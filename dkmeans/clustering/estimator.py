@@ -20,11 +20,13 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from dkmeans.cluster import Cluster
-from dkmeans.clustering.inputs import check_rows, check_weights, is_stored, sized, whole_rows
+from dkmeans.clustering.blocks import check_values, checked
+from dkmeans.clustering.inputs import check_kind, check_rows, check_weights, sized, whole_rows
 from dkmeans.clustering.lloyd import State, lloyd
 from dkmeans.clustering.parts import array_rows, distances, map_rows, nearest
 from dkmeans.clustering.rows import Rows
 from dkmeans.clustering.seeding import distinct_rows, sample_positions, seed_centers
+from dkmeans.clustering.stored import StoredRows, is_stored
 from dkmeans.errors import DistinctRowsError
 from dkmeans.kernels import Block, arithmetic
 
@@ -79,8 +81,18 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     Notes
     -----
     Rows of Dask and Zarr arrays are worked on where the active client of Dask has its workers, if there is
-    one, and held in their memory during a fit. Rows of weight zero take part in nothing; their labels are
-    those that `predict` gives them. A fit of integer weights is one of as many repetitions of each row.
+    one, and held in their memory during a fit. A Zarr array has to be there too, or it lies in the memory of
+    this process and is worked on here. Chunks of it that were never written are its fill value, damaged ones
+    are an error.
+
+    Rows of weight zero take part in nothing; their labels are those that `predict` gives them. A fit of
+    integer weights is one of as many repetitions of each row.
+
+    Rows that would be changed without a word are refused by a ValueError that says how to go on: a masked
+    value; blocks of Dask of another type, dtype or shape than their array declares; integers beyond 2**53;
+    and floats of which the largest absolute value is neither 0 nor between 1e-100 and 1e100 (that of weights:
+    1e-60 to 1e60), as sums of their squares leave the range of float64. Differences below 1e-150 count
+    nothing.
     """
 
     def __init__(
@@ -244,16 +256,19 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         check("device", self.device in _DEVICES, f"one of {', '.join(_DEVICES)}")
 
     def _checked(self, X: Any, *, reset: bool = False) -> Any:
-        """`X` as an array of NumPy, Dask or Zarr with as many columns as were fitted."""
-        if isinstance(X, da.Array) or is_stored(X):
-            validate_data(self, check_rows(X), reset=reset, skip_check_array=True)
-            return whole_rows(X)
-        return validate_data(self, X, reset=reset)
+        """`X` as an array of NumPy or Dask, or the rows of one of Zarr, with the columns that were fitted."""
+        check_kind(X, "X")
+        if not (isinstance(X, da.Array) or is_stored(X)):
+            array = check_rows(validate_data(self, X, reset=reset))
+            check_values(array, "X")
+            return array
+        validate_data(self, check_rows(X), reset=reset, skip_check_array=True)
+        return whole_rows(checked(X, "X")) if isinstance(X, da.Array) else StoredRows(X, "X")
 
     def _cluster(self, array: Any) -> Cluster:
         """Where to work on `array`: threads, or the workers of the client that Dask itself would take."""
         n_threads = CPU_COUNT if self.n_jobs in (None, -1) else int(self.n_jobs)
-        in_memory = isinstance(array, np.ndarray)
+        in_memory = isinstance(array, np.ndarray) or (isinstance(array, StoredRows) and array.in_memory)
         client = None if in_memory else getattr(get_scheduler(), "__self__", None)
         return Cluster(self.device, client, n_threads)
 
@@ -267,6 +282,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
                 f"The 'init' parameter of KMeans must be of shape {(self.n_clusters, n_features)}. "
                 f"Got {centers.shape} instead."
             )
+        check_values(centers, "init")
         return centers
 
     def _start(self, array: Any, weights: Any) -> tuple[Rows, NDArray[Any]]:

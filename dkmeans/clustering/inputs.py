@@ -7,43 +7,86 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
+import scipy.sparse
+from dask.base import is_dask_collection
 from sklearn.utils import check_array
 
-__all__ = ["check_rows", "check_weights", "is_stored", "sized", "whole_rows"]
+from dkmeans.clustering.blocks import check_mask, checked
+from dkmeans.clustering.stored import StoredRows, is_stored
+
+__all__ = ["check_kind", "check_rows", "check_weights", "sized", "whole_rows"]
 
 _NUMBERS = "biuf"
 
 
-def is_stored(array: Any) -> bool:
-    """Whether `array` is one of Zarr's."""
-    return type(array).__module__.partition(".")[0] == "zarr" and hasattr(array, "chunks")
+def _type(value: Any) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"
+
+
+def check_kind(array: Any, name: str) -> None:
+    """Refuse what would be gathered or stripped without a word: lazy tables, masks; and sparse arrays.
+
+    Raises
+    ------
+    ValueError
+        Saying what to pass instead.
+    """
+    check_mask(array, name)
+    if isinstance(array, da.Array):
+        if not isinstance(array._meta, np.ndarray):
+            raise ValueError(
+                f"{name}: found a Dask array with blocks of {_type(array._meta)}; expected blocks of NumPy. "
+                f"Make them so with {name}.map_blocks(function), as of the blocks' todense or get."
+            )
+    elif is_dask_collection(array):
+        has_it = hasattr(type(array), "to_dask_array")
+        remedy = f"{name}.to_dask_array(lengths=True)" if has_it else "a dask.array.Array made of it"
+        raise ValueError(
+            f"{name}: found {_type(array)}; expected an array of Dask, as this would be gathered here. "
+            f"Pass {remedy}."
+        )
+    elif hasattr(array, "todense") and not scipy.sparse.issparse(array):  # scikit-learn refuses SciPy's
+        raise ValueError(f"{name}: found {_type(array)}; expected a dense array. Pass {name}.todense().")
 
 
 def check_rows(array: Any) -> Any:
-    """An array of Dask or Zarr that can be rows, as it is.
+    """An array of NumPy, Dask or Zarr that can be rows, as it is.
 
     Raises
     ------
     ValueError
         If it cannot.
     """
-    if array.ndim != 2 or array.dtype.kind not in _NUMBERS or 0 in array.shape:
+    if array.dtype.kind not in _NUMBERS:
         raise ValueError(
-            f"X: found {array.dtype} of shape {array.shape}; expected numbers of shape (n_rows, n_features), "
-            "at least one row and one feature. Reshape your data."
+            f"X: found {array.dtype}; expected real numbers. Convert them first, as with X.astype('float64')."
+        )
+    if array.ndim != 2 or 0 in array.shape:
+        raise ValueError(
+            f"X: found shape {array.shape}; expected (n_rows, n_features), at least one row and one feature. "
+            "Reshape your data."
+        )
+    if np.isnan(array.shape[1]):
+        raise ValueError(
+            f"X: found shape {array.shape}; expected a known number of columns. "
+            "Call X.compute_chunk_sizes() first."
         )
     return array
 
 
-def whole_rows(array: Any) -> Any:
-    """`array` in one chunk along the features, if it is one of Dask."""
-    return array.rechunk({1: -1}) if isinstance(array, da.Array) and array.numblocks[1] > 1 else array
+def whole_rows(array: da.Array) -> da.Array:
+    """`array` in one chunk along the features."""
+    return array.rechunk({1: -1}) if array.numblocks[1] > 1 else array
 
 
 def sized(array: Any) -> Any:
     """`array` in chunks of known sizes, for which Dask may have to compute it."""
     if isinstance(array, da.Array) and np.isnan(array.shape).any():
-        return array.copy().compute_chunk_sizes()
+        array = array.copy().compute_chunk_sizes()
+        if not array.shape[0]:
+            raise ValueError(
+                "Found array with 0 sample(s) once its chunks were computed; expected at least 1."
+            )
     return array
 
 
@@ -58,11 +101,15 @@ def check_weights(weights: Any, array: Any) -> Any:
     if weights is None:
         return None
     n_rows = array.shape[0]
+    check_kind(weights, "sample_weight")
     if isinstance(weights, Real):
         weights = np.full(n_rows, weights)
-    elif not isinstance(weights, da.Array):
+    elif isinstance(weights, da.Array):
+        weights = sized(checked(weights, "sample_weight", rows=False))
+    elif is_stored(weights):
+        weights = StoredRows(weights, "sample_weight").read(0, weights.shape[0] if weights.ndim else 1)
+    else:
         weights = check_array(weights, ensure_2d=False, input_name="sample_weight")
-    weights = sized(weights)
     if weights.shape != (n_rows,) or weights.dtype.kind not in _NUMBERS:
         raise ValueError(
             f"sample_weight: found {weights.dtype} of shape {weights.shape}; expected one number for each of "

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from dkmeans import kernels, plan
 from dkmeans.cluster import Cluster
+from dkmeans.clustering.blocks import SMALLEST, check_scale, check_values, checked, largest
 from dkmeans.clustering.histogram import count_part, counted_parts
-from dkmeans.clustering.inputs import is_stored
 from dkmeans.clustering.predict import COUNTED, label_rows
 from dkmeans.clustering.rows import Rows, given_rows
+from dkmeans.clustering.stored import StoredRows
 from dkmeans.clustering.weighted import WeightedRows, sums_fit, unit, weigh, weighted_rows
 from dkmeans.features.colors import countable
-from dkmeans.kernels import exact, floats
+from dkmeans.kernels import Block, exact, floats
 from dkmeans.plan import RowLayout
 
 __all__ = ["array_rows", "distances", "map_rows", "nearest"]
@@ -45,7 +46,7 @@ def _work_dtype(array: Any, centers: NDArray[Any] | None = None) -> np.dtype[Any
 def _cuts(array: Any, dtype: np.dtype[Any], n_threads: int) -> list[tuple[int, int]]:
     """The blocks of an array of NumPy or Zarr; those of floats do not depend on the threads."""
     n_rows, n_features = array.shape
-    chunk = array.chunks[0] if is_stored(array) else 1
+    chunk = array.chunks[0] if isinstance(array, StoredRows) else 1
     layout, row_bytes = RowLayout(chunk, chunk), n_features * dtype.itemsize
     if dtype != _FLOAT:
         return plan.fit_cuts(n_rows, row_bytes, layout, n_threads)
@@ -55,7 +56,12 @@ def _cuts(array: Any, dtype: np.dtype[Any], n_threads: int) -> list[tuple[int, i
 
 
 def _read(array: Any, start: int, stop: int) -> NDArray[Any]:
-    return np.asarray(array[start:stop])
+    """Rows of an array of NumPy, which are checked already, or of Zarr."""
+    if not isinstance(array, StoredRows):
+        return np.asarray(array[start:stop])
+    rows = array.read(start, stop)
+    check_values(rows, "X")
+    return rows
 
 
 def _parts(array: Any, dtype: np.dtype[Any], n_threads: int) -> tuple[list[tuple[int, int]], list[Any]]:
@@ -66,14 +72,12 @@ def _parts(array: Any, dtype: np.dtype[Any], n_threads: int) -> tuple[list[tuple
         held = [number for number, (start, stop) in enumerate(cuts) if start < stop]
         return [cuts[number] for number in held], [parts[number] for number in held]
     cuts = _cuts(array, dtype, n_threads)
-    read = delayed(_read) if is_stored(array) else _read
+    read = delayed(_read) if isinstance(array, StoredRows) else _read
     return cuts, [read(array, *cut) for cut in cuts]
 
 
 def _values(part: NDArray[Any], weights: NDArray[Any] | None, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Those of `part` that have a weight, as `dtype`, laid out as the kernels are compiled for."""
-    if part.dtype.kind == "f" and not np.isfinite(part).all():
-        raise ValueError("Input X contains NaN or infinity.")
+    """Rows of `part` that have a weight, as `dtype`, laid out as the kernels are compiled for."""
     return np.require(part if weights is None else part[weights > 0], dtype, ["C", "A", "W"])
 
 
@@ -88,7 +92,7 @@ def array_rows(
 
     Parameters
     ----------
-    array : array of NumPy, Dask or Zarr, of shape (n_rows, n_features)
+    array : array of NumPy or Dask, or StoredRows, of shape (n_rows, n_features)
         Of Dask in one chunk along the features, all of known sizes.
     weights : array of NumPy or Dask, of shape (n_rows,), or None
         How often each row counts; None counts each once.
@@ -105,16 +109,28 @@ def array_rows(
     """
     dtype, n_features = _work_dtype(array, centers), array.shape[1]
     if weights is not None:
-        return _weighted_rows(array, weights, cluster, dtype)
+        return _scaled(_weighted_rows(array, weights, cluster, dtype), centers)
     cuts, parts = _parts(array, dtype, cluster.n_threads())
     values, sizes = delayed(_values), [stop - start for start, stop in cuts]
     kept = [values(part, None, dtype) for part in parts]
     if not (countable(dtype, n_features) and sum(sizes) >= COUNTED * len(parts)):
-        return given_rows(kept, sizes, n_features, dtype, cluster)
+        return _scaled(given_rows(kept, sizes, n_features, dtype, cluster), centers)
     taken = np.empty(0, np.int64) if positions is None else positions
     count, local = delayed(count_part), plan.in_cuts(taken, cuts)
     tasks = [count(part, of_part, cluster.device) for part, of_part in zip(kept, local, strict=True)]
     return counted_parts(tasks, sum(sizes), n_features, dtype, cluster, taken)
+
+
+def _top(block: Block) -> float:
+    return largest(block.rows())
+
+
+def _scaled(rows: Rows, centers: NDArray[Any] | None) -> Rows:
+    """`rows`, unless they are floats so small that their distances to each other, or to `centers`, vanish."""
+    if rows.dtype == _FLOAT and (centers is None or largest(centers) < SMALLEST):
+        tops = rows.cluster.run([delayed(_top)(block) for block in rows.blocks])
+        check_scale(max(tops), "X")
+    return rows
 
 
 def _weighted_rows(array: Any, weights: Any, cluster: Cluster, dtype: np.dtype[Any]) -> WeightedRows:
@@ -143,13 +159,30 @@ def nearest(rows: NDArray[Any], centers: NDArray[Any], device: str) -> NDArray[n
         return np.empty(0, np.int32)
     dtype = _work_dtype(rows, centers)
     snapped = kernels.arithmetic(dtype).snap(centers, dtype)
-    return label_rows(_values(rows, None, dtype), snapped, device)
+    return label_rows(_comparable(rows, centers, dtype), snapped, device)
+
+
+def _comparable(rows: NDArray[Any], centers: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """`rows` as `dtype`, unless their distances to `centers` vanish."""
+    if dtype == _FLOAT and largest(centers) < SMALLEST:
+        check_scale(max(largest(rows), largest(centers)), "X")
+    return _values(rows, None, dtype)
 
 
 def distances(rows: NDArray[Any], centers: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """The distance of every row and center, computed in float64; shape (n_rows, n_clusters)."""
-    found = floats.distances(_values(rows, None, _FLOAT), floats.snap(centers, _FLOAT))
+    found = floats.distances(_comparable(rows, centers, _FLOAT), floats.snap(centers, _FLOAT))
+    if largest(found) > float(np.finfo(dtype).max):
+        raise ValueError(
+            f"X: found a distance of {largest(found):g}; expected one that {dtype} holds. "
+            "Pass X.astype('float64')."
+        )
     return found.astype(dtype, copy=False)
+
+
+def _lazy(array: StoredRows, sizes: tuple[int, ...]) -> da.Array:
+    meta = np.empty((0, 0), array.dtype)
+    return checked(da.from_array(array, (sizes, -1), name=False, inline_array=True, meta=meta), "X")
 
 
 def map_rows(
@@ -161,23 +194,28 @@ def map_rows(
 ) -> Any:
     """What `function` makes of the rows: of NumPy an array, of Dask and Zarr a lazy one of Dask.
 
+    A Zarr array in the memory of this process is worked on at once, as no other process can read it.
+
     Parameters
     ----------
     function : callable
         Its result is of shape (n_rows,), or (n_rows, width).
-    array : array of NumPy, Dask or Zarr, of shape (n_rows, n_features)
+    array : array of NumPy or Dask, or StoredRows, of shape (n_rows, n_features)
     cluster : Cluster
     dtype : numpy dtype
         That of the result.
     width : int or None
     """
     if not isinstance(array, da.Array):
-        cuts = _cuts(array, _work_dtype(array), cluster.n_threads())
-        if not is_stored(array):
-            part = delayed(function)
-            return np.concatenate(cluster.run([part(_read(array, *cut)) for cut in cuts]))
+        cuts, parts = _parts(array, _work_dtype(array), cluster.n_threads())
         sizes = tuple(stop - start for start, stop in cuts)
-        array = da.from_array(array, (sizes, -1), name=False, inline_array=True)
+        if isinstance(array, StoredRows) and not array.in_memory:
+            array = _lazy(array, sizes)
+        else:
+            part = delayed(function)
+            found = np.concatenate(cluster.run([part(values) for values in parts]))
+            is_array = not isinstance(array, StoredRows)
+            return found if is_array else da.from_array(found, (sizes, *found.shape[1:]))
     shape = {"drop_axis": 1} if width is None else {"chunks": (array.chunks[0], (width,))}
     meta = np.empty((0,) if width is None else (0, 0), dtype)
     return array.map_blocks(function, dtype=dtype, meta=meta, **shape)

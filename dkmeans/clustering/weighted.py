@@ -18,6 +18,8 @@ __all__ = ["WeightedRows", "sums_fit", "unit", "weigh", "weighted_rows"]
 
 _PARTS_OF_A_WEIGHT = 1 << 10
 """How often a row of mean weight counts for the seeds where weights are no integers."""
+_LARGEST, _SMALLEST = 1e60, 1e-60
+"""Between these the largest weight has to be: sums of weighted squares stay within float64."""
 _LARGEST_INTEGER = 1 << 53
 """Up to here float64 holds all integers."""
 
@@ -50,6 +52,7 @@ class Weighing(NamedTuple):
     """What the weights of a part are like."""
 
     least: float
+    most: float
     total: float
     n_positive: int
     integers: bool
@@ -58,7 +61,7 @@ class Weighing(NamedTuple):
 def _weigh(weights: NDArray[Any]) -> Weighing:
     total = float(weights.sum(dtype=np.float64))
     integers = np.isfinite(total) and bool((weights == np.rint(weights)).all())
-    return Weighing(float(weights.min()), total, int((weights > 0).sum()), integers)
+    return Weighing(float(weights.min()), float(weights.max()), total, int((weights > 0).sum()), integers)
 
 
 def weigh(parts: list[Any], cluster: Cluster) -> list[Weighing]:
@@ -76,6 +79,12 @@ def weigh(parts: list[Any], cluster: Cluster) -> list[Weighing]:
         raise ValueError("sample_weight: found negative, infinite or NaN values; expected weights >= 0.")
     if not total:
         raise ValueError("sample_weight: all weights are zero; expected one that is not zero.")
+    most = max(part.most for part in found)
+    if not _SMALLEST <= most <= _LARGEST:
+        raise ValueError(
+            f"sample_weight: found {most:g} as the largest weight; expected {_SMALLEST:g} to {_LARGEST:g}. "
+            "Scale your weights."
+        )
     return found
 
 

@@ -238,9 +238,12 @@ def test_rows_of_dask_are_worked_on_by_the_active_client(values, workers):
 
 
 def test_dask_that_cannot_be_rows(threads):
-    for array in (da.ones(5), da.ones((5, 2), dtype=complex), da.ones((0, 2)), da.ones((2, 2, 2))):
+    for array in (da.ones(5), da.ones((0, 2)), da.ones((2, 2, 2))):
         with pytest.raises(ValueError, match="Reshape your data"):
             KMeans(2).fit(array)
+    for dtype in (complex, object, "U5", "M8[s]"):
+        with pytest.raises(ValueError, match=r"expected real numbers\. Convert them first"):
+            KMeans(2).fit(da.from_array(np.zeros((5, 2), dtype), (5, 2)))
     rows = np.ones((6, 2))
     rows[4, 1] = np.nan
     lazy = da.from_array(rows, (2, 2))

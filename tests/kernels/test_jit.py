@@ -17,7 +17,7 @@ def without_places(monkeypatch, tmp_path):
     njit = numba.njit
 
     def refusing(*functions, **options):
-        if options.get("cache") and numba.config.CACHE_DIR == before:
+        if options.get("cache") and before == numba.config.CACHE_DIR:
             raise RuntimeError("cannot cache function '_nothing': no locator available for file")
         return njit(*functions, **options)
 

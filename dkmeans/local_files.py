@@ -1,0 +1,77 @@
+"""Files of a local folder: listed so that no odd entry ends it all, and read without obstore.
+
+Obstore ends a whole listing at the first entry that it cannot take, such as a link to a folder above; and in
+a forked child its threads are gone, so that it reads nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+__all__ = ["read", "walk"]
+
+_STAGED = re.compile(r"#\d+$")
+"""Names of files that obstore is writing, and will rename."""
+
+
+def walk(root: Path, key: str, left_out: list[str], above: tuple[str, ...] = ()) -> Iterator[tuple[str, int]]:
+    """Key and size of each file below the folder `key` of `root`; none if there is no such folder.
+
+    Parameters
+    ----------
+    root : Path
+    key : str
+        Relative to `root`; empty for all of it.
+    left_out : list of str
+        Gets the key of each entry that cannot be an object, and why.
+    above : tuple of str
+        The real paths of the folders on the way.
+
+    Raises
+    ------
+    OSError
+        If the first folder cannot be read.
+    """
+    folder = root / key
+    here = os.path.realpath(folder)
+    if here in above:
+        left_out.append(f"{key} (a link to a folder that it lies in)")
+        return
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return  # gone meanwhile, or none
+    except PermissionError:
+        if not above:
+            raise
+        left_out.append(f"{key} (a folder without the right to read it)")
+        return
+    for entry in found:
+        below = f"{key}/{entry.name}" if key else entry.name
+        if _is_odd(entry.name):
+            left_out.append(f"{below!r} (its name is not UTF-8, or holds a control character)")
+        elif entry.is_dir():
+            yield from walk(root, below, left_out, (*above, here))
+        elif not entry.is_file():
+            left_out.append(f"{below} (a link to nothing)" if entry.is_symlink() else f"{below} (no file)")
+        elif not _STAGED.search(entry.name):
+            with suppress(FileNotFoundError):  # gone meanwhile
+                yield below, entry.stat().st_size
+
+
+def _is_odd(name: str) -> bool:
+    return not name.isprintable() and any(
+        character < " " or character == "\x7f" or "\ud800" <= character <= "\udfff" for character in name
+    )
+
+
+def read(path: Path, start: int = 0, length: int = -1) -> bytes:
+    """At most `length` bytes of a file from byte `start`; -1 for all that follow."""
+    with path.open("rb") as file:
+        file.seek(start)
+        return file.read(length)
