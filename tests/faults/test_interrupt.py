@@ -54,10 +54,10 @@ def start(code, *arguments):
 def ended(process, code):
     """What a process has said, once it has ended with this code."""
     try:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=240)  # from its start, which is slow under load
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
-        raise AssertionError(f"still at it after a minute: {process.communicate()}") from None
+        raise AssertionError(f"still at it after four minutes: {process.communicate()}") from None
     assert process.returncode == code, err
     assert out == ""
     assert "Traceback" not in err
@@ -140,7 +140,7 @@ def test_ctrl_c_on_a_local_cluster(tmp_path):
     until(lambda: len(list(url.glob("patches/c/*"))) >= 3 or process.poll() is not None)
     os.killpg(process.pid, signal.SIGINT)
     err = ended(process, 130)
-    until(lambda: not left(process.pid), seconds=10)
+    until(lambda: not left(process.pid))
     told = status(str(url))["shards"]["patches"]
     assert 3 <= told["finished"] < told["total"]
     assert f"and {told['finished']} of {told['total']} shards of patches in {url}. " in err.splitlines()[-1]
@@ -160,7 +160,7 @@ def test_all_processes_of_a_local_cluster_get_a_signal(stage, sent, outputs, und
     err = ended(process, 128 + sent)
     proxy.plan(lambda *_: None)
     assert re.fullmatch(rf"interrupted; kept .* in {outputs.url(stage)}. Go on with --resume.\n", err)
-    until(lambda: not left(process.pid), seconds=10)
+    until(lambda: not left(process.pid))
     run([*outputs.command(stage), "--resume"])
     assert stored(outputs.url(stage)) == undisturbed[stage]
 
