@@ -12,7 +12,7 @@ PYTEST := -m pytest -n $(JOBS) --dist loadfile
 # Options of a benchmark: make bench BENCH='--data FILE --n 2000000 --k 1000'; BENCH=--help lists them.
 BENCH ?=
 
-.PHONY: help setup demo studies test test-all test-gpu test-lowest bench bench-pixels bench-quality bench-overhead bench-storage bench-scaling bench-rate bench-gpu lint types clean
+.PHONY: help setup demo studies test test-all test-gpu test-lowest soak bench bench-pixels bench-quality bench-overhead bench-storage bench-scaling bench-rate bench-gpu lint types clean
 
 help: ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -51,6 +51,12 @@ test-lowest: ## run the tests with the oldest versions that pyproject.toml allow
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check uv
 	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct -e '.[dev]'
 	.venv-lowest/bin/python $(PYTEST)
+
+# Ten minutes on Ceph, from a seed that it tells: make soak MINUTES=60 SEED=1 STORE=local FAULTS=driver,store.kill
+SOAK_OPTIONS := $(foreach name,MINUTES ROUNDS SEED STORE FAULTS WAIT LOGS,$(if $($(name)),\
+  --$(shell echo $(name) | tr A-Z a-z) $($(name))))
+soak: $(READY) ## disturb random pipelines and compare their bytes; MINUTES=10 SEED=1 STORE=local
+	PYTHONPATH=tests $(BIN)/python -m soak $(SOAK_OPTIONS)
 
 $(PEERS): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'

@@ -27,7 +27,6 @@ __all__ = ["main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Soak; 0 if nothing was found, 1 else."""
     options = _options(argv)
-    signal.signal(signal.SIGTERM, _stop)
     logs = Path(tempfile.mkdtemp(prefix="dkmeans-soak-", dir=options.logs))
     seed = options.seed if options.seed is not None else time.time_ns() // 1_000_000 % 1_000_000_000
     print(f"seed {seed}, store {options.store}; logs of what goes wrong: {logs}", flush=True)
@@ -58,9 +57,9 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="so many rounds, however long they take")
     parser.add_argument("--seed", type=int, help="of the first round; the next has the next one")
     parser.add_argument("--store", choices=["ceph", "moto", "local"], default="ceph")
-    parser.add_argument("--faults", type=_kinds, default=tuple(KINDS), help="kinds, such as driver,store.kill")
+    parser.add_argument("--faults", type=_kinds, default=tuple(KINDS), help="such as driver,store.kill")
     parser.add_argument("--wait", type=float, default=150, help="seconds that a command may take [150]")
-    parser.add_argument("--logs", help="the folder in which that of the logs is made [that for temporary files]")
+    parser.add_argument("--logs", help="where the folder of logs is made [where temporary files are]")
     return parser.parse_args(argv)
 
 
@@ -106,4 +105,5 @@ def _summary(tally: Tally, seconds: float) -> str:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _stop)
     sys.exit(main())

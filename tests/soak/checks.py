@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from faults.place import stored
-
-from dkmeans import artefact, storage
-from dkmeans.errors import InputError
 from soak.pipelines import Step
 from soak.plans import allowed_codes
 
+from dkmeans import artefact, storage
+from dkmeans.errors import InputError
+
 __all__ = ["Expected", "complaints", "differences", "expect", "leaves", "look", "n_there", "n_writes"]
 
-VOLATILE = re.compile(r"\.dkmeans/|curves/seconds/|codebooks/.*")  # records and times of runs; looked at alone
-FACTS = ("kind", "digest", "centers_sha256", "inertia", "n_iter", "converged", "n_images", "n_patches", "n_codes")
+VOLATILE = re.compile(r"\.dkmeans/|curves/seconds/|codebooks/")
+"""Records and times of runs; the codebooks of a sweep are outputs of their own."""
+FACTS = ("kind", "digest", "centers_sha256", "inertia", "n_iter", "converged", "n_images", "n_patches")
 NOTHING_YET = re.compile(r"is unfinished|nothing is there")
 
 
@@ -52,7 +53,7 @@ def expect(step: Step, root: str) -> Expected:
 def n_writes(expected: Expected) -> int:
     """About how many objects the step writes: those that are left, two for each claim, and checkpoints."""
     n_objects = sum(map(len, expected.objects.values())) + 2 * len(expected.facts)
-    return n_objects + sum(facts.get("n_iter", 0) for facts in expected.facts.values())
+    return n_objects + sum(int(facts.get("n_iter", 0)) for facts in expected.facts.values())
 
 
 def n_there(step: Step, root: str) -> int:
@@ -122,7 +123,8 @@ def complaints(code: int, out: str, err: str, happened: Collection[str]) -> list
     allowed = allowed_codes(happened)
     if code not in allowed:
         after = ", ".join(happened) or "nothing"
-        told.append(f"exit code {code} after {after}; expected one of {sorted(allowed)}: {err.strip()[-400:]}")
+        expected = " or ".join(map(str, sorted(allowed)))
+        told.append(f"exit code {code} after {after}; expected {expected}: {err.strip()[-400:]}")
     if "Traceback (most recent call last)" in err:
         told.append(f"a traceback, exit code {code}")
     if "this is a bug" in err and code in allowed:

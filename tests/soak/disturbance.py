@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from soak.plans import Fault
 from soak.scene import Mend, Scene
@@ -26,6 +27,8 @@ class Disturbance:
         Writes a line of the log.
     happened : list of str
         The kinds of the faults that have happened.
+    errors : list of str
+        What went wrong with the faults themselves.
     """
 
     scene: Scene
@@ -33,6 +36,7 @@ class Disturbance:
     n_writes: int
     say: Callable[[str], None]
     happened: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
     _count: int = 0
     _over: bool = False
     _timers: list[threading.Timer] = field(default_factory=list)
@@ -56,7 +60,7 @@ class Disturbance:
             for fault in due:
                 self.say(f"write {self._count}: {fault.kind} after {fault.delay} s, for {fault.seconds} s")
                 if fault.delay:
-                    self._later(fault.delay, lambda fault=fault: self._do(fault))
+                    self._later(fault.delay, partial(self._do, fault))
                 else:
                     self._do(fault)
 
@@ -71,26 +75,36 @@ class Disturbance:
             self.say(f"  {fault.kind}: done")
             self.happened.append(fault.kind)
             self._mends.append(mend)
-            self._later(fault.seconds, lambda: self._mend(mend, fault.kind))
+            self._later(fault.seconds, partial(self._mend, mend, fault.kind))
 
     def _mend(self, mend: Mend, kind: str) -> None:
         with self._lock:
-            if mend in self._mends:
-                self._mends.remove(mend)
-                mend()
-                self.say(f"  {kind}: mended")
+            if mend not in self._mends:
+                return
+            self._mends.remove(mend)
+        mend()  # which takes seconds, in which writes go on
+        self.say(f"  {kind}: mended")
 
     def _later(self, seconds: float, act: Callable[[], None]) -> None:
-        timer = threading.Timer(seconds, act)
+        timer = threading.Timer(seconds, self._noting_errors, (act,))
         timer.daemon = True
         self._timers.append(timer)
         timer.start()
+
+    def _noting_errors(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except Exception as error:
+            self.errors.append(f"{type(error).__name__}: {error}")
 
     def finish(self) -> None:
         """Do no more, and mend what is not."""
         with self._lock:
             self._over = True
-            for timer in self._timers:
-                timer.cancel()
-            for mend in list(self._mends):
-                self._mend(mend, "at the end")
+            timers, mends = list(self._timers), list(self._mends)
+        for timer in timers:
+            timer.cancel()
+        for timer in timers:
+            timer.join()
+        for mend in mends:
+            self._noting_errors(partial(self._mend, mend, "at the end"))

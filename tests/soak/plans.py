@@ -30,7 +30,8 @@ KINDS: dict[str, frozenset[int]] = {
     "store.pause": frozenset(),
 }
 """Each kind of fault, and how a run may end after it, besides well. What comes back in seconds ends none.
-A signal that comes as the interpreter ends, when nobody listens to it any more, ends it as it does by default."""
+
+A signal that comes as the interpreter ends, when nobody listens any more, ends it as it does by default."""
 
 _OF_SYNC = ("driver", "store")
 _OF_LOCAL = ("worker.kill", "worker.pause", "driver", "store")  # its scheduler and nannies are in the driver

@@ -13,15 +13,15 @@ from io import StringIO
 from pathlib import Path
 
 from object_store.proxy import FaultyProxy
-
-from dkmeans import storage
-from jobs.__main__ import main
 from soak.checks import Expected, complaints, differences, expect, look, n_there, n_writes
 from soak.disturbance import Disturbance
 from soak.pipelines import Pipeline, Step, pictures, pipeline
 from soak.plans import Plan, Try, plan
 from soak.scene import Scene
 from soak.stores import Store
+
+from dkmeans import storage
+from jobs.__main__ import main
 
 __all__ = ["Round", "Tally", "undisturbed"]
 
@@ -155,6 +155,8 @@ class Round:
             disturbance.finish()
             self.proxy.plan(lambda *_: None)
         self.say(f"exit code {code} after {waited:.1f} s, {disturbance.happened}: {log.read_text().strip()}")
+        for error in disturbance.errors:
+            self.problem(f"{step.name}: a fault could not be done, or mended: {error}")
         self.tally.faults.update(disturbance.happened)
         self.tally.codes[code] += 1
         out = log.with_suffix(".out").read_text()

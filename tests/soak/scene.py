@@ -12,12 +12,12 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import psutil
 from faults.place import Hosts
 from object_store.server import Server
-
 from soak.plans import Fault, Setting
 
 __all__ = ["MARK", "LoggedHosts", "Scene"]
@@ -45,7 +45,7 @@ class LoggedHosts(Hosts):
 
 @dataclass
 class Scene:
-    """What runs in one round. Faults come from the thread that sees a write, mends from timers: hence a lock."""
+    """What runs in one round. Faults come from threads of the proxy, mends from timers: hence a lock."""
 
     folder: Path
     setting: Setting
@@ -57,6 +57,7 @@ class Scene:
     lock: threading.RLock = field(default_factory=threading.RLock)
     hosts: LoggedHosts = field(init=False)
     _n_started: int = 0
+    _stopped: bool = False
 
     def __post_init__(self) -> None:
         quiet = {"DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "false"}  # python/cpython#106883
@@ -76,12 +77,12 @@ class Scene:
     def start_driver(self, arguments: list[str], log: Path) -> None:
         """In a session of its own, as a shell in a terminal starts it."""
         command = [sys.executable, str(HERE / "command.py"), *arguments, *self.options(), "--quiet"]
-        with log.open("wb") as stderr:
+        with log.open("wb") as stderr, log.with_suffix(".out").open("wb") as stdout:
             self.driver = subprocess.Popen(
                 command,
                 env=os.environ | self.environment,
                 stdin=subprocess.DEVNULL,
-                stdout=log.with_suffix(".out").open("wb"),
+                stdout=stdout,
                 stderr=stderr,
                 start_new_session=True,
             )
@@ -91,20 +92,26 @@ class Scene:
         if self.setting.where != "hosts":
             return
         with self.lock:
+            if self._stopped:
+                return
             if not self._runs("scheduler"):
                 for name in self.workers():
                     self.hosts.kill(name)
                 self.hosts.start_scheduler()
             missing = self.setting.n_workers - len(self.workers())
-        timer = threading.Timer(late, lambda: [self.start_worker() for _ in range(missing)])
-        timer.daemon = True
-        timer.start()
-        if not late:
-            timer.join()
+        if late and missing:
+            timer = threading.Timer(late, self.repair)
+            timer.daemon = True
+            timer.start()
+        else:
+            for _ in range(missing):
+                self.start_worker()
 
     def start_worker(self) -> str:
         """One more, by a name that none has had."""
         with self.lock:
+            if self._stopped:
+                return "nobody"
             self._n_started += 1
             name = f"worker{self._n_started}"
             self.hosts.start_worker(name, nanny=self.setting.nanny)
@@ -149,7 +156,7 @@ class Scene:
             if pid is None or not _send(pid, signal.SIGSTOP if action == "pause" else signal.SIGKILL):
                 return None
             self.say(f"  pid {pid}")
-            return (lambda: _send(pid, signal.SIGCONT) and None) if action == "pause" else self.repair
+            return partial(_go_on, pid) if action == "pause" else self.repair
 
     def _pid(self, name: str) -> int | None:
         return self.hosts.processes[name].pid if self._runs(name) else None
@@ -168,7 +175,10 @@ class Scene:
         if self.server is None:
             return None
         if action == "pause":
-            self.server.pause()
+            try:
+                self.server.pause()
+            except psutil.NoSuchProcess:  # it was killed before
+                return None
             return self.server.go_on
         self.server.kill()
         return self.server.restart
@@ -183,7 +193,7 @@ class Scene:
         else:
             self.driver.send_signal(number)
         pid = self.driver.pid
-        return (lambda: _send(pid, signal.SIGCONT) and None) if action == "pause" else lambda: None
+        return partial(_go_on, pid) if action == "pause" else lambda: None
 
     # The end
 
@@ -207,15 +217,16 @@ class Scene:
 
     def _is_ours(self, process: psutil.Process) -> bool:
         try:
-            return process.environ().get(MARK) == self.mark and process.status() != psutil.STATUS_ZOMBIE
+            return bool(process.environ().get(MARK) == self.mark and process.status() != psutil.STATUS_ZOMBIE)
         except psutil.Error:
             return False
 
     def stop(self) -> list[str]:
         """End everything; the commands of what was left 15 seconds after all that was started had ended."""
-        if self.driver is not None and self.driver.poll() is None:
-            self.driver.kill()
+        with self.lock:
+            self._stopped = True
         if self.driver is not None:
+            self.driver.kill()
             self.driver.wait()
         for process in self.hosts.processes.values():
             if process.poll() is None:
@@ -236,6 +247,10 @@ def _spawned_by(pid: int) -> list[int]:
         children = psutil.Process(pid).children()
         return sorted(child.pid for child in children if "spawn_main" in " ".join(child.cmdline()))
     return []
+
+
+def _go_on(pid: int) -> None:
+    _send(pid, signal.SIGCONT)
 
 
 def _send(pid: int, number: signal.Signals) -> bool:
