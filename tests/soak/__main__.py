@@ -23,15 +23,19 @@ from soak.stores import store_of
 
 __all__ = ["main"]
 
+WAIT = 150.0
+"""Above what a run may wait itself: 60 s for a worker, 60 s for a scheduler."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Soak; 0 if nothing was found, 1 else."""
+    """Soak; 0 if nothing was found, 1 else, 130 if it was stopped before."""
     options = _options(argv)
     logs = Path(tempfile.mkdtemp(prefix="dkmeans-soak-", dir=options.logs))
     seed = options.seed if options.seed is not None else time.time_ns() // 1_000_000 % 1_000_000_000
     print(f"seed {seed}, store {options.store}; logs of what goes wrong: {logs}", flush=True)
     tally = Tally()
     began = time.monotonic()
+    stopped = False
     try:
         with store_of(options.store, logs / "store") as store:
             end = began + 60 * options.minutes
@@ -42,13 +46,14 @@ def main(argv: Sequence[str] | None = None) -> int:
                 _tell(seed, problems, folder, options, time.monotonic() - began)
                 seed += 1
     except KeyboardInterrupt:
-        print("stopped", flush=True)
+        print(f"stopped; the log of this round: {logs / f'round-{seed}'}", flush=True)
+        stopped = True
     finally:
         shutil.rmtree(logs / "store", ignore_errors=True)
         if not tally.problems and not any(logs.glob("*/round.log")):
             shutil.rmtree(logs)
     print(_summary(tally, time.monotonic() - began), flush=True)
-    return 1 if tally.problems else 0
+    return 1 if tally.problems else 130 if stopped else 0
 
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -58,7 +63,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="of the first round; the next has the next one")
     parser.add_argument("--store", choices=["ceph", "moto", "local"], default="ceph")
     parser.add_argument("--faults", type=_kinds, default=tuple(KINDS), help="such as driver,store.kill")
-    parser.add_argument("--wait", type=float, default=150, help="seconds that a command may take [150]")
+    parser.add_argument("--wait", type=float, default=WAIT, help="seconds that a command may take [150]")
     parser.add_argument("--logs", help="where the folder of logs is made [where temporary files are]")
     return parser.parse_args(argv)
 
@@ -72,6 +77,9 @@ def _kinds(text: str) -> tuple[str, ...]:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
+    """End in order: what was started is stopped, whatever else comes."""
+    for sent in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sent, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
@@ -82,9 +90,10 @@ def _tell(seed: int, problems: list[str], folder: Path, options: argparse.Namesp
         shutil.rmtree(folder)
         return
     faults = "" if options.faults == tuple(KINDS) else f" FAULTS={','.join(options.faults)}"
+    wait = "" if options.wait == WAIT else f" WAIT={options.wait:g}"
     for problem in problems:
         print(f"    {problem}")
-    print(f"    again: make soak SEED={seed} ROUNDS=1 STORE={options.store}{faults}")
+    print(f"    again: make soak SEED={seed} ROUNDS=1 STORE={options.store}{faults}{wait}")
     print(f"    logs: {folder}", flush=True)
 
 
@@ -105,5 +114,6 @@ def _summary(tally: Tally, seconds: float) -> str:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, _stop)
     signal.signal(signal.SIGTERM, _stop)
     sys.exit(main())

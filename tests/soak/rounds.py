@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 import time
+import traceback
 from collections import Counter
 from contextlib import redirect_stderr
 from dataclasses import dataclass, field
@@ -52,6 +53,8 @@ def undisturbed(seed: int, folder: Path) -> tuple[Expected, ...]:
             with redirect_stderr(StringIO()) as said:
                 main([*command, "--scheduler", "sync", "--quiet"])
         except SystemExit as ended:
+            if ended.code in (130, 143):
+                raise KeyboardInterrupt from None
             if ended.code:
                 raise RuntimeError(f"undisturbed, dkmeans {' '.join(command)}: {said.getvalue()}") from None
         expected.append(expect(step, str(root)))
@@ -95,28 +98,35 @@ class Round:
         self.folder.mkdir(parents=True)
         self.began = time.monotonic()
         self.problems: list[str] = []
-        self.made = pipeline(self.seed // 2)
-        self.plan: Plan = plan(self.seed, len(self.made.steps), self.kinds)
-        expected = undisturbed(self.seed // 2, self.folder / "undisturbed")
-        self.say(f"{self.made}\n{self.plan}")
-        with self.store.access(), FaultyProxy(self.store.endpoint) as self.proxy:
-            self.photos, self.root = (f"{self.store.place(self.folder)}/{name}" for name in ("photos", "out"))
-            write_pictures(self.made, self.photos)
-            environment = self.store.environment(self.proxy.endpoint)
-            self.scene = Scene(self.folder, self.plan.setting, environment, self.store.server, self.say)
-            try:
-                for number, step in enumerate(self.made.steps):
-                    self.step(step, self.plan.tries[number], expected[number], self.plan.again[number])
-            except StepFailed as failed:
-                self.problem(str(failed))
-            finally:
-                self.proxy.plan(lambda *_: None)
-                left = self.scene.stop()
-        for process in left:
-            self.problem(f"left behind, and killed: {process}")
+        try:
+            self.disturbed()
+        except StepFailed as failed:
+            self.problem(str(failed))
+        except Exception:  # of the soak or of what it reads; the next round goes on
+            self.problem(traceback.format_exc())
         self.tally.counts["pipelines"] += 1
         self.tally.problems += self.problems
         return self.problems
+
+    def disturbed(self) -> None:
+        """Run the pipeline, step by step."""
+        made = pipeline(self.seed // 2)
+        self.plan: Plan = plan(self.seed, len(made.steps), self.kinds)
+        self.say(f"{made}\n{self.plan}")
+        expected = undisturbed(self.seed // 2, self.folder / "undisturbed")
+        with self.store.access(), FaultyProxy(self.store.endpoint) as self.proxy:
+            place = self.store.place(self.folder)
+            self.photos, self.root = f"{place}/photos", f"{place}/out"
+            write_pictures(made, self.photos)
+            environment = self.store.environment(self.proxy.endpoint)
+            self.scene = Scene(self.folder, self.plan.setting, environment, self.store.server, self.say)
+            try:
+                for number, step in enumerate(made.steps):
+                    self.step(step, self.plan.tries[number], expected[number], self.plan.again[number])
+            finally:
+                self.proxy.plan(lambda *_: None)
+                for process in self.scene.stop():
+                    self.problem(f"left behind, and killed: {process}")
 
     def step(self, step: Step, tries: tuple[Try, ...], expected: Expected, again: bool) -> None:
         """Run a step until it has ended well, and compare."""
@@ -189,6 +199,7 @@ class Round:
                 disturbance.finish()
                 self.scene.tell_stacks()
                 driver.kill()
+                break
         return driver.wait(), time.monotonic() - began
 
     def problem(self, text: str) -> None:
