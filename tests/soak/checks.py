@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+import signal
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from soak.pipelines import Step
 from soak.plans import allowed_codes
 
 from dkmeans import artefact, storage
+from dkmeans.artefact import ROOT
 from dkmeans.errors import InputError
 
-__all__ = ["Expected", "complaints", "differences", "expect", "leaves", "look", "n_there", "n_writes"]
+__all__ = ["Expected", "complaints", "differences", "expect", "finished", "look", "n_there", "n_writes"]
 
 VOLATILE = re.compile(r"\.dkmeans/|curves/seconds/|codebooks/")
 """Records and times of runs; the codebooks of a sweep are outputs of their own."""
@@ -117,9 +119,17 @@ def look(step: Step, root: str, expected: Expected) -> list[str]:
     return told
 
 
-def complaints(code: int, out: str, err: str, happened: Collection[str]) -> list[str]:
-    """What is wrong with how a command has ended, given what has happened to it."""
+def finished(step: Step, root: str, expected: Expected) -> bool:
+    """Whether all of a step is there."""
+    return all(storage.exists(f"{root}/{output}", ROOT) for output in step.artefacts) and all(
+        storage.exists(f"{root}/{output}", key) for output in step.folders for key in expected.objects[output]
+    )
+
+
+def complaints(code: int, out: str, err: str, happened: Sequence[str], *, done: bool) -> list[str]:
+    """What is wrong with how a command has ended, by what has happened to it and whether it was `done`."""
     told = []
+    signals = sum(kind in ("driver.term", "driver.int") for kind in happened)  # the second ends it at once
     allowed = allowed_codes(happened)
     if code not in allowed:
         after = ", ".join(happened) or "nothing"
@@ -129,7 +139,9 @@ def complaints(code: int, out: str, err: str, happened: Collection[str]) -> list
         told.append(f"a traceback, exit code {code}")
     if "this is a bug" in err and code in allowed:
         told.append(f"a bug: {err.strip()[-300:]}")
-    if code > 0:
+    if code in (-signal.SIGINT, -signal.SIGTERM) and not done and signals == 1:
+        told.append(f"the signal ended it without a word, exit code {code}, before it had finished")
+    if code > 0 and signals < 2:
         lines = err.strip().splitlines()
         first = next((n for n, line in enumerate(lines) if line.startswith(("error: ", "interrupted"))), None)
         if first is None or len(lines) - first > 2:

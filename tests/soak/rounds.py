@@ -14,7 +14,7 @@ from io import StringIO
 from pathlib import Path
 
 from object_store.proxy import FaultyProxy
-from soak.checks import Expected, complaints, differences, expect, look, n_there, n_writes
+from soak.checks import Expected, complaints, differences, expect, finished, look, n_there, n_writes
 from soak.disturbance import Disturbance
 from soak.pipelines import Pipeline, Step, pictures, pipeline
 from soak.plans import Plan, Try, plan
@@ -171,7 +171,8 @@ class Round:
         self.tally.codes[code] += 1
         out = log.with_suffix(".out").read_text()
         if waited < self.bound:
-            for complaint in complaints(code, out, log.read_text(errors="replace"), disturbance.happened):
+            err, done = log.read_text(errors="replace"), finished(step, self.root, expected)
+            for complaint in complaints(code, out, err, disturbance.happened, done=done):
                 self.problem(f"{step.name}: {complaint}")
         return code
 

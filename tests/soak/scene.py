@@ -58,6 +58,7 @@ class Scene:
     hosts: LoggedHosts = field(init=False)
     _n_started: int = 0
     _stopped: bool = False
+    _leaving: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         quiet = {"DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "false"}  # python/cpython#106883
@@ -122,8 +123,9 @@ class Scene:
         return process is not None and process.poll() is None
 
     def workers(self) -> list[str]:
-        """Names of the workers, or their nannies, that run."""
-        return [name for name in self.hosts.processes if name != "scheduler" and self._runs(name)]
+        """Names of the workers, or their nannies, that run and do not leave."""
+        others = {"scheduler"} | self._leaving
+        return [name for name in self.hosts.processes if name not in others and self._runs(name)]
 
     # Who is who
 
@@ -167,6 +169,7 @@ class Scene:
             return None
         name = names[fault.pick % len(names)]
         process = self.hosts.processes[name]
+        self._leaving.add(name)
         _send(process.pid, signal.SIGTERM if fault.kind == "worker.leave" else signal.SIGKILL)
         self.say(f"  {name}, pid {process.pid}")
         return self.repair

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from soak.__main__ import main
-from soak.checks import complaints, differences, expect, look
+from soak.checks import complaints, differences, expect, finished, look
 from soak.disturbance import Disturbance
 from soak.pipelines import Step, pictures, pipeline
 from soak.plans import KINDS, Fault, plan
@@ -85,13 +85,17 @@ def test_a_fault_comes_at_its_write_and_is_mended():
         (4, "error: the store does not answer", [], ["exit code 4 after nothing"]),
         (5, "error: a\nb\nc", ["scheduler.kill"], ["expected a message"]),
         (130, "", ["driver.int"], ["expected a message"]),
+        (130, "", ["driver.int", "driver.int"], []),
+        (-2, "", ["driver.int"], ["the signal ended it"]),
+        (-15, "", ["driver.int", "driver.term"], []),
         (0, "Traceback (most recent call last):\n", [], ["a traceback"]),
     ],
 )
 def test_what_a_command_may_say(code, err, happened, told):
-    found = complaints(code, "", err, happened)
+    found = complaints(code, "", err, happened, done=False)
     assert len(found) == len(told), found
     assert all(complaint.startswith(start) for complaint, start in zip(found, told, strict=True))
+    assert complaints(-2, "", "", ["driver.int"], done=True) == []
 
 
 @pytest.fixture
@@ -108,6 +112,7 @@ def test_other_bytes_are_found(archive, tmp_path):
     expected = expect(STEP, archive)
     aside = tmp_path / "aside"
     assert differences(STEP, archive, expected, aside) == look(STEP, archive, expected) == []
+    assert finished(STEP, archive, expected)
     key = next(key for key in expected.objects["archive"] if key.startswith("codes/c/"))
     data = storage.read_object(f"{archive}/archive", key)
     storage.write_object(f"{archive}/archive", key, data + b"x")
@@ -131,6 +136,7 @@ def test_what_is_unfinished_is_in_order_for_a_reader(archive):
     storage.delete_objects(f"{archive}/archive", ["zarr.json"])
     storage.delete_objects(f"{archive}/images", ["cat.png"])
     assert look(STEP, archive, expected) == []
+    assert not finished(STEP, archive, expected)
 
 
 @pytest.mark.slow
