@@ -32,7 +32,7 @@ endef
 # Options of a benchmark: make bench BENCH='--data FILE --n 2000000 --k 1000'; BENCH=--help lists them.
 BENCH ?=
 
-.PHONY: help setup lock demo studies test test-all test-gpu test-lowest test-latest bench bench-pixels bench-quality bench-overhead bench-storage bench-scaling bench-rate bench-gpu lint types clean
+.PHONY: help setup lock demo studies test test-all test-gpu test-lowest test-latest soak bench bench-pixels bench-quality bench-overhead bench-storage bench-scaling bench-rate bench-gpu lint types clean
 
 help: ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -75,6 +75,12 @@ test-lowest: $(READY) ## run the tests with the oldest versions that pyproject.t
 
 test-latest: $(READY) ## run the tests with the newest versions that pyproject.toml allows
 	$(call test_versions,.venv-latest,highest)
+
+# Ten minutes on Ceph, from a seed that it tells: make soak MINUTES=60 SEED=1 STORE=local FAULTS=driver,store.kill
+SOAK_OPTIONS := $(foreach name,MINUTES ROUNDS SEED STORE FAULTS WAIT LOGS,$(if $($(name)),\
+  --$(shell echo $(name) | tr A-Z a-z) $($(name))))
+soak: $(READY) ## disturb random pipelines and compare their bytes; MINUTES=10 SEED=1 STORE=local
+	PYTHONPATH=tests $(BIN)/python -m soak $(SOAK_OPTIONS)
 
 $(PEERS): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
