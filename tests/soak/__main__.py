@@ -30,7 +30,7 @@ WAIT = 150.0
 def main(argv: Sequence[str] | None = None) -> int:
     """Soak; 0 if nothing was found, 1 else, 130 if it was stopped before."""
     options = _options(argv)
-    logs = Path(tempfile.mkdtemp(prefix="dkmeans-soak-", dir=options.logs))
+    logs = Path(tempfile.mkdtemp(prefix="dkmeans-soak-", dir=options.logs)).resolve()
     seed = options.seed if options.seed is not None else time.time_ns() // 1_000_000 % 1_000_000_000
     print(f"seed {seed}, store {options.store}; logs of what goes wrong: {logs}", flush=True)
     tally = Tally()
