@@ -82,7 +82,7 @@ def assert_worked_on(rows, like):
         (lambda block: block * 1e160, float, "expected at most 1e.100.*Scale your data"),
         (lambda block: (block * 1e17).astype(int), float, r"at most 2\*\*53.*Subtract an offset"),
     ],
-    ids=str,
+    ids=range(15),
 )
 def test_blocks_that_are_not_what_they_seem(made, declared, match):
     refused(blocks(made, declared), match)
