@@ -267,7 +267,8 @@ def _check_encryption(address: str, config: ClusterConfig) -> None:
 
 def _check_versions(client: Any, reporter: Reporter) -> None:
     """Report what the workers have other than we; refuse another dkmeans, which may give other bits."""
-    found = client.get_versions(packages=["dkmeans", *_COMPARED])
+    names = ["dkmeans", *_COMPARED]
+    found = waiting.ask(client, lambda: client.get_versions(packages=names))
     ours = {**found["client"]["packages"], "dkmeans": __version__}
     for worker, there in found["workers"].items():
         packages = there["packages"]
@@ -292,7 +293,10 @@ def _check_devices(cluster: Cluster, reporter: Reporter) -> None:
     from dkmeans.kernels import gpu_problem
 
     client = cluster.client
-    problems = {"this process": gpu_problem()} if client is None else client.run(gpu_problem)
+    if client is None:
+        problems = {"this process": gpu_problem()}
+    else:
+        problems = waiting.ask(client, lambda: client.run(gpu_problem))
     for worker, problem in problems.items():
         if problem and cluster.device == "gpu":
             raise DeviceError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import inspect
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -51,7 +52,8 @@ def ask(client: Any, question: Callable[[], Any], seconds: float | None = None) 
     limit = SILENT_SECONDS if seconds is None else seconds
 
     async def asked() -> Any:
-        return await question()
+        answer = question()
+        return await answer if inspect.isawaitable(answer) else answer
 
     with translated(client):
         try:

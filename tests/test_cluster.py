@@ -415,6 +415,18 @@ def test_as_completed_loses_a_result_whose_fetch_breaks(workers, monkeypatch, ca
     assert future.result() == 9
 
 
+@pytest.mark.parametrize("asked", ["get_versions", "run"])
+def test_a_scheduler_that_is_lost_while_the_workers_are_looked_at(processes, monkeypatch, asked):
+    async def lost(*_, **__):
+        raise CommClosedError("the stream is closed")
+
+    monkeypatch.setattr(distributed.Client, asked, lost)
+    processes.worker()
+    config = ClusterConfig(scheduler=str(processes.file))
+    with pytest.raises(ClusterError, match=r"the scheduler is gone: .*--resume"), connect(config, SILENT):
+        pass
+
+
 def test_a_scheduler_that_falls_silent(processes, monkeypatch):
     monkeypatch.setattr(waiting, "NO_WORKERS_SECONDS", 2)
     monkeypatch.setattr(waiting, "SILENT_SECONDS", 2)
