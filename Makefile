@@ -32,7 +32,7 @@ endef
 # Options of a benchmark: make bench BENCH='--data FILE --n 2000000 --k 1000'; BENCH=--help lists them.
 BENCH ?=
 
-.PHONY: help setup lock demo studies test test-all test-gpu test-lowest test-latest soak bench bench-pixels bench-quality bench-overhead bench-storage bench-scaling bench-rate bench-gpu lint types clean
+.PHONY: help setup lock demo studies test test-all test-gpu test-lowest test-latest soak bench bench-pixels bench-quality bench-overhead bench-storage bench-checksums bench-scaling bench-rate bench-gpu lint types clean
 
 help: ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -97,6 +97,9 @@ bench-quality: $(PEERS) ## seeding, and seconds until the inertia is within 0.1 
 
 bench-storage: $(PEERS) ## small images and arrays on an S3 server of its own; BENCH='--objects 10000' or --arrays
 	$(BIN)/python tests/benchmarks/bench_storage.py $(BENCH)
+
+bench-checksums: $(READY) ## what checksums cost ingest and a streamed step; BENCH='--data FOLDER'
+	$(BIN)/python tests/benchmarks/bench_checksums.py $(BENCH)
 
 bench-scaling: $(PEERS) ## what an iteration costs driver and scheduler; BENCH='--tasks 16 256 4096'
 	$(BIN)/python tests/benchmarks/bench_scaling.py $(BENCH)

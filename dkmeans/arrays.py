@@ -2,7 +2,7 @@
 
 Tasks write whole shards, each one object, so a shard is there whole or not at all. What is read is checked:
 once an array is sealed, its metadata hold a checksum of each chunk of its rows (`dkmeans.checksums`), and
-before that zstd's own of each frame are compared. Nothing is ever read as a fill value.
+before that those of the packed chunks, by zarr, are compared. Nothing is ever read as a fill value.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import ZstdCodec
+from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.metadata import ArrayV3Metadata
 from zarr.storage import StorePath
 
@@ -93,8 +93,7 @@ def create_array(
         dtype=dtype,
         chunks=tuple(max(1, size) for size in chunks or shape),
         shards=shards,
-        # zarr's default but for the checksum of each frame, which every reader compares.
-        compressors=ZstdCodec(level=_SMALL_LEVEL if small else 0, checksum=True),
+        compressors=_codecs(_SMALL_LEVEL if small else 0),
     )
     node = json.loads(scratch["zarr.json"].to_bytes())
     if table is not None:
@@ -109,6 +108,14 @@ def create_array(
         if table is not None and there != node:
             storage.write_object(url, f"{name}/zarr.json", _encoded(node))
     return _opened(url, name, WritingStore)
+
+
+def _codecs(level: int) -> tuple[ZstdCodec | Crc32cCodec, ...]:
+    """Zarr's default, and a checksum of what it gives, which every reader compares.
+
+    It costs a thirtieth of zstd's own, one of the unpacked bytes, which takes half as long as unpacking them.
+    """
+    return ZstdCodec(level=level), Crc32cCodec()
 
 
 def seal(url: str, name: str, table: NDArray[np.uint32]) -> None:

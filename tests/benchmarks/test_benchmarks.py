@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 
+import bench_checksums
 import bench_lloyd
 import bench_overhead
 import bench_pipeline
@@ -133,3 +134,10 @@ def test_bench_storage(monkeypatch, s3, s3_url):
     arrays = bench_storage.main(["--arrays", "--mib", "2", "--chunk", "0.25", "1", "--shard", "1"])["table"]
     assert len(arrays) == 4
     assert all(line["read MiB/s"] > 0 for line in arrays)
+
+
+def test_bench_checksums(photos, capsys):
+    lines = bench_checksums.main(["--data", str(photos), "--rounds", "1", "--k", "8"])
+    assert [line["what"] for line in lines] == ["ingest", "3 streamed steps"]
+    assert capsys.readouterr().out.count("cpu_ratio") == 2
+    assert all(line["cpu_with"] > 0 for line in lines)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dkmeans import artefact, storage
-from dkmeans.config import CompressConfig, FitConfig, IngestConfig, QuantizeConfig
+from dkmeans.config import ClusterConfig, CompressConfig, FitConfig, IngestConfig, QuantizeConfig
 from dkmeans.errors import InputError
 from dkmeans.events import Reporter
 from dkmeans.stages.compress import compress
@@ -17,11 +17,11 @@ from dkmeans.stages.ingest import ingest
 from dkmeans.stages.quantize import quantize
 from dkmeans.stages.verify import verify
 
+SYNC = ClusterConfig(scheduler="sync")
+
 
 @pytest.fixture(scope="module")
 def made(photos, tmp_path_factory):
-    from conftest import SYNC
-
     root = tmp_path_factory.mktemp("made")
     data, book = str(root / "data"), str(root / "book")
     ingest(
