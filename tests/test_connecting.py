@@ -358,8 +358,8 @@ def versions(monkeypatch):
     real = distributed.Client.get_versions
 
     def claim(**packages):
-        def get_versions(self, *arguments, **options):
-            found = real(self, *arguments, **options)
+        async def get_versions(self, *arguments, **options):  # as in the event loop, where it is called
+            found = await real(self, *arguments, **options)
             for worker in found["workers"].values():
                 worker["packages"].update(packages)
             return found

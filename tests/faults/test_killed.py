@@ -10,7 +10,7 @@ import pytest
 from faults.conftest import run
 from faults.place import STAGES, cluster_of, dkmeans, first_of, stored
 
-from dkmeans import artefact, storage
+from dkmeans import artefact
 from dkmeans.errors import InputError
 
 pytestmark = pytest.mark.slow
@@ -92,32 +92,3 @@ def test_the_scheduler_is_killed(stage, outputs, undisturbed, proxy, tmp_path):
     with cluster_of(tmp_path, "another") as hosts:
         finish(dkmeans(*outputs.command(stage), "--scheduler", hosts.file, "--resume"))
     assert stored(outputs.url(stage)) == undisturbed[stage]
-
-
-@pytest.mark.parametrize(
-    ("stage", "step"), [("ingest", 12), ("fit", 1), ("compress", 4), ("reconstruct", 12)], ids=STAGES
-)
-def test_the_driver_is_killed_before_its_writes(stage, step, outputs, undisturbed, proxy):
-    """A fit before each: its claim, each checkpoint, each write of the commit; others before some shards."""
-    prepare(outputs, stage)
-    n_writes = 0
-
-    def count(method, path, _):
-        nonlocal n_writes
-        n_writes += method == "PUT"
-
-    proxy.plan(count)
-    run(outputs.command(stage))
-    assert n_writes > 8
-    for number in sorted({*range(1, 6), *range(1, n_writes, step), *range(n_writes - 4, n_writes + 1)}):
-        url = f"{outputs.root}/{number}"
-        command = [part.replace(outputs.url(stage), url) for part in outputs.command(stage)]
-        process = dkmeans(*command, "--scheduler", "sync")
-        proxy.plan(first_of("PUT", number, process.kill))
-        process.communicate(timeout=120)
-        proxy.plan(lambda *_: None)
-        assert process.returncode == -signal.SIGKILL, number
-        # The last request may have been on its way when the process died.
-        assert storage.exists(url, "zarr.json") <= (number == n_writes)
-        run([*command, "--resume"])
-        assert stored(url) == undisturbed[stage], number

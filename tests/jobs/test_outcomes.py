@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from dkmeans import storage
-from jobs.__main__ import main
 
 SYNC = ["--scheduler", "sync"]
 
@@ -394,8 +393,9 @@ def test_a_bug_is_said_to_be_one(dataset, tmp_path, dkmeans, monkeypatch):
     assert code == 1
     assert "this is a bug: ZeroDivisionError" in err
     assert "--debug" in err
-    with pytest.raises(ZeroDivisionError):
-        main(["fit", str(dataset), str(tmp_path / "c"), "--k", "2", "--debug", *SYNC])
+    code, _, err = dkmeans("fit", dataset, tmp_path / "c", "--k", 2, "--debug", *SYNC)
+    assert code == 1
+    assert err.splitlines()[-1] == "ZeroDivisionError: division by zero"
 
 
 def test_debug_shows_the_traceback_and_keeps_the_exit_code(tmp_path, dkmeans):
