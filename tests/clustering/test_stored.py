@@ -162,7 +162,8 @@ class Broken(WrapperStore):
 
 def test_storage_that_fails_is_no_damage():
     array = written(MemoryStore())
-    refused(zarr.open_array(Broken(array.store), mode="r"), "reading c/./0 .*connection reset", StorageError)
+    broken = zarr.open_array(Broken(array.store), mode="r+")  # zarr 3.1.5 wraps none that is read only anew
+    refused(broken, "reading c/./0 .*connection reset", StorageError)
 
 
 @pytest.mark.parametrize("kind", ["zarr", "obstore", "fsspec", "wrapped"])
