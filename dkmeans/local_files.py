@@ -55,9 +55,15 @@ def walk(root: Path, key: str, left_out: list[str], above: tuple[str, ...] = ())
         below = f"{key}/{entry.name}" if key else entry.name
         if _is_odd(entry.name):
             left_out.append(f"{below!r} (its name is not UTF-8, or holds a control character)")
-        elif entry.is_dir():
+            continue
+        try:
+            is_folder, is_file = entry.is_dir(), entry.is_file()
+        except OSError as error:  # such as links that lead to each other
+            left_out.append(f"{below} ({error.strerror})")
+            continue
+        if is_folder:
             yield from walk(root, below, left_out, (*above, here))
-        elif not entry.is_file():
+        elif not is_file:
             left_out.append(f"{below} (a link to nothing)" if entry.is_symlink() else f"{below} (no file)")
         elif not _STAGED.search(entry.name):
             with suppress(FileNotFoundError):  # gone meanwhile
