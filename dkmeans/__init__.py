@@ -12,10 +12,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dkmeans.access import storage_options
-    from dkmeans.archive import Archive, open_archive
+    from dkmeans.artefacts.archive import Archive, open_archive
+    from dkmeans.artefacts.codebook import Codebook, open_codebook
+    from dkmeans.artefacts.dataset import Dataset, open_dataset
+    from dkmeans.artefacts.result import Result, open_result
+    from dkmeans.artefacts.sweep import Sweep, open_sweep
     from dkmeans.clustering.estimator import KMeans
-    from dkmeans.codebook import Codebook, open_codebook
     from dkmeans.config import (
         ClusterConfig,
         CompressConfig,
@@ -33,10 +35,8 @@ if TYPE_CHECKING:
         SweepConfig,
         load_job,
     )
-    from dkmeans.dataset import Dataset, open_dataset
     from dkmeans.errors import DkmeansError
     from dkmeans.report.page import write_report
-    from dkmeans.result import Result, open_result
     from dkmeans.stages.compress import compress
     from dkmeans.stages.cut import cut
     from dkmeans.stages.decode import decode
@@ -45,10 +45,10 @@ if TYPE_CHECKING:
     from dkmeans.stages.quantize import quantize
     from dkmeans.stages.reconstruct import reconstruct
     from dkmeans.stages.sweep import sweep
-    from dkmeans.studies.dictionary import dictionary
-    from dkmeans.studies.faces import faces
-    from dkmeans.studies.palette import palette
-    from dkmeans.sweeps import Sweep, open_sweep
+    from dkmeans.storage.access import storage_options
+    from dkmeans.studies.dictionary.study import dictionary
+    from dkmeans.studies.faces.study import faces
+    from dkmeans.studies.palette.study import palette
 
 __version__ = "0.1.0"
 
@@ -103,20 +103,20 @@ _STAGES = "compress cut decode fit ingest quantize reconstruct sweep"
 _HOME = {
     **dict.fromkeys(_CONFIG.split(), "config"),
     **{name: f"stages.{name}" for name in _STAGES.split()},
-    **{name: f"studies.{name}" for name in ("dictionary", "faces", "palette")},
-    "Archive": "archive",
-    "Codebook": "codebook",
-    "Dataset": "dataset",
+    **{name: f"studies.{name}.study" for name in ("dictionary", "faces", "palette")},
+    "Archive": "artefacts.archive",
+    "Codebook": "artefacts.codebook",
+    "Dataset": "artefacts.dataset",
     "DkmeansError": "errors",
     "KMeans": "clustering.estimator",
-    "Result": "result",
-    "Sweep": "sweeps",
-    "open_archive": "archive",
-    "open_codebook": "codebook",
-    "open_dataset": "dataset",
-    "open_result": "result",
-    "open_sweep": "sweeps",
-    "storage_options": "access",
+    "Result": "artefacts.result",
+    "Sweep": "artefacts.sweep",
+    "open_archive": "artefacts.archive",
+    "open_codebook": "artefacts.codebook",
+    "open_dataset": "artefacts.dataset",
+    "open_result": "artefacts.result",
+    "open_sweep": "artefacts.sweep",
+    "storage_options": "storage.access",
     "write_report": "report.page",
 }
 

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dkmeans import storage, stores
 from dkmeans.errors import UsageError
+from dkmeans.storage import objects, stores
 
 __all__ = ["event_log"]
 
@@ -69,5 +69,5 @@ class _Log:
                     file.write(text)
             self.lines.clear()
         else:
-            storage.write_object(self.folder, self.name, text.encode())
+            objects.write_object(self.folder, self.name, text.encode())
         self.flushed = time.monotonic()

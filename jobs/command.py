@@ -118,10 +118,10 @@ def _run(
     work: Callable[[Any], Any], *, quiet: bool, events: str | None, storage_option: list[str] | None
 ) -> Any:
     """The report of `work`; a note of what is kept goes with a KeyboardInterrupt."""
-    from dkmeans.access import storage_options  # here, so that --help does not load the libraries
-    from dkmeans.claims import noted
+    from dkmeans.artefacts.claims import noted
     from dkmeans.eventlog import event_log
-    from dkmeans.events import Reporter
+    from dkmeans.events.reporter import Reporter
+    from dkmeans.storage.access import storage_options  # here, so that --help does not load the libraries
 
     claimed: list[str] = []
     with storage_options(_pairs(storage_option or [])):
@@ -146,7 +146,7 @@ def _interruption(error: BaseException | None) -> KeyboardInterrupt | None:
 
 def _kept(claimed: Sequence[str]) -> str:
     """What is kept of a run that was stopped, and how to go on, from what lies where it was writing."""
-    from dkmeans.progress import kept
+    from dkmeans.artefacts.status import kept
 
     try:
         found = kept(claimed)

@@ -18,7 +18,9 @@ it is made from.
 
 
 def _run(config: DictionaryConfig, cluster: ClusterConfig, reporter: Any) -> Any:
-    from dkmeans.studies.dictionary import dictionary  # here, so that --help does not load the libraries
+    from dkmeans.studies.dictionary.study import (
+        dictionary,  # here, so that --help does not load the libraries
+    )
 
     return dictionary(config, cluster, reporter)
 

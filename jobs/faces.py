@@ -18,7 +18,7 @@ down to smaller ones beside direct fits. Writes OUT/index.html and all that it i
 
 
 def _run(config: FacesConfig, cluster: ClusterConfig, reporter: Any) -> Any:
-    from dkmeans.studies.faces import faces  # here, so that --help does not load the libraries
+    from dkmeans.studies.faces.study import faces  # here, so that --help does not load the libraries
 
     return faces(config, cluster, reporter)
 

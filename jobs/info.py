@@ -16,9 +16,10 @@ Kind, config, shapes, chunks, digests; for a codebook its centers_sha256.
 
 
 def _run(reporter: Any, url: str) -> dict[str, Any]:
-    from dkmeans import artefact, stores
+    from dkmeans.artefacts import manifests
+    from dkmeans.storage import stores
 
-    return artefact.describe(stores.resolve_url(url))
+    return manifests.describe(stores.resolve_url(url))
 
 
 command = new_command(_run, [url_argument("URL of a dataset, codebook, sweep, result or archive.")], _HELP)

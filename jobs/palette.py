@@ -18,7 +18,7 @@ OUT/index.html and all that it is made from.
 
 
 def _run(config: PaletteConfig, cluster: ClusterConfig, reporter: Any) -> Any:
-    from dkmeans.studies.palette import palette  # here, so that --help does not load the libraries
+    from dkmeans.studies.palette.study import palette  # here, so that --help does not load the libraries
 
     return palette(config, cluster, reporter)
 

@@ -22,13 +22,13 @@ Options given here go before what the file says.
 _STAGES = ("ingest", "fit", "sweep", "cut", "compress", "reconstruct", "quantize", "decode")
 _STUDIES = ("dictionary", "palette", "faces")
 _MODULES = {name: f"dkmeans.stages.{name}" for name in _STAGES}
-_MODULES |= {name: f"dkmeans.studies.{name}" for name in _STUDIES}
+_MODULES |= {name: f"dkmeans.studies.{name}.study" for name in _STUDIES}
 """Where the function for each table lies, in the order in which they run."""
 
 
 def _run(config: RunConfig, cluster: ClusterConfig, reporter: Any) -> dict[str, Any]:
-    from dkmeans.access import current_access, storage_options
     from dkmeans.stages.preview import preview
+    from dkmeans.storage.access import current_access, storage_options
 
     job = load_job(config.job).override(config, cluster)
     with storage_options({**job.storage, **dict(current_access().options)}):
@@ -37,7 +37,7 @@ def _run(config: RunConfig, cluster: ClusterConfig, reporter: Any) -> dict[str, 
 
 def run_job(job: JobConfig, reporter: Any) -> dict[str, Any]:
     """Run all stages of `job` on one cluster; their reports by stage."""
-    from dkmeans.connecting import connect
+    from dkmeans.compute.connecting import connect
     from dkmeans.report.page import write_report
 
     reports: dict[str, Any] = {}

@@ -16,8 +16,8 @@ Who has claimed it and when, which shards are finished, and of a fit the last it
 
 
 def _run(reporter: Any, url: str) -> dict[str, Any]:
-    from dkmeans import stores
-    from dkmeans.progress import status
+    from dkmeans.artefacts.status import status
+    from dkmeans.storage import stores
 
     return status(stores.resolve_url(url))
 

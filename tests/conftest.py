@@ -20,7 +20,7 @@ from skimage import data
 from warm import compile_kernels
 
 from dkmeans import kernels
-from dkmeans.cluster import Cluster
+from dkmeans.compute.cluster import Cluster
 from dkmeans.config import ClusterConfig
 from jobs.__main__ import main
 

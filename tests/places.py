@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dkmeans import storage
-from dkmeans.artefact import ROOT
+from dkmeans.artefacts.manifests import ROOT
+from dkmeans.storage import objects
 
 __all__ = ["broken_root", "foreign_attributes", "foreign_file", "foreign_group", "nothing"]
 
@@ -13,16 +13,16 @@ def nothing(url):
 
 
 def foreign_file(url):
-    storage.write_object(url, "notes.txt", b"mine")
+    objects.write_object(url, "notes.txt", b"mine")
 
 
 def foreign_group(url):
-    storage.write_object(url, ROOT, b'{"zarr_format": 3, "node_type": "group", "attributes": {}}')
+    objects.write_object(url, ROOT, b'{"zarr_format": 3, "node_type": "group", "attributes": {}}')
 
 
 def foreign_attributes(url):
-    storage.write_object(url, ROOT, b'{"zarr_format":3,"node_type":"group","attributes":{"dkmeans":"x"}}')
+    objects.write_object(url, ROOT, b'{"zarr_format":3,"node_type":"group","attributes":{"dkmeans":"x"}}')
 
 
 def broken_root(url):
-    storage.write_object(url, ROOT, b'{"zarr_format": 3, ')
+    objects.write_object(url, ROOT, b'{"zarr_format": 3, ')

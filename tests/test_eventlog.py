@@ -14,10 +14,11 @@ import pytest
 from distributed.comm.core import CommClosedError
 from PIL import Image
 
-from dkmeans import eventlog, open_codebook, storage, stores
+from dkmeans import eventlog, open_codebook
 from dkmeans.errors import DkmeansError, StorageError, UsageError
 from dkmeans.eventlog import event_log
-from dkmeans.events import Reporter
+from dkmeans.events.reporter import Reporter
+from dkmeans.storage import objects, stores
 
 SYNC = ["--scheduler", "sync"]
 
@@ -45,15 +46,15 @@ def parsed(text):
 
 
 def read(url):
-    return storage.read_object(*url.rsplit("/", 1)).decode()
+    return objects.read_object(*url.rsplit("/", 1)).decode()
 
 
 @pytest.fixture
 def writes(monkeypatch):
     """How often an object was written."""
-    made, write = [], storage.write_object
+    made, write = [], objects.write_object
     monkeypatch.setattr(
-        storage, "write_object", lambda *arguments: made.append(arguments) or write(*arguments)
+        objects, "write_object", lambda *arguments: made.append(arguments) or write(*arguments)
     )
     return made
 
@@ -180,7 +181,7 @@ def test_a_fit_tells_what_it_does(dataset, tmp_path, dkmeans):
     end = events[-1]
     assert (end["event"], end["stage"], end["error"], end["retries"]) == ("end", "fit", None, 0)
     assert end["seconds"] >= sum(part["seconds"] for part in parts)
-    stored = sum(found.size for found in storage.list_objects(str(tmp_path / "c")))
+    stored = sum(found.size for found in objects.list_objects(str(tmp_path / "c")))
     assert end["bytes_written"] >= stored / 2
     assert end["bytes_read"] > 0
 

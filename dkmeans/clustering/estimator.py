@@ -19,14 +19,15 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from dkmeans.cluster import Cluster
 from dkmeans.clustering.blocks import check_values, checked
 from dkmeans.clustering.inputs import check_kind, check_rows, check_weights, sized, whole_rows
-from dkmeans.clustering.lloyd import State, lloyd
+from dkmeans.clustering.lloyd import lloyd
 from dkmeans.clustering.parts import array_rows, distances, map_rows, nearest
 from dkmeans.clustering.rows import Rows
 from dkmeans.clustering.seeding import distinct_rows, sample_positions, seed_centers
+from dkmeans.clustering.state import State
 from dkmeans.clustering.stored import StoredRows, is_stored
+from dkmeans.compute.cluster import Cluster
 from dkmeans.errors import DistinctRowsError
 from dkmeans.kernels import Block, arithmetic
 

@@ -9,12 +9,13 @@ import numpy as np
 from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
 
-from dkmeans import arrays, kernels, plan
-from dkmeans.cluster import Cluster
+from dkmeans import kernels, plan
 from dkmeans.clustering.rows import Rows
-from dkmeans.clustering.tree import reduced
+from dkmeans.compute.cluster import Cluster
+from dkmeans.compute.tree import reduced
 from dkmeans.features.colors import count_colors, merge_colors
 from dkmeans.kernels import Block
+from dkmeans.storage import arrays
 
 __all__ = ["CountedRows", "count_part", "counted_parts", "counted_rows"]
 

@@ -19,44 +19,14 @@ from dask.delayed import delayed
 from numpy.typing import NDArray
 
 from dkmeans.clustering.rows import Rows
-from dkmeans.clustering.tree import reduced
+from dkmeans.clustering.state import Iteration, State
+from dkmeans.compute.tree import reduced
 from dkmeans.kernels import Block, Stats, arithmetic
 
-__all__ = ["Iteration", "LloydResult", "State", "lloyd"]
+__all__ = ["LloydResult", "lloyd"]
 
 _SENT_BYTES = 4 << 20
 """Bytes of centers up to which each task of a step gets a copy."""
-
-
-@dataclass(frozen=True)
-class Iteration:
-    """One row of the history of a fit; distances in squared units of the rows."""
-
-    inertia: float
-    center_shift: float
-    moved: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class State:
-    """Where a fit is: all that the next iteration needs besides the rows.
-
-    Attributes
-    ----------
-    centers : ndarray of shape (n_clusters, n_features)
-        Of the next step.
-    previous : ndarray of that shape, or None
-        Those of the last step, from whose labels the next one counts the rows that move.
-    history : tuple of Iteration
-    converged : bool
-        Whether the iterations are over.
-    """
-
-    centers: NDArray[Any]
-    previous: NDArray[Any] | None = None
-    history: tuple[Iteration, ...] = ()
-    converged: bool = False
 
 
 @dataclass(frozen=True)

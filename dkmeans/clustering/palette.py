@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import kmeans_plusplus
 
 from dkmeans import kernels
-from dkmeans.clustering.predict import COUNTED
+from dkmeans.clustering.labels import COUNTED
 from dkmeans.features.colors import color_labels, count_colors, countable
 from dkmeans.kernels import Block, arithmetic
 

@@ -15,13 +15,13 @@ from dask.delayed import delayed
 from numpy.typing import NDArray
 
 from dkmeans import kernels, plan
-from dkmeans.cluster import Cluster
 from dkmeans.clustering.blocks import SMALLEST, check_scale, check_values, checked, largest
 from dkmeans.clustering.histogram import count_part, counted_parts
-from dkmeans.clustering.predict import COUNTED, label_rows
+from dkmeans.clustering.labels import COUNTED, label_rows
 from dkmeans.clustering.rows import Rows, given_rows
 from dkmeans.clustering.stored import StoredRows
 from dkmeans.clustering.weighted import WeightedRows, sums_fit, unit, weigh, weighted_rows
+from dkmeans.compute.cluster import Cluster
 from dkmeans.features.colors import countable
 from dkmeans.kernels import Block, exact, floats
 from dkmeans.plan import RowLayout

@@ -11,9 +11,10 @@ import numpy as np
 from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
 
-from dkmeans import arrays, kernels, plan
-from dkmeans.cluster import Cluster
+from dkmeans import kernels, plan
+from dkmeans.compute.cluster import Cluster
 from dkmeans.kernels import Block
+from dkmeans.storage import arrays
 
 __all__ = ["Rows", "given_rows", "stored_rows"]
 

@@ -25,7 +25,7 @@ from sklearn.cluster import kmeans_plusplus
 
 from dkmeans import kernels
 from dkmeans.clustering.rows import Rows
-from dkmeans.clustering.tree import reduced
+from dkmeans.compute.tree import reduced
 from dkmeans.errors import DistinctRowsError
 from dkmeans.kernels import Block, arithmetic, is_exact
 

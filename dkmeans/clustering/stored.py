@@ -21,9 +21,9 @@ from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import LocalStore, StorePath, WrapperStore
 
-from dkmeans import arrays
-from dkmeans.chunkstores import ReadingStore
 from dkmeans.errors import DkmeansError, StorageError
+from dkmeans.storage import arrays
+from dkmeans.storage.chunkstores import ReadingStore
 
 __all__ = ["StoredRows", "is_stored"]
 

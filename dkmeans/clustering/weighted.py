@@ -10,8 +10,8 @@ from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
 
 from dkmeans import kernels
-from dkmeans.cluster import Cluster
 from dkmeans.clustering.rows import Rows, given_rows
+from dkmeans.compute.cluster import Cluster
 from dkmeans.kernels import Block
 
 __all__ = ["WeightedRows", "sums_fit", "unit", "weigh", "weighted_rows"]

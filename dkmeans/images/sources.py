@@ -12,12 +12,12 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from dkmeans import storage, stores
 from dkmeans.errors import DkmeansError, ImageError, InputError
 from dkmeans.images import kept
 from dkmeans.images.decode import Color, ImageHeader, IncompleteHeader, SkippedImage, decode, read_header
 from dkmeans.images.stacks import fingerprint, open_stack
-from dkmeans.storage import StoredObject
+from dkmeans.storage import objects, stores
+from dkmeans.storage.objects import StoredObject
 
 __all__ = ["IMAGE_SUFFIXES", "SkippedImage", "Source", "open_source"]
 
@@ -114,7 +114,7 @@ class FileSource:
 
     def headers(self, *, max_pixels: int) -> list[ImageHeader | SkippedImage]:
         """Size and type of each image from the beginning of its file, or the whole one where needed."""
-        beginnings = storage.read_objects(self.folder, self.files, limit=_PREFIX)
+        beginnings = objects.read_objects(self.folder, self.files, limit=_PREFIX)
         found = zip(self.files, beginnings, strict=True)
         return [self._header(file, beginning, max_pixels) for file, beginning in found]
 
@@ -122,7 +122,7 @@ class FileSource:
         """The pixels of each image, in order."""
         small = [kept.take(self.reading, file.key) for file in self.files]
         missing = [file for file, data in zip(self.files, small, strict=True) if data is None]
-        fetched = storage.read_objects(self.folder, missing)
+        fetched = objects.read_objects(self.folder, missing)
         for file, data in zip(self.files, small, strict=True):
             try:
                 whole = self._whole(file, next(fetched) if data is None else data)
@@ -140,7 +140,7 @@ class FileSource:
                 try:
                     return read_header(beginning, file.key, max_pixels=max_pixels, whole=False)
                 except IncompleteHeader:
-                    beginning = storage.read_object(self.folder, file.key)
+                    beginning = objects.read_object(self.folder, file.key)
             whole = self._whole(file, beginning)
             header = read_header(whole, file.key, max_pixels=max_pixels)
             kept.put(self.reading, file.key, whole)
@@ -160,7 +160,7 @@ class FileSource:
 
     def _skipped(self, file: StoredObject, error: InputError) -> SkippedImage:
         """The reason without the key, which stands beside it, and without the place on this machine."""
-        reason = str(error).removeprefix(f"{storage.join_url(self.folder, file.key)}: ")
+        reason = str(error).removeprefix(f"{objects.join_url(self.folder, file.key)}: ")
         return SkippedImage(file.key, reason.removeprefix(f"{file.key}: "))
 
 
@@ -175,7 +175,7 @@ def open_source(url: str) -> Source:
     Parameters
     ----------
     url : str
-        A local path or a URL of `dkmeans.storage`.
+        A local path or a URL of `dkmeans.storage.objects`.
 
     Returns
     -------
@@ -193,35 +193,35 @@ def open_source(url: str) -> Source:
     folder, _, name = url.rpartition("/")
     if folder.endswith(":/"):  # s3://bucket: nothing above it; memory://name: the store itself
         folder, name = (f"{folder}/", name) if url.startswith("memory://") else ("", "")
-    if name and storage.exists(folder or "/", name):
+    if name and objects.exists(folder or "/", name):
         return _open_file(folder or "/", name)
     unusable: list[str] = []
-    objects = _without_artefacts(storage.list_objects(url, left_out=unusable))
-    if not objects and not (stores.is_local(url) and Path(url).is_dir()):
+    listed = _without_artefacts(objects.list_objects(url, left_out=unusable))
+    if not listed and not (stores.is_local(url) and Path(url).is_dir()):
         raise InputError(f"{url}: missing, there is no such file or folder; expected {_ACCEPTED}. Check it.")
-    files = sorted((found for found in objects if _is_image(url, found)), key=_natural)
+    files = sorted((found for found in listed if _is_image(url, found)), key=_natural)
     if not files:
-        raise InputError(_no_images(url, objects))
+        raise InputError(_no_images(url, listed))
     kept = {file.key for file in files}
-    others = [_quoted(found.key) for found in objects if found.key not in kept]
+    others = [_quoted(found.key) for found in listed if found.key not in kept]
     return FileSource(url, url, tuple(files), (*others, *unusable))
 
 
 def _open_file(folder: str, name: str) -> Source:
     if name.lower().endswith(IMAGE_SUFFIXES):
-        file = StoredObject(name, storage.object_size(folder, name))
-        return FileSource(storage.join_url(folder, name), folder, (file,))
+        file = StoredObject(name, objects.object_size(folder, name))
+        return FileSource(objects.join_url(folder, name), folder, (file,))
     stack = open_stack(folder, name)
     if stack is None:
         raise InputError(f"{name}: a file of another kind; expected {_ACCEPTED}. Unpack or convert it.")
     return stack
 
 
-def _without_artefacts(objects: list[StoredObject]) -> list[StoredObject]:
+def _without_artefacts(listed: list[StoredObject]) -> list[StoredObject]:
     """What lies in a folder besides datasets and other outputs of dkmeans."""
     mark = "/claim/zarr.json"
-    made = tuple(found.key.removesuffix(mark) + "/" for found in objects if found.key.endswith(mark))
-    return [found for found in objects if not found.key.startswith(made)] if made else objects
+    made = tuple(found.key.removesuffix(mark) + "/" for found in listed if found.key.endswith(mark))
+    return [found for found in listed if not found.key.startswith(made)] if made else listed
 
 
 def _quoted(key: str) -> str:
@@ -231,7 +231,7 @@ def _quoted(key: str) -> str:
 
 def _is_image(url: str, found: StoredObject) -> bool:
     try:
-        storage.check_key(found.key)
+        objects.check_key(found.key)
     except InputError:  # a store may hold keys that lead out of every folder
         return False
     hidden = any(part.startswith(".") for part in found.key.split("/"))
@@ -253,9 +253,9 @@ def _natural(found: StoredObject) -> tuple[list[str | int], str]:
     return [int(part) if place % 2 else part.casefold() for place, part in enumerate(parts)], found.key
 
 
-def _no_images(url: str, objects: list[StoredObject]) -> str:
-    names = ", ".join(found.key for found in objects[:3]) or "nothing"
-    more = f" and {len(objects) - 3} more" if len(objects) > 3 else ""
+def _no_images(url: str, listed: list[StoredObject]) -> str:
+    names = ", ".join(found.key for found in listed[:3]) or "nothing"
+    more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
     return (
         f"{url}: empty, no image in this folder; it holds {names}{more}. Expected {_ACCEPTED}. "
         "Give a stack (IDX, .npy) by its own path."

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans import storage
 from dkmeans.errors import InputError
 from dkmeans.images.decode import Color, ImageHeader, SkippedImage, convert_color
+from dkmeans.storage import objects
 
 __all__ = ["StackSource", "fingerprint", "open_stack"]
 
@@ -49,7 +49,7 @@ class StackSource:
     @property
     def url(self) -> str:
         """The URL of the file."""
-        return storage.join_url(self.folder, self.name)
+        return objects.join_url(self.folder, self.name)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -114,8 +114,8 @@ class StackSource:
     def _fetcher(self) -> Callable[[int, int], bytes]:
         """A function (start, length) -> bytes; its calls ascend, so a gzip file is unpacked once."""
         if not self.gzipped:
-            return partial(storage.read_range, self.folder, self.name)
-        stream = gzip.GzipFile(fileobj=io.BytesIO(storage.read_object(self.folder, self.name)))
+            return partial(objects.read_range, self.folder, self.name)
+        stream = gzip.GzipFile(fileobj=io.BytesIO(objects.read_object(self.folder, self.name)))
 
         def fetch(start: int, length: int) -> bytes:
             stream.seek(start)  # forward: unpacks and throws away
@@ -141,8 +141,8 @@ def open_stack(folder: str, name: str) -> StackSource | None:
     InputError
         If it is one that cannot be used: labels, another type or shape, a length that its header denies.
     """
-    size = storage.object_size(folder, name)
-    head = storage.read_range(folder, name, 0, _HEADER)
+    size = objects.object_size(folder, name)
+    head = objects.read_range(folder, name, 0, _HEADER)
     gzipped = head.startswith(b"\x1f\x8b")
     if gzipped:
         with _unpacking(name):
@@ -183,7 +183,7 @@ def _unpacking(name: str) -> Iterator[None]:
 
 def _unpacked_size(folder: str, name: str, limit: int) -> int:
     """Bytes that the gzip file unpacks to, at most `limit` + 1; nothing is kept."""
-    stream = gzip.GzipFile(fileobj=io.BytesIO(storage.read_object(folder, name)))
+    stream = gzip.GzipFile(fileobj=io.BytesIO(objects.read_object(folder, name)))
     total = 0
     with _unpacking(name):
         while block := stream.read(min(_BLOCK, limit + 1 - total)):

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans import artefact, storage
-from dkmeans.codebook import HISTORY, Codebook, open_codebook
-from dkmeans.dataset import Dataset, open_dataset
+from dkmeans.artefacts import manifests
+from dkmeans.artefacts.codebook import HISTORY, Codebook, open_codebook
+from dkmeans.artefacts.dataset import Dataset, open_dataset
+from dkmeans.artefacts.result import Result, open_result
 from dkmeans.errors import MismatchError
 from dkmeans.report import measure
-from dkmeans.result import Result, open_result
+from dkmeans.storage import objects
 
 __all__ = [
     "Bytes",
@@ -160,7 +161,7 @@ def open_trio(url: str) -> Trio:
     result = open_result(url)
     config = result.manifest["config"]
     dataset, codebook = open_dataset(config["dataset"]), open_codebook(config["codebook"])
-    digest = artefact.digest([dataset.manifest["digest"], codebook.manifest["centers_sha256"]])
+    digest = manifests.digest([dataset.manifest["digest"], codebook.manifest["centers_sha256"]])
     if digest != result.manifest["input_digest"]:
         raise MismatchError(
             f"{result.url} was made from another dataset or codebook than {dataset.url} and {codebook.url} "
@@ -248,7 +249,7 @@ def _bytes(trio: Trio) -> Bytes:
 
 def _stored_bytes(url: str, name: str) -> int:
     """Bytes of the chunks of an array as they are stored, without its metadata."""
-    return sum(found.size for found in storage.list_objects(url, f"{name}/c"))
+    return sum(found.size for found in objects.list_objects(url, f"{name}/c"))
 
 
 def _colors(trio: Trio) -> tuple[Color, ...]:

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans import stores
 from dkmeans.config import ReportConfig
 from dkmeans.errors import StorageError, UsageError
 from dkmeans.report import facts, figures, plots, template
 from dkmeans.report.facts import ImageFacts, ResultFacts, Trio
 from dkmeans.report.figures import Picture
+from dkmeans.storage import stores
 
 __all__ = ["PageReport", "write_report"]
 

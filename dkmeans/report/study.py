@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from dkmeans import storage
 from dkmeans.report import layout, references, template
 from dkmeans.report.figures import Picture
+from dkmeans.storage import objects
 
 __all__ = ["Pictures", "Section", "Shown", "Study", "StudyReport", "Table", "Text", "write_study"]
 
@@ -136,17 +136,17 @@ def write_study(url: str, study: Study) -> StudyReport:
     facts = json.loads(numbers)  # which references see as a reader of the file does
     shown = [one for part in _parts(study) for one in _shown(part)]
     tables = [part for part in _parts(study) if isinstance(part, Table)]
-    objects = layout.named(
+    listed = layout.named(
         [(f"figures/{name}", picture.data) for one in shown for name, picture in _figure_files(one)]
         + [(f"tables/{table.name}.csv", _csv(facts, table)) for table in tables]
     )
-    html = _render(study, facts, objects).encode()
-    for key, data in (objects | {_NUMBERS: numbers.encode(), _PAGE: html}).items():
-        storage.write_object(url, key, data)
-    return StudyReport(storage.join_url(url, _PAGE), len(shown), len(html))
+    html = _render(study, facts, listed).encode()
+    for key, data in (listed | {_NUMBERS: numbers.encode(), _PAGE: html}).items():
+        objects.write_object(url, key, data)
+    return StudyReport(objects.join_url(url, _PAGE), len(shown), len(html))
 
 
-def _render(study: Study, facts: Any, objects: dict[str, bytes]) -> str:
+def _render(study: Study, facts: Any, listed: dict[str, bytes]) -> str:
     return template.render(
         "study.html",
         study=study,
@@ -155,7 +155,7 @@ def _render(study: Study, facts: Any, objects: dict[str, bytes]) -> str:
         contents=len(study.sections) >= _CONTENTS_FROM,
         html=functools.partial(references.html, facts),
         plain=functools.partial(references.plain, facts),
-        file_uri=lambda key: layout.csv_uri(objects[key]),
+        file_uri=lambda key: layout.csv_uri(listed[key]),
         display=layout.display,
         least_width=layout.least_width,
         numeric=layout.numeric,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from dkmeans.cluster import Cluster
-from dkmeans.clustering.predict import write_codes
-from dkmeans.codebook import Codebook
+from dkmeans.artefacts.codebook import Codebook
+from dkmeans.artefacts.dataset import Dataset
+from dkmeans.compute.cluster import Cluster
 from dkmeans.config import ClusterConfig, CompressConfig
-from dkmeans.dataset import Dataset
 from dkmeans.errors import UsageError
-from dkmeans.events import SILENT, Reporter
-from dkmeans.making import ResultReport, Work, make_result
+from dkmeans.events.reporter import SILENT, Reporter
+from dkmeans.stages.shared.coding import write_codes
+from dkmeans.stages.shared.making import ResultReport, Work, make_result
 
 __all__ = ["compress"]
 

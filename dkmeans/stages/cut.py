@@ -5,18 +5,20 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 
-from dkmeans import artefact, claims, stores
-from dkmeans.claims import Claim
-from dkmeans.cluster import Cluster
+from dkmeans.artefacts import claims, manifests
+from dkmeans.artefacts.claims import Claim
+from dkmeans.artefacts.codebook import Codebook, open_codebook
+from dkmeans.artefacts.dataset import Dataset, open_dataset
 from dkmeans.clustering.hierarchy import Groups, group_centers, merge_groups
-from dkmeans.clustering.lloyd import Iteration, State, lloyd
-from dkmeans.codebook import Codebook, open_codebook
+from dkmeans.clustering.lloyd import lloyd
+from dkmeans.clustering.state import Iteration, State
+from dkmeans.compute.cluster import Cluster
+from dkmeans.compute.connecting import connect
 from dkmeans.config import ClusterConfig, CutConfig
-from dkmeans.connecting import connect
-from dkmeans.dataset import Dataset, open_dataset
 from dkmeans.errors import InputError, MismatchError, UsageError
-from dkmeans.events import SILENT, Reporter
-from dkmeans.fitting import commit_codebook, open_rows
+from dkmeans.events.reporter import SILENT, Reporter
+from dkmeans.stages.shared.fitting import commit_codebook, open_rows
+from dkmeans.storage import stores
 
 __all__ = ["CutReport", "cut"]
 
@@ -83,7 +85,7 @@ def cut(
             _check_origin(claim.finished, codebook, url)
         else:
             _write(config, codebook, dataset, claim, workers, reporter)
-    manifest = artefact.read_manifest(url, "codebook")
+    manifest = manifests.read_manifest(url, "codebook")
     facts = {name: manifest[name] for name in CutReport.__dataclass_fields__ if name in manifest}
     return CutReport(cut=url, codebook=codebook.url, seconds=time.perf_counter() - began, **facts)
 

@@ -9,16 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans import arrays, artefact, export, plan, storage, stores
-from dkmeans.archive import Archive, row_offset
-from dkmeans.cluster import Cluster
+from dkmeans import plan
+from dkmeans.artefacts import manifests
+from dkmeans.artefacts.archive import Archive, row_offset
+from dkmeans.artefacts.result import Result
+from dkmeans.compute.cluster import Cluster
+from dkmeans.compute.connecting import connect
 from dkmeans.config import ClusterConfig, DecodeConfig
-from dkmeans.connecting import connect
-from dkmeans.dataset import ImageIndex
 from dkmeans.errors import InputError, UsageError
-from dkmeans.events import SILENT, Reporter
+from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.images.encode import compact, encode_indexed_png, encode_png
-from dkmeans.result import Result
+from dkmeans.images.index import ImageIndex
+from dkmeans.stages.shared import export
+from dkmeans.storage import arrays, objects, stores
 
 __all__ = ["DecodeReport", "decode"]
 
@@ -105,7 +108,7 @@ def decode(
 
 def _open(url: str) -> Archive | Result:
     url = stores.resolve_url(url)
-    manifest = artefact.read_manifest(url)
+    manifest = manifests.read_manifest(url)
     if manifest["kind"] not in ("archive", "result"):
         raise InputError(
             f"{url} is a {manifest['kind']}; expected an archive of quantize, or a result of compress or "
@@ -178,7 +181,7 @@ def _write_images(coded: Archive | Result, wanted: _Wanted, folder: str) -> int:
         if key is not None:
             own = rows[wanted.offset[position] - first : wanted.offset[position + 1] - first]
             data = _encode(coded, own, (int(wanted.sizes[position, 0]), int(wanted.sizes[position, 1])))
-            storage.write_object(folder, key, data)
+            objects.write_object(folder, key, data)
             total += len(data)
     return total
 

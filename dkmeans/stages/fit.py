@@ -7,15 +7,15 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from dkmeans import claims, stores
-from dkmeans.cluster import Cluster
-from dkmeans.clustering import checkpoint
+from dkmeans.artefacts import checkpoint, claims
+from dkmeans.artefacts.dataset import open_dataset
 from dkmeans.clustering.seeding import seed_centers
+from dkmeans.compute.cluster import Cluster
+from dkmeans.compute.connecting import connect
 from dkmeans.config import ClusterConfig, FitConfig
-from dkmeans.connecting import connect
-from dkmeans.dataset import open_dataset
-from dkmeans.events import SILENT, Reporter
-from dkmeans.fitting import FitReport, check_rows, fit_report, fit_rows, open_rows
+from dkmeans.events.reporter import SILENT, Reporter
+from dkmeans.stages.shared.fitting import FitReport, check_rows, fit_report, fit_rows, open_rows
+from dkmeans.storage import stores
 
 __all__ = ["fit"]
 

@@ -7,23 +7,26 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dkmeans import arrays, artefact, claims, plan, shards, stores
-from dkmeans.cluster import Cluster
-from dkmeans.config import ClusterConfig, IngestConfig
-from dkmeans.connecting import connect
-from dkmeans.dataset import (
+from dkmeans import plan
+from dkmeans.artefacts import claims, manifests
+from dkmeans.artefacts.dataset import (
     Dataset,
-    ImageIndex,
     dataset_digest,
     read_index,
     read_skipped,
     write_index,
     write_skipped,
 )
+from dkmeans.compute.cluster import Cluster
+from dkmeans.compute.connecting import connect
+from dkmeans.config import ClusterConfig, IngestConfig
 from dkmeans.errors import InputError, SkippedError
-from dkmeans.events import SILENT, Reporter
+from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.images.decode import CHANNELS, ImageHeader
+from dkmeans.images.index import ImageIndex
 from dkmeans.images.sources import SkippedImage, Source, open_source
+from dkmeans.stages.shared import shards
+from dkmeans.storage import arrays, stores
 
 __all__ = ["IngestReport", "ingest"]
 
@@ -96,7 +99,7 @@ def ingest(
     ):
         if not claim.finished:
             _Ingest(config, claim, workers, reporter).run(source)
-    manifest = artefact.read_manifest(url, "dataset")
+    manifest = manifests.read_manifest(url, "dataset")
     facts = {name: manifest[name] for name in IngestReport.__dataclass_fields__ if name in manifest}
     return IngestReport(dataset=url, seconds=time.perf_counter() - began, **facts)
 

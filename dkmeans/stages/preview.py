@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from dkmeans import plan, stores
+from dkmeans import plan
+from dkmeans.artefacts.dataset import open_dataset
 from dkmeans.config import FitConfig, IngestConfig, JobConfig, SweepConfig
-from dkmeans.dataset import open_dataset
 from dkmeans.errors import InputError
 from dkmeans.images.decode import CHANNELS, ImageHeader
 from dkmeans.images.sources import open_source
+from dkmeans.storage import stores
 
 __all__ = ["preview"]
 

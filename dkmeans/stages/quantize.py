@@ -8,19 +8,20 @@ from functools import partial
 from math import prod
 from statistics import fmean
 
-from dkmeans.cluster import Cluster
-from dkmeans.clustering.lloyd import LloydResult, State, lloyd
+from dkmeans.clustering.lloyd import LloydResult, lloyd
 from dkmeans.clustering.seeding import seed_centers
+from dkmeans.clustering.state import State
+from dkmeans.compute.cluster import Cluster
 from dkmeans.config import ClusterConfig, QuantizeConfig
 from dkmeans.errors import UsageError
-from dkmeans.events import SILENT, Reporter
+from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.images.decode import CHANNELS
 from dkmeans.images.sources import open_source
 from dkmeans.kernels.exact import MAX_FEATURES
-from dkmeans.quantizing.archives import write_archive
-from dkmeans.quantizing.gathering import Found, Gathering
-from dkmeans.quantizing.images import QuantizedImage, Written
-from dkmeans.quantizing.pngs import write_folder
+from dkmeans.stages.quantizing.archives import write_archive
+from dkmeans.stages.quantizing.gathering import Found, Gathering
+from dkmeans.stages.quantizing.images import QuantizedImage, Written
+from dkmeans.stages.quantizing.pngs import write_folder
 
 __all__ = ["QuantizeReport", "quantize"]
 

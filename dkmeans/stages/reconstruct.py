@@ -7,16 +7,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans import arrays, plan
-from dkmeans.claims import Claim
-from dkmeans.cluster import Cluster
-from dkmeans.clustering.predict import write_codes, written
+from dkmeans import plan
+from dkmeans.artefacts.claims import Claim
+from dkmeans.artefacts.dataset import Dataset
+from dkmeans.compute.cluster import Cluster
 from dkmeans.config import ClusterConfig, ReconstructConfig
-from dkmeans.dataset import Dataset
-from dkmeans.events import SILENT, Reporter
+from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.features import patches
 from dkmeans.kernels.exact import grid_integers
-from dkmeans.making import ResultReport, Work, make_result
+from dkmeans.stages.shared.coding import write_codes, written
+from dkmeans.stages.shared.making import ResultReport, Work, make_result
+from dkmeans.storage import arrays
 
 __all__ = ["reconstruct"]
 

@@ -10,21 +10,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans import arrays, claims, storage, stores
-from dkmeans.claims import Claim
-from dkmeans.cluster import Cluster
-from dkmeans.clustering import checkpoint
+from dkmeans.artefacts import checkpoint, claims
+from dkmeans.artefacts.claims import Claim
+from dkmeans.artefacts.codebook import HISTORY, open_codebook
+from dkmeans.artefacts.dataset import Dataset, open_dataset
+from dkmeans.artefacts.sweep import codebook_url, open_sweep, write_sweep
 from dkmeans.clustering.elbow import elbow
 from dkmeans.clustering.rows import Rows
 from dkmeans.clustering.seeding import Seeds, draw_seeds
-from dkmeans.codebook import HISTORY, open_codebook
+from dkmeans.compute.cluster import Cluster
+from dkmeans.compute.connecting import connect
 from dkmeans.config import ClusterConfig, FitConfig, SweepConfig
 from dkmeans.config.stages import LearningConfig
-from dkmeans.connecting import connect
-from dkmeans.dataset import Dataset, open_dataset
-from dkmeans.events import SILENT, Reporter
-from dkmeans.fitting import check_rows, fit_rows, open_rows
-from dkmeans.sweeps import codebook_url, open_sweep, write_sweep
+from dkmeans.events.reporter import SILENT, Reporter
+from dkmeans.stages.shared.fitting import check_rows, fit_rows, open_rows
+from dkmeans.storage import arrays, objects, stores
 
 __all__ = ["SweepReport", "sweep"]
 
@@ -33,7 +33,7 @@ _SEEDS = "seeds"
 
 @dataclass(frozen=True)
 class SweepReport:
-    """What sweep wrote: for each number of clusters its curves, see `dkmeans.sweeps.Sweep`.
+    """What sweep wrote: for each number of clusters its curves, see `dkmeans.artefacts.sweep.Sweep`.
 
     Inertia in squared units of the stored values; `elbow` is None where the curve has none.
     """
@@ -129,7 +129,7 @@ def _drawn(config: SweepConfig, rows: Rows, claim: Claim) -> Seeds:
     """The seeds of a sweep; they are kept until it is done, as those of many clusters take long to draw."""
     names = ("chosen", "candidates", "weights")
     if claim.has_group(_SEEDS):
-        found = {each.key.split("/")[1] for each in storage.list_objects(claim.url, _SEEDS)}
+        found = {each.key.split("/")[1] for each in objects.list_objects(claim.url, _SEEDS)}
         kept = {name: arrays.read_rows(claim.url, f"{_SEEDS}/{name}") for name in names if name in found}
         return Seeds(rows, **kept)
     claim.discard(_SEEDS)  # what a run that died has begun to write

@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans import arrays, artefact, plan, storage, stores
-from dkmeans.codebook import centers_sha256
-from dkmeans.dataset import dataset_digest, read_index
+from dkmeans import plan
+from dkmeans.artefacts import manifests
+from dkmeans.artefacts.codebook import centers_sha256
+from dkmeans.artefacts.dataset import dataset_digest, read_index
+from dkmeans.artefacts.sweep import codebook_url
 from dkmeans.errors import InputError
-from dkmeans.events import SILENT, Reporter
-from dkmeans.quantizing.records import RECORDS, damaged_files, read_record
-from dkmeans.sweeps import codebook_url
+from dkmeans.events.reporter import SILENT, Reporter
+from dkmeans.stages.quantizing.records import RECORDS, damaged_files, read_record
+from dkmeans.storage import arrays, objects, stores
 
 __all__ = ["VerifyReport", "verify"]
 
@@ -68,7 +70,7 @@ def verify(url: str, reporter: Reporter = SILENT) -> VerifyReport:
     url = stores.resolve_url(url)
     stores.reach(url)
     reading = _Reading(reporter)
-    if not storage.exists(url, artefact.ROOT) and storage.list_objects(url, RECORDS):
+    if not objects.exists(url, manifests.ROOT) and objects.list_objects(url, RECORDS):
         kind = reading.files(url)
     else:
         kind = reading.artefact(url)
@@ -89,13 +91,13 @@ class _Reading:
     def artefact(self, url: str) -> str:
         """Metadata, arrays, digest; of a sweep its codebooks too."""
         try:
-            manifest = artefact.read_root(url)
+            manifest = manifests.read_root(url)
         except InputError as error:
             self.problems.append(str(error))
             return ""
         before = len(self.problems)
-        self.problems += [str(error) for error in artefact.damaged_nodes(url, manifest)]
-        digests = {} if len(self.problems) > before else self.arrays(url, artefact.array_names(manifest))
+        self.problems += [str(error) for error in manifests.damaged_nodes(url, manifest)]
+        digests = {} if len(self.problems) > before else self.arrays(url, manifests.array_names(manifest))
         if len(self.problems) == before and _digest(url, manifest, digests) is False:
             self.problems.append(f"{url}: the digest of what lies there is not that of the manifest.")
         if manifest["kind"] == "sweep":
@@ -137,7 +139,7 @@ class _Reading:
 
     def files(self, folder: str) -> str:
         """The files of quantize, by their records."""
-        found = storage.list_objects(folder, RECORDS)
+        found = objects.list_objects(folder, RECORDS)
         keys = [each.key for each in found if re.search(r"/\d+\.json$", each.key)]
         with self.reporter.stage(f"reading {folder}", len(keys), "batches") as advance:
             for key in keys:
@@ -194,7 +196,7 @@ def _is_dataset(url: str, manifest: dict[str, Any], digests: dict[str, list[str]
 
 def _is_result(url: str, manifest: dict[str, Any], digests: dict[str, list[str]]) -> bool:
     name = "codes" if manifest["on"] == "pixels" else "pixels"
-    return bool(manifest["digest"] == artefact.digest(_split(url, name, digests)[1]))
+    return bool(manifest["digest"] == manifests.digest(_split(url, name, digests)[1]))
 
 
 def _is_codebook(url: str, manifest: dict[str, Any], digests: dict[str, list[str]]) -> bool | None:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans import storage, stores
 from dkmeans.images.encode import encode_png
+from dkmeans.storage import objects, stores
 
 __all__ = ["write_digits", "write_faces", "write_photos"]
 
@@ -25,7 +25,7 @@ def write_photos(url: str) -> None:
     from skimage import data
 
     for name in _PHOTOS:
-        storage.write_object(stores.resolve_url(url), f"{name}.png", encode_png(getattr(data, name)()))
+        objects.write_object(stores.resolve_url(url), f"{name}.png", encode_png(getattr(data, name)()))
 
 
 def write_digits(url: str) -> tuple[str, str]:
@@ -44,9 +44,9 @@ def write_digits(url: str) -> tuple[str, str]:
     digits = np.rint(np.clip(large, 0, 1) * 255).astype(np.uint8)
     n_learned = len(digits) - len(digits) // _TEST_SHARE
     url = stores.resolve_url(url)
-    storage.write_object(url, "learn.npy", _npy(digits[:n_learned]))
-    storage.write_object(url, "test.npy", _npy(digits[n_learned:]))
-    return storage.join_url(url, "learn.npy"), storage.join_url(url, "test.npy")
+    objects.write_object(url, "learn.npy", _npy(digits[:n_learned]))
+    objects.write_object(url, "test.npy", _npy(digits[n_learned:]))
+    return objects.join_url(url, "learn.npy"), objects.join_url(url, "test.npy")
 
 
 def write_faces(url: str) -> None:
@@ -57,7 +57,7 @@ def write_faces(url: str) -> None:
     images = data.lfw_subset()
     for number, image in enumerate(images[: len(images) // 2]):
         pixels = img_as_ubyte(image).reshape(*image.shape, 1)
-        storage.write_object(stores.resolve_url(url), f"{number:03}.png", encode_png(pixels))
+        objects.write_object(stores.resolve_url(url), f"{number:03}.png", encode_png(pixels))
 
 
 def _npy(values: NDArray[Any]) -> bytes:

@@ -22,12 +22,14 @@ from unittest import mock
 import numpy as np
 from zarr.codecs import ZstdCodec
 
-from dkmeans import ClusterConfig, IngestConfig, arrays, checksums, ingest
-from dkmeans.cluster import Cluster
+from dkmeans import ClusterConfig, IngestConfig, ingest
 from dkmeans.clustering import rows as rows_module
-from dkmeans.clustering.lloyd import State, lloyd
+from dkmeans.clustering.lloyd import lloyd
 from dkmeans.clustering.rows import stored_rows
+from dkmeans.clustering.state import State
+from dkmeans.compute.cluster import Cluster
 from dkmeans.kernels import exact
+from dkmeans.storage import arrays, checksums
 from dkmeans.studies.embedded import write_photos
 
 SYNC = ClusterConfig(scheduler="sync")

@@ -22,11 +22,12 @@ import numpy as np
 from peers import add_row_options, draw_rows, first_centers
 
 from dkmeans import ClusterConfig, kernels
-from dkmeans.cluster import Cluster
-from dkmeans.clustering.lloyd import State, lloyd
+from dkmeans.clustering.lloyd import lloyd
 from dkmeans.clustering.rows import given_rows
-from dkmeans.connecting import connect
-from dkmeans.events import SILENT
+from dkmeans.clustering.state import State
+from dkmeans.compute.cluster import Cluster
+from dkmeans.compute.connecting import connect
+from dkmeans.events.reporter import SILENT
 from dkmeans.kernels import exact
 
 _PLAIN = "threads"

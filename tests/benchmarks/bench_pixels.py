@@ -26,12 +26,12 @@ import numpy as np
 from peers import OURS, PEERS, PHOTOS, exact_inertia
 
 from dkmeans import ClusterConfig, FitConfig, IngestConfig, fit, ingest, open_codebook, open_dataset
-from dkmeans.cluster import Cluster
+from dkmeans.artefacts.codebook import HISTORY
 from dkmeans.clustering.histogram import counted_rows
 from dkmeans.clustering.seeding import sample_positions, seed_centers
-from dkmeans.codebook import HISTORY
-from dkmeans.connecting import connect
-from dkmeans.events import Reporter
+from dkmeans.compute.cluster import Cluster
+from dkmeans.compute.connecting import connect
+from dkmeans.events.reporter import Reporter
 from dkmeans.images.encode import encode_png
 
 _TWICE = f"{OURS}, twice the pixels"

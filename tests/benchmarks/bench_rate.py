@@ -31,10 +31,10 @@ import numpy as np
 from bench_pixels import write_photos
 from PIL import Image, features
 
-from dkmeans.cluster import Cluster
+from dkmeans.compute.cluster import Cluster
 from dkmeans.config import QuantizeConfig
-from dkmeans.events import Reporter
-from dkmeans.images.measure import compare
+from dkmeans.events.reporter import Reporter
+from dkmeans.images.measures import compare
 from dkmeans.images.sources import open_source
 from dkmeans.stages.quantize import QuantizeReport, quantize
 

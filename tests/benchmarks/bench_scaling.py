@@ -18,11 +18,12 @@ import harness
 import numpy as np
 
 from dkmeans import ClusterConfig
-from dkmeans.cluster import Cluster
-from dkmeans.clustering.lloyd import State, lloyd
+from dkmeans.clustering.lloyd import lloyd
 from dkmeans.clustering.rows import Rows, given_rows
-from dkmeans.connecting import connect
-from dkmeans.events import SILENT
+from dkmeans.clustering.state import State
+from dkmeans.compute.cluster import Cluster
+from dkmeans.compute.connecting import connect
+from dkmeans.events.reporter import SILENT
 
 _COLUMNS = {"tasks": "", "ms/iteration": ".1f", "us/task": ".0f", "CPU ms of driver and scheduler": ".1f"}
 

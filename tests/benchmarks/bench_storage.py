@@ -35,10 +35,11 @@ from skimage import data
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from object_store.server import Server, object_store
 
-from dkmeans import ClusterConfig, IngestConfig, arrays, ingest, plan, storage, stores
-from dkmeans.cluster import Cluster
-from dkmeans.connecting import connect
-from dkmeans.events import SILENT
+from dkmeans import ClusterConfig, IngestConfig, ingest, plan
+from dkmeans.compute.cluster import Cluster
+from dkmeans.compute.connecting import connect
+from dkmeans.events.reporter import SILENT
+from dkmeans.storage import arrays, objects, stores
 
 _IMAGES = {"loop": "", "s": ".2f", "objects/s": ".0f", "rate": ".2f"}
 _ARRAYS = {
@@ -68,7 +69,7 @@ def put_images(url: str, n: int, side: int) -> None:
         file = io.BytesIO()
         pixels = photos[number % 2][top : top + side, left : left + side]
         Image.fromarray(np.ascontiguousarray(pixels)).save(file, "PNG")
-        storage.write_object(url, f"{number // 1000:03d}/{number:06d}.png", file.getvalue())
+        objects.write_object(url, f"{number // 1000:03d}/{number:06d}.png", file.getvalue())
 
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(put, range(n), *rng.integers(0, 400 - side, (2, n)).tolist()))

@@ -162,8 +162,8 @@ def _as_float(rows: np.ndarray, threads: int) -> np.ndarray:
 
 
 def _our_rows(rows: np.ndarray, threads: int) -> Any:
-    from dkmeans.cluster import Cluster
     from dkmeans.clustering.rows import given_rows
+    from dkmeans.compute.cluster import Cluster
 
     parts = np.array_split(rows, threads)
     cluster = Cluster("cpu", None, threads=threads)
@@ -171,7 +171,8 @@ def _our_rows(rows: np.ndarray, threads: int) -> Any:
 
 
 def _our_fit(data: Any, centers: np.ndarray, n_iter: int, threads: int) -> Fit:
-    from dkmeans.clustering.lloyd import State, lloyd
+    from dkmeans.clustering.lloyd import lloyd
+    from dkmeans.clustering.state import State
 
     found = lloyd(data, State(centers), max_iter=n_iter, tol=0.0, on_iteration=lambda step: None)
     seconds, inertias = zip(*((step.seconds, step.inertia) for step in found.history), strict=True)

@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 
 from dkmeans import kernels
-from dkmeans.cluster import Cluster
-from dkmeans.clustering.lloyd import State, lloyd
+from dkmeans.clustering.lloyd import lloyd
 from dkmeans.clustering.rows import given_rows
+from dkmeans.clustering.state import State
+from dkmeans.compute.cluster import Cluster
 
 SCRIPT = Path(bench_gpu.__file__)
 LEFT_OUT = "dask distributed dask_ml zarr obstore pydantic torch"

@@ -7,10 +7,11 @@ import pytest
 from skimage import data
 from sklearn.cluster import KMeans
 
-from dkmeans.cluster import Cluster
 from dkmeans.clustering import palette
-from dkmeans.clustering.lloyd import State, lloyd
+from dkmeans.clustering.lloyd import lloyd
 from dkmeans.clustering.parts import array_rows
+from dkmeans.clustering.state import State
+from dkmeans.compute.cluster import Cluster
 from dkmeans.kernels import exact, reference
 
 U8 = np.dtype(np.uint8)

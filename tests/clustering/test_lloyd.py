@@ -12,13 +12,15 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
-from dkmeans import arrays, kernels, plan
-from dkmeans.cluster import Cluster
+from dkmeans import kernels, plan
 from dkmeans.clustering import lloyd as module
 from dkmeans.clustering import rows as rows_module
-from dkmeans.clustering.lloyd import State, lloyd
+from dkmeans.clustering.lloyd import lloyd
 from dkmeans.clustering.rows import stored_rows
+from dkmeans.clustering.state import State
+from dkmeans.compute.cluster import Cluster
 from dkmeans.kernels import cpu, exact, reference
+from dkmeans.storage import arrays
 
 UINT8 = np.dtype(np.uint8)
 

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from sklearn.cluster import KMeans
 
-from dkmeans import arrays
-from dkmeans.cluster import Cluster
 from dkmeans.clustering import seeding
-from dkmeans.clustering.lloyd import State, lloyd
+from dkmeans.clustering.lloyd import lloyd
 from dkmeans.clustering.rows import stored_rows
 from dkmeans.clustering.seeding import sample_positions, seed_centers
+from dkmeans.clustering.state import State
+from dkmeans.compute.cluster import Cluster
 from dkmeans.errors import DistinctRowsError
+from dkmeans.storage import arrays
 
 INITS = ["k-means||", "k-means||-cached", "k-means++", "random"]
 

@@ -13,9 +13,10 @@ import pytest
 from faults.conftest import run
 from PIL import Image
 
-from dkmeans import archive, arrays, codebook, dataset, result, storage, sweeps
+from dkmeans.artefacts import archive, codebook, dataset, result, sweep
 from dkmeans.errors import DkmeansError
 from dkmeans.stages.verify import verify
+from dkmeans.storage import arrays, objects
 from jobs.__main__ import main
 
 # What lies on a disk
@@ -83,7 +84,7 @@ def read_result(url: str) -> list[object]:
 
 
 def read_sweep(url: str) -> list[object]:
-    found = sweeps.open_sweep(url)
+    found = sweep.open_sweep(url)
     curves = {name: values.tobytes() for name, values in found.curves.items()}
     return [found.manifest, curves, [read_codebook(f"{url}/codebooks/{k}") for k in found.n_clusters]]
 
@@ -258,7 +259,7 @@ COMMANDS = {
 def output(root: Path) -> dict[str, bytes]:
     """What a command has written, but for what holds times and names of runs."""
     skip = ("claim/", "history/", "zarr.json", "page.html")
-    found = storage.list_objects(str(root / "out"))
+    found = objects.list_objects(str(root / "out"))
     return {
         each.key: (root / "out" / each.key).read_bytes() for each in found if not each.key.startswith(skip)
     }

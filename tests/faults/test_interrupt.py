@@ -18,10 +18,10 @@ from faults.conftest import run
 from faults.place import STAGES, Outputs, first_of, stored, until
 from faults.test_killed import prepare
 
-from dkmeans import storage
-from dkmeans.claims import claim
+from dkmeans.artefacts.claims import claim
+from dkmeans.artefacts.status import kept, status
 from dkmeans.config import IngestConfig
-from dkmeans.progress import kept, status
+from dkmeans.storage import objects
 from jobs.stopping import exit_code
 
 # A shell's background jobs ignore SIGINT, and so would their children.
@@ -100,7 +100,7 @@ def resumed(local, stage, tmp_path):
 
 def test_ctrl_c_in_an_ingest(local, tmp_path):
     log = tmp_path / "events.jsonl"
-    hook = SELF.format(module="dkmeans.arrays", name="write_rows", number=9, sent="SIGINT")
+    hook = SELF.format(module="dkmeans.storage.arrays", name="write_rows", number=9, sent="SIGINT")
     command = [*local.command("ingest"), "--scheduler", "sync", "--events", str(log)]
     err = ended(start(hook + MAIN, *command), 130)
     assert "stopping; Ctrl-C again ends at once" in err.splitlines()
@@ -118,16 +118,18 @@ def test_ctrl_c_in_an_ingest(local, tmp_path):
 @pytest.mark.slow
 def test_sigterm_in_a_fit(local, tmp_path):
     run(local.command("ingest"))
-    last = interrupted(local, "fit", "SIGTERM", "dkmeans.clustering.checkpoint", "save", 4, code=143)
+    last = interrupted(local, "fit", "SIGTERM", "dkmeans.artefacts.checkpoint", "save", 4, code=143)
     # A signal that is sent to the process itself is handled at once: before the fourth checkpoint.
     assert last == f"interrupted; kept iteration 2 of at most 6 in {local.url('fit')}. Go on with --resume."
     resumed(local, "fit", tmp_path)
 
 
 def test_nothing_is_kept(local):
-    last = interrupted(local, "ingest", "SIGTERM", "dkmeans.shards", "read_headers", 1, code=143)
+    last = interrupted(
+        local, "ingest", "SIGTERM", "dkmeans.stages.shared.shards", "read_headers", 1, code=143
+    )
     assert last == "interrupted; nothing was kept"
-    assert not storage.list_objects(local.url("ingest"))
+    assert not objects.list_objects(local.url("ingest"))
     run(local.command("ingest"))  # needs no --resume
 
 
@@ -169,7 +171,10 @@ def test_only_what_writes_an_artefact_speaks_of_resuming(dkmeans, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    for command, name in (("info", "dkmeans.artefact.describe"), ("status", "dkmeans.progress.status")):
+    for command, name in (
+        ("info", "dkmeans.artefacts.manifests.describe"),
+        ("status", "dkmeans.artefacts.status.status"),
+    ):
         with monkeypatch.context() as patched:
             patched.setattr(name, interrupt)
             assert dkmeans(command, "somewhere") == (130, "", "interrupted\n")
@@ -182,13 +187,13 @@ def test_an_error_while_it_stops_is_no_error(local, dkmeans, monkeypatch):
         finally:
             raise OSError("the scheduler is gone")
 
-    monkeypatch.setattr("dkmeans.shards.read_headers", interrupt)
+    monkeypatch.setattr("dkmeans.stages.shared.shards.read_headers", interrupt)
     code, _, err = dkmeans(*local.command("ingest"), "--scheduler", "sync", "--quiet")
     assert (code, err) == (130, "interrupted; nothing was kept\n")
 
 
 def test_a_sweep_tells_of_its_codebooks(local, dkmeans, monkeypatch):
-    from dkmeans.clustering import checkpoint
+    from dkmeans.artefacts import checkpoint
 
     run(local.command("ingest"))
     whole, url = checkpoint.save, local.url("sweep")

@@ -10,7 +10,7 @@ import pytest
 from faults.conftest import run
 from faults.place import STAGES, cluster_of, dkmeans, first_of, stored
 
-from dkmeans import artefact
+from dkmeans.artefacts import manifests
 from dkmeans.errors import InputError
 
 pytestmark = pytest.mark.slow
@@ -88,7 +88,7 @@ def test_the_scheduler_is_killed(stage, outputs, undisturbed, proxy, tmp_path):
         assert "--resume" in told
     proxy.plan(lambda *_: None)
     with pytest.raises(InputError, match="unfinished"):
-        artefact.read_manifest(outputs.url(stage))
+        manifests.read_manifest(outputs.url(stage))
     with cluster_of(tmp_path, "another") as hosts:
         finish(dkmeans(*outputs.command(stage), "--scheduler", hosts.file, "--resume"))
     assert stored(outputs.url(stage)) == undisturbed[stage]

@@ -11,7 +11,7 @@ from faults.conftest import run
 from faults.place import STAGES, dkmeans, first_of, stored
 from faults.test_killed import BEFORE, finish, prepare
 
-from dkmeans.artefact import read_manifest
+from dkmeans.artefacts.manifests import read_manifest
 
 TRANSIENT = ("503", "reset", "lost", "cut", "503 after", "slow")
 

@@ -13,12 +13,13 @@ import pytest
 from object_store.proxy import FaultyProxy
 from PIL import Image
 
-from dkmeans import IngestConfig, ingest, open_dataset, storage
-from dkmeans.access import storage_options
+from dkmeans import IngestConfig, ingest, open_dataset
 from dkmeans.errors import SkippedError
-from dkmeans.events import SILENT
+from dkmeans.events.reporter import SILENT
 from dkmeans.images import kept, sources
 from dkmeans.images.sources import open_source
+from dkmeans.storage import objects
+from dkmeans.storage.access import storage_options
 
 LIMIT = 10**6
 
@@ -157,7 +158,7 @@ def place():
 
 def fill(url, values):
     for number, value in enumerate(values):
-        storage.write_object(url, f"{number}.bmp", bmp(value))
+        objects.write_object(url, f"{number}.bmp", bmp(value))
 
 
 def pixels_of(url):
@@ -236,12 +237,12 @@ def test_a_second_ingest_sees_images_that_changed_in_place(place, sync):
 
 def test_an_ingest_that_failed_leaves_no_stale_images(place, sync):
     fill(f"{place}/images", [1, 2, 3])
-    storage.write_object(f"{place}/images", "bad.bmp", b"no image")
+    objects.write_object(f"{place}/images", "bad.bmp", b"no image")
     config = IngestConfig(source=f"{place}/images", dataset=f"{place}/d")
     with pytest.raises(SkippedError), pytest.warns(UserWarning, match=r"skipped bad\.bmp"):
         ingest(config, sync, SILENT)
     assert kept_bytes() > 0  # the headers were read
-    storage.delete_objects(f"{place}/images", ["bad.bmp"])
+    objects.delete_objects(f"{place}/images", ["bad.bmp"])
     fill(f"{place}/images", [4, 5, 6])
     ingest(config.model_copy(update={"overwrite": True}), sync, SILENT)
     assert pixels_of(f"{place}/d") == [4, 5, 6]

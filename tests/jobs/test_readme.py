@@ -12,7 +12,8 @@ from PIL import Image
 from skimage import data
 
 import jobs
-from dkmeans.studies import embedded, palette
+from dkmeans.studies import embedded
+from dkmeans.studies.palette import study
 from jobs import demo
 from jobs.__main__ import app, main
 
@@ -35,7 +36,7 @@ def here(tmp_path, monkeypatch):
             pixels = getattr(data, name)()[100:190, 150:260]
             Image.fromarray(np.ascontiguousarray(pixels)).save(Path(folder, f"{name}.png"))
 
-    for module in (embedded, palette):
+    for module in (embedded, study):
         monkeypatch.setattr(module, "write_photos", write_small_photos)
     return tmp_path
 

@@ -16,8 +16,9 @@ from PIL import Image
 from report.browser import check_page
 from report.markup import Page
 
-from dkmeans import storage
-from dkmeans.codebook import open_codebook
+from dkmeans.artefacts.codebook import open_codebook
+from dkmeans.artefacts.dataset import open_dataset
+from dkmeans.artefacts.result import open_result
 from dkmeans.config import (
     ClusterConfig,
     CompressConfig,
@@ -26,17 +27,16 @@ from dkmeans.config import (
     ReconstructConfig,
     ReportConfig,
 )
-from dkmeans.dataset import open_dataset
 from dkmeans.errors import InputError, MismatchError, StorageError, UsageError
 from dkmeans.report import page as report
 from dkmeans.report import words
 from dkmeans.report.facts import shown_positions
 from dkmeans.report.page import write_report
-from dkmeans.result import open_result
 from dkmeans.stages.compress import compress
 from dkmeans.stages.fit import fit
 from dkmeans.stages.ingest import ingest
 from dkmeans.stages.reconstruct import reconstruct
+from dkmeans.storage import objects
 
 SYNC = ClusterConfig(scheduler="sync")
 
@@ -151,7 +151,7 @@ def test_numbers_are_those_of_the_manifests(page, results):
         assert sizes["source"] == dataset.manifest["source_bytes"]
         assert sizes["raw"] == (120 * 130 + 40 * 30 + 100 * 500) * 3
         assert sizes["images"] == result.manifest["image_bytes"]
-        stored = [found.size for found in storage.list_objects(url) if found.key.startswith("codes/c/")]
+        stored = [found.size for found in objects.list_objects(url) if found.key.startswith("codes/c/")]
         assert sizes["codes"] == sum(stored) > 0
         assert sizes["compressed"] == sizes["codes"] + sizes["codebook"]
         assert facts["bits_per_pixel"] == pytest.approx(8 * sizes["compressed"] / facts["n_pixels"])

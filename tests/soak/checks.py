@@ -13,10 +13,11 @@ from faults.place import stored
 from soak.pipelines import Step
 from soak.plans import allowed_codes
 
-from dkmeans import artefact, storage
-from dkmeans.artefact import ROOT
-from dkmeans.claims import CHECKPOINT
+from dkmeans.artefacts import manifests
+from dkmeans.artefacts.claims import CHECKPOINT
+from dkmeans.artefacts.manifests import ROOT
 from dkmeans.errors import InputError
+from dkmeans.storage import objects
 
 __all__ = ["Expected", "complaints", "differences", "expect", "finished", "look", "n_there", "n_writes"]
 
@@ -30,7 +31,7 @@ NOTHING_YET = re.compile(r"is unfinished|nothing is there")
 class Expected:
     """What an undisturbed run of a step leaves: objects, and what the manifest says of them, by output."""
 
-    objects: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    listed: dict[str, dict[str, bytes]] = field(default_factory=dict)
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -40,7 +41,7 @@ def leaves(url: str) -> dict[str, bytes]:
 
 
 def _facts(url: str) -> dict[str, Any]:
-    manifest = artefact.read_manifest(url)
+    manifest = manifests.read_manifest(url)
     return {name: manifest[name] for name in FACTS if name in manifest}
 
 
@@ -62,15 +63,15 @@ def n_writes(expected: Expected) -> int:
 def n_there(step: Step, root: str) -> int:
     """How many objects of a step are there."""
     outputs = [output for output in (*step.artefacts, *step.folders) if "/" not in output]
-    return sum(len(storage.list_objects(f"{root}/{output}")) for output in outputs)
+    return sum(len(objects.list_objects(f"{root}/{output}")) for output in outputs)
 
 
 def differences(step: Step, root: str, expected: Expected, aside: Path) -> list[str]:
     """Where what lies below `root` is not what was expected; both are put into the folder `aside`."""
     found = expect(step, root)
     told = []
-    for output, objects in expected.objects.items():
-        told += list(_differing(output, objects, found.objects[output], aside))
+    for output, listed in expected.objects.items():
+        told += list(_differing(output, listed, found.objects[output], aside))
         if output in expected.facts and found.facts[output] != expected.facts[output]:
             told.append(f"{output}: {found.facts[output]}, expected {expected.facts[output]}")
     return told
@@ -97,14 +98,14 @@ def look(step: Step, root: str, expected: Expected) -> list[str]:
     for output in step.artefacts:
         url = f"{root}/{output}"
         try:
-            before = artefact.read_manifest(url)
+            before = manifests.read_manifest(url)
         except InputError as error:
             told += [] if NOTHING_YET.search(str(error)) else [f"{output}: a reader is told {error}"]
             continue
         found = leaves(url)
         found.pop(CHECKPOINT, None)  # which goes once the manifest is there
         try:
-            same = artefact.read_manifest(url) == before  # else it was being overwritten
+            same = manifests.read_manifest(url) == before  # else it was being overwritten
         except InputError:
             same = False
         if same and found != expected.objects[output]:
@@ -112,9 +113,9 @@ def look(step: Step, root: str, expected: Expected) -> list[str]:
             told.append(f"{output}: visible, but not as expected: {sorted(keys) or 'other bytes'}")
     for output in step.folders:
         for key, data in expected.objects[output].items():
-            if storage.exists(f"{root}/{output}", key):
+            if objects.exists(f"{root}/{output}", key):
                 try:
-                    found_data = storage.read_object(f"{root}/{output}", key)
+                    found_data = objects.read_object(f"{root}/{output}", key)
                 except InputError:  # it was deleted meanwhile
                     continue
                 told += [] if found_data == data else [f"{output}/{key}: visible, with other bytes"]
@@ -123,8 +124,8 @@ def look(step: Step, root: str, expected: Expected) -> list[str]:
 
 def finished(step: Step, root: str, expected: Expected) -> bool:
     """Whether all of a step is there."""
-    return all(storage.exists(f"{root}/{output}", ROOT) for output in step.artefacts) and all(
-        storage.exists(f"{root}/{output}", key) for output in step.folders for key in expected.objects[output]
+    return all(objects.exists(f"{root}/{output}", ROOT) for output in step.artefacts) and all(
+        objects.exists(f"{root}/{output}", key) for output in step.folders for key in expected.objects[output]
     )
 
 

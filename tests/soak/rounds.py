@@ -21,7 +21,7 @@ from soak.plans import Plan, Try, plan
 from soak.scene import Scene
 from soak.stores import Store
 
-from dkmeans import storage
+from dkmeans.storage import objects
 from jobs.__main__ import main
 
 __all__ = ["Round", "Tally", "undisturbed"]
@@ -64,7 +64,7 @@ def undisturbed(seed: int, folder: Path) -> tuple[Expected, ...]:
 
 def write_pictures(made: Pipeline, url: str) -> None:
     for key, data in pictures(made).items():
-        storage.write_object(url, key, data)
+        objects.write_object(url, key, data)
 
 
 @dataclass

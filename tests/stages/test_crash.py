@@ -15,21 +15,20 @@ from dkmeans import (
     FitConfig,
     IngestConfig,
     ReconstructConfig,
-    artefact,
     compress,
     fit,
     ingest,
-    making,
     open_codebook,
     reconstruct,
-    storage,
 )
-from dkmeans.clustering import checkpoint
+from dkmeans.artefacts import checkpoint, manifests
 from dkmeans.clustering import lloyd as lloyd_module
 from dkmeans.errors import InputError, OutputTakenError
-from dkmeans.events import Reporter
+from dkmeans.events.reporter import Reporter
 from dkmeans.stages import fit as fit_module
 from dkmeans.stages import ingest as ingest_module
+from dkmeans.stages.shared import making
+from dkmeans.storage import objects
 
 SIMILAR = ("compress", "reconstruct")  # write as ingest does
 pytestmark = pytest.mark.filterwarnings("ignore:not converged")
@@ -115,8 +114,8 @@ def stored(url):
     """All objects but claims and manifest, and the history of a fit: these hold times."""
     skip = ("claim/", "history/", "zarr.json")
     return {
-        found.key: storage.read_object(url, found.key)
-        for found in storage.list_objects(url)
+        found.key: objects.read_object(url, found.key)
+        for found in objects.list_objects(url)
         if not found.key.startswith(skip)
     }
 
@@ -137,12 +136,12 @@ def test_a_crash_at_every_write(name, inputs, tmp_path, sync, power):
             stage(config(url), sync)
         power.restore()
         with pytest.raises(InputError, match=r"unfinished|nothing is there"):
-            artefact.read_manifest(url)
+            manifests.read_manifest(url)
         with pytest.raises(FileNotFoundError):
             zarr.open_group(url, mode="r")
         stage(config(url).model_copy(update={"resume": True}), sync)
         assert stored(url) == whole
-        old, new = (artefact.read_manifest(place) for place in (str(tmp_path / "whole"), url))
+        old, new = (manifests.read_manifest(place) for place in (str(tmp_path / "whole"), url))
         own = {"config", "crc32c", "image_bytes", "nodes", "run"}
         assert {key: old[key] for key in old.keys() - own} == {key: new[key] for key in new.keys() - own}
 
@@ -188,7 +187,7 @@ def test_a_fit_that_died_repeats_no_iteration_that_a_checkpoint_holds(inputs, tm
         resumed = open_codebook(url).history
         np.testing.assert_array_equal(resumed[:, :3], history[:, :3])
         assert resumed[: len(before), 3].tolist() == [step.seconds for step in before]
-        assert not storage.exists(url, "checkpoint.npz")
+        assert not objects.exists(url, "checkpoint.npz")
     assert kept == {None, 0, 1, 2, 3}
 
 
@@ -205,12 +204,12 @@ def test_a_fit_that_died_between_its_commit_and_its_checkpoint_is_cleaned_by_res
         patched.setattr(obstore, "delete", delete)
         with pytest.raises(PowerCut):
             stage(config(url), sync)
-    manifest = artefact.read_manifest(url)
-    assert storage.exists(url, "checkpoint.npz")
+    manifest = manifests.read_manifest(url)
+    assert objects.exists(url, "checkpoint.npz")
     steps.clear()
     report = stage(config(url).model_copy(update={"resume": True}), sync)
-    assert not storage.exists(url, "checkpoint.npz")
-    assert artefact.read_manifest(url) == manifest
+    assert not objects.exists(url, "checkpoint.npz")
+    assert manifests.read_manifest(url) == manifest
     assert report.centers_sha256 == manifest["centers_sha256"]
     assert steps == []
 

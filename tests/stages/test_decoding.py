@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dkmeans import CompressConfig, ReconstructConfig, compress, open_result, reconstruct, storage
-from dkmeans.archive import open_archive
+from dkmeans import CompressConfig, ReconstructConfig, compress, open_result, reconstruct
+from dkmeans.artefacts.archive import open_archive
 from dkmeans.config import DecodeConfig, QuantizeConfig
 from dkmeans.errors import InputError, StorageError, UsageError
 from dkmeans.stages.decode import decode
 from dkmeans.stages.quantize import quantize
+from dkmeans.storage import objects
 from jobs.decode import main
 
 KEYS = ["astronaut.png", "astronaut2.png", "cat.png", "deep/coffee.png", "deep/er/cup.png"]
@@ -24,8 +25,8 @@ def run(archive, images, cluster, **options):
 
 
 def files(folder):
-    found = [file.key for file in storage.list_objects(str(folder)) if not file.key.startswith(".dkmeans/")]
-    return {key: storage.read_object(str(folder), key) for key in found}
+    found = [file.key for file in objects.list_objects(str(folder)) if not file.key.startswith(".dkmeans/")]
+    return {key: objects.read_object(str(folder), key) for key in found}
 
 
 def archived(source, url, cluster, **options):
@@ -143,7 +144,7 @@ def test_files_in_the_way(archive, tmp_path, sync):
 
 def test_a_run_that_died_goes_on(archive, tmp_path, sync, monkeypatch):
     run(archive, tmp_path / "whole", sync)
-    write, count = storage.write_object, []
+    write, count = objects.write_object, []
 
     def dying(folder, key, data):
         count.append(key)
@@ -152,7 +153,7 @@ def test_a_run_that_died_goes_on(archive, tmp_path, sync, monkeypatch):
         write(folder, key, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "write_object", dying)
+        patch.setattr(objects, "write_object", dying)
         with pytest.raises(StorageError):
             run(archive, tmp_path / "png", sync)
     report = run(archive, tmp_path / "png", sync, resume=True)

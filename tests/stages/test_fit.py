@@ -79,7 +79,7 @@ def test_counted_colors_give_the_bits_of_the_pixels(
     config = IngestConfig(source=str(photos), dataset=str(tmp_path / "d"), color=color, shard_mib=0.01)
     ingest(config, sync)
     counted = run(tmp_path / "d", tmp_path / "a", workers, n_clusters=9, init=init)
-    monkeypatch.setattr("dkmeans.fitting.countable", lambda *_: False)
+    monkeypatch.setattr("dkmeans.stages.shared.fitting.countable", lambda *_: False)
     plain = run(tmp_path / "d", tmp_path / "b", sync, n_clusters=9, init=init)
     assert (counted.centers_sha256, counted.inertia) == (plain.centers_sha256, plain.inertia)
     of_colors, of_pixels = (open_codebook(str(tmp_path / name)) for name in "ab")

@@ -12,7 +12,7 @@ import zarr
 from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 
-from dkmeans import IngestConfig, arrays, ingest, open_dataset, shards, storage
+from dkmeans import IngestConfig, ingest, open_dataset
 from dkmeans.errors import (
     InputError,
     OutputExistsError,
@@ -22,6 +22,8 @@ from dkmeans.errors import (
     UsageError,
 )
 from dkmeans.images.sources import open_source
+from dkmeans.stages.shared import shards
+from dkmeans.storage import arrays, objects
 
 TINY_SHARDS = {"shard_mib": 0.006}
 
@@ -33,8 +35,8 @@ def run(source, dataset, cluster, **options):
 def every_object(url):
     """All stored bytes but those of claims and manifest, which name times and runs."""
     return {
-        found.key: storage.read_object(str(url), found.key)
-        for found in storage.list_objects(str(url))
+        found.key: objects.read_object(str(url), found.key)
+        for found in objects.list_objects(str(url))
         if found.key != "zarr.json" and not found.key.startswith("claim/")
     }
 
@@ -288,7 +290,7 @@ def test_a_run_that_died_after_broken_pixels_goes_on(spoiled, tmp_path, sync, mo
 
 @pytest.mark.filterwarnings("ignore:.*skipped")
 def test_of_many_bad_images_only_the_first_are_said(photos, tmp_path, sync, capsys):
-    from dkmeans.events import Reporter
+    from dkmeans.events.reporter import Reporter
 
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "good.png").write_bytes((photos / "astronaut.png").read_bytes())

@@ -13,20 +13,10 @@ from skimage import data
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from sklearn.cluster import KMeans
 
-from dkmeans import (
-    CompressConfig,
-    FitConfig,
-    IngestConfig,
-    arrays,
-    compress,
-    fit,
-    ingest,
-    open_codebook,
-    storage,
-)
-from dkmeans.archive import open_archive
-from dkmeans.cluster import Cluster
+from dkmeans import CompressConfig, FitConfig, IngestConfig, compress, fit, ingest, open_codebook
+from dkmeans.artefacts.archive import open_archive
 from dkmeans.clustering import palette, seeding
+from dkmeans.compute.cluster import Cluster
 from dkmeans.config import QuantizeConfig
 from dkmeans.errors import (
     ClusterError,
@@ -38,8 +28,9 @@ from dkmeans.errors import (
     UsageError,
 )
 from dkmeans.kernels import reference
-from dkmeans.quantizing import archives, gathering, pngs
 from dkmeans.stages.quantize import quantize
+from dkmeans.stages.quantizing import archives, gathering, pngs
+from dkmeans.storage import arrays, objects
 from jobs.quantize import main
 
 KEYS = ["astronaut.png", "astronaut2.png", "cat.png", "deep/coffee.png", "deep/er/cup.png"]
@@ -51,8 +42,8 @@ def run(source, destination, cluster, k=8, **options):
 
 def files(folder):
     """Keys and bytes of the images of a folder."""
-    found = [file.key for file in storage.list_objects(str(folder)) if not file.key.startswith(".dkmeans/")]
-    return {key: storage.read_object(str(folder), key) for key in found}
+    found = [file.key for file in objects.list_objects(str(folder)) if not file.key.startswith(".dkmeans/")]
+    return {key: objects.read_object(str(folder), key) for key in found}
 
 
 def original(photos, image, mode="RGB"):
@@ -252,7 +243,7 @@ def test_rows_that_do_not_fit_into_memory(photos, tmp_path, sync, monkeypatch):
     monkeypatch.setattr(Cluster, "memory_bytes", lambda _: 10_000)
     with pytest.raises(ClusterError, match=r"expected at most half.*ingest, fit"):
         run(photos, tmp_path / "q", sync, to="archive", patch=4)
-    assert not storage.list_objects(str(tmp_path / "q"))
+    assert not objects.list_objects(str(tmp_path / "q"))
 
 
 # Bad images
@@ -312,7 +303,7 @@ def test_a_palette_that_did_not_converge(photos, tmp_path, sync):
 
 def die_after(monkeypatch, n):
     """Let the write of file `n` fail."""
-    write, count = storage.write_object, []
+    write, count = objects.write_object, []
 
     def dying(folder, key, data):
         if key.endswith(".png"):
@@ -321,7 +312,7 @@ def die_after(monkeypatch, n):
                 raise StorageError("no space left on the device")
         write(folder, key, data)
 
-    monkeypatch.setattr(storage, "write_object", dying)
+    monkeypatch.setattr(objects, "write_object", dying)
 
 
 @pytest.mark.parametrize("options", [{}, {"palette": "shared"}], ids=str)
@@ -338,8 +329,8 @@ def test_a_run_that_died_goes_on(photos, tmp_path, sync, monkeypatch, options):
             run(photos, tmp_path / "q", sync, **options)
     monkeypatch.setattr(pngs, "_PIXELS_PER_TASK", 5000)
     written = []
-    write = storage.write_object
-    monkeypatch.setattr(storage, "write_object", lambda *a: (written.append(a[1]), write(*a)))
+    write = objects.write_object
+    monkeypatch.setattr(objects, "write_object", lambda *a: (written.append(a[1]), write(*a)))
     report = run(photos, tmp_path / "q", sync, resume=True, **options)
     assert files(tmp_path / "q") == files(tmp_path / "whole")
     assert report.inertia == whole.inertia
@@ -423,7 +414,7 @@ def test_an_archive_holds_the_nearest_centers(photos, tmp_path, sync, patch, col
         np.testing.assert_array_equal(codes, reference.assign(rows, centers))
         np.testing.assert_array_equal(archive.palette, np.rint(centers))
     assert list(archive.index.names) == names
-    stored = [file for file in storage.list_objects(str(tmp_path / "z")) if not file.key.startswith("claim/")]
+    stored = [file for file in objects.list_objects(str(tmp_path / "z")) if not file.key.startswith("claim/")]
     assert report.stored_bytes == sum(file.size for file in stored)
 
 
@@ -447,8 +438,8 @@ def test_a_codebook_of_patches_is_that_of_ingest_and_fit(tmp_path, sync):
 
 def arrays_of(url):
     return {
-        file.key: storage.read_object(str(url), file.key)
-        for file in storage.list_objects(str(url))
+        file.key: objects.read_object(str(url), file.key)
+        for file in objects.list_objects(str(url))
         if not (file.key == "zarr.json" or file.key.startswith("claim/"))
     }
 

@@ -7,15 +7,16 @@ import json
 import numpy as np
 import pytest
 
-from dkmeans import artefact, storage
+from dkmeans.artefacts import manifests
 from dkmeans.config import ClusterConfig, CompressConfig, FitConfig, IngestConfig, QuantizeConfig
 from dkmeans.errors import InputError
-from dkmeans.events import Reporter
+from dkmeans.events.reporter import Reporter
 from dkmeans.stages.compress import compress
 from dkmeans.stages.fit import fit
 from dkmeans.stages.ingest import ingest
 from dkmeans.stages.quantize import quantize
 from dkmeans.stages.verify import verify
+from dkmeans.storage import objects
 
 SYNC = ClusterConfig(scheduler="sync")
 
@@ -47,7 +48,7 @@ def test_what_is_whole(made, name, kind):
     assert (report.url, report.kind) == (str(made / name), kind)
     assert report.n_parts >= 3
     if kind == "dataset":
-        manifest = artefact.read_manifest(report.url)
+        manifest = manifests.read_manifest(report.url)
         rows = manifest["n_pixels"] * 3 + manifest["n_patches"] * 192
         assert report.bytes_read > rows
 
@@ -75,33 +76,33 @@ def test_all_that_is_damaged_is_named(made, dkmeans):
 def test_a_digest_that_belongs_to_other_rows(made, name, key):
     """Somebody has changed the manifest, its checksum too."""
     url = str(made / name)
-    root = storage.read_object(url, artefact.ROOT)
+    root = objects.read_object(url, manifests.ROOT)
     manifest = json.loads(root)["attributes"]["dkmeans"]
     del manifest["crc32c"]
-    forged = artefact.sealed({**manifest, key: "0" * 64})
+    forged = manifests.sealed({**manifest, key: "0" * 64})
     try:
-        storage.write_object(url, artefact.ROOT, artefact.group_metadata({"dkmeans": forged}))
+        objects.write_object(url, manifests.ROOT, manifests.group_metadata({"dkmeans": forged}))
         with pytest.raises(InputError, match="the digest of what lies there is not that of the manifest"):
             verify(url)
     finally:
-        storage.write_object(url, artefact.ROOT, root)
+        objects.write_object(url, manifests.ROOT, root)
 
 
 def test_an_array_without_checksums_is_told(made):
     """As a program other than dkmeans leaves it, with the manifest made to fit."""
     url, key = str(made / "book"), "counts/zarr.json"
-    root, node = storage.read_object(url, artefact.ROOT), storage.read_object(url, key)
+    root, node = objects.read_object(url, manifests.ROOT), objects.read_object(url, key)
     try:
-        storage.write_object(url, key, json.dumps({**json.loads(node), "attributes": {}}).encode())
+        objects.write_object(url, key, json.dumps({**json.loads(node), "attributes": {}}).encode())
         manifest = json.loads(root)["attributes"]["dkmeans"]
         del manifest["crc32c"]
-        forged = artefact.sealed({**manifest, "nodes": artefact.node_checksums(url)})
-        storage.write_object(url, artefact.ROOT, artefact.group_metadata({"dkmeans": forged}))
+        forged = manifests.sealed({**manifest, "nodes": manifests.node_checksums(url)})
+        objects.write_object(url, manifests.ROOT, manifests.group_metadata({"dkmeans": forged}))
         with pytest.raises(InputError, match="the array counts has no checksums"):
             verify(url)
     finally:
-        storage.write_object(url, artefact.ROOT, root)
-        storage.write_object(url, key, node)
+        objects.write_object(url, manifests.ROOT, root)
+        objects.write_object(url, key, node)
 
 
 def test_nothing_is_there(tmp_path):
@@ -111,7 +112,7 @@ def test_nothing_is_there(tmp_path):
 
 def test_a_resumed_run_knows_the_same_checksums(photos, tmp_path, sync, monkeypatch):
     """The shards of patches that are there are read again for theirs."""
-    from dkmeans import arrays
+    from dkmeans.storage import arrays
 
     config = IngestConfig(
         source=str(photos), dataset=str(tmp_path / "data"), patch=8, stride=4, shard_mib=0.006

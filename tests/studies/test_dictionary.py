@@ -15,10 +15,10 @@ from sklearn.feature_extraction.image import extract_patches_2d, reconstruct_fro
 from sklearn.metrics import mean_squared_error, pairwise_distances
 
 from dkmeans import ClusterConfig, DictionaryConfig, open_dataset, open_sweep
-from dkmeans.codebook import Codebook
+from dkmeans.artefacts.codebook import Codebook
 from dkmeans.errors import OutputExistsError
-from dkmeans.studies import dictionary as study
-from dkmeans.studies import dictionary_facts
+from dkmeans.studies.dictionary import study
+from dkmeans.studies.dictionary.facts import _kinds, _psnr
 from dkmeans.studies.embedded import write_digits
 
 pytestmark = pytest.mark.filterwarnings("ignore:not converged")
@@ -99,14 +99,14 @@ def test_directions_and_ink_of_known_centers(out):
     ramps = [across, down, 4 - down - across, np.full((3, 3), 2)]
     centers = np.stack([100 * ramp / 4 for ramp in ramps]).reshape(4, 9).astype(np.float32)
     book = Codebook("", {}, centers, np.ones(4, np.int64), np.zeros((0, 4)))
-    found = dictionary_facts._kinds(book, open_dataset(str(out / "dataset.zarr")))
+    found = _kinds(book, open_dataset(str(out / "dataset.zarr")))
     turned = {name: share for name, share in found["directions"].items() if share}
     assert turned == {"right": 0.25, "down": 0.25, "up left": 0.25}
     assert found["flat"] == 0.25
     # means 25, 25, 50, 50 of 255: the first two of five parts of the range
     assert found["ink"] == [1.0, 0, 0, 0, 0]
     brighter = Codebook("", {}, centers * 2.5, book.counts, book.history)
-    assert dictionary_facts._kinds(brighter, open_dataset(str(out / "dataset.zarr")))["ink"] == [
+    assert _kinds(brighter, open_dataset(str(out / "dataset.zarr")))["ink"] == [
         0,
         0.5,
         0.5,
@@ -161,6 +161,6 @@ def test_the_embedded_digits(tmp_path):
 
 
 def test_the_error_of_nothing_lost():
-    assert dictionary_facts._psnr(0.0, 255) is None
-    assert dictionary_facts._psnr(255.0**2, 255) == 0
-    assert dictionary_facts._psnr(1.0, 255) == pytest.approx(20 * math.log10(255))
+    assert _psnr(0.0, 255) is None
+    assert _psnr(255.0**2, 255) == 0
+    assert _psnr(1.0, 255) == pytest.approx(20 * math.log10(255))

@@ -23,7 +23,7 @@ from dkmeans import open_codebook, open_dataset, open_result
 from dkmeans.config import ClusterConfig, FacesConfig
 from dkmeans.errors import InputError, OutputExistsError, UsageError
 from dkmeans.kernels import exact, reference
-from dkmeans.studies.faces import faces
+from dkmeans.studies.faces.study import faces
 from jobs.faces import main
 
 SYNC = ClusterConfig(scheduler="sync")
@@ -208,7 +208,7 @@ def test_refusals(tmp_path, pixels, source, monkeypatch):
         study(source, n_clusters="2,12")
     with pytest.raises(UsageError, match=r"n_neighbors: found 12, .*smaller --n-neighbors"):
         study(source, n_neighbors=12)
-    monkeypatch.setattr("dkmeans.studies.faces.MAX_FEATURES", 319)
+    monkeypatch.setattr("dkmeans.studies.faces.study.MAX_FEATURES", 319)
     with pytest.raises(InputError, match=r"have 320 pixels; as rows of a fit they may have 319"):
         study(source)
     with pytest.raises(InputError, match="missing"):

@@ -15,7 +15,7 @@ from dkmeans import ClusterConfig, PaletteConfig
 from dkmeans.clustering.elbow import elbow
 from dkmeans.errors import InputError, UsageError
 from dkmeans.studies.embedded import write_photos
-from dkmeans.studies.palette import palette
+from dkmeans.studies.palette.study import palette
 
 pytestmark = pytest.mark.filterwarnings("ignore:not converged")
 SYNC = ClusterConfig(scheduler="sync")

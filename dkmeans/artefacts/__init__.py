@@ -1,0 +1,1 @@
+"""What lies in storage, and who may write it."""

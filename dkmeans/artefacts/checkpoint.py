@@ -1,0 +1,69 @@
+"""The state of a fit that is under way, as one object beside its output: written whole, read or begun anew.
+
+With the rows, the config and the seed, centers and history are all that the next iteration needs: every
+random number has gone into the first centers, and the first checkpoint is made of these.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import astuple
+from typing import Any
+
+import numpy as np
+
+from dkmeans.artefacts.claims import CHECKPOINT, Claim
+from dkmeans.clustering.state import Iteration, State
+from dkmeans.storage import objects
+
+__all__ = ["load", "remove", "save"]
+
+
+def save(claim: Claim, state: State) -> None:
+    """Put the state in place of the one before.
+
+    Raises
+    ------
+    OutputTakenError
+        If another run has taken over the output.
+    """
+    claim.check()
+    file = io.BytesIO()
+    about = {**claim.recorded, "converged": state.converged}
+    np.savez(
+        file,
+        about=np.frombuffer(json.dumps(about, sort_keys=True).encode(), np.uint8),
+        centers=state.centers,
+        previous=np.zeros(0) if state.previous is None else state.previous,
+        history=np.array([astuple(step) for step in state.history], np.float64).reshape(-1, 4),
+    )
+    objects.write_object(claim.url, CHECKPOINT, file.getvalue())
+
+
+def load(url: str) -> tuple[State, dict[str, Any]] | None:
+    """The last state of a fit, and the config and input digest of its run; None without one.
+
+    Raises
+    ------
+    ValueError
+        If what is there is damaged.
+    """
+    if not objects.exists(url, CHECKPOINT):
+        return None
+    data = objects.read_object(url, CHECKPOINT)
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            about = json.loads(file["about"].tobytes())
+            centers, previous = file["centers"], file["previous"]
+            rows = file["history"].tolist()
+        history = tuple(Iteration(inertia, shift, int(moved), sec) for inertia, shift, moved, sec in rows)
+        converged = about.pop("converged")
+    except Exception as error:  # zipfile and NumPy raise almost anything on damaged bytes
+        raise ValueError(f"{url}: the checkpoint is damaged: {error!r}") from error
+    return State(centers, previous if previous.ndim == 2 else None, history, converged), about
+
+
+def remove(url: str) -> None:
+    """Delete the checkpoint, if there is one."""
+    objects.delete_objects(url, [CHECKPOINT])

@@ -1,0 +1,26 @@
+"""Values of many tasks combined: on the workers, a few at a time, the last few here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from dask.delayed import Delayed, delayed
+
+from dkmeans.compute.cluster import Cluster
+
+__all__ = ["reduced"]
+
+_FAN_IN = 8
+"""Values that are combined at a time."""
+
+
+def reduced(cluster: Cluster, function: Callable[[list[Any]], Any], tasks: list[Delayed]) -> Any:
+    """The value that `function` makes of the values of `tasks`, always in the same order.
+
+    The last few come here as they are: one more task on a worker would cost more time than their transfer.
+    """
+    combine = delayed(function)
+    while len(tasks) > _FAN_IN:
+        tasks = [combine(tasks[start : start + _FAN_IN]) for start in range(0, len(tasks), _FAN_IN)]
+    return function(cluster.run(tasks))

@@ -1,0 +1,37 @@
+"""Which images there are, and where their pixels lie when they are laid end to end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["ImageIndex"]
+
+
+@dataclass(frozen=True)
+class ImageIndex:
+    """Which images there are and where their pixels lie.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Keys relative to the source.
+    height, width : ndarray of shape (n,), int32
+        Sizes in pixels.
+    """
+
+    names: tuple[str, ...]
+    height: NDArray[np.int32]
+    width: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @cached_property
+    def offset(self) -> NDArray[np.int64]:
+        """Row of the first pixel of each image, and the number of all pixels; shape (n + 1,)."""
+        sizes = self.height.astype(np.int64) * self.width
+        return np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])

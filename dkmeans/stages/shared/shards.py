@@ -1,0 +1,122 @@
+"""What the tasks of ingest do: read headers, and write one shard of pixels or of patches each."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dkmeans import plan
+from dkmeans.artefacts.claims import Claim
+from dkmeans.artefacts.dataset import Dataset
+from dkmeans.config import IngestConfig
+from dkmeans.features import patches
+from dkmeans.images.decode import ImageHeader
+from dkmeans.images.sources import SkippedImage, Source
+from dkmeans.storage import arrays, checksums
+
+__all__ = [
+    "Pixels",
+    "count_patches",
+    "read_headers",
+    "read_pixels",
+    "read_table",
+    "write_patches",
+    "write_pixels",
+]
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """What is known of a shard of pixels.
+
+    Attributes
+    ----------
+    digests : list of str
+        SHA-256 of each chunk.
+    table : ndarray of shape (n_chunks,), uint32
+        Their checksums, see `dkmeans.storage.checksums`.
+    unreadable : list of SkippedImage
+        Images that could not be decoded; then nothing was written.
+    """
+
+    digests: list[str]
+    table: NDArray[np.uint32]
+    unreadable: list[SkippedImage] = field(default_factory=list)
+
+
+def read_headers(part: Source, max_pixels: int) -> list[ImageHeader | SkippedImage]:
+    """The header of each image of `part`, or why it has none."""
+    return part.headers(max_pixels=max_pixels)
+
+
+def _pixels(rows: NDArray[Any], chunk_rows: int) -> Pixels:
+    starts = range(0, len(rows), chunk_rows)
+    digests = [hashlib.sha256(rows[start : start + chunk_rows].tobytes()).hexdigest() for start in starts]
+    return Pixels(digests, checksums.of_chunks(rows, chunk_rows))
+
+
+def read_pixels(url: str, start: int, stop: int) -> Pixels:
+    """What is known of a shard that an earlier run has written."""
+    array = arrays.open_array(url, "pixels")
+    return _pixels(arrays.read_part(array, start, stop), array.chunks[0])
+
+
+def read_table(url: str, name: str, start: int, stop: int) -> NDArray[np.uint32]:
+    """The checksums of a shard of the array `name` that an earlier run has written."""
+    array = arrays.open_array(url, name)
+    return checksums.of_chunks(arrays.read_part(array, start, stop), array.chunks[0])
+
+
+def write_pixels(
+    claim: Claim, part: Source, spans: list[plan.ImageSpan], start: int, stop: int, config: IngestConfig
+) -> Pixels:
+    """Decode the images of one shard of pixels and write it, unless one of them cannot be decoded."""
+    array = arrays.open_array(claim.url, "pixels")
+    rows = np.empty((stop - start, array.shape[1]), array.dtype)
+    unreadable = []
+    images = part.read(config.color, max_pixels=config.max_image_pixels)
+    for span, image in zip(spans, images, strict=True):
+        if isinstance(image, SkippedImage):
+            unreadable.append(image)
+            continue
+        pixels = image.reshape(-1, image.shape[2])
+        rows[span.at : span.at + span.stop - span.start] = pixels[span.start : span.stop]
+    if unreadable:
+        return Pixels([], np.empty(0, np.uint32), unreadable)
+    claim.write_rows("pixels", start, rows)
+    return _pixels(rows, array.chunks[0])
+
+
+def count_patches(dataset: Dataset, start: int, stop: int) -> NDArray[np.int64]:
+    """Number of kept patches of the images `start` to `stop`."""
+    assert dataset.patch is not None
+    counts = [
+        patches.kept(stack, dataset.patch, dataset.stride, dataset.blank_threshold).sum(axis=(1, 2))
+        for stack in dataset.stacks(start, stop)
+    ]
+    return np.concatenate(counts).astype(np.int64)
+
+
+def write_patches(
+    claim: Claim, dataset: Dataset, spans: list[plan.ImageSpan], start: int
+) -> NDArray[np.uint32]:
+    """Cut the patches of one shard from the images that hold them, and write it; checksums of its chunks."""
+    assert dataset.patch is not None
+    first, last = spans[0], spans[-1]
+    stop = first.start + last.at + last.stop - last.start
+    pieces = []
+    seen = 0  # patches before this stack, counted from the first patch of the first image
+    for stack in dataset.stacks(first.index, last.index + 1):
+        mask = patches.kept(stack, dataset.patch, dataset.stride, dataset.blank_threshold)
+        # Of an image that straddles a border only the patches of this shard are cut out.
+        rank = seen + np.cumsum(mask).reshape(mask.shape)
+        seen = int(rank.flat[-1])
+        mask &= (rank > first.start) & (rank <= stop)
+        pieces.append(patches.extract(stack, mask, dataset.patch, dataset.stride))
+    rows = np.concatenate(pieces)
+    claim.write_rows("patches", start, rows)
+    return checksums.of_chunks(rows, dataset.patches.chunks[0])

@@ -1,0 +1,1 @@
+"""The study of images of one size, such as faces."""

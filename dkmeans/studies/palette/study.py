@@ -1,0 +1,69 @@
+"""The study of palettes: how many colors a photo needs.
+
+All that it shows comes from the photos and from what quantize makes of them below one URL.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dkmeans.compute.cluster import Cluster
+from dkmeans.compute.connecting import connect
+from dkmeans.config import ClusterConfig, PaletteConfig, QuantizeConfig
+from dkmeans.config.stages import LearningConfig
+from dkmeans.events.reporter import SILENT, Reporter
+from dkmeans.report.study import StudyReport, write_study
+from dkmeans.stages.quantize import QuantizeReport, quantize
+from dkmeans.storage import objects, stores
+from dkmeans.studies.embedded import write_photos
+from dkmeans.studies.palette.facts import gather
+from dkmeans.studies.palette.page import draw
+
+__all__ = ["palette"]
+
+
+def palette(
+    config: PaletteConfig,
+    cluster: ClusterConfig | Cluster = ClusterConfig(),
+    reporter: Reporter = SILENT,
+) -> StudyReport:
+    """Reduce photos to a few colors by exact k-means, and write a page about how many are enough.
+
+    Parameters
+    ----------
+    config : PaletteConfig
+    cluster : ClusterConfig or Cluster
+    reporter : Reporter
+
+    Raises
+    ------
+    InputError
+        If images are missing or cannot be read, or one has fewer distinct colors than are asked for.
+    UsageError
+        If an output is there already, or more colors are asked for than a PNG holds.
+    StorageError
+        If storage refuses or fails.
+    """
+    out = stores.resolve_url(config.out)
+    source = config.source or objects.join_url(out, "images")
+    if config.source is None:
+        write_photos(source)
+    with connect(cluster, reporter, "palette") as workers:
+        reports = {k: _reduce(config, source, k, workers, reporter) for k in config.n_clusters}
+    return write_study(
+        out, draw(gather(config.palette, source, reports, {k: _folder(config, k) for k in reports}))
+    )
+
+
+def _folder(config: PaletteConfig, n_clusters: int) -> str:
+    return objects.join_url(stores.resolve_url(config.out), f"colors-{n_clusters}")
+
+
+def _reduce(
+    config: PaletteConfig, source: str, n_clusters: int, cluster: Cluster, reporter: Reporter
+) -> QuantizeReport:
+    reporter.say(f"{n_clusters} color{'s' if n_clusters > 1 else ''}")
+    learning: dict[str, Any] = {name: getattr(config, name) for name in LearningConfig.model_fields}
+    where: dict[str, Any] = {"source": source, "destination": _folder(config, n_clusters)}
+    options = QuantizeConfig(n_clusters=n_clusters, palette=config.palette, **where, **learning)
+    return quantize(options, cluster, reporter)

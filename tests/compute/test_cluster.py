@@ -1,0 +1,474 @@
+"""Where tasks run: results in order, errors as they were raised, a dead worker survived."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from pathlib import Path
+
+import distributed
+import numpy as np
+import pytest
+from dask.delayed import delayed
+from distributed.comm.core import CommClosedError
+
+from dkmeans import ClusterConfig, __version__
+from dkmeans.compute import cluster, waiting
+from dkmeans.compute.cluster import Cluster, _Task
+from dkmeans.compute.connecting import connect
+from dkmeans.errors import ClusterError, ImageError
+from dkmeans.events.reporter import SILENT, Reporter
+from dkmeans.plan import MIB
+from dkmeans.storage import access, objects
+from dkmeans.storage.access import storage_options
+
+LOCAL = ClusterConfig(workers=1, threads_per_worker=2, memory_limit="1GiB")
+
+
+def square(x):
+    return x * x
+
+
+def fail(x):
+    raise ImageError(f"{x}.png is broken")
+
+
+def both(workers):
+    return [Cluster("cpu"), workers]
+
+
+def test_results_come_in_order_and_progress_counts(workers):
+    for place in both(workers):
+        steps = []
+        results = place.run([delayed(square)(x) for x in range(20)], steps.append)
+        assert results == [x * x for x in range(20)]
+        assert sum(steps) == 20
+
+
+def test_our_errors_come_back_as_they_were(workers):
+    for place in both(workers):
+        with pytest.raises(ImageError, match=r"7\.png is broken"):
+            place.run([delayed(square)(1), delayed(fail)(7)])
+
+
+def test_shards_are_mapped(workers):
+    def number(block, offset):
+        return np.array([f"{block[0] + offset}"], dtype=object)
+
+    for place in both(workers):
+        found = place.map_shards(number, 5, lambda n=1, note="": None, offset=10)
+        assert [part[0] for part in found] == ["10", "11", "12", "13", "14"]
+
+
+def test_persisted_tasks_run_once(workers, tmp_path):
+    def touch(name):
+        with open(tmp_path / str(name), "a") as file:
+            file.write("x")
+        return name
+
+    for number, place in enumerate(both(workers)):
+        kept = place.persist([delayed(touch)(number)])
+        assert place.run(kept) == place.run(kept) == [number]
+        assert (tmp_path / str(number)).read_text() == "x"
+
+
+def test_a_task_that_kills_its_workers():
+    with connect(LOCAL, SILENT) as place:
+        with pytest.raises(ClusterError, match=r"was lost with \d+ workers.*memory") as caught:
+            place.run([delayed(os._exit)(1)])
+        assert caught.value.exit_code == 5
+
+
+def test_persisted_tasks_are_shared_among_the_threads_where_they_lie(workers):
+    tasks = workers.persist([delayed(square)(number) for number in range(7)])
+    distributed.wait(distributed.futures_of(tasks))
+    shares = workers.shares(tasks)
+    assert sorted(number for share in shares for number in share) == list(range(7))
+    assert len(shares) == min(workers.n_threads(), 7)
+    where = workers.client.who_has(distributed.futures_of(tasks))
+    for share in shares:
+        assert len({where[tasks[number].key][0] for number in share}) == 1
+    assert Cluster("cpu", None, 3).shares(tasks) == [[0, 3, 6], [1, 4], [2, 5]]
+
+
+# Memory
+
+
+def test_tasks_that_do_not_fit_are_refused_with_numbers():
+    with connect(LOCAL, SILENT) as place:  # 1 GiB, two threads
+        place.check_memory(300 * MIB, "a fit", "take a smaller --k")
+        with pytest.raises(ClusterError) as caught:
+            place.check_memory(400 * MIB, "a fit", "take a smaller --k")
+    assert str(caught.value) == (
+        "a fit takes about 400 MiB a task; a worker with 2 threads needs 1100 MiB and has 1024. "
+        "Give it more memory or fewer threads, or take a smaller --k."
+    )
+    assert caught.value.exit_code == 5
+
+
+def test_the_memory_of_this_process_counts_too(monkeypatch):
+    monkeypatch.setattr("distributed.system.MEMORY_LIMIT", 2000 * MIB)
+    Cluster("cpu", threads=3).check_memory(500 * MIB, "a fit", "do less")
+    with pytest.raises(ClusterError, match="a worker with 4 threads needs 2300 MiB and has 2000"):
+        Cluster("cpu", threads=4).check_memory(500 * MIB, "a fit", "do less")
+
+
+def test_a_worker_without_a_limit_takes_any_task():
+    with (
+        distributed.LocalCluster(
+            n_workers=1, processes=False, memory_limit=0, dashboard_address="127.0.0.1:0"
+        ) as local,
+        distributed.Client(local) as client,
+    ):
+        place = Cluster("cpu", client)
+        place.check_memory(1 << 50, "a fit", "do less")
+        assert place.memory_bytes() is None
+
+
+# Tasks with their storage
+
+
+def write(url, key, data):
+    objects.write_object(url, key, data)
+    return os.getpid()
+
+
+def test_a_task_runs_by_the_same_dkmeans(workers):
+    for place in both(workers):
+        assert place.run([place.task(square)(3)]) == [9]
+
+
+@pytest.mark.parametrize("version", ["0.0.1", f"{__version__}.dev1"])
+def test_a_task_of_another_dkmeans_is_refused(workers, version):
+    task = _Task(square)
+    task.version = version
+    for place in both(workers):
+        with pytest.raises(ClusterError, match="Install the same version on all workers") as caught:
+            place.run([delayed(task)(3)])
+        assert f"a worker has dkmeans {__version__}, the job {version}" in str(caught.value)
+
+
+def test_shards_of_another_dkmeans_are_refused(workers, monkeypatch):
+    monkeypatch.setattr(cluster, "__version__", "0.0.1")  # here, not there
+
+    def nothing(block):
+        return np.zeros(1)
+
+    with pytest.raises(ClusterError, match=r"the job 0\.0\.1"):
+        workers.map_shards(nothing, 2, lambda n=1, note="": None)
+
+
+def test_a_task_is_called_as_its_function_is():
+    def _count_them():
+        pass
+
+    assert _Task(_count_them).__name__ == "count_them"
+
+
+@pytest.fixture(scope="module")
+def bare():
+    """Two workers of which none finds credentials in its environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in environment():
+            patch.delenv(name)
+        with connect(LOCAL.model_copy(update={"workers": 2, "threads_per_worker": 1}), SILENT) as place:
+            yield place
+
+
+def environment():
+    return sorted(name for name in os.environ if name.startswith("AWS_"))
+
+
+def test_storage_options_go_with_the_tasks_to_the_workers(s3, bare):
+    url = f"s3://{s3.bucket}/{uuid.uuid4().hex}"
+    assert not any(bare.client.run(environment).values())
+    with storage_options(s3.options()):
+        objects.write_object(url, "a", b"12345")
+        read = bare.task(objects.read_object)
+        assert bare.run([read(url, "a") for _ in range(4)]) == [b"12345"] * 4
+
+        def shard(block, name):
+            return np.array([objects.read_object(url, name)], dtype=object)
+
+        assert [part[0] for part in bare.map_shards(shard, 2, lambda n=1, note="": None, name="a")] == [
+            b"12345"
+        ] * 2
+        kept = bare.persist([read(url, "a")])
+        assert bare.run(kept) == [b"12345"]
+    with storage_options({}):  # they were of that job only
+        assert dict(access.current_access().options) == {}
+
+
+def test_traffic_is_summed_over_the_workers(bare, tmp_path):
+    url = str(tmp_path)
+    with storage_options({}):
+        assert bare.traffic() == {"bytes_read": 0, "bytes_written": 0, "retries": 0}
+        make = bare.task(write)
+        futures = [
+            bare.client.compute(make(url, f"{number}", bytes(10 + number)), workers=[worker])
+            for number, worker in enumerate(sorted(bare.workers()))
+        ]
+        assert len(set(bare.client.gather(futures))) == 2  # processes
+        objects.write_object(url, "here", bytes(100))
+        objects.read_object(url, "0")
+        bare.run([bare.task(objects.read_object)(url, "1")])
+        assert bare.traffic() == {"bytes_read": 10 + 11, "bytes_written": 100 + 10 + 11, "retries": 0}
+        with storage_options({}):
+            assert bare.traffic() == {"bytes_read": 0, "bytes_written": 0, "retries": 0}
+
+
+def fail_once(flag):
+    if not Path(flag).exists():
+        Path(flag).touch()
+        raise OSError("the first time it fails")
+    return os.getpid()
+
+
+def test_a_task_that_fails_once_is_run_again_and_counted(bare, tmp_path):
+    with storage_options({}):
+        (pid,) = bare.run([bare.task(fail_once)(str(tmp_path / "flag"))])
+        assert pid != os.getpid()
+        assert bare.traffic()["retries"] == 1
+
+
+def test_a_shard_that_fails_once_is_run_again_and_counted(bare, tmp_path):
+    def shard(block, folder):
+        fail_once(f"{folder}/{block[0]}")
+        return block
+
+    with storage_options({}):
+        found = bare.map_shards(shard, 3, lambda n=1, note="": None, folder=str(tmp_path))
+        assert [part[0] for part in found] == [0, 1, 2]
+        assert bare.traffic()["retries"] == 3
+
+
+def fail_always(folder):
+    Path(folder, uuid.uuid4().hex).touch()
+    raise ImageError("it never works")
+
+
+def test_a_task_that_always_fails_is_run_three_times(bare, tmp_path):
+    with storage_options({}), pytest.raises(ImageError, match="it never works"):
+        bare.run([bare.task(fail_always)(str(tmp_path))])
+    assert len(list(tmp_path.iterdir())) == 1 + cluster._RETRIES
+
+
+# Workers and schedulers that go
+
+
+class Processes:
+    """A scheduler and workers as processes, each ended by its number."""
+
+    def __init__(self, folder):
+        self.file = folder / "scheduler.json"
+        self.running = []
+        options = ["--host", "127.0.0.1", "--port", "0", "--dashboard-address", "127.0.0.1:0"]
+        self.scheduler = self.start("scheduler", *options)
+        while not self.file.exists():
+            assert self.scheduler.poll() is None
+            time.sleep(0.05)
+
+    def start(self, kind, *options):
+        command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", "--scheduler-file", str(self.file)]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self.running.append(subprocess.Popen([*command, *options], **quiet))
+        return self.running[-1]
+
+    def worker(self):
+        return self.start("worker", "--no-nanny", "--nthreads", "1", "--dashboard-address", "127.0.0.1:0")
+
+    def end(self):
+        for process in reversed(self.running):
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def processes(tmp_path):
+    found = Processes(tmp_path)
+    try:
+        yield found
+    finally:
+        found.end()
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_dies(processes):
+    processes.worker()
+    events = []
+    config, reporter = ClusterConfig(scheduler=str(processes.file)), Reporter(quiet=True, log=events.append)
+
+    def work():
+        with connect(config, reporter, "fit") as place:
+            killer = threading.Timer(1, processes.scheduler.kill)
+            killer.start()
+            place.run([delayed(time.sleep)(30)])
+
+    with pytest.raises(ClusterError, match=r"the scheduler is gone.*--resume"):
+        work()
+    assert events[-1]["error"].startswith("ClusterError: the scheduler is gone")
+    assert events[-1]["seconds"] < 20
+
+
+def test_a_job_whose_workers_are_all_gone_stops(processes):
+    worker = processes.worker()
+    with connect(ClusterConfig(scheduler=str(processes.file)), SILENT) as place:
+        place.patience = 2
+        killer = threading.Timer(1, worker.kill)
+        killer.start()
+        began = time.monotonic()
+        with pytest.raises(
+            ClusterError,
+            match=r"no worker has been there for 2 s, though.*Start some.*--resume",
+        ) as caught:
+            place.run([delayed(time.sleep)(30)])
+        assert 2 < time.monotonic() - began < 20
+        assert caught.value.exit_code == 5
+        killer.join()
+
+
+def test_a_job_waits_for_workers_that_come_back(processes, monkeypatch):
+    monkeypatch.setattr(waiting, "NO_WORKERS_SECONDS", 10)
+    worker = processes.worker()
+    with connect(ClusterConfig(scheduler=str(processes.file)), SILENT) as place:
+        steps = []
+        tasks = [delayed(abs)(-number) for number in range(3)] + [delayed(time.sleep)(1.5)]
+
+        def replace():
+            worker.kill()
+            processes.worker()
+
+        killer = threading.Timer(0.7, replace)
+        killer.start()
+        assert place.run(tasks, steps.append) == [0, 1, 2, None]
+        killer.join()
+        assert sum(steps) == 4
+
+
+def test_a_long_task_is_no_sign_that_workers_are_gone(workers, monkeypatch):
+    monkeypatch.setattr(waiting, "NO_WORKERS_SECONDS", 0.2)
+    assert workers.run([delayed(time.sleep)(1.5), delayed(square)(3)]) == [None, 9]
+
+
+def time_out():
+    raise TimeoutError("the task's own")
+
+
+def test_a_task_that_times_out_ends_the_job(workers):
+    """Its error is not taken for our own waiting, which would go on for ever."""
+    with pytest.raises(ClusterError, match=r"a task timed out: the task's own\. Go on with --resume"):
+        workers.run([delayed(square)(1), delayed(time_out)()])
+
+
+# Waits
+
+
+def nested(address, number):
+    with distributed.Client(address, set_as_default=False) as client:
+        place = Cluster("cpu", client)
+        return sum(place.run(place.persist([delayed(square)(number), delayed(square)(1)])))
+
+
+def test_tasks_that_wait_for_tasks_leave_their_threads_to_them(workers):
+    """As many as there are threads, and one more."""
+    tasks = [delayed(nested)(workers.client.scheduler.address, number) for number in range(3)]
+    assert workers.run(tasks) == [1, 2, 5]
+
+
+@pytest.mark.parametrize("error", [CommClosedError("the connection broke"), AssertionError("tornado's")])
+def test_a_fetch_that_breaks_is_done_again_at_once(workers, monkeypatch, error):
+    whole, broken = workers.client.scheduler.gather, []
+
+    async def gather(**options):
+        if len(broken) < 2:
+            broken.append(options)
+            raise error
+        return await whole(**options)
+
+    monkeypatch.setattr(workers.client.scheduler, "gather", gather, raising=False)
+    monkeypatch.setattr(waiting, "NO_WORKERS_SECONDS", 1000)  # no look of ours comes to help
+    assert workers.run([delayed(square)(3)]) == [9]
+    assert len(broken) == 2
+
+
+def test_as_completed_loses_a_result_whose_fetch_breaks(workers, monkeypatch, caplog):
+    """Why we do not wait by it: a task that is done, and a wait that only its own time limit ends.
+
+    Once distributed hands out such a future, this fails, and `waiting.completed` can be what it stands for.
+    """
+    whole, broken = workers.client.scheduler.gather, []
+
+    async def gather(**options):
+        if not broken:
+            broken.append(options)
+            raise AssertionError("tornado's")
+        return await whole(**options)
+
+    monkeypatch.setattr(workers.client.scheduler, "gather", gather, raising=False)
+    future = workers.client.submit(square, 3, pure=False)
+    with pytest.raises(TimeoutError):
+        list(distributed.as_completed([future], with_results=True, timeout=3))
+    assert future.status == "finished"
+    assert future.result() == 9
+
+
+@pytest.mark.parametrize("asked", ["get_versions", "run"])
+def test_a_scheduler_that_is_lost_while_the_workers_are_looked_at(processes, monkeypatch, asked):
+    async def lost(*_, **__):
+        raise CommClosedError("the stream is closed")
+
+    monkeypatch.setattr(distributed.Client, asked, lost)
+    processes.worker()
+    config = ClusterConfig(scheduler=str(processes.file))
+    with pytest.raises(ClusterError, match=r"the scheduler is gone: .*--resume"), connect(config, SILENT):
+        pass
+
+
+def test_a_scheduler_that_falls_silent(processes, monkeypatch):
+    monkeypatch.setattr(waiting, "NO_WORKERS_SECONDS", 2)
+    monkeypatch.setattr(waiting, "SILENT_SECONDS", 2)
+    monkeypatch.setattr(cluster, "_CALL_SECONDS", 1)
+    processes.worker()
+    with connect(ClusterConfig(scheduler=str(processes.file)), SILENT) as place:
+        before = place.traffic()  # of this process, which other tests have moved bytes in
+        processes.scheduler.send_signal(signal.SIGSTOP)
+        began = time.monotonic()
+        with pytest.raises(
+            ClusterError, match=r"the scheduler is gone: it has not answered for 2 s.*--resume"
+        ):
+            place.run([delayed(square)(3)])
+        for ask in (place.workers, place.n_threads, place.memory_bytes):
+            with pytest.raises(ClusterError, match="the scheduler is gone"):
+                ask()
+        place.everywhere(os.getpid)
+        assert place.traffic() == before
+    assert time.monotonic() - began < 60
+
+
+def test_whatever_asks_a_scheduler_that_died_says_so(processes):
+    processes.worker()
+    with connect(ClusterConfig(scheduler=str(processes.file), connect_seconds=2), SILENT) as place:
+        before = place.traffic()  # of this process, which other tests have moved bytes in
+        kept = place.persist([delayed(square)(3)])
+        processes.scheduler.kill()
+        for _ in range(2):  # at once, and when the client has noticed
+            for ask in (
+                place.workers,
+                place.n_threads,
+                place.memory_bytes,
+                lambda: place.shares(kept),
+                lambda: place.run([delayed(square)(3)]),
+                lambda: place.run(place.persist([delayed(square)(3)])),
+                lambda: place.check_memory(1, "a fit", "do less"),
+            ):
+                with pytest.raises(ClusterError, match="the scheduler is gone"):
+                    ask()
+            place.everywhere(os.getpid)
+            assert place.traffic() == before
+            while place.client.status != "closed":
+                time.sleep(0.1)

@@ -1,0 +1,751 @@
+"""From a URL to a store: options, secrets, each way it can refuse, and what S3 does to our calls."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import boto3
+import pytest
+from object_store.proxy import FaultyProxy
+
+from dkmeans.compute.cluster import _Task
+from dkmeans.config import JobConfig
+from dkmeans.errors import DkmeansError, InputError, StorageError, UsageError
+from dkmeans.storage import access, objects, stores
+from dkmeans.storage.access import storage_options
+from dkmeans.storage.objects import StoredObject
+
+SECRET = "hush-9fe1c7"
+SYNC = ["--scheduler", "sync"]
+ENDPOINTS = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]
+
+
+@pytest.fixture(autouse=True)
+def _fresh_stores():
+    """Stores are opened once for a URL and its options; here the environment changes too."""
+    stores._REACHED.clear()
+    stores._remote_store.cache_clear()
+    yield
+    stores._REACHED.clear()
+    stores._remote_store.cache_clear()
+
+
+@pytest.fixture
+def no_settings(monkeypatch):
+    """No option of any cloud in the environment."""
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "AZURE_", "GOOGLE_")):
+            monkeypatch.delenv(name)
+
+
+def opened(url, **options):
+    with storage_options(options):
+        return stores.open_store(url)
+
+
+# Options
+
+
+def test_an_option_with_a_prefix_is_for_such_a_store_only(no_settings):
+    options = {
+        "aws_access_key_id": "key",
+        "aws_secret_access_key": SECRET,
+        "azure_account_name": "account",
+        "azure_account_key": "a2V5",
+        "google_service_account_path": "/nowhere.json",
+    }
+    assert opened("s3://bucket/x", **options).config == {
+        "bucket": "bucket",
+        "region": "us-east-1",
+        "access_key_id": "key",
+        "secret_access_key": SECRET,
+    }
+    azure = opened("az://container/x", **options).config
+    assert azure == {"container_name": "container", "account_name": "account", "account_key": "a2V5"}
+    with pytest.raises(StorageError, match=r"/nowhere\.json"):  # it alone looks for that file
+        opened("gs://bucket/x", **options)
+    options.pop("google_service_account_path")
+    assert opened("gs://bucket/x", **options).config == {"bucket": "bucket"}
+    opened("https://host/x", **options)
+
+
+@pytest.mark.parametrize(
+    "name", ["azure_storage_account_name", "AZURE_STORAGE_ACCOUNT_NAME", "azure_account_name", "account_name"]
+)
+def test_the_account_of_azure_has_all_its_names(no_settings, name):
+    assert opened("az://container/x", **{name: "account"}).config["account_name"] == "account"
+
+
+def test_an_option_without_a_prefix_is_for_every_store(no_settings):
+    assert opened("s3://bucket/x", skip_signature="true").config["skip_signature"] == "true"
+    assert opened("gs://bucket/x", skip_signature="true").config["skip_signature"] == "true"
+
+
+def test_options_of_the_connection_go_apart(no_settings):
+    store = opened("s3://bucket/x", timeout="3s", aws_connect_timeout="2s", region="eu-west-1")
+    assert store.client_options == {"timeout": "3s", "connect_timeout": "2s"}
+    assert store.config == {"bucket": "bucket", "region": "eu-west-1"}
+    for url in ("gs://bucket/x", "https://host/x"):
+        assert opened(url, user_agent="tests").client_options == {"user_agent": "tests"}
+
+
+def test_local_and_memory_stores_take_no_option(tmp_path):
+    for url in (str(tmp_path / "x"), f"memory://{uuid.uuid4().hex}"):
+        with storage_options({"nonsense": "1", "endpoint": "http://192.0.2.1"}):
+            objects.write_object(url, "a", b"1")
+            assert objects.read_object(url, "a") == b"1"
+
+
+@pytest.mark.parametrize(
+    ("url", "option"),
+    [
+        ("s3://bucket/x", "secret_acess_key"),
+        ("s3://bucket/x", "aws_nonsense"),
+        ("gs://bucket/x", "region"),
+        ("https://host/x", "endpoint"),
+    ],
+)
+def test_an_option_that_no_store_has_is_named(no_settings, url, option):
+    with pytest.raises(UsageError, match=rf"--storage-option {option}: .*no such option") as caught:
+        opened(url, **{option: SECRET})
+    assert SECRET not in str(caught.value)
+
+
+def test_a_value_that_cannot_be_parsed(no_settings):
+    with pytest.raises(
+        StorageError, match=r"s3://bucket/x cannot be used: .*Duration.*Check URL and options"
+    ):
+        opened("s3://bucket/x", timeout="soon")
+    with pytest.raises(StorageError, match=r"s3://bucket/x cannot be used: .*boolean"):
+        opened("s3://bucket/x", skip_signature="perhaps")
+
+
+def test_options_inside_options_are_merged():
+    with storage_options({"region": "a", "ENDPOINT": "https://e"}):
+        outer = access.current_access()
+        assert dict(outer.options) == {"region": "a", "endpoint": "https://e"}
+        with storage_options({"Region": "b", "timeout": "1s"}):
+            inner = access.current_access()
+            assert dict(inner.options) == {"region": "b", "endpoint": "https://e", "timeout": "1s"}
+            assert inner.job != outer.job
+        assert access.current_access() == outer
+    assert access.current_access() == access.Access()
+
+
+def test_options_of_one_thread_are_not_those_of_another():
+    with storage_options({"region": "a"}), ThreadPoolExecutor(1) as pool:
+        assert pool.submit(access.current_access).result() == access.Access()
+
+
+def test_a_store_is_opened_once_for_the_same_options(no_settings):
+    first = opened("s3://bucket/x", region="a")
+    assert opened("s3://bucket/x", region="a") is first
+    assert opened("s3://bucket/x", region="b") is not first
+
+
+@pytest.mark.parametrize("url", ["s3://", "gs:///", "az://"])
+def test_a_url_without_a_bucket_is_no_local_path(url):
+    """Else everything would go to a folder ``s3:`` on this machine."""
+    assert not stores.is_local(stores.resolve_url(url))
+
+
+# HTTP without TLS
+
+
+@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:1", "http://localhost:1", "http://[::1]:1"])
+def test_plain_http_to_this_machine_is_allowed(no_settings, monkeypatch, endpoint):
+    assert opened("s3://bucket/x", endpoint=endpoint).client_options == {"allow_http": "true"}
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    assert opened("s3://bucket/y").client_options == {"allow_http": "true"}
+
+
+KEYS = {"access_key_id": "key", "secret_access_key": SECRET}
+
+
+@pytest.mark.parametrize("name", ["option", "AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AWS_ENDPOINT_URL_S3"])
+def test_plain_http_to_another_machine_is_refused_with_the_remedy(no_settings, monkeypatch, name):
+    options = dict(KEYS)
+    if name == "option":
+        options["endpoint"] = "http://192.0.2.1:1"
+    else:
+        monkeypatch.setenv(name, "http://192.0.2.1:1")
+    with (
+        storage_options(options),
+        pytest.raises(StorageError, match=r"s3://bucket/x: .*expected https://.*allow_http=true") as caught,
+    ):
+        stores.reach("s3://bucket/x")
+    assert SECRET not in str(caught.value)
+    with storage_options({**options, "allow_http": "true"}):
+        assert stores.open_store("s3://bucket/x").client_options == {"allow_http": "true"}
+
+
+@pytest.mark.parametrize(("local", "other"), [*itertools.permutations(ENDPOINTS, 2)])
+def test_of_two_endpoints_the_one_that_is_used_has_to_be_local(no_settings, monkeypatch, local, other):
+    """Nothing goes to another machine in the clear because a further variable names this one."""
+    closed = socket.create_server(("127.0.0.1", 0))
+    port = closed.getsockname()[1]
+    closed.close()
+    monkeypatch.setenv(local, f"http://127.0.0.1:{port}")
+    monkeypatch.setenv(other, "http://192.0.2.1:1")
+    with storage_options({**KEYS, "timeout": "1s"}):
+        with pytest.raises(StorageError) as caught:
+            stores.reach("s3://bucket/x")
+        used_other = "192.0.2.1" in str(caught.value.__cause__)
+    assert not used_other or "expected https://" in str(caught.value)
+
+
+# Secrets
+
+
+def test_secrets_are_in_no_repr(no_settings):
+    options = {"aws_access_key_id": "key", "aws_secret_access_key": SECRET, "aws_session_token": SECRET}
+    with storage_options(options):
+        ours = access.current_access()
+        task = _Task(print)
+        shown = [repr(ours), str(ours), repr(task), repr(stores.open_store("s3://bucket/x"))]
+        shown.append(repr(access.traffic_of(ours.job)))
+    assert not [text for text in shown if SECRET in text]
+
+
+def test_secrets_of_a_job_file_are_in_no_repr():
+    job = JobConfig.from_tables({"storage": {"aws_secret_access_key": SECRET}, "fit": []})
+    assert job.storage["aws_secret_access_key"] == SECRET
+    assert SECRET not in repr(job)
+    assert SECRET not in str(job)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"storage": {"aws_secret_access_key": [SECRET]}},
+        {"storage": {"aws_secret_access_key": {"is": SECRET}}},
+        {"storage": [{"aws_secret_access_key": SECRET}]},
+    ],
+)
+def test_secrets_of_a_job_file_are_in_no_error(table):
+    with pytest.raises(UsageError) as caught:
+        JobConfig.from_tables(table)
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "options"),
+    [
+        ("az://container/x", {"account_name": "account", "account_key": f"{SECRET}!"}),
+        ("gs://bucket/x", {"service_account_key": SECRET}),
+        ("gs://bucket/x", {"service_account_key": json.dumps({"private_key": SECRET})}),
+        ("s3://bucket/x", {"secret_acess_key": SECRET}),
+    ],
+)
+def test_a_secret_of_the_wrong_form_is_in_no_error(no_settings, url, options):
+    with storage_options(options), pytest.raises(DkmeansError) as caught:
+        stores.open_store(url)
+    assert SECRET not in str(caught.value)
+
+
+# Ways to refuse, as a user meets them
+
+
+@contextlib.contextmanager
+def _closed_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    yield f"https://127.0.0.1:{port}"
+
+
+@contextlib.contextmanager
+def _unreachable():
+    """An address where no attempt to connect is answered: its queue is full."""
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(socket.socket())
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        for _ in range(8):
+            client = stack.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(server.getsockname())
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+@contextlib.contextmanager
+def _silent():
+    """An address that takes every connection and says nothing."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+REFUSED = "permission denied.*Check credentials and policy"
+REFUSALS = {
+    "wrong secret": ({"AWS_SECRET_ACCESS_KEY": SECRET}, None, REFUSED),
+    "wrong key": ({"AWS_ACCESS_KEY_ID": "nobody"}, None, REFUSED),
+    "anonymous": ({"AWS_SKIP_SIGNATURE": "true"}, None, REFUSED),
+    "missing bucket": ({}, None, "there is no such bucket.*create the bucket"),
+    "no credentials": (
+        {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None},
+        None,
+        "found no credentials.*AWS_ACCESS_KEY_ID.*--storage-option",
+    ),
+    "refused port": ({}, _closed_port, "the store does not answer.*Check the endpoint and the network"),
+    "unreachable host": ({}, _unreachable, "the store does not answer.*Check the endpoint and the network"),
+    "silent host": ({}, _silent, "the store does not answer.*Check the endpoint and the network"),
+}
+RUN = """
+import sys, time
+from jobs.__main__ import main
+import dkmeans, obstore, dkmeans.stages.ingest
+began = time.monotonic()
+try:
+    main(sys.argv[1:])
+finally:
+    print("seconds", time.monotonic() - began)
+"""
+
+
+USES = ("input", "info", "events")
+HANGS = ("no credentials", "refused port", "unreachable host", "silent host")
+
+
+def _in_another_process(*arguments):
+    """A command that may hang, as nothing ends a request: exit code, stdout, stderr, seconds."""
+    command = [sys.executable, "-c", RUN, *map(str, arguments)]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    *out, last = found.stdout.splitlines()
+    return found.returncode, "\n".join(out), found.stderr, float(last.split()[1])
+
+
+def _timed(run, *arguments):
+    began = time.monotonic()
+    return *run(*arguments), time.monotonic() - began
+
+
+@pytest.mark.parametrize("use", ["output", *(pytest.param(use, marks=pytest.mark.slow) for use in USES)])
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_a_store_that_refuses_is_told_in_seconds(
+    s3, s3_url, photos, tmp_path, monkeypatch, dkmeans, refusal, use
+):
+    if s3.kind == "moto" and refusal in ("wrong secret", "wrong key", "anonymous"):
+        pytest.skip("moto accepts any secret")
+    environment, endpoint, text = REFUSALS[refusal]
+    objects.write_object(s3_url, "images/a.png", (photos / "astronaut.png").read_bytes())
+    before = objects.list_objects(s3_url)
+    url = s3_url.replace(s3.bucket, "no-such-bucket") if refusal == "missing bucket" else s3_url
+    arguments = {
+        "output": ["ingest", photos, f"{url}/d", *SYNC],
+        "input": ["ingest", f"{url}/images", tmp_path / "d", *SYNC],
+        "info": ["info", f"{url}/d"],
+        "events": ["ingest", photos, tmp_path / "d", "--events", f"{url}/events.jsonl", *SYNC],
+    }[use]
+    with contextlib.ExitStack() as stack, monkeypatch.context() as patch:
+        if endpoint:
+            patch.setenv("AWS_ENDPOINT_URL", stack.enter_context(endpoint()))
+        for name, value in environment.items():
+            patch.setenv(name, value) if value else patch.delenv(name)
+        stores._remote_store.cache_clear()
+        stores._REACHED.clear()
+        if refusal in HANGS:
+            code, out, err, seconds = _in_another_process(*arguments)
+        else:
+            code, out, err, seconds = _timed(dkmeans, *arguments)
+    stores._remote_store.cache_clear()
+    assert code == 4
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert re.search(rf"^error: {url}[^:]*: .*{text}", err)
+    assert SECRET not in err
+    assert seconds < 60  # 8 at most alone; what is repeated as later requests are takes 180
+    assert objects.list_objects(s3_url) == before
+    assert not (tmp_path / "d").exists()
+
+
+def _client(s3):
+    """What can do more than obstore: buckets and their policies."""
+    options = {"aws_access_key_id": s3.access_key, "aws_secret_access_key": s3.secret_key}
+    return boto3.client("s3", endpoint_url=s3.endpoint, region_name="us-east-1", **options)
+
+
+@pytest.fixture
+def public_bucket(s3, s3_url):
+    """The URL of a bucket that everybody may list and read."""
+    if s3.kind == "moto":
+        pytest.skip("moto lets everybody write")
+    client, bucket = _client(s3), f"public-{uuid.uuid4().hex}"
+    client.create_bucket(Bucket=bucket)
+    resources = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
+    allowed = {"Effect": "Allow", "Principal": "*", "Action": ["s3:ListBucket", "s3:GetObject"]}
+    policy = {"Version": "2012-10-17", "Statement": [{**allowed, "Resource": resources}]}
+    client.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+    client.close()
+    return f"s3://{bucket}/x"
+
+
+def test_a_write_that_is_forbidden_where_reading_is_not(public_bucket, photos, tmp_path, dkmeans):
+    objects.write_object(public_bucket, "images/a.png", (photos / "astronaut.png").read_bytes())
+    anonymous = ["--storage-option", "skip_signature=true"]
+    code, _, _ = dkmeans("ingest", f"{public_bucket}/images", tmp_path / "d", "--quiet", *anonymous, *SYNC)
+    assert code == 0  # public data need no credentials
+    code, out, err, seconds = _timed(dkmeans, "ingest", photos, f"{public_bucket}/d", *anonymous, *SYNC)
+    assert seconds < 60  # 8 at most alone; what is repeated as later requests are takes 180
+    assert (code, out) == (4, "")
+    (line,) = err.splitlines()
+    assert re.fullmatch(
+        rf"error: {public_bucket}/d\S*: permission denied \(AccessDenied\) while creating it\. "
+        r"Check credentials and policy\.",
+        line,
+    )
+    assert [found.key for found in objects.list_objects(public_bucket)] == ["images/a.png"]
+
+
+def test_options_of_the_command_line_reach_the_store(s3, no_settings, photos, dkmeans):
+    url = f"s3://{s3.bucket}/{uuid.uuid4().hex}"
+    options = [part for item in s3.options().items() for part in ("--storage-option", "=".join(item))]
+    code, out, err = dkmeans("ingest", photos, f"{url}/d", "--json", *options, *SYNC)
+    assert code == 0, err
+    assert json.loads(out)["n_images"] == 5
+    assert s3.secret_key not in out + err
+    with storage_options(s3.options()):
+        assert objects.exists(f"{url}/d", "zarr.json")
+    code, _, err = dkmeans("info", f"{url}/d", "--storage-option", "aws_nonsense=1")
+    assert code == 2
+    assert "nonsense" in err
+
+
+def test_a_job_file_has_options_and_those_of_the_command_line_go_first(
+    s3, no_settings, photos, tmp_path, dkmeans
+):
+    url = f"s3://{s3.bucket}/{uuid.uuid4().hex}"
+    options = {**s3.options(), "region": "elsewhere", "endpoint": "https://192.0.2.1", "allow_http": True}
+    (tmp_path / "job.toml").write_text(
+        f"""
+        [cluster]
+        scheduler = "sync"
+        [storage]
+        {"".join(f"{name} = {json.dumps(value)}" + chr(10) for name, value in options.items())}
+        [ingest]
+        source = "{photos}"
+        dataset = "{url}/d"
+        """
+    )
+    given = ["--storage-option", f"endpoint={s3.endpoint}", "--storage-option", "region=us-east-1"]
+    code, out, err = dkmeans("run", tmp_path / "job.toml", "--json", *given)
+    assert code == 0, err
+    assert json.loads(out)["ingest"][0]["dataset"] == f"{url}/d"
+
+
+# Objects in S3
+
+
+def test_objects_are_read_in_order_and_errors_are_in_place(s3_url):
+    data = {f"{number:03d}": os.urandom(number) for number in range(60)}
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda item: objects.write_object(s3_url, *item), data.items()))
+    listed = objects.list_objects(s3_url)
+    assert list(objects.read_objects(s3_url, listed)) == [objects.read_object(s3_url, key) for key in data]
+    assert list(objects.read_objects(s3_url, listed, limit=30)) == [found[:30] for found in data.values()]
+    assert list(objects.read_objects(s3_url, [])) == []
+    listed.insert(1, StoredObject("gone", 9))
+    listed.append(StoredObject("gone too", 1000))
+    for limit in (None, 30):
+        found = list(objects.read_objects(s3_url, listed, limit))
+        assert isinstance(found[1], InputError)
+        assert isinstance(found[-1], InputError)
+        assert f"{s3_url}/gone: not found" in str(found[1])
+        assert [*found[:1], *found[2:-1]] == [whole[:limit] for whole in data.values()]
+
+
+class Flights:
+    """Calls of a function that are under way, and the most there were."""
+
+    def __init__(self, function, seconds=0.01):
+        self.function, self.seconds = function, seconds
+        self.lock = threading.Lock()
+        self.now = self.most = self.total = 0
+
+    def __call__(self, *arguments):
+        with self.lock:
+            self.now, self.total = self.now + 1, self.total + 1
+            self.most = max(self.most, self.now)
+        try:
+            time.sleep(self.seconds)
+            return self.function(*arguments)
+        finally:
+            with self.lock:
+                self.now -= 1
+
+
+def test_reading_ahead_is_bounded(s3_url, monkeypatch):
+    for number in range(40):
+        objects.write_object(s3_url, f"{number:02d}", bytes(100))
+    listed = objects.list_objects(s3_url)
+    flights = Flights(objects.read_object)
+    monkeypatch.setattr(objects, "read_object", flights)
+    assert len(list(objects.read_objects(s3_url, listed))) == 40
+    assert 1 < flights.most <= objects._AT_A_TIME
+
+    for most, bound in ((4, 450), (1, 100), (1, 10)):  # by bytes; one is read however large
+        flights.most = 0
+        monkeypatch.setattr(objects, "_AHEAD_BYTES", bound)
+        assert len(list(objects.read_objects(s3_url, listed))) == 40
+        assert flights.most <= most
+
+    monkeypatch.undo()
+
+
+def test_what_is_not_taken_is_not_read(s3_url, monkeypatch):
+    for number in range(60):
+        objects.write_object(s3_url, f"{number:02d}", b"1")
+    flights = Flights(objects.read_object, 0)
+    monkeypatch.setattr(objects, "read_object", flights)
+    found = objects.read_objects(s3_url, objects.list_objects(s3_url))
+    assert next(found) == b"1"
+    time.sleep(0.2)
+    assert flights.total <= objects._AT_A_TIME + 1
+    found.close()
+    assert flights.total <= objects._AT_A_TIME + 1
+
+
+def test_reading_ahead_takes_the_options_along(s3, no_settings):
+    url = f"s3://{s3.bucket}/{uuid.uuid4().hex}"
+    with storage_options(s3.options()):
+        objects.write_object(url, "a", b"1")
+        objects.write_object(url, "b", b"22")
+        job = access.current_access().job
+        found = objects.read_objects(url, objects.list_objects(url))
+        assert list(found) == [b"1", b"22"]
+        assert access.traffic_of(job).read == 3
+
+
+def test_folders_are_listed(s3_url):
+    keys = ["a", "b/1", "b/c/2", "bb", "d/e/f/3", "e f/ü#?.png"]
+    for key in reversed(keys):
+        objects.write_object(s3_url, key, key.encode())
+    assert objects.list_objects(s3_url) == [StoredObject(key, len(key.encode())) for key in keys]
+    assert [found.key for found in objects.list_objects(s3_url, "b")] == ["b/1", "b/c/2"]
+    assert [found.key for found in objects.list_objects(f"{s3_url}/b")] == ["1", "c/2"]
+    assert [found.key for found in objects.list_objects(f"{s3_url}/d/e/f")] == ["3"]
+    assert objects.list_objects(f"{s3_url}/none") == objects.list_objects(s3_url, "none") == []
+    objects.write_object(f"{s3_url}2", "beside", b"")
+    assert [found.key for found in objects.list_objects(s3_url)] == keys
+
+
+def test_more_objects_than_one_answer_holds(s3_url):
+    keys = [f"{folder}{number:04d}" for folder in ("", "many/") for number in range(1005)]
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda key: objects.write_object(s3_url, key, b"1"), keys))
+    assert [found.key for found in objects.list_objects(s3_url)] == sorted(keys)
+
+
+# Faults on the way
+
+
+@pytest.fixture
+def proxy(s3):
+    with FaultyProxy(s3.endpoint) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def through(proxy, s3_url):
+    """Everything below goes by way of the proxy; outside of it the same place is seen without faults."""
+    with storage_options({"endpoint": proxy.endpoint}):
+        yield s3_url
+
+
+def harmed(proxy, method, *faults):
+    """Harm the first requests of one method."""
+    left = list(faults)
+
+    def plan(called, path, number):
+        return left.pop(0) if called == method and left else None
+
+    proxy.plan(plan)
+
+
+FAULTS = ["lost", "reset", "503", "503 after"]
+SERIES = [(fault,) for fault in FAULTS] + [("lost", "reset"), ("reset", "503 after"), ("503 after", "lost")]
+
+
+@pytest.mark.parametrize("faults", SERIES, ids=" then ".join)
+def test_who_creates_first_wins_whatever_happens_on_the_way(proxy, through, faults):
+    harmed(proxy, "PUT", *faults)
+    assert objects.create_object(through, "claim", b"ours")
+    assert proxy.n_faults == len(faults)
+    assert objects.list_objects(through) == [StoredObject("claim", 4)]
+    assert objects.read_object(through, "claim") == b"ours"
+
+
+@pytest.mark.parametrize("faults", SERIES, ids=" then ".join)
+def test_who_creates_second_loses_whatever_happens_on_the_way(proxy, through, faults):
+    assert objects.create_object(through, "claim", b"theirs")
+    harmed(proxy, "PUT", *faults)
+    assert not objects.create_object(through, "claim", b"ours")
+    assert objects.list_objects(through) == [StoredObject("claim", 6)]
+    assert objects.read_object(through, "claim") == b"theirs"
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_of_many_creators_one_wins_whatever_happens_on_the_way(proxy, through, fault):
+    left = [fault] * 6
+    ours = access.current_access()
+    proxy.plan(lambda method, path, number: left.pop() if method == "PUT" and left else None)
+
+    def create(number):
+        with access.using(ours):
+            return objects.create_object(through, "claim", b"%d" % number)
+
+    with ThreadPoolExecutor(4) as pool:
+        won = list(pool.map(create, range(4)))
+    assert won.count(True) == 1
+    assert objects.read_object(through, "claim") == b"%d" % won.index(True)
+
+
+@pytest.mark.parametrize("fault", ["reset", "cut", "503", "lost"])
+def test_a_look_at_the_winner_survives_a_fault(proxy, through, fault):
+    harmed(proxy, "PUT", "lost")
+    plan = proxy._plan
+    left = [fault]
+    proxy.plan(lambda method, path, number: left.pop() if method == "GET" and left else plan(method, path, 1))
+    assert objects.create_object(through, "claim", b"ours")
+    assert not left
+
+
+@pytest.mark.parametrize("fault", ["reset", "lost", "cut", "503", "503 after"])
+def test_deleting_survives_one_fault(proxy, through, fault):
+    for key in ("a", "b/c"):
+        objects.write_object(through, key, b"1")
+    harmed(proxy, "POST", fault)
+    objects.delete_objects(through, ["a", "b/c", "never there"])
+    assert objects.list_objects(through) == []
+
+
+@pytest.mark.parametrize("fault", ["reset", "lost", "cut", "503", "503 after"])
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_listing_survives_one_fault(proxy, through, fault, number):
+    for key in ("a", "b/c", "d/e"):
+        objects.write_object(through, key, b"1")
+    harmed(proxy, "GET", *[None] * number, fault)
+    assert [found.key for found in objects.list_objects(through)] == ["a", "b/c", "d/e"]
+    assert proxy.n_faults == 1
+
+
+def test_repeats_of_ours_are_counted(proxy, through):
+    harmed(proxy, "PUT", "reset", "reset")
+    assert objects.create_object(through, "claim", b"ours")
+    assert access.traffic_of(access.current_access().job).failed == 2
+
+
+def test_a_fault_that_lasts_is_an_error_with_the_remedy(proxy, through):
+    proxy.plan(lambda method, path, number: "reset")
+    with storage_options({"timeout": "1s"}), pytest.raises(StorageError, match=r"does not answer.*--resume"):
+        stores.reach(through)
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    """Pauses as short as they may be, so that many repetitions take no time."""
+    soon = timedelta(milliseconds=10)
+    backoff = {"init_backoff": timedelta(milliseconds=1), "max_backoff": soon, "base": 3}
+    monkeypatch.setitem(stores._RETRIES, "backoff", backoff)
+    monkeypatch.setattr(stores, "_LONGEST_PAUSE", 0.01)
+
+
+WAYS = {
+    "read": lambda url: objects.read_object(url, "a") == b"1",
+    "read a part": lambda url: objects.read_range(url, "a", 0, 1) == b"1",
+    "read behind the end": lambda url: objects.read_range(url, "a", 1, 1) == b"",
+    "write": lambda url: objects.write_object(url, "a", b"2") is None,
+    "create": lambda url: objects.create_object(url, "b", b"3"),
+    "list": lambda url: len(objects.list_objects(url)) == 1,
+    "look": lambda url: objects.exists(url, "a"),
+    "size": lambda url: objects.object_size(url, "a") == 1,
+    "delete": lambda url: objects.delete_objects(url, ["a"]) is None,
+}
+
+
+@pytest.mark.parametrize("fault", ["reset", "lost", "503"])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_store_may_be_away_for_long(proxy, through, hasty, way, fault):
+    """How often a request failed does not end it: a refused connection fails hundreds of times a minute."""
+    objects.write_object(through, "a", b"1")
+    left = [fault] * 40
+    proxy.plan(lambda method, path, number: left.pop() if left else None)
+    assert WAYS[way](through)
+    assert not left
+
+
+@pytest.mark.parametrize("way", ["create", "delete"])  # obstore repeats the others, for as long
+def test_a_store_that_stays_away_is_told_at_last(proxy, through, hasty, monkeypatch, way):
+    objects.write_object(through, "a", b"1")
+    monkeypatch.setattr(stores, "_PATIENCE", 0.5)
+    proxy.plan(lambda method, path, number: "reset")
+    with pytest.raises(StorageError, match=r"does not answer.*--resume"):
+        WAYS[way](through)
+    assert proxy.n_faults > 10
+
+
+def test_only_the_first_url_of_a_bucket_is_asked(s3_url, monkeypatch):
+    asked = []
+    monkeypatch.setattr(stores, "_ask", lambda url, *_: asked.append(url))
+    for url in (f"{s3_url}/a", f"{s3_url}/b", "s3://another/a", f"{s3_url}/a"):
+        stores.reach(url)
+    with storage_options({"region": "elsewhere"}):
+        stores.reach(s3_url)
+    assert asked == [f"{s3_url}/a", "s3://another/a", s3_url]
+
+
+def test_a_store_that_did_not_answer_is_asked_again(proxy, through):
+    proxy.plan(lambda method, path, number: "reset")
+    with pytest.raises(StorageError, match="does not answer"):
+        stores.reach(through)
+    proxy.plan(lambda *_: None)
+    stores.reach(through)
+
+
+def test_a_web_server_that_is_not_there_is_told_at_once(no_settings):
+    with _closed_port() as endpoint, pytest.raises(StorageError, match="does not answer"):
+        stores.reach(f"{endpoint.replace('https', 'http')}/photos/a.png")
+
+
+def test_a_web_server_is_there_whatever_it_answers(proxy, no_settings):
+    stores.reach(f"{proxy.endpoint}/no-such-bucket/a.png")  # forbidden, or missing
+    assert proxy.n_requests == 1
+
+
+def test_traffic_counts_bytes(proxy, through):
+    traffic = access.traffic_of(access.current_access().job)
+    objects.write_object(through, "a", bytes(100))
+    objects.create_object(through, "b", bytes(50))
+    assert (traffic.read, traffic.written) == (0, 150)
+    assert not objects.create_object(through, "b", bytes(70))  # nothing was written
+    assert traffic.written == 150
+    objects.read_object(through, "a")
+    objects.read_range(through, "a", 90, 20)
+    assert traffic.read == 110
+    list(objects.read_objects(through, [StoredObject("a", 100), StoredObject("b", 50)], limit=80))
+    assert traffic.read == 110 + 80 + 50
+    with storage_options({}):  # another job
+        objects.read_object(through, "a")
+        assert access.traffic_of(access.current_access().job).read == 100
+    assert traffic.read == 240
+
+
+def test_the_size_of_a_reading_is_that_of_its_bytes(s3_url, monkeypatch):
+    """A limit that is larger than the object reads the object once, not a range and a size."""
+    objects.write_object(s3_url, "a", b"12345")
+    ranges = []
+    monkeypatch.setattr(objects, "read_range", lambda *arguments: ranges.append(arguments) or b"123")
+    (whole,) = objects.read_objects(s3_url, [StoredObject("a", 5)], limit=5)
+    (part,) = objects.read_objects(s3_url, [StoredObject("a", 5)], limit=3)
+    assert (whole, part) == (b"12345", b"123")
+    assert ranges == [(s3_url, "a", 0, 3)]
