@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from dkmeans.errors import UsageError
-from dkmeans.storage import objects, stores
+from dkmeans.storage.faults import translated
+from dkmeans.storage.store import Store, open_store
+from dkmeans.storage.urls import is_local, resolve_url
 
 __all__ = ["event_log"]
 
@@ -34,14 +36,16 @@ def event_log(url: str | None) -> Iterator[Callable[[dict[str, Any]], None] | No
     if url is None:
         yield None
         return
-    where = stores.resolve_url(url)
+    where = resolve_url(url)
     folder, _, name = where.rpartition("/")
     if not name or folder.endswith(":/"):
         raise UsageError(f"--events: found {url!r}; expected the URL of a file. Add a name.")
-    if stores.is_local(where) and Path(where).is_dir():
-        raise UsageError(f"--events: found the folder {where}; expected the URL of a file. Add a name.")
-    stores.reach(where)
-    log = _Log(folder or "/", name)
+    if is_local(url) and Path(folder or "/", name).is_dir():
+        raise UsageError(
+            f"--events: found the folder {folder}/{name}; expected the URL of a file. Add a name."
+        )
+    open_store(where)  # so that an error names it
+    log = _Log(open_store(folder or "/"), name)
     log.flush()  # so that a mistake is told before any work
     try:
         yield log
@@ -50,24 +54,24 @@ def event_log(url: str | None) -> Iterator[Callable[[dict[str, Any]], None] | No
 
 
 class _Log:
-    def __init__(self, folder: str, name: str) -> None:
+    def __init__(self, folder: Store, name: str) -> None:
         self.folder, self.name = folder, name
         self.lines: list[str] = []
         self.flushed = time.monotonic()
 
     def __call__(self, event: dict[str, Any]) -> None:
         self.lines.append(json.dumps(event))
-        if stores.is_local(self.folder) or time.monotonic() - self.flushed > _SECONDS_BETWEEN_WRITES:
+        if self.folder.is_local or time.monotonic() - self.flushed > _SECONDS_BETWEEN_WRITES:
             self.flush()
 
     def flush(self) -> None:
         text = "".join(f"{line}\n" for line in self.lines)
-        if stores.is_local(self.folder):
-            with stores.translated(self.folder, f"writing {self.name}"):
-                Path(self.folder).mkdir(parents=True, exist_ok=True)
-                with Path(self.folder, self.name).open("a", encoding="utf-8") as file:
+        if self.folder.is_local:
+            with translated(self.folder.url, f"writing {self.name}"):
+                Path(self.folder.url).mkdir(parents=True, exist_ok=True)
+                with Path(self.folder.url, self.name).open("a", encoding="utf-8") as file:
                     file.write(text)
             self.lines.clear()
         else:
-            objects.write_object(self.folder, self.name, text.encode())
+            self.folder.put(self.name, text.encode())
         self.flushed = time.monotonic()

@@ -17,9 +17,8 @@ Who has claimed it and when, which shards are finished, and of a fit the last it
 
 def _run(reporter: Any, url: str) -> dict[str, Any]:
     from dkmeans.artefacts.status import status
-    from dkmeans.storage import stores
 
-    return status(stores.resolve_url(url))
+    return status(url)
 
 
 command = new_command(_run, [url_argument("URL of an output, complete or not.")], _HELP)

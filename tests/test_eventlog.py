@@ -18,7 +18,8 @@ from dkmeans import eventlog, open_codebook
 from dkmeans.errors import DkmeansError, StorageError, UsageError
 from dkmeans.eventlog import event_log
 from dkmeans.events.reporter import Reporter
-from dkmeans.storage import objects, stores
+from dkmeans.storage import backends
+from dkmeans.storage.store import Store
 
 SYNC = ["--scheduler", "sync"]
 
@@ -46,16 +47,15 @@ def parsed(text):
 
 
 def read(url):
-    return objects.read_object(*url.rsplit("/", 1)).decode()
+    folder, name = url.rsplit("/", 1)
+    return Store(folder).get(name).decode()
 
 
 @pytest.fixture
 def writes(monkeypatch):
     """How often an object was written."""
-    made, write = [], objects.write_object
-    monkeypatch.setattr(
-        objects, "write_object", lambda *arguments: made.append(arguments) or write(*arguments)
-    )
+    made, put = [], Store.put
+    monkeypatch.setattr(Store, "put", lambda *arguments: made.append(arguments) or put(*arguments))
     return made
 
 
@@ -181,7 +181,7 @@ def test_a_fit_tells_what_it_does(dataset, tmp_path, dkmeans):
     end = events[-1]
     assert (end["event"], end["stage"], end["error"], end["retries"]) == ("end", "fit", None, 0)
     assert end["seconds"] >= sum(part["seconds"] for part in parts)
-    stored = sum(found.size for found in objects.list_objects(str(tmp_path / "c")))
+    stored = sum(found.size for found in Store(str(tmp_path / "c")).list())
     assert end["bytes_written"] >= stored / 2
     assert end["bytes_read"] > 0
 
@@ -307,7 +307,7 @@ def test_a_place_that_cannot_be_written_is_told_before_any_work(photos, tmp_path
 
 def test_a_missing_bucket_for_the_log_is_told_before_any_work(s3_url, photos, tmp_path, dkmeans, monkeypatch):
     monkeypatch.setattr("dkmeans.stages.ingest.open_source", None)
-    stores._REACHED.clear()
+    backends._REACHED.clear()
     url = "s3://no-such-bucket-for-logs/events.jsonl"
     code, out, err = dkmeans("ingest", photos, tmp_path / "d", "--events", url, *SYNC)
     assert (code, out) == (4, "")

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from dkmeans.artefacts import manifests
 from dkmeans.artefacts.dataset import read_index
+from dkmeans.artefacts.manifests import Artefact
 from dkmeans.features import tiles
 from dkmeans.images.index import ImageIndex
-from dkmeans.storage import arrays, stores
+from dkmeans.storage import arrays
+from dkmeans.storage.store import Store, open_store
 
 __all__ = ["Archive", "open_archive", "row_offset"]
 
@@ -28,24 +30,21 @@ def row_offset(index: ImageIndex, patch: tuple[int, int] | None) -> NDArray[np.i
 
 
 @dataclass(frozen=True)
-class Archive:
+class Archive(Artefact):
     """A complete archive of quantize: codes of pixels and a palette, or codes of patches and centers.
 
     Attributes
     ----------
-    url : str
+    store : Store
         Where it is.
     manifest : dict
         Config, digests, measures, bytes and versions, as written by quantize.
     """
 
-    url: str
-    manifest: dict[str, Any]
-
     @cached_property
     def index(self) -> ImageIndex:
         """The images: names, sizes, offsets of pixels. Tasks do without it."""
-        return read_index(self.url)
+        return read_index(self.store)
 
     @property
     def patch(self) -> tuple[int, int] | None:
@@ -61,17 +60,17 @@ class Archive:
     @cached_property
     def palette(self) -> NDArray[Any] | None:
         """Colors that the codes stand for, shape (n_clusters, channels); None for patches."""
-        return arrays.read_rows(self.url, "palette") if self.patch is None else None
+        return arrays.read_rows(self.store, "palette") if self.patch is None else None
 
     @cached_property
     def centers(self) -> NDArray[np.float32] | None:
         """Patches that the codes stand for, shape (n_clusters, ph * pw * channels); None for pixels."""
-        return arrays.read_rows(self.url, "centers") if self.patch is not None else None
+        return arrays.read_rows(self.store, "centers") if self.patch is not None else None
 
     @property
     def codes(self) -> zarr.Array[Any]:
         """Nearest center of each pixel, or of each patch side by side, image by image, row-major."""
-        return arrays.open_array(self.url, "codes")
+        return arrays.open_array(self.store, "codes")
 
     @cached_property
     def offset(self) -> NDArray[np.int64]:
@@ -96,10 +95,10 @@ class Archive:
         """One image; shape (height, width, channels)."""
         start, stop = (int(row) for row in self.offset[position : position + 2])
         size = int(self.index.height[position]), int(self.index.width[position])
-        return self.decode(arrays.read_rows(self.url, "codes", start, stop), size)
+        return self.decode(arrays.read_rows(self.store, "codes", start, stop), size)
 
 
-def open_archive(url: str) -> Archive:
+def open_archive(url: str | Store) -> Archive:
     """Open a complete archive.
 
     Raises
@@ -107,5 +106,5 @@ def open_archive(url: str) -> Archive:
     InputError
         If nothing is there, it is unfinished, or it is something else.
     """
-    url = stores.resolve_url(url)
-    return Archive(url, manifests.read_manifest(url, "archive"))
+    store = open_store(url)
+    return Archive(store, manifests.read_manifest(store, "archive"))

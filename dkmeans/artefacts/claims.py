@@ -37,7 +37,8 @@ from dkmeans.artefacts.manifests import (
 )
 from dkmeans.config import StageConfig
 from dkmeans.errors import OutputExistsError, OutputTakenError, OutputUnfinishedError, UsageError
-from dkmeans.storage import arrays, objects, stores
+from dkmeans.storage import arrays
+from dkmeans.storage.store import Store, open_store
 
 __all__ = ["CHECKPOINT", "Claim", "claim", "claim_key", "claim_numbers", "noted"]
 
@@ -77,7 +78,7 @@ class Claim:
 
     Attributes
     ----------
-    url : str
+    store : Store
         Where the artefact goes.
     kind : str
         ``dataset``, ``codebook``, ``sweep``, ``result`` or ``archive``.
@@ -91,40 +92,48 @@ class Claim:
         The manifest, if `resume` was asked for and the artefact is already complete.
     """
 
-    url: str
+    store: Store
     kind: str
     recorded: dict[str, Any]
     run: str
     number: int = 0
     finished: dict[str, Any] | None = None
 
+    @property
+    def url(self) -> str:
+        """Where the artefact goes."""
+        return self.store.url
+
     def check(self) -> None:
-        """See that this run still has the right.
+        """See that this run still has the right, by two requests.
+
+        The next claim alone does not tell: a run that took over and then failed has given back all claims,
+        this one too, and the next to come begins with the first number again.
 
         Raises
         ------
         OutputTakenError
             If another run has taken it.
         """
-        own = attributes_of(self.url, claim_key(self.number)) or {}
-        after = attributes_of(self.url, claim_key(self.number + 1))
+        own = attributes_of(self.store, claim_key(self.number)) or {}
+        after = attributes_of(self.store, claim_key(self.number + 1))
         if after is not None or own.get("run") != self.run:
             raise _taken(self.url, after or own)
 
     def write_rows(self, name: str, start: int, rows: NDArray[Any]) -> None:
         """Write whole shards of the array `name`, from row `start`; see `arrays.write_rows`."""
         self.check()
-        arrays.write_rows(self.url, name, start, rows)
+        arrays.write_rows(self.store, name, start, rows)
 
     def create_array(self, name: str, **layout: Any) -> None:
         """Create the array `name`; see `dkmeans.storage.arrays.create_array`."""
         self.check()
-        arrays.create_array(self.url, name, **layout)
+        arrays.create_array(self.store, name, **layout)
 
     def write_array(self, name: str, values: NDArray[Any]) -> None:
         """Create the array `name` and write it all; see `dkmeans.storage.arrays.write_array`."""
         self.check()
-        arrays.write_array(self.url, name, values)
+        arrays.write_array(self.store, name, values)
 
     def seal(self, name: str, tables: Sequence[NDArray[np.uint32]]) -> None:
         """Note the checksums of the chunks of the array `name`, all shards of which have been written.
@@ -132,22 +141,22 @@ class Claim:
         `tables` has those of one shard after the other, as the tasks that wrote them have found them.
         """
         self.check()
-        arrays.seal(self.url, name, np.concatenate([np.empty(0, np.uint32), *tables]))
+        arrays.seal(self.store, name, np.concatenate([np.empty(0, np.uint32), *tables]))
 
     def commit_group(self, name: str) -> None:
         """Mark the sub-group `name` as complete."""
         self.check()
-        objects.write_object(self.url, f"{name}/{ROOT}", group_metadata({}))
+        self.store.put(f"{name}/{ROOT}", group_metadata({}))
 
     def has_group(self, name: str) -> bool:
         """Whether the sub-group `name` was marked as complete."""
-        return objects.exists(self.url, f"{name}/{ROOT}")
+        return self.store.exists(f"{name}/{ROOT}")
 
     def discard(self, name: str) -> None:
         """Delete the array or sub-group `name`, its metadata first."""
         self.check()
-        keys = [found.key for found in objects.list_objects(self.url, name)]
-        objects.delete_objects(self.url, sorted(keys, key=lambda key: not key.endswith(f"{name}/{ROOT}")))
+        keys = [found.key for found in self.store.list(name)]
+        self.store.delete(sorted(keys, key=lambda key: not key.endswith(f"{name}/{ROOT}")))
 
     def commit(self, facts: dict[str, Any]) -> None:
         """Publish the artefact with `facts` in its manifest; the last write of a stage.
@@ -166,24 +175,24 @@ class Claim:
             **self.recorded,
             **facts,
             "versions": {name: importlib.metadata.version(name) for name in _VERSIONED},
-            "nodes": node_checksums(self.url),
+            "nodes": node_checksums(self.store),
         }
         self.check()
-        if not objects.create_object(self.url, ROOT, group_metadata({"dkmeans": sealed(manifest)})):
+        if not self.store.create(ROOT, group_metadata({"dkmeans": sealed(manifest)})):
             raise OutputExistsError(f"{self.url}: another run has committed this output meanwhile.")
 
 
 @contextmanager
 def claim(
-    url: str, kind: str, config: StageConfig, input_digest: str, inputs: Sequence[str] = ()
+    url: str | Store, kind: str, config: StageConfig, input_digest: str, inputs: Sequence[str] = ()
 ) -> Iterator[Claim]:
-    """Claim `url` as the output of a stage, or say why not.
+    """Claim a place as the output of a stage, or say why not.
 
     If the stage fails before it has written anything, the claim is given back.
 
     Parameters
     ----------
-    url : str
+    url : str or Store
         Where the output goes.
     kind : {"dataset", "codebook", "sweep", "result", "archive"}
     config : StageConfig
@@ -203,14 +212,14 @@ def claim(
     UsageError
         If what is there was not made by dkmeans, or by another config or from another input.
     """
+    store = open_store(url)
     for source in inputs:
-        if f"{url}/".startswith(f"{source}/") or f"{source}/".startswith(f"{url}/"):
-            raise UsageError(f"the output {url} and the input {source} overlap. Choose another output.")
-    stores.reach(url)
+        if f"{store.url}/".startswith(f"{source}/") or f"{source}/".startswith(f"{store.url}/"):
+            raise UsageError(f"the output {store.url} and the input {source} overlap. Choose another output.")
     recorded = {"config": config.recorded(), "input_digest": input_digest}
     if (urls := _NOTED.get()) is not None:
-        urls.append(url)
-    held = _take(url, kind, config, recorded)
+        urls.append(store.url)
+    held = _take(store, kind, config, recorded)
     try:
         yield held
     except BaseException:
@@ -220,31 +229,31 @@ def claim(
 
 def _give_back(held: Claim) -> None:
     """Leave an empty place behind if nothing but claims is there, and the newest is ours."""
-    keys = [found.key for found in objects.list_objects(held.url)]
+    keys = [found.key for found in held.store.list()]
     numbers = claim_numbers(keys)
     if len(keys) != len(numbers) or not numbers or numbers[-1] != held.number:
         return
-    if (attributes_of(held.url, claim_key(held.number)) or {}).get("run") == held.run:
+    if (attributes_of(held.store, claim_key(held.number)) or {}).get("run") == held.run:
         # The oldest first: a run that it belonged to does not get its right back in between.
-        objects.delete_objects(held.url, [claim_key(number) for number in numbers])
+        held.store.delete([claim_key(number) for number in numbers])
 
 
-def _take(url: str, kind: str, config: StageConfig, recorded: dict[str, Any]) -> Claim:
+def _take(store: Store, kind: str, config: StageConfig, recorded: dict[str, Any]) -> Claim:
     if config.overwrite and config.resume:
         raise UsageError("found both --overwrite and --resume; expected at most one of them.")
-    manifest = attributes_of(url, ROOT)
+    url, manifest = store.url, attributes_of(store, ROOT)
     if manifest and not config.overwrite:
-        return _finished(url, kind, config, recorded, manifest)
-    keys = [found.key for found in objects.list_objects(url)]
+        return _finished(store, kind, config, recorded, manifest)
+    keys = [found.key for found in store.list()]
     numbers = claim_numbers(keys)
     clears = config.overwrite  # whether what an older run has left goes
-    ours = bool(manifest or (numbers and attributes_of(url, claim_key(numbers[-1]))))
+    ours = bool(manifest or (numbers and attributes_of(store, claim_key(numbers[-1]))))
     if config.overwrite:
         _check_deletable(url, keys, ours)
     elif numbers and manifest is None:
         if not config.resume:
             raise _unfinished(url)
-        newest = attributes_of(url, claim_key(numbers[-1])) or {}
+        newest = attributes_of(store, claim_key(numbers[-1])) or {}
         _check_same(url, newest, recorded)
         clears = bool(newest.get("clears"))  # that of a run that died while it was deleting
     elif numbers:
@@ -254,12 +263,12 @@ def _take(url: str, kind: str, config: StageConfig, recorded: dict[str, Any]) ->
             f"{url} holds files that dkmeans did not write; expected a new or empty place. "
             "Choose another output."
         )
-    held = Claim(url, kind, recorded, uuid.uuid4().hex, numbers[-1] + 1 if numbers else 1)
+    held = Claim(store, kind, recorded, uuid.uuid4().hex, numbers[-1] + 1 if numbers else 1)
     _create(held, clears)
     if clears:
         _clear(held)
-    elif manifest := attributes_of(url, ROOT):  # which the older run has committed meanwhile
-        return _finished(url, kind, config, recorded, manifest)
+    elif manifest := attributes_of(store, ROOT):  # which the older run has committed meanwhile
+        return _finished(store, kind, config, recorded, manifest)
     return held
 
 
@@ -269,9 +278,9 @@ def _clear(held: Claim) -> None:
     Claims stay, so that no older run gets its right back. Until all is gone ours says that it ``clears``: a
     run that resumes it goes on with that.
     """
-    old = [found.key for found in objects.list_objects(held.url) if not found.key.startswith("claim/")]
-    objects.delete_objects(held.url, sorted(old, key=lambda key: key != ROOT))
-    objects.write_object(held.url, claim_key(held.number), _token(held, clears=False))
+    old = [found.key for found in held.store.list() if not found.key.startswith("claim/")]
+    held.store.delete(sorted(old, key=lambda key: key != ROOT))
+    held.store.put(claim_key(held.number), _token(held, clears=False))
 
 
 def _token(held: Claim, *, clears: bool) -> bytes:
@@ -282,8 +291,8 @@ def _token(held: Claim, *, clears: bool) -> bytes:
 
 def _create(held: Claim, clears: bool) -> None:
     key = claim_key(held.number)
-    if not objects.create_object(held.url, key, _token(held, clears=clears)):
-        raise _unfinished(held.url) if held.number == 1 else _taken(held.url, attributes_of(held.url, key))
+    if not held.store.create(key, _token(held, clears=clears)):
+        raise _unfinished(held.url) if held.number == 1 else _taken(held.url, attributes_of(held.store, key))
 
 
 def _unfinished(url: str) -> OutputUnfinishedError:
@@ -302,14 +311,15 @@ def _taken(url: str, by: dict[str, Any] | None) -> OutputTakenError:
 
 
 def _finished(
-    url: str, kind: str, config: StageConfig, recorded: dict[str, Any], manifest: dict[str, Any]
+    store: Store, kind: str, config: StageConfig, recorded: dict[str, Any], manifest: dict[str, Any]
 ) -> Claim:
     if not config.resume:
         raise OutputExistsError(
-            f"{url} is already there; expected a new place. Choose another, or pass --overwrite to delete it."
+            f"{store.url} is already there; expected a new place. Choose another, or pass --overwrite to "
+            "delete it."
         )
-    _check_same(url, manifest, recorded)
-    return Claim(url, kind, recorded, str(manifest.get("run")), finished=manifest)
+    _check_same(store.url, manifest, recorded)
+    return Claim(store, kind, recorded, str(manifest.get("run")), finished=manifest)
 
 
 def _check_same(url: str, found: dict[str, Any], recorded: dict[str, Any]) -> None:

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from dkmeans.artefacts import manifests
 from dkmeans.artefacts.claims import Claim
 from dkmeans.artefacts.dataset import Dataset
+from dkmeans.artefacts.manifests import Artefact
 from dkmeans.errors import MismatchError
-from dkmeans.storage import arrays, stores
+from dkmeans.storage import arrays
+from dkmeans.storage.store import Store, open_store
 
 __all__ = ["Codebook", "centers_sha256", "open_codebook", "write_codebook"]
 
@@ -22,12 +24,12 @@ HISTORY = ("inertia", "center_shift", "moved", "seconds")
 
 
 @dataclass(frozen=True)
-class Codebook:
+class Codebook(Artefact):
     """The centers of a fit.
 
     Attributes
     ----------
-    url : str
+    store : Store
         Where it is.
     manifest : dict
         Config, digests, inertia and versions, as written by fit.
@@ -39,8 +41,6 @@ class Codebook:
         Per iteration: inertia, squared center shift, rows that changed their center, seconds.
     """
 
-    url: str
-    manifest: dict[str, Any]
     centers: NDArray[np.float32]
     counts: NDArray[np.int64]
     history: NDArray[np.float64]
@@ -113,7 +113,7 @@ def write_codebook(
     claim.commit({**facts, "history_columns": list(HISTORY), "centers_sha256": centers_sha256(centers)})
 
 
-def open_codebook(url: str) -> Codebook:
+def open_codebook(url: str | Store) -> Codebook:
     """Open a complete codebook.
 
     Raises
@@ -121,12 +121,12 @@ def open_codebook(url: str) -> Codebook:
     InputError
         If nothing is there, it is unfinished, or it is something else.
     """
-    url = stores.resolve_url(url)
-    manifest = manifests.read_manifest(url, "codebook")
+    store = open_store(url)
+    manifest = manifests.read_manifest(store, "codebook")
     return Codebook(
-        url,
+        store,
         manifest,
-        centers=arrays.read_rows(url, "centers"),
-        counts=arrays.read_rows(url, "counts"),
-        history=arrays.read_rows(url, "history"),
+        centers=arrays.read_rows(store, "centers"),
+        counts=arrays.read_rows(store, "counts"),
+        history=arrays.read_rows(store, "history"),
     )

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from dkmeans.artefacts import manifests
 from dkmeans.artefacts.claims import Claim
+from dkmeans.artefacts.manifests import Artefact
 from dkmeans.images.index import ImageIndex
-from dkmeans.storage import arrays, stores
+from dkmeans.storage import arrays
+from dkmeans.storage.store import Store, open_store
 
 __all__ = [
     "Dataset",
@@ -41,9 +43,9 @@ def write_index(claim: Claim, index: ImageIndex) -> None:
     claim.commit_group("images")
 
 
-def read_index(url: str) -> ImageIndex:
+def read_index(store: Store) -> ImageIndex:
     """The group ``images`` of an artefact."""
-    names, height, width = (arrays.read_rows(url, f"images/{name}") for name in ("name", "height", "width"))
+    names, height, width = (arrays.read_rows(store, f"images/{name}") for name in ("name", "height", "width"))
     return ImageIndex(tuple(str(name) for name in names), height, width)
 
 
@@ -56,9 +58,9 @@ def write_skipped(claim: Claim, skipped: list[tuple[str, str]]) -> None:
     claim.commit_group("skipped")
 
 
-def read_skipped(url: str) -> list[tuple[str, str]]:
+def read_skipped(store: Store) -> list[tuple[str, str]]:
     """The group ``skipped``: name and reason of every image that could not be read."""
-    names, reasons = (arrays.read_rows(url, f"skipped/{name}") for name in ("name", "reason"))
+    names, reasons = (arrays.read_rows(store, f"skipped/{name}") for name in ("name", "reason"))
     return [(str(name), str(reason)) for name, reason in zip(names, reasons, strict=True)]
 
 
@@ -80,19 +82,16 @@ def dataset_digest(config: dict[str, Any], dtype: str, index: ImageIndex, chunks
 
 
 @dataclass(frozen=True)
-class Dataset:
+class Dataset(Artefact):
     """A complete dataset.
 
     Attributes
     ----------
-    url : str
+    store : Store
         Where it is.
     manifest : dict
         Config, digests, counts and versions, as written by ingest.
     """
-
-    url: str
-    manifest: dict[str, Any]
 
     def __repr__(self) -> str:
         from dkmeans.artefacts import display
@@ -104,7 +103,7 @@ class Dataset:
 
         def pictures() -> Any:
             n = min(display.N_THUMBNAILS, self.n_images)
-            names = arrays.read_rows(self.url, "images/name", 0, n)
+            names = arrays.read_rows(self.store, "images/name", 0, n)
             return display.thumbnails(names, self.sizes(0, n), self.image)
 
         return display.page("Dataset", self.url, display.describe_dataset(self.manifest), pictures)
@@ -112,16 +111,18 @@ class Dataset:
     @cached_property
     def index(self) -> ImageIndex:
         """The images: names, sizes, offsets. Tasks do without it: they read the sizes they need."""
-        return read_index(self.url)
+        return read_index(self.store)
 
     @cached_property
     def offset(self) -> NDArray[np.int64]:
         """Row of the first pixel of each image, and the number of all pixels; shape (n_images + 1,)."""
-        return arrays.read_rows(self.url, "images/offset")
+        return arrays.read_rows(self.store, "images/offset")
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int32]:
         """Height and width of the images `start` to `stop`; shape (stop - start, 2)."""
-        columns = [arrays.read_rows(self.url, f"images/{name}", start, stop) for name in ("height", "width")]
+        columns = [
+            arrays.read_rows(self.store, f"images/{name}", start, stop) for name in ("height", "width")
+        ]
         return np.stack(columns, axis=1)
 
     @property
@@ -159,21 +160,21 @@ class Dataset:
     @property
     def pixels(self) -> zarr.Array[Any]:
         """All pixels, image after image, row-major: shape (n_pixels, channels)."""
-        return arrays.open_array(self.url, "pixels")
+        return arrays.open_array(self.store, "pixels")
 
     @property
     def patches(self) -> zarr.Array[Any]:
         """All patches kept, image after image: shape (n_patches, patch height x width x channels)."""
-        return arrays.open_array(self.url, "patches")
+        return arrays.open_array(self.store, "patches")
 
     @cached_property
     def patch_offset(self) -> NDArray[np.int64]:
         """First patch of each image, and the number of all; shape (n_images + 1,)."""
-        return arrays.read_rows(self.url, "patch_offset")
+        return arrays.read_rows(self.store, "patch_offset")
 
     def skipped(self) -> list[tuple[str, str]]:
         """Name and reason of each image that ingest could not read."""
-        return read_skipped(self.url)
+        return read_skipped(self.store)
 
     def image(self, position: int) -> NDArray[Any]:
         """One image; shape (height, width, channels)."""
@@ -192,10 +193,10 @@ class Dataset:
         for low, high in pairwise([0, *borders.tolist(), stop - start]):
             shape = (high - low, int(sizes[low, 0]), int(sizes[low, 1]), self.channels)
             first, last = int(self.offset[start + low]), int(self.offset[start + high])
-            yield arrays.read_rows(self.url, "pixels", first, last).reshape(shape)
+            yield arrays.read_rows(self.store, "pixels", first, last).reshape(shape)
 
 
-def open_dataset(url: str) -> Dataset:
+def open_dataset(url: str | Store) -> Dataset:
     """Open a complete dataset.
 
     Raises
@@ -203,5 +204,5 @@ def open_dataset(url: str) -> Dataset:
     InputError
         If nothing is there, it is unfinished, or it is something else.
     """
-    url = stores.resolve_url(url)
-    return Dataset(url, manifests.read_manifest(url, "dataset"))
+    store = open_store(url)
+    return Dataset(store, manifests.read_manifest(store, "dataset"))

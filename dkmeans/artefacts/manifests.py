@@ -10,15 +10,17 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from typing import Any
 
 from dkmeans.errors import DkmeansError, InputError, StorageError
-from dkmeans.storage import arrays, checksums, objects, stores
-from dkmeans.storage.objects import StoredObject
+from dkmeans.storage import arrays, checksums
+from dkmeans.storage.store import Store, StoredObject
 
 __all__ = [
     "FORMAT_VERSION",
     "ROOT",
+    "Artefact",
     "array_names",
     "attributes_of",
     "damaged",
@@ -35,6 +37,30 @@ __all__ = [
 FORMAT_VERSION = 2
 ROOT = "zarr.json"
 """Key of the manifest: the metadata of the group."""
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A complete artefact; what it has read stays behind when it goes to another process.
+
+    Attributes
+    ----------
+    store : Store
+        Where it is.
+    manifest : dict
+        What the stage that wrote it has noted of it.
+    """
+
+    store: Store
+    manifest: dict[str, Any]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return self.store.url
 
 
 def digest(parts: list[str]) -> str:
@@ -59,11 +85,11 @@ def _is_whole(manifest: dict[str, Any]) -> bool:
     return manifest.get("crc32c") == checksums.of_json(facts)
 
 
-def node_checksums(url: str) -> dict[str, int]:
-    """CRC-32C of the metadata of each array and group below `url`, and of each manifest directly in it."""
-    keys = [found.key for found in objects.list_objects(url)]
+def node_checksums(store: Store) -> dict[str, int]:
+    """CRC-32C of the metadata of each array and group in `store`, and of each manifest directly in it."""
+    keys = [found.key for found in store.list()]
     wanted = [key for key in keys if re.fullmatch(r"(?!claim/)[^/]+/(?:[^/]+/)?zarr\.json", key)]
-    return {key: checksums.of_bytes(objects.read_object(url, key)) for key in wanted}
+    return {key: checksums.of_bytes(store.get(key)) for key in wanted}
 
 
 def damaged(url: str, key: str, why: str) -> InputError:
@@ -74,18 +100,19 @@ def damaged(url: str, key: str, why: str) -> InputError:
     )
 
 
-def attributes_of(url: str, key: str) -> dict[str, Any] | None:
+def attributes_of(store: Store, key: str) -> dict[str, Any] | None:
     """The attributes of the group whose metadata is at `key`; none if it is damaged, None without one."""
-    if not objects.exists(url, key):
+    data = store.get_or_none(key)
+    if data is None:
         return None
     try:
-        node = json.loads(objects.read_object(url, key))
+        node = json.loads(data)
         return dict(node["attributes"]["dkmeans"])
     except (ValueError, KeyError, TypeError):
         return {}
 
 
-def read_manifest(url: str, kind: str | None = None) -> dict[str, Any]:
+def read_manifest(store: Store, kind: str | None = None) -> dict[str, Any]:
     """The manifest of a complete artefact, checked with the metadata of all its arrays.
 
     Raises
@@ -93,30 +120,29 @@ def read_manifest(url: str, kind: str | None = None) -> dict[str, Any]:
     InputError
         If nothing is there, it is unfinished, damaged, of another kind, or of another format version.
     """
-    manifest = read_root(url, kind)
-    for error in damaged_nodes(url, manifest):
+    manifest = read_root(store, kind)
+    for error in damaged_nodes(store, manifest):
         raise error
     return manifest
 
 
-def damaged_nodes(url: str, manifest: dict[str, Any]) -> Iterator[InputError]:
-    """An error for each of the metadata below `url` that are not those of the manifest."""
+def damaged_nodes(store: Store, manifest: dict[str, Any]) -> Iterator[InputError]:
+    """An error for each of the metadata in `store` that are not those of the manifest."""
     listed = [StoredObject(key, 0) for key in manifest["nodes"]]
-    for found, data in zip(listed, objects.read_objects(url, listed), strict=True):
+    for found, data in zip(listed, store.get_many(listed), strict=True):
         if isinstance(data, StorageError):
             raise data
         if isinstance(data, DkmeansError):
-            yield damaged(url, found.key, "it is gone")
+            yield damaged(store.url, found.key, "it is gone")
         elif checksums.of_bytes(data) != manifest["nodes"][found.key]:
-            yield damaged(url, found.key, "it has another checksum than the manifest tells")
+            yield damaged(store.url, found.key, "it has another checksum than the manifest tells")
 
 
-def read_root(url: str, kind: str | None = None) -> dict[str, Any]:
+def read_root(store: Store, kind: str | None = None) -> dict[str, Any]:
     """The manifest of a complete artefact, without a look at its arrays; see `read_manifest`."""
-    stores.reach(url)
-    manifest = attributes_of(url, ROOT)
+    url, manifest = store.url, attributes_of(store, ROOT)
     if manifest is None:
-        if objects.list_objects(url, "claim"):
+        if store.list("claim"):
             raise InputError(
                 f"{url} is unfinished: the run that began it has not committed it. "
                 "Run that command again with --resume."
@@ -127,7 +153,7 @@ def read_root(url: str, kind: str | None = None) -> dict[str, Any]:
         )
     found = manifest.get("kind")
     if not isinstance(found, str):
-        if objects.list_objects(url, "claim"):
+        if store.list("claim"):
             raise damaged(url, ROOT, "it holds no manifest")
         raise InputError(
             f"{url} is a Zarr group that dkmeans did not write; expected {_article(kind)} of dkmeans. Check "
@@ -161,18 +187,18 @@ def _article(kind: str | None) -> str:
     return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
-def describe(url: str) -> dict[str, Any]:
-    """What the artefact at `url` is: its manifest, and the shape and chunks of its arrays."""
-    manifest = read_manifest(url)
+def describe(store: Store) -> dict[str, Any]:
+    """What the artefact in `store` is: its manifest, and the shape and chunks of its arrays."""
+    manifest = read_manifest(store)
     shapes = {}
     for name in array_names(manifest):
-        if (array := arrays.array_at(url, name)) is not None:
+        if (array := arrays.array_at(store, name)) is not None:
             shapes[name] = {
                 "shape": list(array.shape),
                 "dtype": str(array.dtype),
                 "chunks": list(array.chunks),
                 "shards": list(array.shards) if array.shards else None,
             }
-    stored = sum(found.size for found in objects.list_objects(url))
+    stored = sum(found.size for found in store.list())
     shown = {name: value for name, value in manifest.items() if name not in ("nodes", "crc32c")}
-    return {"url": url, **shown, "arrays": shapes, "stored_bytes": stored}
+    return {"url": store.url, **shown, "arrays": shapes, "stored_bytes": stored}

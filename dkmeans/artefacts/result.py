@@ -12,26 +12,25 @@ from numpy.typing import NDArray
 
 from dkmeans.artefacts import manifests
 from dkmeans.artefacts.dataset import read_index
+from dkmeans.artefacts.manifests import Artefact
 from dkmeans.images.index import ImageIndex
-from dkmeans.storage import arrays, stores
+from dkmeans.storage import arrays
+from dkmeans.storage.store import Store, open_store
 
 __all__ = ["Result", "open_result"]
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(Artefact):
     """A complete result of compress (codes of pixels, palette) or reconstruct (codes of patches, pixels).
 
     Attributes
     ----------
-    url : str
+    store : Store
         Where it is.
     manifest : dict
         Config, digests, PSNR, bytes and versions, as written by the stage.
     """
-
-    url: str
-    manifest: dict[str, Any]
 
     def __repr__(self) -> str:
         from dkmeans.artefacts import display
@@ -51,30 +50,30 @@ class Result:
     @cached_property
     def index(self) -> ImageIndex:
         """The images: names, sizes, offsets."""
-        return read_index(self.url)
+        return read_index(self.store)
 
     @cached_property
     def palette(self) -> NDArray[Any] | None:
         """Colors that the codes of pixels stand for, shape (n_clusters, channels); None for patches."""
         if self.manifest["on"] != "pixels":
             return None
-        return arrays.read_rows(self.url, "palette")
+        return arrays.read_rows(self.store, "palette")
 
     @property
     def codes(self) -> zarr.Array[Any]:
         """Nearest center of every pixel or patch, in the order of the dataset; smallest uint that fits."""
-        return arrays.open_array(self.url, "codes")
+        return arrays.open_array(self.store, "codes")
 
     @cached_property
     def psnr(self) -> NDArray[np.float64]:
         """Peak signal-to-noise ratio of each image in dB, infinite where nothing is lost; shape (n,)."""
-        return arrays.read_rows(self.url, "images/psnr")
+        return arrays.read_rows(self.store, "images/psnr")
 
     def pixel_rows(self, start: int, stop: int) -> NDArray[Any]:
         """Pixels `start` to `stop` as the codebook gives them back; shape (stop - start, channels)."""
         if self.palette is not None:
-            return np.asarray(self.palette[arrays.read_rows(self.url, "codes", start, stop)])
-        return arrays.read_rows(self.url, "pixels", start, stop)
+            return np.asarray(self.palette[arrays.read_rows(self.store, "codes", start, stop)])
+        return arrays.read_rows(self.store, "pixels", start, stop)
 
     def image(self, position: int) -> NDArray[Any]:
         """One image as the codebook gives it back; shape (height, width, channels)."""
@@ -83,7 +82,7 @@ class Result:
         return self.pixel_rows(start, stop).reshape(shape)
 
 
-def open_result(url: str) -> Result:
+def open_result(url: str | Store) -> Result:
     """Open a complete result.
 
     Raises
@@ -91,5 +90,5 @@ def open_result(url: str) -> Result:
     InputError
         If nothing is there, it is unfinished, or it is something else.
     """
-    url = stores.resolve_url(url)
-    return Result(url, manifests.read_manifest(url, "result"))
+    store = open_store(url)
+    return Result(store, manifests.read_manifest(store, "result"))

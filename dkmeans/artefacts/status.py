@@ -11,7 +11,8 @@ from dkmeans.artefacts import checkpoint
 from dkmeans.artefacts.claims import claim_key, claim_numbers
 from dkmeans.artefacts.manifests import ROOT, attributes_of
 from dkmeans.errors import InputError
-from dkmeans.storage import arrays, objects, stores
+from dkmeans.storage import arrays
+from dkmeans.storage.store import Store, open_store
 
 __all__ = ["kept", "status"]
 
@@ -19,7 +20,7 @@ _COMPLETE = "everything"
 """How far a complete output is, in words."""
 
 
-def status(url: str) -> dict[str, Any]:
+def status(url: str | Store) -> dict[str, Any]:
     """What is known of the output at `url`, complete or not.
 
     Returns
@@ -35,11 +36,11 @@ def status(url: str) -> dict[str, Any]:
     InputError
         If no run of dkmeans has claimed the URL.
     """
-    stores.reach(url)
-    found = objects.list_objects(url)
+    store = open_store(url)
+    url, found = store.url, store.list()
     numbers = claim_numbers([each.key for each in found])
-    manifest = attributes_of(url, ROOT)
-    claim = (attributes_of(url, claim_key(numbers[-1])) or {}) if numbers else {}
+    manifest = attributes_of(store, ROOT)
+    claim = (attributes_of(store, claim_key(numbers[-1])) or {}) if numbers else {}
     if not (claim or manifest):
         raise InputError(f"{url}: no run of dkmeans has begun anything there. Check the path.")
     told: dict[str, Any] = {
@@ -49,11 +50,11 @@ def status(url: str) -> dict[str, Any]:
         "runs": len(numbers),
         "host": claim.get("host"),
         "began": claim.get("began"),
-        "shards": _shards(url, [each.key for each in found]),
+        "shards": _shards(store, [each.key for each in found]),
         "stored_bytes": sum(each.size for each in found),
     }
     if told["kind"] == "codebook" and not manifest:
-        told["fit"] = _fit(url, claim)
+        told["fit"] = _fit(store, claim)
     if told["kind"] == "sweep":
         wanted = claim.get("config", {}).get("n_clusters", [])
         finished = {each.key for each in found} & {f"codebooks/{number}/{ROOT}" for number in wanted}
@@ -94,21 +95,21 @@ def _words(told: dict[str, Any]) -> str:
     return " and ".join(words) or "a beginning"
 
 
-def _shards(url: str, keys: list[str]) -> dict[str, dict[str, int]]:
+def _shards(store: Store, keys: list[str]) -> dict[str, dict[str, int]]:
     """Of each array that is written by tasks: shards that are there, and all."""
     counts = {}
     for name in ("pixels", "patches", "codes"):
         if f"{name}/{ROOT}" in keys:
-            array = arrays.open_array(url, name)
+            array = arrays.open_array(store, name)
             total = len(plan.cuts(array.shape[0], arrays.row_layout(array).shard_rows))
-            counts[name] = {"finished": len(arrays.finished_shards(url, name)), "total": total}
+            counts[name] = {"finished": len(arrays.finished_shards(store, name)), "total": total}
     return counts
 
 
-def _fit(url: str, claim: dict[str, Any]) -> dict[str, Any]:
+def _fit(store: Store, claim: dict[str, Any]) -> dict[str, Any]:
     """The last checkpoint of a fit."""
     try:
-        found = checkpoint.load(url)
+        found = checkpoint.load(store)
     except ValueError as error:
         return {"checkpoint": str(error)}
     if found is None:

@@ -11,20 +11,22 @@ from numpy.typing import NDArray
 from dkmeans.artefacts import manifests
 from dkmeans.artefacts.claims import Claim
 from dkmeans.artefacts.codebook import Codebook, open_codebook
-from dkmeans.storage import arrays, objects, stores
+from dkmeans.artefacts.manifests import Artefact
+from dkmeans.storage import arrays
+from dkmeans.storage.store import Store, open_store
 
-__all__ = ["CURVES", "Sweep", "codebook_url", "open_sweep", "write_sweep"]
+__all__ = ["CURVES", "Sweep", "codebook_store", "open_sweep", "write_sweep"]
 
 CURVES = ("n_clusters", "inertia", "mse", "n_iter", "converged", "seconds")
 
 
 @dataclass(frozen=True)
-class Sweep:
+class Sweep(Artefact):
     """Codebooks of the same rows, ascending by their number of clusters.
 
     Attributes
     ----------
-    url : str
+    store : Store
         Where it is.
     manifest : dict
         Config, digests, elbow and versions, as written by sweep.
@@ -33,8 +35,6 @@ class Sweep:
         ``n_iter``, ``converged``, and the ``seconds`` of its iterations.
     """
 
-    url: str
-    manifest: dict[str, Any]
     curves: dict[str, NDArray[Any]]
 
     @property
@@ -50,12 +50,12 @@ class Sweep:
 
     def codebook(self, n_clusters: int) -> Codebook:
         """One of the codebooks."""
-        return open_codebook(codebook_url(self.url, n_clusters))
+        return open_codebook(codebook_store(self.store, n_clusters))
 
 
-def codebook_url(url: str, n_clusters: int) -> str:
-    """Where the codebook of so many clusters lies in the sweep at `url`."""
-    return objects.join_url(url, f"codebooks/{n_clusters}")
+def codebook_store(sweep: Store, n_clusters: int) -> Store:
+    """The store of the codebook of so many clusters, in that of a sweep."""
+    return sweep.below(f"codebooks/{n_clusters}")
 
 
 def write_sweep(claim: Claim, curves: dict[str, NDArray[Any]], facts: dict[str, Any]) -> None:
@@ -66,7 +66,7 @@ def write_sweep(claim: Claim, curves: dict[str, NDArray[Any]], facts: dict[str, 
     claim.commit(facts)
 
 
-def open_sweep(url: str) -> Sweep:
+def open_sweep(url: str | Store) -> Sweep:
     """Open a complete sweep.
 
     Raises
@@ -74,6 +74,7 @@ def open_sweep(url: str) -> Sweep:
     InputError
         If nothing is there, it is unfinished, or it is something else.
     """
-    url = stores.resolve_url(url)
-    manifest = manifests.read_manifest(url, "sweep")
-    return Sweep(url, manifest, {name: arrays.read_rows(url, f"curves/{name}") for name in CURVES})
+    store = open_store(url)
+    manifest = manifests.read_manifest(store, "sweep")
+    curves = {name: arrays.read_rows(store, f"curves/{name}") for name in CURVES}
+    return Sweep(store, manifest, curves)

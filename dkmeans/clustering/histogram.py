@@ -16,6 +16,7 @@ from dkmeans.compute.tree import reduced
 from dkmeans.features.colors import count_colors, merge_colors
 from dkmeans.kernels import Block
 from dkmeans.storage import arrays
+from dkmeans.storage.store import Store
 
 __all__ = ["CountedRows", "count_part", "counted_parts", "counted_rows"]
 
@@ -61,9 +62,9 @@ def count_part(
 
 
 def _read(
-    url: str, name: str, start: int, stop: int, positions: NDArray[np.int64], device: str
+    store: Store, name: str, start: int, stop: int, positions: NDArray[np.int64], device: str
 ) -> tuple[list[NDArray[Any]], _Counts]:
-    return count_part(arrays.read_rows(url, name, start, stop), positions, device)
+    return count_part(arrays.read_rows(store, name, start, stop), positions, device)
 
 
 def _merge(
@@ -78,18 +79,18 @@ def _load(counts: _Counts, start: int, stop: int, device: str) -> Block:
     return kernels.load(colors[start:stop], device, times[start:stop])
 
 
-def counted_rows(url: str, name: str, cluster: Cluster, positions: NDArray[np.int64]) -> CountedRows:
-    """The distinct rows of the array `name` at `url`, 8-bit gray or RGB, weighted by how often they occur.
+def counted_rows(store: Store, name: str, cluster: Cluster, positions: NDArray[np.int64]) -> CountedRows:
+    """The distinct rows of the array `name` in `store`, 8-bit gray or RGB, weighted by how often they occur.
 
     The array is read once; the rows at `positions`, which ascend, are kept for `take`.
     """
-    arrays.check_whole(url, name)
-    array = arrays.open_array(url, name)
+    arrays.check_whole(store, name)
+    array = arrays.open_array(store, name)
     n_rows, n_features = array.shape
     read = cluster.task(_read)
     cuts = plan.fit_cuts(n_rows, n_features, arrays.row_layout(array), cluster.n_threads())
     local = plan.in_cuts(positions, cuts)
-    tasks = [read(url, name, *cut, kept, cluster.device) for cut, kept in zip(cuts, local, strict=True)]
+    tasks = [read(store, name, *cut, kept, cluster.device) for cut, kept in zip(cuts, local, strict=True)]
     return counted_parts(tasks, n_rows, n_features, np.dtype(array.dtype), cluster, positions)
 
 

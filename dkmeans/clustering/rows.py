@@ -15,6 +15,7 @@ from dkmeans import kernels, plan
 from dkmeans.compute.cluster import Cluster
 from dkmeans.kernels import Block
 from dkmeans.storage import arrays
+from dkmeans.storage.store import Store
 
 __all__ = ["Rows", "given_rows", "stored_rows"]
 
@@ -108,14 +109,14 @@ def _take(block: Block, positions: NDArray[np.int64]) -> NDArray[Any]:
     return block.rows(positions)
 
 
-def _load(url: str, name: str, start: int, stop: int, device: str) -> Block:
-    return kernels.load(arrays.read_rows(url, name, start, stop), device)
+def _load(store: Store, name: str, start: int, stop: int, device: str) -> Block:
+    return kernels.load(arrays.read_rows(store, name, start, stop), device)
 
 
-def stored_rows(url: str, name: str, cluster: Cluster, n_clusters: int) -> Rows:
-    """The rows of the array `name` at `url`, in the workers' memory if they fit."""
-    arrays.check_whole(url, name)
-    array = arrays.open_array(url, name)
+def stored_rows(store: Store, name: str, cluster: Cluster, n_clusters: int) -> Rows:
+    """The rows of the array `name` in `store`, in the workers' memory if they fit."""
+    arrays.check_whole(store, name)
+    array = arrays.open_array(store, name)
     n_rows, n_features = array.shape
     dtype = np.dtype(array.dtype)
     layout = arrays.row_layout(array)
@@ -127,5 +128,5 @@ def stored_rows(url: str, name: str, cluster: Cluster, n_clusters: int) -> Rows:
     memory = cluster.memory_bytes()
     resident = memory is None or need["rows"] <= _SHARE_FOR_ROWS * memory
     load = cluster.task(_load)
-    tasks = [load(url, name, *cut, cluster.device) for cut in cuts]
+    tasks = [load(store, name, *cut, cluster.device) for cut in cuts]
     return Rows(cluster.persist(tasks) if resident else tasks, cuts, n_features, dtype, cluster, resident)

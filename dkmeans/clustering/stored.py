@@ -23,7 +23,7 @@ from zarr.storage import LocalStore, StorePath, WrapperStore
 
 from dkmeans.errors import DkmeansError, StorageError
 from dkmeans.storage import arrays
-from dkmeans.storage.chunkstores import ReadingStore
+from dkmeans.storage.zarr_stores import ReadingStore
 
 __all__ = ["StoredRows", "is_stored"]
 

@@ -22,7 +22,7 @@ from dkmeans.config import ClusterConfig
 from dkmeans.errors import ClusterError, DeviceError, StorageError, UsageError
 from dkmeans.events.reporter import Reporter
 from dkmeans.plan import MIB
-from dkmeans.storage.stores import is_loopback
+from dkmeans.storage.urls import is_loopback
 
 __all__ = ["connect"]
 

@@ -16,8 +16,8 @@ from dkmeans.errors import DkmeansError, ImageError, InputError
 from dkmeans.images import kept
 from dkmeans.images.decode import Color, ImageHeader, IncompleteHeader, SkippedImage, decode, read_header
 from dkmeans.images.stacks import fingerprint, open_stack
-from dkmeans.storage import objects, stores
-from dkmeans.storage.objects import StoredObject
+from dkmeans.storage.store import Store, StoredObject, open_store
+from dkmeans.storage.urls import check_key
 
 __all__ = ["IMAGE_SUFFIXES", "SkippedImage", "Source", "open_source"]
 
@@ -86,7 +86,7 @@ class FileSource:
     """
 
     url: str
-    folder: str
+    folder: Store
     files: tuple[StoredObject, ...]
     ignored: tuple[str, ...] = ()
     reading: str = field(default_factory=lambda: uuid.uuid4().hex, compare=False)
@@ -114,7 +114,7 @@ class FileSource:
 
     def headers(self, *, max_pixels: int) -> list[ImageHeader | SkippedImage]:
         """Size and type of each image from the beginning of its file, or the whole one where needed."""
-        beginnings = objects.read_objects(self.folder, self.files, limit=_PREFIX)
+        beginnings = self.folder.get_many(self.files, limit=_PREFIX)
         found = zip(self.files, beginnings, strict=True)
         return [self._header(file, beginning, max_pixels) for file, beginning in found]
 
@@ -122,7 +122,7 @@ class FileSource:
         """The pixels of each image, in order."""
         small = [kept.take(self.reading, file.key) for file in self.files]
         missing = [file for file, data in zip(self.files, small, strict=True) if data is None]
-        fetched = objects.read_objects(self.folder, missing)
+        fetched = self.folder.get_many(missing)
         for file, data in zip(self.files, small, strict=True):
             try:
                 whole = self._whole(file, next(fetched) if data is None else data)
@@ -140,7 +140,7 @@ class FileSource:
                 try:
                     return read_header(beginning, file.key, max_pixels=max_pixels, whole=False)
                 except IncompleteHeader:
-                    beginning = objects.read_object(self.folder, file.key)
+                    beginning = self.folder.get(file.key)
             whole = self._whole(file, beginning)
             header = read_header(whole, file.key, max_pixels=max_pixels)
             kept.put(self.reading, file.key, whole)
@@ -160,7 +160,7 @@ class FileSource:
 
     def _skipped(self, file: StoredObject, error: InputError) -> SkippedImage:
         """The reason without the key, which stands beside it, and without the place on this machine."""
-        reason = str(error).removeprefix(f"{objects.join_url(self.folder, file.key)}: ")
+        reason = str(error).removeprefix(f"{self.folder.url_of(file.key)}: ")
         return SkippedImage(file.key, reason.removeprefix(f"{file.key}: "))
 
 
@@ -175,7 +175,7 @@ def open_source(url: str) -> Source:
     Parameters
     ----------
     url : str
-        A local path or a URL of `dkmeans.storage.objects`.
+        A local path or a URL, see `dkmeans.storage.urls`.
 
     Returns
     -------
@@ -188,29 +188,29 @@ def open_source(url: str) -> Source:
     StorageError
         If storage fails.
     """
-    url = stores.resolve_url(url)
-    stores.reach(url)
+    store = open_store(url)
+    url = store.url
     folder, _, name = url.rpartition("/")
     if folder.endswith(":/"):  # s3://bucket: nothing above it; memory://name: the store itself
         folder, name = (f"{folder}/", name) if url.startswith("memory://") else ("", "")
-    if name and objects.exists(folder or "/", name):
-        return _open_file(folder or "/", name)
+    if name and (above := open_store(folder or "/")).exists(name):
+        return _open_file(above, name)
     unusable: list[str] = []
-    listed = _without_artefacts(objects.list_objects(url, left_out=unusable))
-    if not listed and not (stores.is_local(url) and Path(url).is_dir()):
+    listed = _without_artefacts(store.list(left_out=unusable))
+    if not listed and not (store.is_local and Path(url).is_dir()):
         raise InputError(f"{url}: missing, there is no such file or folder; expected {_ACCEPTED}. Check it.")
-    files = sorted((found for found in listed if _is_image(url, found)), key=_natural)
+    files = sorted((found for found in listed if _is_image(store, found)), key=_natural)
     if not files:
         raise InputError(_no_images(url, listed))
     kept = {file.key for file in files}
     others = [_quoted(found.key) for found in listed if found.key not in kept]
-    return FileSource(url, url, tuple(files), (*others, *unusable))
+    return FileSource(url, store, tuple(files), (*others, *unusable))
 
 
-def _open_file(folder: str, name: str) -> Source:
+def _open_file(folder: Store, name: str) -> Source:
     if name.lower().endswith(IMAGE_SUFFIXES):
-        file = StoredObject(name, objects.object_size(folder, name))
-        return FileSource(objects.join_url(folder, name), folder, (file,))
+        file = StoredObject(name, folder.head(name))
+        return FileSource(folder.url_of(name), folder, (file,))
     stack = open_stack(folder, name)
     if stack is None:
         raise InputError(f"{name}: a file of another kind; expected {_ACCEPTED}. Unpack or convert it.")
@@ -229,21 +229,21 @@ def _quoted(key: str) -> str:
     return key if key.isprintable() else repr(key)
 
 
-def _is_image(url: str, found: StoredObject) -> bool:
+def _is_image(store: Store, found: StoredObject) -> bool:
     try:
-        objects.check_key(found.key)
+        check_key(found.key)
     except InputError:  # a store may hold keys that lead out of every folder
         return False
     hidden = any(part.startswith(".") for part in found.key.split("/"))
-    return not hidden and found.key.lower().endswith(IMAGE_SUFFIXES) and not _leaves(url, found.key)
+    return not hidden and found.key.lower().endswith(IMAGE_SUFFIXES) and not _leaves(store, found.key)
 
 
-def _leaves(url: str, key: str) -> bool:
-    """Whether a link on the way to `key` leads out of the local folder `url`."""
-    if not stores.is_local(url):
+def _leaves(store: Store, key: str) -> bool:
+    """Whether a link on the way to `key` leads out of a local folder."""
+    if not store.is_local:
         return False
-    root = os.path.realpath(url)
-    return os.path.commonpath([root, os.path.realpath(os.path.join(url, key))]) != root
+    root = os.path.realpath(store.url)
+    return os.path.commonpath([root, os.path.realpath(os.path.join(store.url, key))]) != root
 
 
 def _natural(found: StoredObject) -> tuple[list[str | int], str]:

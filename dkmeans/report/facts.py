@@ -15,7 +15,7 @@ from dkmeans.artefacts.dataset import Dataset, open_dataset
 from dkmeans.artefacts.result import Result, open_result
 from dkmeans.errors import MismatchError
 from dkmeans.report import measure
-from dkmeans.storage import objects
+from dkmeans.storage.store import Store
 
 __all__ = [
     "Bytes",
@@ -232,10 +232,12 @@ def gather(trio: Trio, images: tuple[ImageFacts, ...]) -> ResultFacts:
 
 def _bytes(trio: Trio) -> Bytes:
     result, dataset = trio.result, trio.dataset
-    codes = _stored_bytes(result.url, "codes")
+    codes = _stored_bytes(result.store, "codes")
     on_patches = result.palette is None
     codebook = (
-        _stored_bytes(trio.codebook.url, "centers") if on_patches else _stored_bytes(result.url, "palette")
+        _stored_bytes(trio.codebook.store, "centers")
+        if on_patches
+        else _stored_bytes(result.store, "palette")
     )
     return Bytes(
         source=int(dataset.manifest["source_bytes"]),
@@ -247,9 +249,9 @@ def _bytes(trio: Trio) -> Bytes:
     )
 
 
-def _stored_bytes(url: str, name: str) -> int:
+def _stored_bytes(store: Store, name: str) -> int:
     """Bytes of the chunks of an array as they are stored, without its metadata."""
-    return sum(found.size for found in objects.list_objects(url, f"{name}/c"))
+    return sum(found.size for found in store.list(f"{name}/c"))
 
 
 def _colors(trio: Trio) -> tuple[Color, ...]:

@@ -21,7 +21,7 @@ from dkmeans.errors import StorageError, UsageError
 from dkmeans.report import facts, figures, plots, template
 from dkmeans.report.facts import ImageFacts, ResultFacts, Trio
 from dkmeans.report.figures import Picture
-from dkmeans.storage import stores
+from dkmeans.storage.urls import is_local, resolve_url
 
 __all__ = ["PageReport", "write_report"]
 
@@ -126,8 +126,8 @@ def write_report(config: ReportConfig) -> PageReport:
 
 
 def _check_page(page: str) -> Path:
-    path = Path(stores.resolve_url(page))
-    if not stores.is_local(page) or path.suffix.lower() not in _SUFFIXES:
+    path = Path(resolve_url(page))
+    if not is_local(page) or path.suffix.lower() not in _SUFFIXES:
         raise UsageError(f"found the page {page!r}; expected a local path that ends in .html.")
     if path.is_dir():
         raise UsageError(f"{path} is a folder; expected the path of a page to write.")

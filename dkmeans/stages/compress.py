@@ -67,5 +67,5 @@ def _write(work: Work) -> list[str]:
     palette = np.rint(work.codebook.centers).astype(work.dataset.dtype)
     work.claim.write_array("palette", palette)
     return write_codes(
-        work.dataset.url, "pixels", work.codebook.centers, work.claim, work.cluster, work.reporter
+        work.dataset.store, "pixels", work.codebook.centers, work.claim, work.cluster, work.reporter
     )

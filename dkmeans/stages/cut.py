@@ -18,7 +18,7 @@ from dkmeans.config import ClusterConfig, CutConfig
 from dkmeans.errors import InputError, MismatchError, UsageError
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.stages.shared.fitting import commit_codebook, open_rows
-from dkmeans.storage import stores
+from dkmeans.storage.store import open_store
 
 __all__ = ["CutReport", "cut"]
 
@@ -75,19 +75,19 @@ def cut(
     codebook = open_codebook(config.codebook)
     _check_sizes(config, codebook)
     dataset = _fitted_dataset(codebook)
-    url = stores.resolve_url(config.cut)
+    store = open_store(config.cut)
     inputs = [codebook.url, dataset.url]
     with (
-        claims.claim(url, "codebook", config, dataset.manifest["digest"], inputs) as claim,
+        claims.claim(store, "codebook", config, dataset.manifest["digest"], inputs) as claim,
         connect(cluster, reporter, "cut") as workers,
     ):
         if claim.finished:
-            _check_origin(claim.finished, codebook, url)
+            _check_origin(claim.finished, codebook, store.url)
         else:
             _write(config, codebook, dataset, claim, workers, reporter)
-    manifest = manifests.read_manifest(url, "codebook")
+    manifest = manifests.read_manifest(store, "codebook")
     facts = {name: manifest[name] for name in CutReport.__dataclass_fields__ if name in manifest}
-    return CutReport(cut=url, codebook=codebook.url, seconds=time.perf_counter() - began, **facts)
+    return CutReport(cut=store.url, codebook=codebook.url, seconds=time.perf_counter() - began, **facts)
 
 
 def _check_sizes(config: CutConfig, codebook: Codebook) -> None:

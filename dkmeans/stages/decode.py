@@ -21,7 +21,8 @@ from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.images.encode import compact, encode_indexed_png, encode_png
 from dkmeans.images.index import ImageIndex
 from dkmeans.stages.shared import export
-from dkmeans.storage import arrays, objects, stores
+from dkmeans.storage import arrays
+from dkmeans.storage.store import Store, open_store
 
 __all__ = ["DecodeReport", "decode"]
 
@@ -81,7 +82,7 @@ def decode(
     """
     began = time.perf_counter()
     coded = _open(config.archive)
-    folder = stores.resolve_url(config.images)
+    folder = open_store(config.images)
     index = coded.index
     keys = export.output_keys(index.names)
     there = _check_place(config, coded, folder, keys)
@@ -91,13 +92,13 @@ def decode(
         workers.check_memory(4 * largest, "an image", "decode on larger workers")
         write = workers.task(_write_images)
         tasks = [
-            write(_fresh(coded), _wanted(index, coded, keys, there, *images), folder)
+            write(coded, _wanted(index, coded, keys, there, *images), folder)
             for images in plan.batches(sizes, _PIXELS_PER_TASK)
         ]
         with reporter.stage("images", len(tasks), "batches") as advance:
             n_bytes = workers.run(tasks, advance)
     return DecodeReport(
-        images=folder,
+        images=folder.url,
         n_images=len(index),
         n_written=len(keys) - len(there),
         n_pixels=int(sizes.sum()),
@@ -107,32 +108,26 @@ def decode(
 
 
 def _open(url: str) -> Archive | Result:
-    url = stores.resolve_url(url)
-    manifest = manifests.read_manifest(url)
+    store = open_store(url)
+    manifest = manifests.read_manifest(store)
     if manifest["kind"] not in ("archive", "result"):
         raise InputError(
-            f"{url} is a {manifest['kind']}; expected an archive of quantize, or a result of compress or "
-            "reconstruct."
+            f"{store.url} is a {manifest['kind']}; expected an archive of quantize, or a result of compress "
+            "or reconstruct."
         )
-    coded = Archive(url, manifest) if manifest["kind"] == "archive" else Result(url, manifest)
-    arrays.check_whole(url, "pixels" if isinstance(coded, Result) and coded.palette is None else "codes")
+    coded = Archive(store, manifest) if manifest["kind"] == "archive" else Result(store, manifest)
+    arrays.check_whole(store, "pixels" if isinstance(coded, Result) and coded.palette is None else "codes")
     return coded
 
 
-def _fresh(coded: Archive | Result) -> Archive | Result:
-    """Without what is cached: a task need not carry it."""
-    return type(coded)(coded.url, coded.manifest)
-
-
 def _check_place(
-    config: DecodeConfig, coded: Archive | Result, folder: str, keys: list[str]
+    config: DecodeConfig, coded: Archive | Result, folder: Store, keys: list[str]
 ) -> dict[str, int]:
     """Refuse a folder in which something would be lost; the files that are there and stay."""
     if config.overwrite and config.resume:
         raise UsageError("found both --overwrite and --resume; expected at most one of them.")
-    if f"{folder}/".startswith(f"{coded.url}/") or f"{coded.url}/".startswith(f"{folder}/"):
-        raise UsageError(f"the output {folder} and the input {coded.url} overlap. Choose another output.")
-    stores.reach(folder)
+    if f"{folder.url}/".startswith(f"{coded.url}/") or f"{coded.url}/".startswith(f"{folder.url}/"):
+        raise UsageError(f"the output {folder.url} and the input {coded.url} overlap. Choose another output.")
     there = export.files_there(folder, keys)
     if not (config.overwrite or config.resume):
         export.refuse_files(folder, there, "images")
@@ -169,19 +164,19 @@ def _wanted(
     )
 
 
-def _write_images(coded: Archive | Result, wanted: _Wanted, folder: str) -> int:
+def _write_images(coded: Archive | Result, wanted: _Wanted, folder: Store) -> int:
     """Write the files of some images; their bytes."""
     if not any(wanted.keys):
         return 0
     first = int(wanted.offset[0])
     by_code = isinstance(coded, Archive) or coded.palette is not None
-    rows = arrays.read_rows(coded.url, "codes" if by_code else "pixels", first, int(wanted.offset[-1]))
+    rows = arrays.read_rows(coded.store, "codes" if by_code else "pixels", first, int(wanted.offset[-1]))
     total = 0
     for position, key in enumerate(wanted.keys):
         if key is not None:
             own = rows[wanted.offset[position] - first : wanted.offset[position + 1] - first]
             data = _encode(coded, own, (int(wanted.sizes[position, 0]), int(wanted.sizes[position, 1])))
-            objects.write_object(folder, key, data)
+            folder.put(key, data)
             total += len(data)
     return total
 

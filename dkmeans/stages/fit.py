@@ -15,7 +15,7 @@ from dkmeans.compute.connecting import connect
 from dkmeans.config import ClusterConfig, FitConfig
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.stages.shared.fitting import FitReport, check_rows, fit_report, fit_rows, open_rows
-from dkmeans.storage import stores
+from dkmeans.storage.store import open_store
 
 __all__ = ["fit"]
 
@@ -45,9 +45,9 @@ def fit(
     began = time.perf_counter()
     dataset = open_dataset(config.dataset)
     check_rows(dataset, config.on, config.n_clusters)
-    url = stores.resolve_url(config.codebook)
+    store = open_store(config.codebook)
     with (
-        claims.claim(url, "codebook", config, dataset.manifest["digest"], [dataset.url]) as claim,
+        claims.claim(store, "codebook", config, dataset.manifest["digest"], [dataset.url]) as claim,
         connect(cluster, reporter, "fit") as workers,
     ):
         if not claim.finished:
@@ -57,5 +57,5 @@ def fit(
                 return seed_centers(rows, config.n_clusters, config.init, config.seed)
 
             fit_rows(config, dataset, rows, seeds, claim, reporter)
-        checkpoint.remove(url)
-    return fit_report(url, time.perf_counter() - began)
+        checkpoint.remove(store)
+    return fit_report(store, time.perf_counter() - began)

@@ -26,7 +26,8 @@ from dkmeans.images.decode import CHANNELS, ImageHeader
 from dkmeans.images.index import ImageIndex
 from dkmeans.images.sources import SkippedImage, Source, open_source
 from dkmeans.stages.shared import shards
-from dkmeans.storage import arrays, stores
+from dkmeans.storage import arrays
+from dkmeans.storage.store import open_store
 
 __all__ = ["IngestReport", "ingest"]
 
@@ -90,18 +91,18 @@ def ingest(
     if source.ignored:
         names = ", ".join(source.ignored[:3])
         reporter.warn(f"{len(source.ignored)} files are no images that can be used, and left out: {names}")
-    url = stores.resolve_url(config.dataset)
+    store = open_store(config.dataset)
     # A dataset may lie among the images that it is made of: none of its files is taken for an image.
-    inputs = [] if url.startswith(f"{source.url}/") else [source.url]
+    inputs = [] if store.url.startswith(f"{source.url}/") else [source.url]
     with (
-        claims.claim(url, "dataset", config, source.fingerprint, inputs) as claim,
+        claims.claim(store, "dataset", config, source.fingerprint, inputs) as claim,
         connect(cluster, reporter, "ingest") as workers,
     ):
         if not claim.finished:
             _Ingest(config, claim, workers, reporter).run(source)
-    manifest = manifests.read_manifest(url, "dataset")
+    manifest = manifests.read_manifest(store, "dataset")
     facts = {name: manifest[name] for name in IngestReport.__dataclass_fields__ if name in manifest}
-    return IngestReport(dataset=url, seconds=time.perf_counter() - began, **facts)
+    return IngestReport(dataset=store.url, seconds=time.perf_counter() - began, **facts)
 
 
 class _Ingest:
@@ -177,8 +178,8 @@ class _Ingest:
         found = replace(found, index=index, dtype=headers[0].dtype)
         if self.claim.has_group("images"):
             # An earlier run has stored an index, which may leave out more: images with broken pixels.
-            stored = set(read_index(self.claim.url).names)
-            reasons = dict(read_skipped(self.claim.url)) if self.claim.has_group("skipped") else {}
+            stored = set(read_index(self.claim.store).names)
+            reasons = dict(read_skipped(self.claim.store)) if self.claim.has_group("skipped") else {}
             lost = [
                 SkippedImage(name, reasons.get(name, "its pixels cannot be read"))
                 for name in index.names
@@ -247,12 +248,12 @@ class _Ingest:
             chunks=(layout.chunk_rows, self.channels),
             shards=(layout.shard_rows, self.channels),
         )
-        finished = arrays.finished_shards(self.claim.url, "pixels")
+        finished = arrays.finished_shards(self.claim.store, "pixels")
         write, read = self.cluster.task(shards.write_pixels), self.cluster.task(shards.read_pixels)
         tasks = []
         for shard, (start, stop) in enumerate(plan.cuts(n_pixels, layout.shard_rows)):
             if shard in finished:
-                tasks.append(read(self.claim.url, start, stop))
+                tasks.append(read(self.claim.store, start, stop))
                 continue
             spans = plan.image_spans(offset, start, stop)
             part = found.source.part(spans[0].index, spans[-1].index + 1)
@@ -271,9 +272,11 @@ class _Ingest:
 
     def store_patches(self, found: _Found) -> int:
         """Count the patches of each image, then write them all, a task a shard."""
-        url, config = self.claim.url, self.config
+        store, config = self.claim.store, self.config
         assert config.patch is not None
-        dataset = Dataset(url, {"config": config.recorded(), "channels": self.channels, "dtype": found.dtype})
+        dataset = Dataset(
+            store, {"config": config.recorded(), "channels": self.channels, "dtype": found.dtype}
+        )
         ranges = plan.batches(np.diff(found.index.offset), _PIXELS_PER_TASK)
         count = self.cluster.task(shards.count_patches)
         with self.reporter.stage("counting patches", len(ranges), "batches") as advance:
@@ -293,10 +296,10 @@ class _Ingest:
             chunks=(layout.chunk_rows, n_features),
             shards=(layout.shard_rows, n_features),
         )
-        finished = arrays.finished_shards(url, "patches")
+        finished = arrays.finished_shards(store, "patches")
         write, read = self.cluster.task(shards.write_patches), self.cluster.task(shards.read_table)
         tasks = [
-            read(url, "patches", *cut)
+            read(store, "patches", *cut)
             if shard in finished
             else write(self.claim, dataset, plan.image_spans(offset, *cut), cut[0])
             for shard, cut in enumerate(plan.cuts(n_patches, layout.shard_rows))

@@ -13,7 +13,7 @@ from dkmeans.config import FitConfig, IngestConfig, JobConfig, SweepConfig
 from dkmeans.errors import InputError
 from dkmeans.images.decode import CHANNELS, ImageHeader
 from dkmeans.images.sources import open_source
-from dkmeans.storage import stores
+from dkmeans.storage.urls import resolve_url
 
 __all__ = ["preview"]
 
@@ -46,10 +46,10 @@ def preview(job: JobConfig) -> dict[str, Any]:
     InputError
         If a source, or a dataset that the job itself does not make, is missing.
     """
-    shapes = {stores.resolve_url(stage.dataset): _scan(stage) for stage in job.ingest}
+    shapes = {resolve_url(stage.dataset): _scan(stage) for stage in job.ingest}
 
     def shape_of(url: str) -> _Shape:
-        url = stores.resolve_url(url)
+        url = resolve_url(url)
         return shapes[url] if url in shapes else _stored(url)
 
     plans: dict[str, Any] = {

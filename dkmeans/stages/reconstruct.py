@@ -18,6 +18,7 @@ from dkmeans.kernels.exact import grid_integers
 from dkmeans.stages.shared.coding import write_codes, written
 from dkmeans.stages.shared.making import ResultReport, Work, make_result
 from dkmeans.storage import arrays
+from dkmeans.storage.store import Store
 
 __all__ = ["reconstruct"]
 
@@ -51,20 +52,19 @@ def reconstruct(
 
 def _write(work: Work) -> list[str]:
     """Write codes, and pixels cut like those of the dataset; the digests of the pixels."""
-    dataset, centers, url = work.dataset, work.codebook.centers, work.claim.url
-    write_codes(dataset.url, "patches", centers, work.claim, work.cluster, work.reporter)
-    arrays.check_whole(dataset.url, "pixels")
+    dataset, centers, claim = work.dataset, work.codebook.centers, work.claim
+    write_codes(dataset.store, "patches", centers, claim, work.cluster, work.reporter)
+    arrays.check_whole(dataset.store, "pixels")
     pixels = dataset.pixels
-    work.claim.create_array(
+    claim.create_array(
         "pixels", shape=pixels.shape, dtype=pixels.dtype, chunks=pixels.chunks, shards=pixels.shards
     )
     n_shards = len(plan.cuts(pixels.shape[0], arrays.row_layout(pixels).shard_rows))
-    finished = frozenset(arrays.finished_shards(url, "pixels"))
-    fresh = Dataset(dataset.url, dataset.manifest)  # without what is cached: a task need not carry it
-    options = {"dataset": fresh, "centers": centers, "claim": work.claim, "finished": finished}
+    finished = frozenset(arrays.finished_shards(claim.store, "pixels"))
+    options = {"dataset": dataset, "centers": centers, "claim": claim, "finished": finished}
     with work.reporter.stage("overlap-add", n_shards, "shards") as advance:
         blocks = work.cluster.map_shards(_write_shard, n_shards, advance, **options)
-    work.claim.seal("pixels", [block[0].table for block in blocks])
+    claim.seal("pixels", [block[0].table for block in blocks])
     return [block[0].digest for block in blocks]
 
 
@@ -76,7 +76,7 @@ def _write_shard(
     finished: frozenset[int],
 ) -> NDArray[np.object_]:
     """Put together the images of one shard of pixels, and write it unless it is there."""
-    pixels = arrays.open_array(claim.url, "pixels")
+    pixels = arrays.open_array(claim.store, "pixels")
     shard_rows = arrays.row_layout(pixels).shard_rows
     shard = int(shards[0])
     start, stop = shard * shard_rows, min((shard + 1) * shard_rows, pixels.shape[0])
@@ -85,21 +85,21 @@ def _write_shard(
     else:
         spans = plan.image_spans(dataset.offset, start, stop)
         first, last = spans[0].index, spans[-1].index
-        whole = np.concatenate(_images(dataset, centers, claim.url, first, last + 1))
+        whole = np.concatenate(_images(dataset, centers, claim.store, first, last + 1))
         rows = whole[spans[0].start : spans[0].start + stop - start]
         claim.write_rows("pixels", start, rows)
     return written(rows, pixels.chunks[0])
 
 
 def _images(
-    dataset: Dataset, centers: NDArray[np.float32], url: str, start: int, stop: int
+    dataset: Dataset, centers: NDArray[np.float32], store: Store, start: int, stop: int
 ) -> list[NDArray[Any]]:
     """The pixels, (n, channels), of the images `start` to `stop` as the codebook gives them back."""
     assert dataset.patch is not None
     size = (*dataset.patch, dataset.channels)
     integers = grid_integers(centers, dataset.dtype).reshape(-1, *size)
     offset = dataset.patch_offset
-    codes = arrays.read_rows(url, "codes", int(offset[start]), int(offset[stop]))
+    codes = arrays.read_rows(store, "codes", int(offset[start]), int(offset[stop]))
     pieces = []
     at = 0
     for stack in dataset.stacks(start, stop):

@@ -14,7 +14,7 @@ from dkmeans.artefacts import checkpoint, claims
 from dkmeans.artefacts.claims import Claim
 from dkmeans.artefacts.codebook import HISTORY, open_codebook
 from dkmeans.artefacts.dataset import Dataset, open_dataset
-from dkmeans.artefacts.sweep import codebook_url, open_sweep, write_sweep
+from dkmeans.artefacts.sweep import codebook_store, open_sweep, write_sweep
 from dkmeans.clustering.elbow import elbow
 from dkmeans.clustering.rows import Rows
 from dkmeans.clustering.seeding import Seeds, draw_seeds
@@ -24,7 +24,8 @@ from dkmeans.config import ClusterConfig, FitConfig, SweepConfig
 from dkmeans.config.stages import LearningConfig
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.stages.shared.fitting import check_rows, fit_rows, open_rows
-from dkmeans.storage import arrays, objects, stores
+from dkmeans.storage import arrays
+from dkmeans.storage.store import Store, open_store
 
 __all__ = ["SweepReport", "sweep"]
 
@@ -80,14 +81,14 @@ def sweep(
     began = time.perf_counter()
     dataset = open_dataset(config.dataset)
     check_rows(dataset, config.on, max(config.n_clusters))
-    url = stores.resolve_url(config.sweep)
+    store = open_store(config.sweep)
     with (
-        claims.claim(url, "sweep", config, dataset.manifest["digest"], [dataset.url]) as claim,
+        claims.claim(store, "sweep", config, dataset.manifest["digest"], [dataset.url]) as claim,
         connect(cluster, reporter, "sweep") as workers,
     ):
         if not claim.finished:
             _write(config, dataset, claim, workers, reporter)
-    return _report(url, time.perf_counter() - began)
+    return _report(store, time.perf_counter() - began)
 
 
 def _write(config: SweepConfig, dataset: Dataset, claim: Claim, cluster: Cluster, reporter: Reporter) -> None:
@@ -108,11 +109,11 @@ def _write(config: SweepConfig, dataset: Dataset, claim: Claim, cluster: Cluster
     for number, k in enumerate(config.n_clusters, 1):
         reporter.say(f"k = {k}, {number} of {len(config.n_clusters)}")
         claim.check()
-        place = codebook_url(claim.url, k)
+        place = codebook_store(claim.store, k)
         one = FitConfig(
             **{**learning, "overwrite": False, "resume": True},
             dataset=config.dataset,
-            codebook=place,
+            codebook=place.url,
             n_clusters=k,
             on=config.on,
         )
@@ -120,7 +121,7 @@ def _write(config: SweepConfig, dataset: Dataset, claim: Claim, cluster: Cluster
             if not inner.finished:
                 fit_rows(one, dataset, rows(), partial(first, k), inner, reporter)
             checkpoint.remove(place)
-    curves, facts = _measure(config, claim.url)
+    curves, facts = _measure(config, claim.store)
     claim.discard(_SEEDS)
     write_sweep(claim, curves, facts)
 
@@ -129,8 +130,8 @@ def _drawn(config: SweepConfig, rows: Rows, claim: Claim) -> Seeds:
     """The seeds of a sweep; they are kept until it is done, as those of many clusters take long to draw."""
     names = ("chosen", "candidates", "weights")
     if claim.has_group(_SEEDS):
-        found = {each.key.split("/")[1] for each in objects.list_objects(claim.url, _SEEDS)}
-        kept = {name: arrays.read_rows(claim.url, f"{_SEEDS}/{name}") for name in names if name in found}
+        found = {each.key.split("/")[1] for each in claim.store.list(_SEEDS)}
+        kept = {name: arrays.read_rows(claim.store, f"{_SEEDS}/{name}") for name in names if name in found}
         return Seeds(rows, **kept)
     claim.discard(_SEEDS)  # what a run that died has begun to write
     drawn = draw_seeds(rows, max(config.n_clusters), config.init, config.seed)
@@ -141,9 +142,9 @@ def _drawn(config: SweepConfig, rows: Rows, claim: Claim) -> Seeds:
     return drawn
 
 
-def _measure(config: SweepConfig, url: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+def _measure(config: SweepConfig, store: Store) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """The curves of a sweep, and what its manifest tells."""
-    books = [open_codebook(codebook_url(url, k)) for k in config.n_clusters]
+    books = [open_codebook(codebook_store(store, k)) for k in config.n_clusters]
     first = books[0].manifest
     inertia = np.array([book.manifest["inertia"] for book in books], np.float64)
     curves = {
@@ -158,9 +159,9 @@ def _measure(config: SweepConfig, url: str) -> tuple[dict[str, NDArray[Any]], di
     return curves, {**facts, "elbow": elbow(config.n_clusters, inertia.tolist())}
 
 
-def _report(url: str, seconds: float) -> SweepReport:
-    found = open_sweep(url)
+def _report(store: Store, seconds: float) -> SweepReport:
+    found = open_sweep(store)
     curves = {name: values.tolist() for name, values in found.curves.items()}
     curves["iteration_seconds"] = curves.pop("seconds")
     facts = {name: found.manifest[name] for name in ("n_rows", "n_features", "elbow")}
-    return SweepReport(sweep=url, seconds=seconds, **facts, **curves)
+    return SweepReport(sweep=store.url, seconds=seconds, **facts, **curves)

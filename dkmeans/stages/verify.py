@@ -18,11 +18,12 @@ from dkmeans import plan
 from dkmeans.artefacts import manifests
 from dkmeans.artefacts.codebook import centers_sha256
 from dkmeans.artefacts.dataset import dataset_digest, read_index
-from dkmeans.artefacts.sweep import codebook_url
+from dkmeans.artefacts.sweep import codebook_store
 from dkmeans.errors import InputError
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.stages.quantizing.records import RECORDS, damaged_files, read_record
-from dkmeans.storage import arrays, objects, stores
+from dkmeans.storage import arrays
+from dkmeans.storage.store import Store, open_store
 
 __all__ = ["VerifyReport", "verify"]
 
@@ -67,16 +68,15 @@ def verify(url: str, reporter: Reporter = SILENT) -> VerifyReport:
         If storage refuses or fails.
     """
     began = time.perf_counter()
-    url = stores.resolve_url(url)
-    stores.reach(url)
+    store = open_store(url)
     reading = _Reading(reporter)
-    if not objects.exists(url, manifests.ROOT) and objects.list_objects(url, RECORDS):
-        kind = reading.files(url)
+    if not store.exists(manifests.ROOT) and store.list(RECORDS):
+        kind = reading.files(store)
     else:
-        kind = reading.artefact(url)
+        kind = reading.artefact(store)
     if reading.problems:
-        raise InputError(reading.told(url))
-    return VerifyReport(url, kind, reading.n_parts, reading.bytes_read, time.perf_counter() - began)
+        raise InputError(reading.told(store.url))
+    return VerifyReport(store.url, kind, reading.n_parts, reading.bytes_read, time.perf_counter() - began)
 
 
 @dataclass
@@ -88,29 +88,29 @@ class _Reading:
     n_parts: int = 0
     bytes_read: int = 0
 
-    def artefact(self, url: str) -> str:
+    def artefact(self, store: Store) -> str:
         """Metadata, arrays, digest; of a sweep its codebooks too."""
         try:
-            manifest = manifests.read_root(url)
+            manifest = manifests.read_root(store)
         except InputError as error:
             self.problems.append(str(error))
             return ""
         before = len(self.problems)
-        self.problems += [str(error) for error in manifests.damaged_nodes(url, manifest)]
-        digests = {} if len(self.problems) > before else self.arrays(url, manifests.array_names(manifest))
-        if len(self.problems) == before and _digest(url, manifest, digests) is False:
-            self.problems.append(f"{url}: the digest of what lies there is not that of the manifest.")
+        self.problems += [str(error) for error in manifests.damaged_nodes(store, manifest)]
+        digests = {} if len(self.problems) > before else self.arrays(store, manifests.array_names(manifest))
+        if len(self.problems) == before and _digest(store, manifest, digests) is False:
+            self.problems.append(f"{store.url}: the digest of what lies there is not that of the manifest.")
         if manifest["kind"] == "sweep":
             for n_clusters in manifest["config"]["n_clusters"]:
-                self.artefact(codebook_url(url, n_clusters))
+                self.artefact(codebook_store(store, n_clusters))
         return str(manifest["kind"])
 
-    def arrays(self, url: str, names: list[str]) -> dict[str, list[str]]:
+    def arrays(self, store: Store, names: list[str]) -> dict[str, list[str]]:
         """Read all shards; SHA-256 of the parts that digests are made of, for each array."""
-        found = {name: arrays.array_at(url, name) for name in names}
+        found = {name: arrays.array_at(store, name) for name in names}
         opened = {name: array for name, array in found.items() if array is not None}
         self.problems += [
-            f"{url}: the array {name} has no checksums."
+            f"{store.url}: the array {name} has no checksums."
             for name, array in opened.items()
             if arrays.table_of(array) is None
         ]
@@ -121,7 +121,7 @@ class _Reading:
         ]
         digests: dict[str, list[str]] = {name: [] for name in opened}
         with (
-            self.reporter.stage(f"reading {url}", len(cuts), "shards") as advance,
+            self.reporter.stage(f"reading {store.url}", len(cuts), "shards") as advance,
             ThreadPoolExecutor(os.cpu_count()) as pool,
         ):
             tasks = [pool.submit(_read, array, *cut) for array, _, cut in cuts]
@@ -137,19 +137,19 @@ class _Reading:
                 advance(1)
         return digests
 
-    def files(self, folder: str) -> str:
+    def files(self, store: Store) -> str:
         """The files of quantize, by their records."""
-        found = objects.list_objects(folder, RECORDS)
+        found = store.list(RECORDS)
         keys = [each.key for each in found if re.search(r"/\d+\.json$", each.key)]
-        with self.reporter.stage(f"reading {folder}", len(keys), "batches") as advance:
+        with self.reporter.stage(f"reading {store.url}", len(keys), "batches") as advance:
             for key in keys:
                 try:
-                    record = read_record(folder, key)
+                    record = read_record(store, key)
                 except ValueError:
-                    self.problems.append(f"{folder}: the record {key} is damaged.")
+                    self.problems.append(f"{store.url}: the record {key} is damaged.")
                 else:
-                    damaged = damaged_files(folder, record)
-                    self.problems += [f"{folder}: the file {name} is gone or damaged." for name in damaged]
+                    damaged = damaged_files(store, record)
+                    self.problems += [f"{store.url}: the file {name} is gone or damaged." for name in damaged]
                     self.n_parts += len(record["images"])
                     self.bytes_read += sum(image["stored_bytes"] for image in record["images"])
                 advance(1)
@@ -175,7 +175,7 @@ def _read(array: Any, start: int, stop: int) -> tuple[int, list[str]]:
     return rows.nbytes, [hashlib.sha256(part.tobytes()).hexdigest() for part in [*parts, rows]]
 
 
-def _digest(url: str, manifest: dict[str, Any], digests: dict[str, list[str]]) -> bool | None:
+def _digest(store: Store, manifest: dict[str, Any], digests: dict[str, list[str]]) -> bool | None:
     """Whether the digest of an artefact is that of its manifest; None where it has none."""
     compare: dict[str, Callable[..., bool | None]] = {
         "dataset": _is_dataset,
@@ -184,31 +184,31 @@ def _digest(url: str, manifest: dict[str, Any], digests: dict[str, list[str]]) -
         "result": _is_result,
     }
     kind = compare.get(manifest["kind"])
-    return kind(url, manifest, digests) if kind else None
+    return kind(store, manifest, digests) if kind else None
 
 
-def _is_dataset(url: str, manifest: dict[str, Any], digests: dict[str, list[str]]) -> bool:
-    chunks = _split(url, "pixels", digests)[0]
+def _is_dataset(store: Store, manifest: dict[str, Any], digests: dict[str, list[str]]) -> bool:
+    chunks = _split(store, "pixels", digests)[0]
     return bool(
-        manifest["digest"] == dataset_digest(manifest["config"], manifest["dtype"], read_index(url), chunks)
+        manifest["digest"] == dataset_digest(manifest["config"], manifest["dtype"], read_index(store), chunks)
     )
 
 
-def _is_result(url: str, manifest: dict[str, Any], digests: dict[str, list[str]]) -> bool:
+def _is_result(store: Store, manifest: dict[str, Any], digests: dict[str, list[str]]) -> bool:
     name = "codes" if manifest["on"] == "pixels" else "pixels"
-    return bool(manifest["digest"] == manifests.digest(_split(url, name, digests)[1]))
+    return bool(manifest["digest"] == manifests.digest(_split(store, name, digests)[1]))
 
 
-def _is_codebook(url: str, manifest: dict[str, Any], digests: dict[str, list[str]]) -> bool | None:
+def _is_codebook(store: Store, manifest: dict[str, Any], digests: dict[str, list[str]]) -> bool | None:
     if "centers" not in digests:  # an archive of pixels has the palette alone
         return None
-    centers: NDArray[np.float32] = arrays.read_rows(url, "centers")
+    centers: NDArray[np.float32] = arrays.read_rows(store, "centers")
     return bool(manifest["centers_sha256"] == centers_sha256(centers))
 
 
-def _split(url: str, name: str, digests: dict[str, list[str]]) -> tuple[list[str], list[str]]:
+def _split(store: Store, name: str, digests: dict[str, list[str]]) -> tuple[list[str], list[str]]:
     """Digests of the chunks and of the shards of an array, out of those of `_read`."""
-    array = arrays.open_array(url, name)
+    array = arrays.open_array(store, name)
     layout, left = arrays.row_layout(array), iter(digests[name])
     chunks, shards = [], []
     for start, stop in plan.cuts(array.shape[0], layout.shard_rows):

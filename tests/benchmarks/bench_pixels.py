@@ -33,6 +33,7 @@ from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
 from dkmeans.events.reporter import Reporter
 from dkmeans.images.encode import encode_png
+from dkmeans.storage.store import Store
 
 _TWICE = f"{OURS}, twice the pixels"
 _COLUMNS = {
@@ -147,7 +148,7 @@ def make_datasets(folder: Path, options: argparse.Namespace) -> None:
         ingest(two, cluster)
     dataset = open_dataset(str(folder / "one-dataset"))
     positions = sample_positions(dataset.manifest["n_pixels"], options.k, options.seed)
-    rows = counted_rows(dataset.url, "pixels", cluster, positions)
+    rows = counted_rows(Store(dataset.url), "pixels", cluster, positions)
     np.save(folder / "seeds.npy", seed_centers(rows, options.k, "k-means||", options.seed))
 
 

@@ -21,6 +21,7 @@ from dkmeans.clustering.state import State
 from dkmeans.compute.cluster import Cluster
 from dkmeans.kernels import cpu, exact, reference
 from dkmeans.storage import arrays
+from dkmeans.storage.store import Store
 
 UINT8 = np.dtype(np.uint8)
 
@@ -28,7 +29,12 @@ UINT8 = np.dtype(np.uint8)
 def store(url, values, chunk, shard):
     width = values.shape[1]
     array = arrays.create_array(
-        str(url), "rows", shape=values.shape, dtype=values.dtype, chunks=(chunk, width), shards=(shard, width)
+        Store(str(url)),
+        "rows",
+        shape=values.shape,
+        dtype=values.dtype,
+        chunks=(chunk, width),
+        shards=(shard, width),
     )
     array[:] = values
     return str(url)
@@ -40,7 +46,7 @@ def run(url, centers, cluster=None, *, max_iter=50, tol=0.0, block_rows=None, re
             patch.setattr(plan, "fit_cuts", lambda n_rows, *_: plan.cuts(n_rows, block_rows))
         if not resident:
             patch.setattr(rows_module, "_SHARE_FOR_ROWS", 0)
-        rows = stored_rows(url, "rows", cluster or Cluster("cpu"), len(centers))
+        rows = stored_rows(Store(url), "rows", cluster or Cluster("cpu"), len(centers))
     assert rows.resident == resident
     seen = []
     result = lloyd(rows, State(centers), max_iter=max_iter, tol=tol, on_iteration=seen.append)

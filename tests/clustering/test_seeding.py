@@ -14,6 +14,7 @@ from dkmeans.clustering.state import State
 from dkmeans.compute.cluster import Cluster
 from dkmeans.errors import DistinctRowsError
 from dkmeans.storage import arrays
+from dkmeans.storage.store import Store
 
 INITS = ["k-means||", "k-means||-cached", "k-means++", "random"]
 
@@ -21,10 +22,15 @@ INITS = ["k-means||", "k-means||-cached", "k-means++", "random"]
 def rows_of(url, values, chunk=100, shard=200):
     width = values.shape[1]
     array = arrays.create_array(
-        str(url), "rows", shape=values.shape, dtype=values.dtype, chunks=(chunk, width), shards=(shard, width)
+        Store(str(url)),
+        "rows",
+        shape=values.shape,
+        dtype=values.dtype,
+        chunks=(chunk, width),
+        shards=(shard, width),
     )
     array[:] = values
-    return stored_rows(str(url), "rows", Cluster("cpu"), 1)
+    return stored_rows(Store(str(url)), "rows", Cluster("cpu"), 1)
 
 
 def seeds(rows, n_clusters, init, seed=0):

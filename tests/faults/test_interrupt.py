@@ -21,7 +21,7 @@ from faults.test_killed import prepare
 from dkmeans.artefacts.claims import claim
 from dkmeans.artefacts.status import kept, status
 from dkmeans.config import IngestConfig
-from dkmeans.storage import objects
+from dkmeans.storage.store import Store
 from jobs.stopping import exit_code
 
 # A shell's background jobs ignore SIGINT, and so would their children.
@@ -129,7 +129,7 @@ def test_nothing_is_kept(local):
         local, "ingest", "SIGTERM", "dkmeans.stages.shared.shards", "read_headers", 1, code=143
     )
     assert last == "interrupted; nothing was kept"
-    assert not objects.list_objects(local.url("ingest"))
+    assert not Store(local.url("ingest")).list()
     run(local.command("ingest"))  # needs no --resume
 
 

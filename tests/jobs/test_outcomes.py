@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dkmeans.storage import objects
+from dkmeans.storage.store import Store
 
 SYNC = ["--scheduler", "sync"]
 
@@ -144,7 +144,7 @@ def test_sources_that_cannot_be_used(tmp_path, dkmeans, make, code, text):
     assert last.startswith("error: ")
     assert text in last
     assert "Traceback" not in err
-    assert not objects.exists(str(tmp_path / "d"), "zarr.json")
+    assert not Store(str(tmp_path / "d")).exists("zarr.json")
 
 
 def test_no_permission_to_read(photos, tmp_path, dkmeans):
@@ -227,7 +227,7 @@ def test_options_that_cannot_be_used(dataset, tmp_path, dkmeans, arguments, text
     assert code == 2
     assert text in err
     assert out == ""
-    assert not objects.list_objects(str(tmp_path / "c"))
+    assert not Store(str(tmp_path / "c")).list()
 
 
 def test_artefacts_in_each_others_place(dataset, tmp_path, dkmeans):
@@ -242,7 +242,7 @@ def test_artefacts_in_each_others_place(dataset, tmp_path, dkmeans):
             assert (code, out) == (3, "")
             (line,) = err.splitlines()
             assert f"{kinds[found]} is a {found}; expected a {expected} of dkmeans" in line
-            assert not objects.list_objects(str(tmp_path / "x"))
+            assert not Store(str(tmp_path / "x")).list()
 
 
 def test_data_that_does_not_fit(dataset, tmp_path, dkmeans):
@@ -287,7 +287,7 @@ def test_a_scheduler_elsewhere_without_tls(dataset, tmp_path, dkmeans, monkeypat
     assert line.startswith("error: tcp://192.0.2.1:8786 is neither encrypted nor on this machine")
     assert "--tls-ca" in line
     assert "--insecure" in line
-    assert not objects.list_objects(str(tmp_path / "c"))
+    assert not Store(str(tmp_path / "c")).list()
 
 
 def test_insecure_is_an_option(dataset, tmp_path, dkmeans, monkeypatch):
@@ -327,7 +327,7 @@ def test_options_of_clusters_and_stores(dataset, tmp_path, dkmeans, monkeypatch,
     assert (code, out) == (2, "")
     assert text in err
     assert len(err.splitlines()) == 1
-    assert not objects.list_objects(str(tmp_path / "c"))
+    assert not Store(str(tmp_path / "c")).list()
     assert not (tmp_path / "page.html").exists()
 
 
@@ -413,7 +413,7 @@ def test_ctrl_c(dataset, tmp_path, dkmeans, monkeypatch):
     code, _, err = dkmeans("fit", dataset, tmp_path / "c", "--k", 2, *SYNC)
     assert code == 130
     assert err.splitlines()[-1] == "interrupted; nothing was kept"  # see tests/faults/test_interrupt.py
-    assert not (tmp_path / "c").exists() or not objects.list_objects(str(tmp_path / "c"))
+    assert not (tmp_path / "c").exists() or not Store(str(tmp_path / "c")).list()
 
 
 def test_version(dkmeans):

@@ -36,7 +36,7 @@ from dkmeans.stages.compress import compress
 from dkmeans.stages.fit import fit
 from dkmeans.stages.ingest import ingest
 from dkmeans.stages.reconstruct import reconstruct
-from dkmeans.storage import objects
+from dkmeans.storage.store import Store
 
 SYNC = ClusterConfig(scheduler="sync")
 
@@ -151,7 +151,7 @@ def test_numbers_are_those_of_the_manifests(page, results):
         assert sizes["source"] == dataset.manifest["source_bytes"]
         assert sizes["raw"] == (120 * 130 + 40 * 30 + 100 * 500) * 3
         assert sizes["images"] == result.manifest["image_bytes"]
-        stored = [found.size for found in objects.list_objects(url) if found.key.startswith("codes/c/")]
+        stored = [found.size for found in Store(url).list() if found.key.startswith("codes/c/")]
         assert sizes["codes"] == sum(stored) > 0
         assert sizes["compressed"] == sizes["codes"] + sizes["codebook"]
         assert facts["bits_per_pixel"] == pytest.approx(8 * sizes["compressed"] / facts["n_pixels"])

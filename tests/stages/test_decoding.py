@@ -14,7 +14,7 @@ from dkmeans.config import DecodeConfig, QuantizeConfig
 from dkmeans.errors import InputError, StorageError, UsageError
 from dkmeans.stages.decode import decode
 from dkmeans.stages.quantize import quantize
-from dkmeans.storage import objects
+from dkmeans.storage.store import Store
 from jobs.decode import main
 
 KEYS = ["astronaut.png", "astronaut2.png", "cat.png", "deep/coffee.png", "deep/er/cup.png"]
@@ -25,8 +25,8 @@ def run(archive, images, cluster, **options):
 
 
 def files(folder):
-    found = [file.key for file in objects.list_objects(str(folder)) if not file.key.startswith(".dkmeans/")]
-    return {key: objects.read_object(str(folder), key) for key in found}
+    found = [file.key for file in Store(str(folder)).list() if not file.key.startswith(".dkmeans/")]
+    return {key: Store(str(folder)).get(key) for key in found}
 
 
 def archived(source, url, cluster, **options):
@@ -144,7 +144,7 @@ def test_files_in_the_way(archive, tmp_path, sync):
 
 def test_a_run_that_died_goes_on(archive, tmp_path, sync, monkeypatch):
     run(archive, tmp_path / "whole", sync)
-    write, count = objects.write_object, []
+    write, count = Store.put, []
 
     def dying(folder, key, data):
         count.append(key)
@@ -153,7 +153,7 @@ def test_a_run_that_died_goes_on(archive, tmp_path, sync, monkeypatch):
         write(folder, key, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(objects, "write_object", dying)
+        patch.setattr(Store, "put", dying)
         with pytest.raises(StorageError):
             run(archive, tmp_path / "png", sync)
     report = run(archive, tmp_path / "png", sync, resume=True)

@@ -30,7 +30,8 @@ from dkmeans.errors import (
 from dkmeans.kernels import reference
 from dkmeans.stages.quantize import quantize
 from dkmeans.stages.quantizing import archives, gathering, pngs
-from dkmeans.storage import arrays, objects
+from dkmeans.storage import arrays
+from dkmeans.storage.store import Store
 from jobs.quantize import main
 
 KEYS = ["astronaut.png", "astronaut2.png", "cat.png", "deep/coffee.png", "deep/er/cup.png"]
@@ -42,8 +43,8 @@ def run(source, destination, cluster, k=8, **options):
 
 def files(folder):
     """Keys and bytes of the images of a folder."""
-    found = [file.key for file in objects.list_objects(str(folder)) if not file.key.startswith(".dkmeans/")]
-    return {key: objects.read_object(str(folder), key) for key in found}
+    found = [file.key for file in Store(str(folder)).list() if not file.key.startswith(".dkmeans/")]
+    return {key: Store(str(folder)).get(key) for key in found}
 
 
 def original(photos, image, mode="RGB"):
@@ -243,7 +244,7 @@ def test_rows_that_do_not_fit_into_memory(photos, tmp_path, sync, monkeypatch):
     monkeypatch.setattr(Cluster, "memory_bytes", lambda _: 10_000)
     with pytest.raises(ClusterError, match=r"expected at most half.*ingest, fit"):
         run(photos, tmp_path / "q", sync, to="archive", patch=4)
-    assert not objects.list_objects(str(tmp_path / "q"))
+    assert not Store(str(tmp_path / "q")).list()
 
 
 # Bad images
@@ -303,7 +304,7 @@ def test_a_palette_that_did_not_converge(photos, tmp_path, sync):
 
 def die_after(monkeypatch, n):
     """Let the write of file `n` fail."""
-    write, count = objects.write_object, []
+    write, count = Store.put, []
 
     def dying(folder, key, data):
         if key.endswith(".png"):
@@ -312,7 +313,7 @@ def die_after(monkeypatch, n):
                 raise StorageError("no space left on the device")
         write(folder, key, data)
 
-    monkeypatch.setattr(objects, "write_object", dying)
+    monkeypatch.setattr(Store, "put", dying)
 
 
 @pytest.mark.parametrize("options", [{}, {"palette": "shared"}], ids=str)
@@ -329,8 +330,8 @@ def test_a_run_that_died_goes_on(photos, tmp_path, sync, monkeypatch, options):
             run(photos, tmp_path / "q", sync, **options)
     monkeypatch.setattr(pngs, "_PIXELS_PER_TASK", 5000)
     written = []
-    write = objects.write_object
-    monkeypatch.setattr(objects, "write_object", lambda *a: (written.append(a[1]), write(*a)))
+    write = Store.put
+    monkeypatch.setattr(Store, "put", lambda *a: (written.append(a[1]), write(*a)))
     report = run(photos, tmp_path / "q", sync, resume=True, **options)
     assert files(tmp_path / "q") == files(tmp_path / "whole")
     assert report.inertia == whole.inertia
@@ -414,7 +415,7 @@ def test_an_archive_holds_the_nearest_centers(photos, tmp_path, sync, patch, col
         np.testing.assert_array_equal(codes, reference.assign(rows, centers))
         np.testing.assert_array_equal(archive.palette, np.rint(centers))
     assert list(archive.index.names) == names
-    stored = [file for file in objects.list_objects(str(tmp_path / "z")) if not file.key.startswith("claim/")]
+    stored = [file for file in Store(str(tmp_path / "z")).list() if not file.key.startswith("claim/")]
     assert report.stored_bytes == sum(file.size for file in stored)
 
 
@@ -438,8 +439,8 @@ def test_a_codebook_of_patches_is_that_of_ingest_and_fit(tmp_path, sync):
 
 def arrays_of(url):
     return {
-        file.key: objects.read_object(str(url), file.key)
-        for file in objects.list_objects(str(url))
+        file.key: Store(str(url)).get(file.key)
+        for file in Store(str(url)).list()
         if not (file.key == "zarr.json" or file.key.startswith("claim/"))
     }
 

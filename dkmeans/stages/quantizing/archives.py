@@ -27,7 +27,8 @@ from dkmeans.stages.quantizing.codes import MEASURES, measure_images, write_code
 from dkmeans.stages.quantizing.gathering import Found, Gathering
 from dkmeans.stages.quantizing.images import QuantizedImage, Written, image_memory
 from dkmeans.stages.shared.shards import read_table
-from dkmeans.storage import arrays, objects, stores
+from dkmeans.storage import arrays
+from dkmeans.storage.store import open_store
 
 __all__ = ["write_archive"]
 
@@ -54,9 +55,9 @@ def write_archive(
     cluster : ClusterConfig or Cluster
     reporter : Reporter
     """
-    url = stores.resolve_url(config.destination)
+    store = open_store(config.destination)
     with (
-        claims.claim(url, "archive", config, source.fingerprint, [source.url]) as claim,
+        claims.claim(store, "archive", config, source.fingerprint, [source.url]) as claim,
         connect(cluster, reporter, "quantize") as workers,
     ):
         if not claim.finished:
@@ -65,7 +66,7 @@ def write_archive(
             if not result.converged:
                 reporter.warn(f"not converged after {config.max_iter} iterations; --max-iter allows more")
             _Archiving(config, claim, workers, reporter, found, result.centers).write(result)
-    return _written(Archive(url, manifests.read_manifest(url, "archive")))
+    return _written(Archive(store, manifests.read_manifest(store, "archive")))
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class _Archiving:
     def _write_index(self) -> None:
         """The index; what an earlier run has written for other images goes."""
         if self.claim.has_group("images"):
-            if read_index(self.claim.url).names == self.found.index.names:
+            if read_index(self.claim.store).names == self.found.index.names:
                 return
             self.claim.discard("codes")
         self.claim.discard("images")
@@ -126,13 +127,13 @@ class _Archiving:
         )
         layout = {"shape": (n_codes,), "dtype": code_dtype(len(self.centers)), "chunks": (rows,)}
         self.claim.create_array("codes", **layout, small=True)
-        finished = arrays.finished_shards(self.claim.url, "codes")
+        finished = arrays.finished_shards(self.claim.store, "codes")
         offset = row_offset(self.found.index, self.config.patch)
         write, read = self.cluster.task(write_codes), self.cluster.task(read_table)
         tasks = []
         for shard, cut in enumerate(plan.cuts(n_codes, rows)):
             if shard in finished:
-                tasks.append(read(self.claim.url, "codes", *cut))
+                tasks.append(read(self.claim.store, "codes", *cut))
                 continue
             spans = plan.image_spans(offset, *cut)
             part = self.found.source.part(spans[0].index, spans[-1].index + 1)
@@ -148,7 +149,7 @@ class _Archiving:
         index, task = self.found.index, self.cluster.task(measure_images)
         offset = row_offset(index, self.config.patch)
         sizes = np.stack([index.height, index.width], axis=1)
-        archive, source = Archive(self.claim.url, manifest), self.found.source
+        archive, source = Archive(self.claim.store, manifest), self.found.source
         tasks = [
             task(
                 archive,
@@ -167,7 +168,7 @@ class _Archiving:
 def _written(archive: Archive) -> Written:
     """What is reported of a complete archive."""
     facts, index = archive.manifest, archive.index
-    table = arrays.read_rows(archive.url, "images/measures").tolist()
+    table = arrays.read_rows(archive.store, "images/measures").tolist()
     images = []
     for name, height, width, row in zip(
         index.names, index.height.tolist(), index.width.tolist(), table, strict=True
@@ -193,7 +194,7 @@ def _written(archive: Archive) -> Written:
                 seconds=None,
             )
         )
-    stored = objects.list_objects(archive.url)
+    stored = archive.store.list()
     return Written(
         url=archive.url,
         images=tuple(images),

@@ -78,7 +78,7 @@ def measure_images(
     centers: NDArray[np.float32],
 ) -> NDArray[np.float64]:
     """The measures of some images of an archive, whose codes begin at `offset`; shape (n, n_measures)."""
-    codes = arrays.read_rows(archive.url, "codes", int(offset[0]), int(offset[-1]))
+    codes = arrays.read_rows(archive.store, "codes", int(offset[0]), int(offset[-1]))
     found = []
     for position, original in enumerate(_images(part, config)):
         own = codes[offset[position] - offset[0] : offset[position + 1] - offset[0]]

@@ -21,7 +21,8 @@ from dkmeans.images.measures import compare
 from dkmeans.images.sources import SkippedImage, Source
 from dkmeans.kernels import exact
 from dkmeans.stages.quantizing.records import damaged_files, read_record, write_record
-from dkmeans.storage import checksums, objects
+from dkmeans.storage import checksums
+from dkmeans.storage.store import Store
 
 __all__ = ["Batch", "QuantizedImage", "Written", "image_memory", "write_images"]
 
@@ -105,8 +106,8 @@ class Batch:
 
     Attributes
     ----------
-    folder : str
-        URL of the files.
+    store : Store
+        Of the files.
     names, keys : tuple of str
         Of the images in the source, and of their files.
     record : str
@@ -115,7 +116,7 @@ class Batch:
         Sizes of the files that an earlier run has left; None if it has left none.
     """
 
-    folder: str
+    store: Store
     names: tuple[str, ...]
     keys: tuple[str, ...]
     record: str
@@ -123,16 +124,16 @@ class Batch:
 
     def finished(self) -> list[QuantizedImage]:
         """What an earlier run has measured, if it has written all files; else an empty list."""
-        if self.there is None or not objects.exists(self.folder, self.record):
+        if self.there is None or not self.store.exists(self.record):
             return []
         try:
-            record = read_record(self.folder, self.record)
+            record = read_record(self.store, self.record)
             found = [QuantizedImage(**image) for image in record["images"]]
         except (ValueError, TypeError, KeyError):  # damaged: the batch is written again
             return []
         sizes = all(self.there.get(image.key) == image.stored_bytes for image in found)
         whole = sizes and tuple(image.key for image in found) == self.keys
-        return found if whole and not damaged_files(self.folder, record) else []
+        return found if whole and not damaged_files(self.store, record) else []
 
 
 def write_images(
@@ -163,7 +164,7 @@ def write_images(
         learned, colors = _learn(image, config, centers)
         codes, palette = _codes(image, colors, learned, dither=config.dither)
         data = encode_indexed_png(codes, palette)
-        objects.write_object(batch.folder, batch.keys[position], data)
+        batch.store.put(batch.keys[position], data)
         files.append(checksums.of_bytes(data))
         seconds = time.perf_counter() - began
         made.append(
@@ -186,7 +187,7 @@ def write_images(
         )
     whole = [image for image in made if isinstance(image, QuantizedImage)]
     if len(whole) == len(made):
-        write_record(batch.folder, batch.record, [asdict(image) for image in whole], files)
+        write_record(batch.store, batch.record, [asdict(image) for image in whole], files)
     return made
 
 

@@ -24,7 +24,7 @@ from dkmeans.stages.quantizing.gathering import Found, Gathering
 from dkmeans.stages.quantizing.images import Batch, QuantizedImage, Written, image_memory, write_images
 from dkmeans.stages.quantizing.records import RECORDS
 from dkmeans.stages.shared import export
-from dkmeans.storage import objects, stores
+from dkmeans.storage.store import Store, open_store
 
 __all__ = ["write_folder"]
 
@@ -58,7 +58,7 @@ def write_folder(
     UsageError
         If files are in the way, source and destination overlap, or the images are no 8-bit ones.
     """
-    folder = stores.resolve_url(config.destination)
+    folder = open_store(config.destination)
     _check_place(folder, source.url)
     with connect(cluster, reporter, "quantize") as workers:
         gathering = Gathering(config, workers, reporter)
@@ -82,19 +82,18 @@ def write_folder(
     return _written(config, folder, images, len(found.skipped), result, reporter)
 
 
-def _check_place(folder: str, source: str) -> None:
+def _check_place(folder: Store, source: str) -> None:
     """Refuse a folder that holds the source or lies in it."""
-    stores.reach(folder)
-    export.refuse_originals(folder, source, "destination")
-    if f"{folder}/".startswith(f"{source}/"):
+    export.refuse_originals(folder.url, source, "destination")
+    if f"{folder.url}/".startswith(f"{source}/"):
         raise UsageError(
-            f"the output {folder} lies in the source {source}: the next run would take its files for images. "
-            "Choose another output."
+            f"the output {folder.url} lies in the source {source}: the next run would take its files for "
+            "images. Choose another output."
         )
 
 
 def _begin(
-    config: QuantizeConfig, source: Source, folder: str, keys: list[str]
+    config: QuantizeConfig, source: Source, folder: Store, keys: list[str]
 ) -> tuple[str, dict[str, int] | None]:
     """Where the records of these options go, and the files that an earlier run of them has left.
 
@@ -107,17 +106,17 @@ def _begin(
     records = f"{RECORDS}/{manifests.digest(identity)[:16]}"
     there = export.files_there(folder, keys)
     if config.overwrite:
-        old = [found.key for found in objects.list_objects(folder, RECORDS)]
-        objects.delete_objects(folder, [*there, *old])
+        old = [found.key for found in folder.list(RECORDS)]
+        folder.delete([*there, *old])
         there = {}
     elif not config.resume:
         export.refuse_files(folder, there, "destination")
-    elif there and not objects.exists(folder, f"{records}/{_BEGUN}"):
+    elif there and not folder.exists(f"{records}/{_BEGUN}"):
         raise UsageError(
-            f"{folder} holds {min(there)}, which a run of other options or from other images has written. "
-            "Resume with the same options, choose another folder, or pass --overwrite."
+            f"{folder.url} holds {min(there)}, which a run of other options or from other images has "
+            "written. Resume with the same options, choose another folder, or pass --overwrite."
         )
-    objects.write_object(folder, f"{records}/{_BEGUN}", json.dumps(identity).encode())
+    folder.put(f"{records}/{_BEGUN}", json.dumps(identity).encode())
     return records, there if config.resume else None
 
 
@@ -125,7 +124,7 @@ def _tasks(
     config: QuantizeConfig,
     found: Found,
     keys: dict[str, str],
-    folder: str,
+    folder: Store,
     records: str,
     there: dict[str, int] | None,
     result: LloydResult | None,
@@ -148,7 +147,7 @@ def _tasks(
 
 def _written(
     config: QuantizeConfig,
-    folder: str,
+    folder: Store,
     images: tuple[QuantizedImage, ...],
     n_skipped: int,
     result: LloydResult | None,
@@ -159,7 +158,7 @@ def _written(
         if not result.converged:
             reporter.warn(f"not converged after {config.max_iter} iterations; --max-iter allows more")
         learned = (result.inertia, len(result.history), result.converged, centers_sha256(result.centers))
-        return Written(folder, images, n_skipped, stored_bytes, *learned)
+        return Written(folder.url, images, n_skipped, stored_bytes, *learned)
     late = sum(not image.converged for image in images)
     if late:
         reporter.warn(
@@ -167,4 +166,4 @@ def _written(
             "allows more"
         )
     inertia, n_iter = sum(image.inertia for image in images), max(image.n_iter for image in images)
-    return Written(folder, images, n_skipped, stored_bytes, inertia, n_iter, not late, None)
+    return Written(folder.url, images, n_skipped, stored_bytes, inertia, n_iter, not late, None)

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from dkmeans.errors import InputError
-from dkmeans.storage import checksums, objects
-from dkmeans.storage.objects import StoredObject
+from dkmeans.storage import checksums
+from dkmeans.storage.store import Store, StoredObject
 
 __all__ = ["RECORDS", "damaged_files", "read_record", "write_record"]
 
@@ -19,13 +19,13 @@ RECORDS = ".dkmeans"
 """Folder of the records, below that of the files."""
 
 
-def write_record(folder: str, key: str, images: Sequence[dict[str, Any]], files: Sequence[int]) -> None:
+def write_record(store: Store, key: str, images: Sequence[dict[str, Any]], files: Sequence[int]) -> None:
     """Write the record of a batch.
 
     Parameters
     ----------
-    folder : str
-        URL of the files.
+    store : Store
+        Of the files.
     key : str
         Of the record.
     images : sequence of dict
@@ -35,10 +35,10 @@ def write_record(folder: str, key: str, images: Sequence[dict[str, Any]], files:
     """
     record = {"images": list(images), "files": list(files)}
     data = json.dumps({**record, "crc32c": checksums.of_json(record)})
-    objects.write_object(folder, key, data.encode())
+    store.put(key, data.encode())
 
 
-def read_record(folder: str, key: str) -> dict[str, Any]:
+def read_record(store: Store, key: str) -> dict[str, Any]:
     """The record of a batch.
 
     Raises
@@ -46,13 +46,13 @@ def read_record(folder: str, key: str) -> dict[str, Any]:
     ValueError
         If it is damaged.
     """
-    record = json.loads(objects.read_object(folder, key))
+    record = json.loads(store.get(key))
     if not isinstance(record, dict) or record.pop("crc32c", None) != checksums.of_json(record):
         raise ValueError(f"{key} has another checksum than was written")
     return record
 
 
-def damaged_files(folder: str, record: dict[str, Any]) -> list[str]:
+def damaged_files(store: Store, record: dict[str, Any]) -> list[str]:
     """Keys of the files of a batch that are gone, or are not as they were written.
 
     Raises
@@ -62,9 +62,7 @@ def damaged_files(folder: str, record: dict[str, Any]) -> list[str]:
     """
     listed = [StoredObject(image["key"], image["stored_bytes"]) for image in record["images"]]
     damaged = []
-    for found, data, expected in zip(
-        listed, objects.read_objects(folder, listed), record["files"], strict=True
-    ):
+    for found, data, expected in zip(listed, store.get_many(listed), record["files"], strict=True):
         if isinstance(data, bytes):
             if checksums.of_bytes(data) != expected:
                 damaged.append(found.key)

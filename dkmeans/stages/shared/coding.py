@@ -15,6 +15,7 @@ from dkmeans.clustering.labels import code_dtype, label_rows
 from dkmeans.compute.cluster import Cluster
 from dkmeans.events.reporter import Reporter
 from dkmeans.storage import arrays, checksums
+from dkmeans.storage.store import Store
 
 __all__ = ["Written", "write_codes", "written"]
 
@@ -36,7 +37,7 @@ def written(rows: NDArray[Any], chunk_rows: int) -> NDArray[np.object_]:
 
 def _write_block(
     shards: NDArray[np.int64],
-    url: str,
+    store: Store,
     name: str,
     centers: NDArray[np.float32],
     claim: Claim,
@@ -44,28 +45,28 @@ def _write_block(
     device: str,
 ) -> NDArray[np.object_]:
     """Label the rows of one shard, and write their codes unless they are there."""
-    codes = arrays.open_array(claim.url, "codes")
+    codes = arrays.open_array(claim.store, "codes")
     shard_rows = arrays.row_layout(codes).shard_rows
     shard = int(shards[0])
     start, stop = shard * shard_rows, min((shard + 1) * shard_rows, codes.shape[0])
     if shard in finished:
         values = arrays.read_part(codes, start, stop)
     else:
-        rows = arrays.read_rows(url, name, start, stop)
+        rows = arrays.read_rows(store, name, start, stop)
         values = label_rows(rows, centers, device).astype(codes.dtype)
         claim.write_rows("codes", start, values)
     return written(values, codes.chunks[0])
 
 
 def write_codes(
-    url: str,
+    store: Store,
     name: str,
     centers: NDArray[np.float32],
     claim: Claim,
     cluster: Cluster,
     reporter: Reporter,
 ) -> list[str]:
-    """Write the array ``codes`` of a result: the nearest center of each row of the array `name` at `url`.
+    """Write the array ``codes`` of a result: the nearest center of each row of the array `name` in `store`.
 
     A shard of the codes is a block of the rows; shards that are there are kept.
 
@@ -74,8 +75,8 @@ def write_codes(
     list of str
         SHA-256 of the codes of each shard.
     """
-    arrays.check_whole(url, name)
-    rows = arrays.open_array(url, name)
+    arrays.check_whole(store, name)
+    rows = arrays.open_array(store, name)
     n_rows = rows.shape[0]
     layout = arrays.row_layout(rows)
     shard_rows = plan.block_rows(n_rows, layout)
@@ -89,8 +90,8 @@ def write_codes(
         shards=(shard_rows,),
     )
     n_shards = len(plan.cuts(n_rows, shard_rows))
-    finished = frozenset(arrays.finished_shards(claim.url, "codes"))
-    options = {"url": url, "name": name, "centers": centers, "claim": claim, "finished": finished}
+    finished = frozenset(arrays.finished_shards(claim.store, "codes"))
+    options = {"store": store, "name": name, "centers": centers, "claim": claim, "finished": finished}
     with reporter.stage("labels", n_shards, "blocks") as advance:
         blocks = cluster.map_shards(_write_block, n_shards, advance, device=cluster.device, **options)
     claim.seal("codes", [block[0].table for block in blocks])

@@ -20,7 +20,9 @@ from dkmeans.config import CompressConfig, ReconstructConfig
 from dkmeans.errors import UsageError
 from dkmeans.events.reporter import Reporter
 from dkmeans.images.encode import compact, encode_indexed_png, encode_png
-from dkmeans.storage import arrays, objects, stores
+from dkmeans.storage import arrays
+from dkmeans.storage.store import Store, open_store
+from dkmeans.storage.urls import resolve_url
 
 __all__ = [
     "Exported",
@@ -84,7 +86,8 @@ def check_image_folder(config: CompressConfig | ReconstructConfig, dataset: Data
         return
     refuse_originals(config.images, str(dataset.manifest["config"]["source"]), "--images")
     if not (config.overwrite or config.resume):
-        refuse_files(config.images, files_there(config.images, output_keys(dataset.index.names)), "--images")
+        folder = open_store(config.images)
+        refuse_files(folder, files_there(folder, output_keys(dataset.index.names)), "--images")
 
 
 def refuse_originals(folder: str, source: str, what: str) -> None:
@@ -95,19 +98,19 @@ def refuse_originals(folder: str, source: str, what: str) -> None:
     UsageError
         Naming the folder; `what` says where it was given.
     """
-    url, originals = stores.resolve_url(folder), stores.resolve_url(source)
+    url, originals = resolve_url(folder), resolve_url(source)
     if f"{originals}/".startswith(f"{url}/"):
         raise UsageError(f"{what}: {url} holds the originals of the dataset. Choose another folder.")
 
 
-def files_there(folder: str, keys: Sequence[str]) -> dict[str, int]:
+def files_there(folder: Store, keys: Sequence[str]) -> dict[str, int]:
     """The files of some keys that are in a folder already, and their sizes in bytes."""
     wanted = frozenset(keys)
-    found = objects.list_objects(stores.resolve_url(folder))
+    found = folder.list()
     return {file.key: file.size for file in found if file.key in wanted}
 
 
-def refuse_files(folder: str, there: Iterable[str], what: str) -> None:
+def refuse_files(folder: Store, there: Iterable[str], what: str) -> None:
     """Refuse files in the way.
 
     Raises
@@ -117,7 +120,7 @@ def refuse_files(folder: str, there: Iterable[str], what: str) -> None:
     """
     if first := min(there, default=None):
         raise UsageError(
-            f"{what}: {stores.resolve_url(folder)} already holds {first}; expected a place without it. "
+            f"{what}: {folder.url} already holds {first}; expected a place without it. "
             "Choose another folder, or pass --overwrite."
         )
 
@@ -137,10 +140,9 @@ def export_images(
     sizes = np.diff(dataset.offset)
     ranges = plan.batches(sizes, _PIXELS_PER_TASK)
     keys = output_keys(dataset.index.names)
-    folder = stores.resolve_url(images) if images else None
+    folder = open_store(images) if images else None
     finish = cluster.task(_finish_images)
-    fresh = Dataset(dataset.url, dataset.manifest)  # without what is cached: a task need not carry it
-    tasks = [finish(fresh, result, start, stop, folder, keys[start:stop]) for start, stop in ranges]
+    tasks = [finish(dataset, result, start, stop, folder, keys[start:stop]) for start, stop in ranges]
     with reporter.stage("images", len(tasks), "batches") as advance:
         parts = np.concatenate(cluster.run(tasks, advance))
     psnr, errors, n_bytes = parts.T
@@ -155,13 +157,13 @@ def export_images(
 
 
 def _finish_images(
-    dataset: Dataset, result: Result, start: int, stop: int, folder: str | None, keys: list[str]
+    dataset: Dataset, result: Result, start: int, stop: int, folder: Store | None, keys: list[str]
 ) -> NDArray[np.float64]:
     """PSNR, mean squared error and bytes of file of the images `start` to `stop`; shape (n, 3)."""
     offset, sizes = dataset.offset[start : stop + 1], dataset.sizes(start, stop).tolist()
     first, last = int(offset[0]), int(offset[-1])
-    originals = arrays.read_rows(dataset.url, "pixels", first, last)
-    codes = arrays.read_rows(result.url, "codes", first, last) if result.palette is not None else None
+    originals = arrays.read_rows(dataset.store, "pixels", first, last)
+    codes = arrays.read_rows(result.store, "codes", first, last) if result.palette is not None else None
     pixels = result.pixel_rows(first, last)
     limit = int(np.iinfo(dataset.dtype).max)
     measures = np.zeros((stop - start, 3))
@@ -176,7 +178,7 @@ def _finish_images(
                 data = encode_indexed_png(*compact(codes[rows].reshape(size), result.palette))
             else:
                 data = encode_png(pixels[rows].reshape(*size, -1))
-            objects.write_object(folder, keys[position], data)
+            folder.put(keys[position], data)
             n_bytes = len(data)
         measures[position] = psnr, error, n_bytes
     return measures

@@ -25,6 +25,7 @@ from dkmeans.errors import DistinctRowsError, InputError
 from dkmeans.events.reporter import Reporter
 from dkmeans.features.colors import countable
 from dkmeans.kernels.exact import MAX_FEATURES
+from dkmeans.storage.store import Store
 
 __all__ = ["FitReport", "check_rows", "commit_codebook", "fit_report", "fit_rows", "open_rows"]
 
@@ -44,11 +45,11 @@ class FitReport:
     seconds: float
 
 
-def fit_report(url: str, seconds: float) -> FitReport:
-    """The report of the codebook at `url`, from its manifest."""
-    manifest = manifests.read_manifest(url, "codebook")
+def fit_report(store: Store, seconds: float) -> FitReport:
+    """The report of the codebook in `store`, from its manifest."""
+    manifest = manifests.read_manifest(store, "codebook")
     facts = {name: manifest[name] for name in FitReport.__dataclass_fields__ if name in manifest}
-    return FitReport(codebook=url, seconds=seconds, **facts)
+    return FitReport(codebook=store.url, seconds=seconds, **facts)
 
 
 def check_rows(dataset: Dataset, on: str, n_clusters: int) -> None:
@@ -86,9 +87,9 @@ def open_rows(
     with reporter.stage("rows", 1, "set") as advance:
         if on == "pixels" and countable(dataset.dtype, dataset.channels):
             positions = sample_positions(int(dataset.manifest["n_pixels"]), n_clusters, seed)
-            rows: Rows = counted_rows(dataset.url, on, cluster, positions)
+            rows: Rows = counted_rows(dataset.store, on, cluster, positions)
         else:
-            rows = stored_rows(dataset.url, on, cluster, n_clusters)
+            rows = stored_rows(dataset.store, on, cluster, n_clusters)
         if not rows.resident:
             reporter.say("the rows do not fit into the workers' memory: each iteration reads them again")
         advance(1)
@@ -145,7 +146,7 @@ def _begun(claim: Claim, reporter: Reporter) -> State | None:
     if claim.number == 1:
         return None
     try:
-        found = checkpoint.load(claim.url)
+        found = checkpoint.load(claim.store)
     except ValueError as error:
         reporter.warn(f"{error}; the fit begins anew")
         return None

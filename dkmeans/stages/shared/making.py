@@ -16,7 +16,7 @@ from dkmeans.compute.connecting import connect
 from dkmeans.config import ClusterConfig, CompressConfig, ReconstructConfig
 from dkmeans.events.reporter import Reporter
 from dkmeans.stages.shared import export
-from dkmeans.storage import stores
+from dkmeans.storage.store import open_store
 
 __all__ = ["ResultReport", "Work", "make_result"]
 
@@ -79,17 +79,17 @@ def make_result(
     codebook.check_fits(dataset, on)
     check(dataset, codebook)
     export.check_image_folder(config, dataset)
-    url = stores.resolve_url(config.result)
+    store = open_store(config.result)
     digest = manifests.digest([dataset.manifest["digest"], codebook.manifest["centers_sha256"]])
     with (
-        claims.claim(url, "result", config, digest, [dataset.url, codebook.url]) as claim,
+        claims.claim(store, "result", config, digest, [dataset.url, codebook.url]) as claim,
         connect(cluster, reporter, stage) as workers,
     ):
         if not claim.finished:
             if not claim.has_group("images"):
                 write_index(claim, dataset.index)
             digests = write(Work(dataset, codebook, claim, workers, reporter))
-            result = Result(url, {"on": on})
+            result = Result(store, {"on": on})
             exported = export.export_images(dataset, result, claim, config.images, workers, reporter)
             claim.commit(
                 {
@@ -101,6 +101,6 @@ def make_result(
                     "digest": manifests.digest(digests),
                 }
             )
-    manifest = manifests.read_manifest(url, "result")
+    manifest = manifests.read_manifest(store, "result")
     facts = {name: manifest[name] for name in ResultReport.__dataclass_fields__ if name in manifest}
-    return ResultReport(result=url, seconds=time.perf_counter() - began, **facts)
+    return ResultReport(result=store.url, seconds=time.perf_counter() - began, **facts)

@@ -17,6 +17,7 @@ from dkmeans.features import patches
 from dkmeans.images.decode import ImageHeader
 from dkmeans.images.sources import SkippedImage, Source
 from dkmeans.storage import arrays, checksums
+from dkmeans.storage.store import Store
 
 __all__ = [
     "Pixels",
@@ -59,15 +60,15 @@ def _pixels(rows: NDArray[Any], chunk_rows: int) -> Pixels:
     return Pixels(digests, checksums.of_chunks(rows, chunk_rows))
 
 
-def read_pixels(url: str, start: int, stop: int) -> Pixels:
+def read_pixels(store: Store, start: int, stop: int) -> Pixels:
     """What is known of a shard that an earlier run has written."""
-    array = arrays.open_array(url, "pixels")
+    array = arrays.open_array(store, "pixels")
     return _pixels(arrays.read_part(array, start, stop), array.chunks[0])
 
 
-def read_table(url: str, name: str, start: int, stop: int) -> NDArray[np.uint32]:
+def read_table(store: Store, name: str, start: int, stop: int) -> NDArray[np.uint32]:
     """The checksums of a shard of the array `name` that an earlier run has written."""
-    array = arrays.open_array(url, name)
+    array = arrays.open_array(store, name)
     return checksums.of_chunks(arrays.read_part(array, start, stop), array.chunks[0])
 
 
@@ -75,7 +76,7 @@ def write_pixels(
     claim: Claim, part: Source, spans: list[plan.ImageSpan], start: int, stop: int, config: IngestConfig
 ) -> Pixels:
     """Decode the images of one shard of pixels and write it, unless one of them cannot be decoded."""
-    array = arrays.open_array(claim.url, "pixels")
+    array = arrays.open_array(claim.store, "pixels")
     rows = np.empty((stop - start, array.shape[1]), array.dtype)
     unreadable = []
     images = part.read(config.color, max_pixels=config.max_image_pixels)

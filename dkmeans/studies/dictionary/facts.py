@@ -135,7 +135,7 @@ def _sample(dataset: Dataset, seed: int) -> NDArray[Any]:
     positions = np.sort(rng.choice(n_rows, min(_SAMPLE, n_rows), replace=False, shuffle=False))
     cuts = plan.cuts(n_rows, arrays.row_layout(array).shard_rows)
     local = zip(cuts, plan.in_cuts(positions, cuts), strict=True)
-    return np.concatenate([arrays.read_rows(dataset.url, "patches", *cut)[chosen] for cut, chosen in local])
+    return np.concatenate([arrays.read_rows(dataset.store, "patches", *cut)[chosen] for cut, chosen in local])
 
 
 def _random(sample: NDArray[Any], seed: int) -> NDArray[Any]:

@@ -29,7 +29,8 @@ from dkmeans.features.levels import (
     uniform_bins,
     unpack_codes,
 )
-from dkmeans.storage import arrays, objects
+from dkmeans.storage import arrays
+from dkmeans.storage.store import Store
 
 __all__ = ["STRATEGIES", "Levels", "Made", "Size", "open_made"]
 
@@ -131,14 +132,14 @@ def _gray_counts(dataset: Dataset, cluster: Cluster) -> NDArray[np.int64]:
     array = dataset.pixels
     blocks = plan.fit_cuts(array.shape[0], 1, arrays.row_layout(array), cluster.n_threads())
     count = cluster.task(_count)
-    colors, times = reduced(cluster, merge_colors, [count(dataset.url, *block) for block in blocks])
+    colors, times = reduced(cluster, merge_colors, [count(dataset.store, *block) for block in blocks])
     counts = np.zeros(N_GRAYS, np.int64)
     counts[colors[:, 0]] = times
     return counts
 
 
-def _count(url: str, start: int, stop: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    return count_colors(arrays.read_rows(url, "pixels", start, stop))
+def _count(store: Store, start: int, stop: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    return count_colors(arrays.read_rows(store, "pixels", start, stop))
 
 
 def _levels(n_levels: int, counts: NDArray[np.int64], fitted: Codebook, codes: Result) -> dict[str, Levels]:
@@ -179,15 +180,15 @@ def _byte_facts(n_levels: int, dataset: Dataset, codes: Result, cluster: Cluster
     n_pixels, bits = int(dataset.manifest["n_pixels"]), code_bits(n_levels)
     blocks = plan.cuts(n_pixels, max(8, arrays.row_layout(codes.codes).shard_rows // 8 * 8))
     pack = cluster.task(_pack)
-    packed = sum(cluster.run([pack(codes.url, *block, bits) for block in blocks]))
+    packed = sum(cluster.run([pack(codes.store, *block, bits) for block in blocks]))
     sizes = {
         "image": n_pixels,
         "labels": n_pixels * np.dtype(np.int32).itemsize,  # as scikit-learn's KMeans returns them
         "codes": n_pixels * codes.codes.dtype.itemsize,
         "packed": packed,
         "image_files": int(dataset.manifest["source_bytes"]),
-        "image_stored": _stored_bytes(dataset.url, "pixels"),
-        "codes_stored": _stored_bytes(codes.url, "codes"),
+        "image_stored": _stored_bytes(dataset.store, "pixels"),
+        "codes_stored": _stored_bytes(codes.store, "codes"),
         "code_files": int(codes.manifest["image_bytes"]),
     }
     forms = {
@@ -197,18 +198,18 @@ def _byte_facts(n_levels: int, dataset: Dataset, codes: Result, cluster: Cluster
     return {"bits": bits, "palette": n_levels, **forms}
 
 
-def _pack(url: str, start: int, stop: int, bits: int) -> int:
+def _pack(store: Store, start: int, stop: int, bits: int) -> int:
     """Bytes of some codes, packed; they are unpacked again to see that nothing is lost."""
-    codes = arrays.read_rows(url, "codes", start, stop)
+    codes = arrays.read_rows(store, "codes", start, stop)
     packed = pack_codes(codes, bits)
     if not np.array_equal(unpack_codes(packed, len(codes)), codes):
         raise AssertionError(f"codes {start} to {stop} do not come back from {bits} bits")
     return packed.nbytes
 
 
-def _stored_bytes(url: str, name: str) -> int:
+def _stored_bytes(store: Store, name: str) -> int:
     """Bytes of the chunks of an array as they are stored, without its metadata."""
-    return sum(found.size for found in objects.list_objects(url, f"{name}/c"))
+    return sum(found.size for found in store.list(f"{name}/c"))
 
 
 def _gallery_facts(config: FacesConfig, gallery: Codebook) -> dict[str, Any]:

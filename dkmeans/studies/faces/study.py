@@ -28,7 +28,7 @@ from dkmeans.stages.compress import compress
 from dkmeans.stages.cut import cut
 from dkmeans.stages.fit import fit
 from dkmeans.stages.ingest import ingest
-from dkmeans.storage import objects, stores
+from dkmeans.storage.store import open_store
 from dkmeans.studies.embedded import write_faces
 from dkmeans.studies.faces.facts import open_made
 from dkmeans.studies.faces.page import draw
@@ -62,8 +62,8 @@ def faces(
         If storage refuses or fails.
     """
     _check_sizes(config)
-    out = stores.resolve_url(config.out)
-    source = config.source or objects.join_url(out, "images")
+    out = open_store(config.out).url
+    source = config.source or f"{out}/images"
     if config.source is None:
         write_faces(source)
     size = _one_size(source, config.gallery)

@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from dataclasses import replace
 
 import boto3
 import pytest
@@ -23,9 +23,11 @@ from object_store.proxy import FaultyProxy
 from dkmeans.compute.cluster import _Task
 from dkmeans.config import JobConfig
 from dkmeans.errors import DkmeansError, InputError, StorageError, UsageError
-from dkmeans.storage import access, objects, stores
+from dkmeans.storage import access, backends
 from dkmeans.storage.access import storage_options
-from dkmeans.storage.objects import StoredObject
+from dkmeans.storage.retries import Retries
+from dkmeans.storage.store import Store, StoredObject, open_store
+from dkmeans.storage.urls import is_local, resolve_url
 
 SECRET = "hush-9fe1c7"
 SYNC = ["--scheduler", "sync"]
@@ -35,11 +37,11 @@ ENDPOINTS = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]
 @pytest.fixture(autouse=True)
 def _fresh_stores():
     """Stores are opened once for a URL and its options; here the environment changes too."""
-    stores._REACHED.clear()
-    stores._remote_store.cache_clear()
+    backends._REACHED.clear()
+    backends._remote_store.cache_clear()
     yield
-    stores._REACHED.clear()
-    stores._remote_store.cache_clear()
+    backends._REACHED.clear()
+    backends._remote_store.cache_clear()
 
 
 @pytest.fixture
@@ -52,7 +54,7 @@ def no_settings(monkeypatch):
 
 def opened(url, **options):
     with storage_options(options):
-        return stores.open_store(url)
+        return Store(url).backend()
 
 
 # Options
@@ -104,8 +106,8 @@ def test_options_of_the_connection_go_apart(no_settings):
 def test_local_and_memory_stores_take_no_option(tmp_path):
     for url in (str(tmp_path / "x"), f"memory://{uuid.uuid4().hex}"):
         with storage_options({"nonsense": "1", "endpoint": "http://192.0.2.1"}):
-            objects.write_object(url, "a", b"1")
-            assert objects.read_object(url, "a") == b"1"
+            Store(url).put("a", b"1")
+            assert Store(url).get("a") == b"1"
 
 
 @pytest.mark.parametrize(
@@ -158,7 +160,7 @@ def test_a_store_is_opened_once_for_the_same_options(no_settings):
 @pytest.mark.parametrize("url", ["s3://", "gs:///", "az://"])
 def test_a_url_without_a_bucket_is_no_local_path(url):
     """Else everything would go to a folder ``s3:`` on this machine."""
-    assert not stores.is_local(stores.resolve_url(url))
+    assert not is_local(resolve_url(url))
 
 
 # HTTP without TLS
@@ -185,10 +187,10 @@ def test_plain_http_to_another_machine_is_refused_with_the_remedy(no_settings, m
         storage_options(options),
         pytest.raises(StorageError, match=r"s3://bucket/x: .*expected https://.*allow_http=true") as caught,
     ):
-        stores.reach("s3://bucket/x")
+        open_store("s3://bucket/x")
     assert SECRET not in str(caught.value)
     with storage_options({**options, "allow_http": "true"}):
-        assert stores.open_store("s3://bucket/x").client_options == {"allow_http": "true"}
+        assert Store("s3://bucket/x").backend().client_options == {"allow_http": "true"}
 
 
 @pytest.mark.parametrize(("local", "other"), [*itertools.permutations(ENDPOINTS, 2)])
@@ -201,7 +203,7 @@ def test_of_two_endpoints_the_one_that_is_used_has_to_be_local(no_settings, monk
     monkeypatch.setenv(other, "http://192.0.2.1:1")
     with storage_options({**KEYS, "timeout": "1s"}):
         with pytest.raises(StorageError) as caught:
-            stores.reach("s3://bucket/x")
+            open_store("s3://bucket/x")
         used_other = "192.0.2.1" in str(caught.value.__cause__)
     assert not used_other or "expected https://" in str(caught.value)
 
@@ -214,7 +216,7 @@ def test_secrets_are_in_no_repr(no_settings):
     with storage_options(options):
         ours = access.current_access()
         task = _Task(print)
-        shown = [repr(ours), str(ours), repr(task), repr(stores.open_store("s3://bucket/x"))]
+        shown = [repr(ours), str(ours), repr(task), repr(Store("s3://bucket/x").backend())]
         shown.append(repr(access.traffic_of(ours.job)))
     assert not [text for text in shown if SECRET in text]
 
@@ -251,7 +253,7 @@ def test_secrets_of_a_job_file_are_in_no_error(table):
 )
 def test_a_secret_of_the_wrong_form_is_in_no_error(no_settings, url, options):
     with storage_options(options), pytest.raises(DkmeansError) as caught:
-        stores.open_store(url)
+        Store(url).backend()
     assert SECRET not in str(caught.value)
 
 
@@ -338,8 +340,8 @@ def test_a_store_that_refuses_is_told_in_seconds(
     if s3.kind == "moto" and refusal in ("wrong secret", "wrong key", "anonymous"):
         pytest.skip("moto accepts any secret")
     environment, endpoint, text = REFUSALS[refusal]
-    objects.write_object(s3_url, "images/a.png", (photos / "astronaut.png").read_bytes())
-    before = objects.list_objects(s3_url)
+    Store(s3_url).put("images/a.png", (photos / "astronaut.png").read_bytes())
+    before = Store(s3_url).list()
     url = s3_url.replace(s3.bucket, "no-such-bucket") if refusal == "missing bucket" else s3_url
     arguments = {
         "output": ["ingest", photos, f"{url}/d", *SYNC],
@@ -352,20 +354,20 @@ def test_a_store_that_refuses_is_told_in_seconds(
             patch.setenv("AWS_ENDPOINT_URL", stack.enter_context(endpoint()))
         for name, value in environment.items():
             patch.setenv(name, value) if value else patch.delenv(name)
-        stores._remote_store.cache_clear()
-        stores._REACHED.clear()
+        backends._remote_store.cache_clear()
+        backends._REACHED.clear()
         if refusal in HANGS:
             code, out, err, seconds = _in_another_process(*arguments)
         else:
             code, out, err, seconds = _timed(dkmeans, *arguments)
-    stores._remote_store.cache_clear()
+    backends._remote_store.cache_clear()
     assert code == 4
     assert out == ""
     assert len(err.splitlines()) == 1
     assert re.search(rf"^error: {url}[^:]*: .*{text}", err)
     assert SECRET not in err
     assert seconds < 60  # 8 at most alone; what is repeated as later requests are takes 180
-    assert objects.list_objects(s3_url) == before
+    assert Store(s3_url).list() == before
     assert not (tmp_path / "d").exists()
 
 
@@ -391,7 +393,7 @@ def public_bucket(s3, s3_url):
 
 
 def test_a_write_that_is_forbidden_where_reading_is_not(public_bucket, photos, tmp_path, dkmeans):
-    objects.write_object(public_bucket, "images/a.png", (photos / "astronaut.png").read_bytes())
+    Store(public_bucket).put("images/a.png", (photos / "astronaut.png").read_bytes())
     anonymous = ["--storage-option", "skip_signature=true"]
     code, _, _ = dkmeans("ingest", f"{public_bucket}/images", tmp_path / "d", "--quiet", *anonymous, *SYNC)
     assert code == 0  # public data need no credentials
@@ -404,7 +406,7 @@ def test_a_write_that_is_forbidden_where_reading_is_not(public_bucket, photos, t
         r"Check credentials and policy\.",
         line,
     )
-    assert [found.key for found in objects.list_objects(public_bucket)] == ["images/a.png"]
+    assert [found.key for found in Store(public_bucket).list()] == ["images/a.png"]
 
 
 def test_options_of_the_command_line_reach_the_store(s3, no_settings, photos, dkmeans):
@@ -415,7 +417,7 @@ def test_options_of_the_command_line_reach_the_store(s3, no_settings, photos, dk
     assert json.loads(out)["n_images"] == 5
     assert s3.secret_key not in out + err
     with storage_options(s3.options()):
-        assert objects.exists(f"{url}/d", "zarr.json")
+        assert Store(f"{url}/d").exists("zarr.json")
     code, _, err = dkmeans("info", f"{url}/d", "--storage-option", "aws_nonsense=1")
     assert code == 2
     assert "nonsense" in err
@@ -449,15 +451,15 @@ def test_a_job_file_has_options_and_those_of_the_command_line_go_first(
 def test_objects_are_read_in_order_and_errors_are_in_place(s3_url):
     data = {f"{number:03d}": os.urandom(number) for number in range(60)}
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda item: objects.write_object(s3_url, *item), data.items()))
-    listed = objects.list_objects(s3_url)
-    assert list(objects.read_objects(s3_url, listed)) == [objects.read_object(s3_url, key) for key in data]
-    assert list(objects.read_objects(s3_url, listed, limit=30)) == [found[:30] for found in data.values()]
-    assert list(objects.read_objects(s3_url, [])) == []
+        list(pool.map(lambda item: Store(s3_url).put(*item), data.items()))
+    listed = Store(s3_url).list()
+    assert list(Store(s3_url).get_many(listed)) == [Store(s3_url).get(key) for key in data]
+    assert list(Store(s3_url).get_many(listed, limit=30)) == [found[:30] for found in data.values()]
+    assert list(Store(s3_url).get_many([])) == []
     listed.insert(1, StoredObject("gone", 9))
     listed.append(StoredObject("gone too", 1000))
     for limit in (None, 30):
-        found = list(objects.read_objects(s3_url, listed, limit))
+        found = list(Store(s3_url).get_many(listed, limit))
         assert isinstance(found[1], InputError)
         assert isinstance(found[-1], InputError)
         assert f"{s3_url}/gone: not found" in str(found[1])
@@ -484,44 +486,43 @@ class Flights:
                 self.now -= 1
 
 
-def test_reading_ahead_is_bounded(s3_url, monkeypatch):
+def test_reading_ahead_is_bounded(s3_url):
+    store = Store(s3_url, at_a_time=8)
     for number in range(40):
-        objects.write_object(s3_url, f"{number:02d}", bytes(100))
-    listed = objects.list_objects(s3_url)
-    flights = Flights(objects.read_object)
-    monkeypatch.setattr(objects, "read_object", flights)
-    assert len(list(objects.read_objects(s3_url, listed))) == 40
-    assert 1 < flights.most <= objects._AT_A_TIME
+        store.put(f"{number:02d}", bytes(100))
+    listed = store.list()
+    store.get = Flights(store.get)
+    assert len(list(store.get_many(listed))) == 40
+    assert 1 < store.get.most <= 8
 
     for most, bound in ((4, 450), (1, 100), (1, 10)):  # by bytes; one is read however large
-        flights.most = 0
-        monkeypatch.setattr(objects, "_AHEAD_BYTES", bound)
-        assert len(list(objects.read_objects(s3_url, listed))) == 40
-        assert flights.most <= most
-
-    monkeypatch.undo()
+        store = Store(s3_url, ahead_bytes=bound)
+        store.get = Flights(store.get)
+        assert len(list(store.get_many(listed))) == 40
+        assert store.get.most <= most
 
 
-def test_what_is_not_taken_is_not_read(s3_url, monkeypatch):
-    for number in range(60):
-        objects.write_object(s3_url, f"{number:02d}", b"1")
-    flights = Flights(objects.read_object, 0)
-    monkeypatch.setattr(objects, "read_object", flights)
-    found = objects.read_objects(s3_url, objects.list_objects(s3_url))
+def test_what_is_not_taken_is_not_read(s3_url):
+    store = Store(s3_url, at_a_time=4)
+    for number in range(30):
+        store.put(f"{number:02d}", b"1")
+    listed = store.list()
+    store.get = Flights(store.get, 0)
+    found = store.get_many(listed)
     assert next(found) == b"1"
     time.sleep(0.2)
-    assert flights.total <= objects._AT_A_TIME + 1
+    assert store.get.total <= 4 + 1
     found.close()
-    assert flights.total <= objects._AT_A_TIME + 1
+    assert store.get.total <= 4 + 1
 
 
 def test_reading_ahead_takes_the_options_along(s3, no_settings):
     url = f"s3://{s3.bucket}/{uuid.uuid4().hex}"
     with storage_options(s3.options()):
-        objects.write_object(url, "a", b"1")
-        objects.write_object(url, "b", b"22")
+        Store(url).put("a", b"1")
+        Store(url).put("b", b"22")
         job = access.current_access().job
-        found = objects.read_objects(url, objects.list_objects(url))
+        found = Store(url).get_many(Store(url).list())
         assert list(found) == [b"1", b"22"]
         assert access.traffic_of(job).read == 3
 
@@ -529,21 +530,21 @@ def test_reading_ahead_takes_the_options_along(s3, no_settings):
 def test_folders_are_listed(s3_url):
     keys = ["a", "b/1", "b/c/2", "bb", "d/e/f/3", "e f/ü#?.png"]
     for key in reversed(keys):
-        objects.write_object(s3_url, key, key.encode())
-    assert objects.list_objects(s3_url) == [StoredObject(key, len(key.encode())) for key in keys]
-    assert [found.key for found in objects.list_objects(s3_url, "b")] == ["b/1", "b/c/2"]
-    assert [found.key for found in objects.list_objects(f"{s3_url}/b")] == ["1", "c/2"]
-    assert [found.key for found in objects.list_objects(f"{s3_url}/d/e/f")] == ["3"]
-    assert objects.list_objects(f"{s3_url}/none") == objects.list_objects(s3_url, "none") == []
-    objects.write_object(f"{s3_url}2", "beside", b"")
-    assert [found.key for found in objects.list_objects(s3_url)] == keys
+        Store(s3_url).put(key, key.encode())
+    assert Store(s3_url).list() == [StoredObject(key, len(key.encode())) for key in keys]
+    assert [found.key for found in Store(s3_url).list("b")] == ["b/1", "b/c/2"]
+    assert [found.key for found in Store(f"{s3_url}/b").list()] == ["1", "c/2"]
+    assert [found.key for found in Store(f"{s3_url}/d/e/f").list()] == ["3"]
+    assert Store(f"{s3_url}/none").list() == Store(s3_url).list("none") == []
+    Store(f"{s3_url}2").put("beside", b"")
+    assert [found.key for found in Store(s3_url).list()] == keys
 
 
 def test_more_objects_than_one_answer_holds(s3_url):
     keys = [f"{folder}{number:04d}" for folder in ("", "many/") for number in range(1005)]
     with ThreadPoolExecutor(16) as pool:
-        list(pool.map(lambda key: objects.write_object(s3_url, key, b"1"), keys))
-    assert [found.key for found in objects.list_objects(s3_url)] == sorted(keys)
+        list(pool.map(lambda key: Store(s3_url).put(key, b"1"), keys))
+    assert [found.key for found in Store(s3_url).list()] == sorted(keys)
 
 
 # Faults on the way
@@ -579,19 +580,19 @@ SERIES = [(fault,) for fault in FAULTS] + [("lost", "reset"), ("reset", "503 aft
 @pytest.mark.parametrize("faults", SERIES, ids=" then ".join)
 def test_who_creates_first_wins_whatever_happens_on_the_way(proxy, through, faults):
     harmed(proxy, "PUT", *faults)
-    assert objects.create_object(through, "claim", b"ours")
+    assert Store(through).create("claim", b"ours")
     assert proxy.n_faults == len(faults)
-    assert objects.list_objects(through) == [StoredObject("claim", 4)]
-    assert objects.read_object(through, "claim") == b"ours"
+    assert Store(through).list() == [StoredObject("claim", 4)]
+    assert Store(through).get("claim") == b"ours"
 
 
 @pytest.mark.parametrize("faults", SERIES, ids=" then ".join)
 def test_who_creates_second_loses_whatever_happens_on_the_way(proxy, through, faults):
-    assert objects.create_object(through, "claim", b"theirs")
+    assert Store(through).create("claim", b"theirs")
     harmed(proxy, "PUT", *faults)
-    assert not objects.create_object(through, "claim", b"ours")
-    assert objects.list_objects(through) == [StoredObject("claim", 6)]
-    assert objects.read_object(through, "claim") == b"theirs"
+    assert not Store(through).create("claim", b"ours")
+    assert Store(through).list() == [StoredObject("claim", 6)]
+    assert Store(through).get("claim") == b"theirs"
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -602,12 +603,12 @@ def test_of_many_creators_one_wins_whatever_happens_on_the_way(proxy, through, f
 
     def create(number):
         with access.using(ours):
-            return objects.create_object(through, "claim", b"%d" % number)
+            return Store(through).create("claim", b"%d" % number)
 
     with ThreadPoolExecutor(4) as pool:
         won = list(pool.map(create, range(4)))
     assert won.count(True) == 1
-    assert objects.read_object(through, "claim") == b"%d" % won.index(True)
+    assert Store(through).get("claim") == b"%d" % won.index(True)
 
 
 @pytest.mark.parametrize("fault", ["reset", "cut", "503", "lost"])
@@ -616,136 +617,136 @@ def test_a_look_at_the_winner_survives_a_fault(proxy, through, fault):
     plan = proxy._plan
     left = [fault]
     proxy.plan(lambda method, path, number: left.pop() if method == "GET" and left else plan(method, path, 1))
-    assert objects.create_object(through, "claim", b"ours")
+    assert Store(through).create("claim", b"ours")
     assert not left
 
 
 @pytest.mark.parametrize("fault", ["reset", "lost", "cut", "503", "503 after"])
 def test_deleting_survives_one_fault(proxy, through, fault):
     for key in ("a", "b/c"):
-        objects.write_object(through, key, b"1")
+        Store(through).put(key, b"1")
     harmed(proxy, "POST", fault)
-    objects.delete_objects(through, ["a", "b/c", "never there"])
-    assert objects.list_objects(through) == []
+    Store(through).delete(["a", "b/c", "never there"])
+    assert Store(through).list() == []
 
 
 @pytest.mark.parametrize("fault", ["reset", "lost", "cut", "503", "503 after"])
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_listing_survives_one_fault(proxy, through, fault, number):
     for key in ("a", "b/c", "d/e"):
-        objects.write_object(through, key, b"1")
+        Store(through).put(key, b"1")
     harmed(proxy, "GET", *[None] * number, fault)
-    assert [found.key for found in objects.list_objects(through)] == ["a", "b/c", "d/e"]
+    assert [found.key for found in Store(through).list()] == ["a", "b/c", "d/e"]
     assert proxy.n_faults == 1
 
 
 def test_repeats_of_ours_are_counted(proxy, through):
     harmed(proxy, "PUT", "reset", "reset")
-    assert objects.create_object(through, "claim", b"ours")
+    assert Store(through).create("claim", b"ours")
     assert access.traffic_of(access.current_access().job).failed == 2
 
 
 def test_a_fault_that_lasts_is_an_error_with_the_remedy(proxy, through):
     proxy.plan(lambda method, path, number: "reset")
     with storage_options({"timeout": "1s"}), pytest.raises(StorageError, match=r"does not answer.*--resume"):
-        stores.reach(through)
+        open_store(through)
 
 
-@pytest.fixture
-def hasty(monkeypatch):
-    """Pauses as short as they may be, so that many repetitions take no time."""
-    soon = timedelta(milliseconds=10)
-    backoff = {"init_backoff": timedelta(milliseconds=1), "max_backoff": soon, "base": 3}
-    monkeypatch.setitem(stores._RETRIES, "backoff", backoff)
-    monkeypatch.setattr(stores, "_LONGEST_PAUSE", 0.01)
-
-
+HASTY = Retries(first_pause=0.001, longest_pause=0.01)
+"""Pauses as short as they may be, so that many repetitions take no time."""
 WAYS = {
-    "read": lambda url: objects.read_object(url, "a") == b"1",
-    "read a part": lambda url: objects.read_range(url, "a", 0, 1) == b"1",
-    "read behind the end": lambda url: objects.read_range(url, "a", 1, 1) == b"",
-    "write": lambda url: objects.write_object(url, "a", b"2") is None,
-    "create": lambda url: objects.create_object(url, "b", b"3"),
-    "list": lambda url: len(objects.list_objects(url)) == 1,
-    "look": lambda url: objects.exists(url, "a"),
-    "size": lambda url: objects.object_size(url, "a") == 1,
-    "delete": lambda url: objects.delete_objects(url, ["a"]) is None,
+    "read": lambda store: store.get("a") == b"1",
+    "read if it is there": lambda store: store.get_or_none("a") == b"1",
+    "read a part": lambda store: store.get_range("a", 0, 1) == b"1",
+    "read behind the end": lambda store: store.get_range("a", 1, 1) == b"",
+    "write": lambda store: store.put("a", b"2") is None,
+    "create": lambda store: store.create("b", b"3"),
+    "list": lambda store: len(store.list()) == 1,
+    "look": lambda store: store.exists("a"),
+    "size": lambda store: store.head("a") == 1,
+    "delete": lambda store: store.delete(["a"]) is None,
 }
 
 
 @pytest.mark.parametrize("fault", ["reset", "lost", "503"])
 @pytest.mark.parametrize("way", WAYS)
-def test_a_store_may_be_away_for_long(proxy, through, hasty, way, fault):
+def test_a_store_may_be_away_for_long(proxy, through, way, fault):
     """How often a request failed does not end it: a refused connection fails hundreds of times a minute."""
-    objects.write_object(through, "a", b"1")
+    store = Store(through, retries=HASTY)
+    store.put("a", b"1")
     left = [fault] * 40
     proxy.plan(lambda method, path, number: left.pop() if left else None)
-    assert WAYS[way](through)
+    assert WAYS[way](store)
     assert not left
 
 
-@pytest.mark.parametrize("way", ["create", "delete"])  # obstore repeats the others, for as long
-def test_a_store_that_stays_away_is_told_at_last(proxy, through, hasty, monkeypatch, way):
-    objects.write_object(through, "a", b"1")
-    monkeypatch.setattr(stores, "_PATIENCE", 0.5)
+@pytest.mark.parametrize("way", WAYS)
+def test_a_store_that_stays_away_is_told_at_last(proxy, through, way):
+    store = Store(through, retries=replace(HASTY, seconds=0.5))
+    store.put("a", b"1")
     proxy.plan(lambda method, path, number: "reset")
     with pytest.raises(StorageError, match=r"does not answer.*--resume"):
-        WAYS[way](through)
+        WAYS[way](store)
     assert proxy.n_faults > 10
 
 
-def test_only_the_first_url_of_a_bucket_is_asked(s3_url, monkeypatch):
-    asked = []
-    monkeypatch.setattr(stores, "_ask", lambda url, *_: asked.append(url))
-    for url in (f"{s3_url}/a", f"{s3_url}/b", "s3://another/a", f"{s3_url}/a"):
-        stores.reach(url)
-    with storage_options({"region": "elsewhere"}):
-        stores.reach(s3_url)
-    assert asked == [f"{s3_url}/a", "s3://another/a", s3_url]
+def test_only_the_first_url_of_a_bucket_is_asked(proxy, through):
+    for place in ("a", "b", "a"):
+        open_store(f"{through}/{place}")
+    assert proxy.n_requests == 1
+    with storage_options({"timeout": "9s"}):
+        open_store(through)
+    assert proxy.n_requests == 2
+
+
+def test_a_task_does_not_ask(proxy, through):
+    with access.using(replace(access.current_access(), in_task=True)):
+        open_store(through)
+    assert proxy.n_requests == 0
 
 
 def test_a_store_that_did_not_answer_is_asked_again(proxy, through):
     proxy.plan(lambda method, path, number: "reset")
     with pytest.raises(StorageError, match="does not answer"):
-        stores.reach(through)
+        open_store(through)
     proxy.plan(lambda *_: None)
-    stores.reach(through)
+    open_store(through)
 
 
 def test_a_web_server_that_is_not_there_is_told_at_once(no_settings):
     with _closed_port() as endpoint, pytest.raises(StorageError, match="does not answer"):
-        stores.reach(f"{endpoint.replace('https', 'http')}/photos/a.png")
+        open_store(f"{endpoint.replace('https', 'http')}/photos/a.png")
 
 
 def test_a_web_server_is_there_whatever_it_answers(proxy, no_settings):
-    stores.reach(f"{proxy.endpoint}/no-such-bucket/a.png")  # forbidden, or missing
+    open_store(f"{proxy.endpoint}/no-such-bucket/a.png")  # forbidden, or missing
     assert proxy.n_requests == 1
 
 
 def test_traffic_counts_bytes(proxy, through):
     traffic = access.traffic_of(access.current_access().job)
-    objects.write_object(through, "a", bytes(100))
-    objects.create_object(through, "b", bytes(50))
+    Store(through).put("a", bytes(100))
+    Store(through).create("b", bytes(50))
     assert (traffic.read, traffic.written) == (0, 150)
-    assert not objects.create_object(through, "b", bytes(70))  # nothing was written
+    assert not Store(through).create("b", bytes(70))  # nothing was written
     assert traffic.written == 150
-    objects.read_object(through, "a")
-    objects.read_range(through, "a", 90, 20)
+    Store(through).get("a")
+    Store(through).get_range("a", 90, 20)
     assert traffic.read == 110
-    list(objects.read_objects(through, [StoredObject("a", 100), StoredObject("b", 50)], limit=80))
+    list(Store(through).get_many([StoredObject("a", 100), StoredObject("b", 50)], limit=80))
     assert traffic.read == 110 + 80 + 50
     with storage_options({}):  # another job
-        objects.read_object(through, "a")
+        Store(through).get("a")
         assert access.traffic_of(access.current_access().job).read == 100
     assert traffic.read == 240
 
 
-def test_the_size_of_a_reading_is_that_of_its_bytes(s3_url, monkeypatch):
+def test_the_size_of_a_reading_is_that_of_its_bytes(s3_url):
     """A limit that is larger than the object reads the object once, not a range and a size."""
-    objects.write_object(s3_url, "a", b"12345")
-    ranges = []
-    monkeypatch.setattr(objects, "read_range", lambda *arguments: ranges.append(arguments) or b"123")
-    (whole,) = objects.read_objects(s3_url, [StoredObject("a", 5)], limit=5)
-    (part,) = objects.read_objects(s3_url, [StoredObject("a", 5)], limit=3)
+    Store(s3_url).put("a", b"12345")
+    store, ranges = Store(s3_url), []
+    store.get_range = lambda *arguments: ranges.append(arguments) or b"123"
+    (whole,) = store.get_many([StoredObject("a", 5)], limit=5)
+    (part,) = store.get_many([StoredObject("a", 5)], limit=3)
     assert (whole, part) == (b"12345", b"123")
-    assert ranges == [(s3_url, "a", 0, 3)]
+    assert ranges == [("a", 0, 3)]

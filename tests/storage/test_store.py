@@ -17,8 +17,9 @@ import obstore
 import pytest
 
 from dkmeans.errors import DkmeansError, InputError, StorageError
-from dkmeans.storage import arrays, objects, stores
-from dkmeans.storage.objects import StoredObject
+from dkmeans.storage import arrays
+from dkmeans.storage.store import Store, StoredObject
+from dkmeans.storage.urls import check_key, is_local, resolve_url
 
 NOBODY = 65534
 
@@ -43,24 +44,24 @@ def url(request, tmp_path):
     ],
 )
 def test_urls(url, local, resolved):
-    assert stores.is_local(url) == local
-    assert stores.resolve_url(url) == resolved
+    assert is_local(url) == local
+    assert resolve_url(url) == resolved
 
 
 def test_local_urls_are_made_absolute(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/someone")
-    assert stores.resolve_url("x/y") == str(tmp_path / "x" / "y")
-    assert stores.resolve_url("~/y") == "/home/someone/y"
+    assert resolve_url("x/y") == str(tmp_path / "x" / "y")
+    assert resolve_url("~/y") == "/home/someone/y"
 
 
 def test_join_url():
-    assert objects.join_url("s3://bucket/x/", "a/b") == "s3://bucket/x/a/b"
+    assert Store("s3://bucket/x/").url_of("a/b") == "s3://bucket/x/a/b"
 
 
 @pytest.mark.parametrize("key", ["a", "a/b.png", ".hidden", "a..b", "...", "a b%20é", "a/..b"])
 def test_keys_that_stay_inside(key):
-    assert objects.check_key(key) == key
+    assert check_key(key) == key
 
 
 @pytest.mark.parametrize(
@@ -73,53 +74,53 @@ def test_keys_that_stay_inside(key):
 )
 def test_keys_that_do_not(key, url):
     calls = [
-        lambda: objects.check_key(key),
-        lambda: objects.join_url(url, key),
-        lambda: objects.exists(url, key),
-        lambda: objects.read_object(url, key),
-        lambda: objects.object_size(url, key),
-        lambda: objects.read_range(url, key, 0, 1),
-        lambda: objects.write_object(url, key, b""),
-        lambda: objects.create_object(url, key, b""),
+        lambda: check_key(key),
+        lambda: Store(url).url_of(key),
+        lambda: Store(url).exists(key),
+        lambda: Store(url).get(key),
+        lambda: Store(url).head(key),
+        lambda: Store(url).get_range(key, 0, 1),
+        lambda: Store(url).put(key, b""),
+        lambda: Store(url).create(key, b""),
     ]
-    objects.write_object(url, "inside", b"")
-    calls.append(lambda: objects.delete_objects(url, [key]))
+    Store(url).put("inside", b"")
+    calls.append(lambda: Store(url).delete([key]))
     for call in calls:
         with pytest.raises(InputError, match=re.escape(f"the key {key!r}")) as caught:
             call()
         assert "Rename the image." in str(caught.value)
-    assert objects.list_objects(url) == [StoredObject("inside", 0)]
+    assert Store(url).list() == [StoredObject("inside", 0)]
 
 
 # Objects
 
 
 def test_objects_come_back(url):
-    assert objects.list_objects(url) == []
-    assert not objects.exists(url, "a")
+    assert Store(url).list() == []
+    assert not Store(url).exists("a")
     listed = {"b/c/d": b"deep", "a": b"", "b/a": b"xyz", "bb": b"1", "a b%20é#?*": b"odd"}
     for key, data in listed.items():
-        objects.write_object(url, key, data)
-    assert objects.list_objects(url) == sorted(
+        Store(url).put(key, data)
+    assert Store(url).list() == sorted(
         (StoredObject(key, len(data)) for key, data in listed.items()), key=lambda found: found.key
     )
-    assert [found.key for found in objects.list_objects(url, "b")] == ["b/a", "b/c/d"]
-    assert objects.list_objects(url, "b/c/none") == []
+    assert [found.key for found in Store(url).list("b")] == ["b/a", "b/c/d"]
+    assert Store(url).list("b/c/none") == []
     for key, data in listed.items():
-        assert objects.exists(url, key)
-        assert objects.read_object(url, key) == data
-        assert objects.object_size(url, key) == len(data)
-    assert not objects.exists(url, "b")  # a folder is no object
-    objects.write_object(url, "a", b"new")
-    assert objects.read_object(url, "a") == b"new"
-    objects.delete_objects(url, ["a", "b/c/d", "never there"])
-    assert [found.key for found in objects.list_objects(url)] == ["a b%20é#?*", "b/a", "bb"]
+        assert Store(url).exists(key)
+        assert Store(url).get(key) == data
+        assert Store(url).head(key) == len(data)
+    assert not Store(url).exists("b")  # a folder is no object
+    Store(url).put("a", b"new")
+    assert Store(url).get("a") == b"new"
+    Store(url).delete(["a", "b/c/d", "never there"])
+    assert [found.key for found in Store(url).list()] == ["a b%20é#?*", "b/a", "bb"]
 
 
 def test_places_beside_do_not_show(url):
-    objects.write_object(url, "a", b"1")
-    objects.write_object(f"{url}2", "b", b"2")
-    assert [found.key for found in objects.list_objects(url)] == ["a"]
+    Store(url).put("a", b"1")
+    Store(f"{url}2").put("b", b"2")
+    assert [found.key for found in Store(url).list()] == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -137,15 +138,15 @@ def test_places_beside_do_not_show(url):
     ],
 )
 def test_ranges(url, start, length, expected):
-    objects.write_object(url, "a", b"01234")
-    assert objects.read_range(url, "a", start, length) == expected
+    Store(url).put("a", b"01234")
+    assert Store(url).get_range("a", start, length) == expected
 
 
 def test_a_range_of_an_empty_object_and_of_none(url):
-    objects.write_object(url, "empty", b"")
-    assert objects.read_range(url, "empty", 0, 9) == b""
+    Store(url).put("empty", b"")
+    assert Store(url).get_range("empty", 0, 9) == b""
     with pytest.raises(InputError, match="not found"):
-        objects.read_range(url, "none", 0, 9)
+        Store(url).get_range("none", 0, 9)
 
 
 def test_of_many_writers_exactly_one_creates(url):
@@ -156,7 +157,7 @@ def test_of_many_writers_exactly_one_creates(url):
 
         def write(number, key=f"claim/{attempt}", start=start, won=won):
             start.wait()
-            won[number] = objects.create_object(url, key, b"%d" % number)
+            won[number] = Store(url).create(key, b"%d" % number)
 
         threads = [threading.Thread(target=write, args=(number,)) for number in range(n_writers)]
         for thread in threads:
@@ -164,31 +165,31 @@ def test_of_many_writers_exactly_one_creates(url):
         for thread in threads:
             thread.join()
         assert sum(won) == 1
-        assert objects.read_object(url, f"claim/{attempt}") == b"%d" % won.index(True)
-    assert not objects.create_object(url, "claim/0", b"late")
+        assert Store(url).get(f"claim/{attempt}") == b"%d" % won.index(True)
+    assert not Store(url).create("claim/0", b"late")
 
 
 def test_delete_removes_folders_that_became_empty_and_nothing_else(tmp_path):
     url = str(tmp_path / "place")
     for key in ("a/b/c", "a/b/d", "e/f", "g"):
-        objects.write_object(url, key, b"")
-    objects.delete_objects(url, ["a/b/c"])
+        Store(url).put(key, b"")
+    Store(url).delete(["a/b/c"])
     assert (tmp_path / "place/a/b/d").is_file()
-    objects.delete_objects(url, ["a/b/d", "g"])
+    Store(url).delete(["a/b/d", "g"])
     assert sorted(path.name for path in (tmp_path / "place").rglob("*")) == ["e", "f"]
-    objects.delete_objects(url, [])
-    objects.delete_objects(url, ["e/f"])
+    Store(url).delete([])
+    Store(url).delete(["e/f"])
     assert list((tmp_path / "place").iterdir()) == []
 
 
 def test_deleting_what_is_not_there_is_no_error(url):
-    objects.delete_objects(url, ["a"])
-    objects.delete_objects(url, [])
-    assert objects.list_objects(url) == []
+    Store(url).delete(["a"])
+    Store(url).delete([])
+    assert Store(url).list() == []
 
 
 def make_array(url, name="rows", n_rows=10, dtype=np.uint8):
-    return arrays.create_array(url, name, shape=(n_rows, 3), dtype=dtype, chunks=(2, 3), shards=(4, 3))
+    return arrays.create_array(Store(url), name, shape=(n_rows, 3), dtype=dtype, chunks=(2, 3), shards=(4, 3))
 
 
 def values(n_rows=10):
@@ -201,19 +202,20 @@ def values(n_rows=10):
 def every_call(url):
     """All functions that go to storage."""
     return {
-        "list": lambda: objects.list_objects(url),
-        "list below": lambda: objects.list_objects(url, "p"),
-        "exists": lambda: objects.exists(url, "a"),
-        "read": lambda: objects.read_object(url, "a"),
-        "size": lambda: objects.object_size(url, "a"),
-        "range": lambda: objects.read_range(url, "a", 0, 3),
-        "open": lambda: arrays.open_array(url, "a"),
-        "finished": lambda: arrays.finished_shards(url, "a"),
-        "write": lambda: objects.write_object(url, "a", b""),
-        "create": lambda: objects.create_object(url, "a", b""),
-        "delete": lambda: objects.delete_objects(url, ["a"]),
-        "create array": lambda: arrays.create_array(url, "a", shape=(3,), dtype=np.uint8),
-        "write rows": lambda: arrays.write_rows(url, "a", 0, np.zeros(3, np.uint8)),
+        "list": lambda: Store(url).list(),
+        "list below": lambda: Store(url).list("p"),
+        "exists": lambda: Store(url).exists("a"),
+        "read": lambda: Store(url).get("a"),
+        "read if there": lambda: Store(url).get_or_none("a"),
+        "size": lambda: Store(url).head("a"),
+        "range": lambda: Store(url).get_range("a", 0, 3),
+        "open": lambda: arrays.open_array(Store(url), "a"),
+        "finished": lambda: arrays.finished_shards(Store(url), "a"),
+        "write": lambda: Store(url).put("a", b""),
+        "create": lambda: Store(url).create("a", b""),
+        "delete": lambda: Store(url).delete(["a"]),
+        "create array": lambda: arrays.create_array(Store(url), "a", shape=(3,), dtype=np.uint8),
+        "write rows": lambda: arrays.write_rows(Store(url), "a", 0, np.zeros(3, np.uint8)),
     }
 
 
@@ -234,7 +236,7 @@ def test_a_url_that_means_nothing(url, call):
 def test_what_is_not_there_is_missing_input(url, call):
     with pytest.raises(InputError, match=r"not found while reading .*\. Check the path\."):
         every_call(url)[call]()  # not even the folder
-    objects.write_object(url, "b", b"")
+    Store(url).put("b", b"")
     with pytest.raises(InputError, match=r"not found while reading .*\. Check the path\.") as caught:
         every_call(url)[call]()
     assert caught.value.exit_code == 3
@@ -248,8 +250,8 @@ def test_a_part_of_the_path_is_a_file(tmp_path, below, call):
     with pytest.raises(StorageError, match=r"a part of this path is a file, expected a folder\.") as caught:
         every_call(str(tmp_path / below))[call]()
     assert caught.value.exit_code == 4
-    assert objects.list_objects(str(tmp_path / below)) == []
-    assert not objects.exists(str(tmp_path / below), "a")
+    assert Store(str(tmp_path / below)).list() == []
+    assert not Store(str(tmp_path / below)).exists("a")
 
 
 @contextlib.contextmanager
@@ -310,10 +312,10 @@ def test_a_disk_that_fills_up(monkeypatch, url):
     monkeypatch.setattr(obstore, "put", put)
     monkeypatch.setattr(obstore, "put_async", put_async)
     for call in (
-        lambda: objects.write_object(url, "a", b"1"),
-        lambda: objects.create_object(url, "a", b"1"),
-        lambda: arrays.create_array(url, "b", shape=(3,), dtype=np.uint8),
-        lambda: arrays.write_rows(url, "rows", 0, values()[:4]),
+        lambda: Store(url).put("a", b"1"),
+        lambda: Store(url).create("a", b"1"),
+        lambda: arrays.create_array(Store(url), "b", shape=(3,), dtype=np.uint8),
+        lambda: arrays.write_rows(Store(url), "rows", 0, values()[:4]),
     ):
         with pytest.raises(StorageError, match=r"no space left on the device while .* --resume\.$") as caught:
             call()
@@ -346,7 +348,7 @@ def test_errors_of_a_remote_store(monkeypatch, error, message):
 
     monkeypatch.setattr(obstore, "put", put)
     with pytest.raises(StorageError, match=message) as caught:
-        objects.write_object("memory://x", "a", b"")
+        Store("memory://x").put("a", b"")
     assert caught.value.exit_code == 4
     assert caught.value.__cause__ is error
 
@@ -369,19 +371,21 @@ def small_disk(tmp_path):
 def test_a_real_disk_that_fills_up(small_disk):
     url = str(small_disk / "place")
     n_rows = 1 << 20
-    arrays.create_array(url, "rows", shape=(2 * n_rows,), dtype=np.uint8, chunks=(n_rows,), shards=(n_rows,))
+    arrays.create_array(
+        Store(url), "rows", shape=(2 * n_rows,), dtype=np.uint8, chunks=(n_rows,), shards=(n_rows,)
+    )
     noise = np.random.default_rng(0).integers(0, 255, n_rows, endpoint=True, dtype=np.uint8)
     for call in (
-        lambda: objects.write_object(url, "a", noise.tobytes()),
-        lambda: objects.create_object(url, "a", noise.tobytes()),
-        lambda: arrays.write_rows(url, "rows", 0, noise),
+        lambda: Store(url).put("a", noise.tobytes()),
+        lambda: Store(url).create("a", noise.tobytes()),
+        lambda: arrays.write_rows(Store(url), "rows", 0, noise),
     ):
         with pytest.raises(StorageError, match=r"no space left on the device while .* --resume\.$"):
             call()
     # Nothing half-written is there, and the object that fits still goes in.
-    assert [found.key for found in objects.list_objects(url)] == ["rows/zarr.json"]
-    assert arrays.finished_shards(url, "rows") == set()
-    objects.write_object(url, "a", noise[:1000].tobytes())
+    assert [found.key for found in Store(url).list()] == ["rows/zarr.json"]
+    assert arrays.finished_shards(Store(url), "rows") == set()
+    Store(url).put("a", noise[:1000].tobytes())
 
 
 class _NoRanges(http.server.SimpleHTTPRequestHandler):
@@ -406,10 +410,10 @@ def web(tmp_path):
 def test_a_web_server_gives_whole_files_and_says_what_it_cannot(web):
     folder, url = web
     (folder / "a.png").write_bytes(b"01234")
-    assert objects.exists(url, "a.png")
-    assert not objects.exists(url, "b.png")
-    assert objects.read_object(url, "a.png") == b"01234"
+    assert Store(url).exists("a.png")
+    assert not Store(url).exists("b.png")
+    assert Store(url).get("a.png") == b"01234"
     with pytest.raises(InputError, match=r"does not list its files; expected the URL of one image"):
-        objects.list_objects(url)
+        Store(url).list()
     with pytest.raises(StorageError, match=r"a\.png: this web server sends no parts of files"):
-        objects.read_range(url, "a.png", 1, 2)
+        Store(url).get_range("a.png", 1, 2)
