@@ -138,7 +138,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             raise ValueError(f"n_samples={array.shape[0]} should be >= n_clusters={self.n_clusters}.")
         weights = check_weights(sample_weight, array)
         rows, first = self._start(array, weights)
-        result = lloyd(rows, State(first), max_iter=self.max_iter, tol=self.tol, on_iteration=lambda _: None)
+        result = lloyd(rows, State(first), max_iter=self.max_iter, tol=self.tol)
         n_found = int(np.count_nonzero(result.counts))
         if n_found < self.n_clusters:
             warnings.warn(
@@ -204,7 +204,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         rows = array_rows(array, weights, self._cluster(array), centers=self.cluster_centers_)
         centers = arithmetic(rows.dtype).snap(self.cluster_centers_, rows.dtype)
         # No iteration: one pass over the rows for what belongs to the centers.
-        return -lloyd(rows, State(centers), max_iter=0, tol=0, on_iteration=lambda _: None).inertia
+        return -lloyd(rows, State(centers), max_iter=0, tol=0).inertia
 
     def to_sklearn(self) -> sklearn.cluster.KMeans:
         """A fitted ``sklearn.cluster.KMeans`` with these centers, labels, inertia and iterations.

@@ -18,8 +18,10 @@ from sklearn.cluster import kmeans_plusplus
 
 from dkmeans import kernels
 from dkmeans.clustering.labels import COUNTED
+from dkmeans.clustering.loop import iterate
+from dkmeans.clustering.state import State
 from dkmeans.features.colors import color_labels, count_colors, countable
-from dkmeans.kernels import Block, arithmetic
+from dkmeans.kernels import arithmetic
 
 __all__ = ["Colors", "Learned", "count", "learn_palette"]
 
@@ -109,38 +111,15 @@ def learn_palette(colors: Colors, n_clusters: int, *, seed: int, max_iter: int, 
     seed : int
         Of the starts.
     max_iter, tol
-        Of the iterations with all colors; as in `dkmeans.clustering.lloyd.lloyd`.
+        Of the iterations with all colors; as in `dkmeans.clustering.loop.iterate`.
     """
     if len(colors.values) <= n_clusters:
         labels = np.arange(len(colors.values), dtype=np.int32)
         return Learned(colors.values.astype(np.float32), labels, 0.0, 0, True)
     block = kernels.load(colors.values, "cpu", colors.times)  # so few rows are no work for a GPU
-    found = _lloyd(block, _best_start(colors, n_clusters, seed), max_iter, tol)
-    return Learned(found.centers, block.labels(found.centers), found.inertia, found.n_iter, found.converged)
-
-
-class _Found(NamedTuple):
-    centers: NDArray[np.float32]
-    inertia: float
-    n_iter: int
-    converged: bool
-
-
-def _lloyd(block: Block, centers: NDArray[Any], max_iter: int, tol: float) -> _Found:
-    """The iterations of `dkmeans.clustering.lloyd` on one block: the same arithmetic, the same bits."""
-    numbers, dtype, previous, converged, n_iter = arithmetic(block.dtype), block.dtype, None, False, 0
-    while not converged and n_iter < max_iter:
-        stats = block.lloyd(centers, previous)
-        new = numbers.update_centers(stats, centers, dtype)
-        empty = np.flatnonzero(stats.counts == 0)
-        if len(empty):
-            _, far = block.farthest(centers, len(empty))
-            new[empty[: len(far)]] = numbers.snap(far, dtype)
-        shift = numbers.center_shift(centers, new, dtype)
-        converged = shift == 0 or (shift <= tol * numbers.mean_variance(stats) and not len(empty))
-        previous, centers, n_iter = centers, new, n_iter + 1
-    stats = block.lloyd(centers, previous)  # the labels that belong to the last centers
-    return _Found(centers, numbers.inertia(stats, centers, dtype), n_iter, converged)
+    found = iterate(block, State(_best_start(colors, n_clusters, seed)), max_iter=max_iter, tol=tol)
+    labels = block.labels(found.centers)
+    return Learned(found.centers, labels, found.inertia, len(found.history), found.converged)
 
 
 def _best_start(colors: Colors, n_clusters: int, seed: int) -> NDArray[np.float32]:
@@ -158,7 +137,8 @@ def _best_start(colors: Colors, n_clusters: int, seed: int) -> NDArray[np.float3
             random_state=int(sequence.generate_state(1)[0]),
             n_local_trials=_TRIALS,
         )
-        tries.append(_lloyd(block, snap(values[chosen], block.dtype), _START_ITERATIONS, _START_TOL))
+        start = State(snap(values[chosen], block.dtype))
+        tries.append(iterate(block, start, max_iter=_START_ITERATIONS, tol=_START_TOL))
     return min(tries, key=lambda found: found.inertia).centers
 
 

@@ -24,7 +24,9 @@ from numpy.typing import NDArray
 from sklearn.cluster import kmeans_plusplus
 
 from dkmeans import kernels
+from dkmeans.clustering.loop import iterate
 from dkmeans.clustering.rows import Rows
+from dkmeans.clustering.state import State
 from dkmeans.compute.tree import reduced
 from dkmeans.errors import DistinctRowsError
 from dkmeans.kernels import Block, arithmetic, is_exact
@@ -86,7 +88,7 @@ class Seeds:
         if n_clusters <= len(self.chosen):
             centers = self.chosen[:n_clusters]
             if self.candidates is not None and self.weights is not None:
-                centers = _moved(self.candidates, self.weights, centers)
+                centers = _move(self.candidates, self.weights, centers)
         else:  # The sample may have missed some: all rows decide.
             centers = distinct_rows(self.rows, n_clusters)
             if len(centers) < n_clusters:
@@ -234,16 +236,11 @@ def _weights(rows: Rows, candidates: NDArray[Any]) -> NDArray[Any]:
     return weights
 
 
-def _moved(candidates: NDArray[Any], weights: NDArray[Any], chosen: NDArray[Any]) -> NDArray[Any]:
-    """Some of the candidates after a few weighted Lloyd steps on all of them."""
-    numbers, dtype = arithmetic(candidates.dtype), candidates.dtype
-    centers: NDArray[Any] = numbers.snap(chosen, dtype)
+def _move(candidates: NDArray[Any], weights: NDArray[Any], chosen: NDArray[Any]) -> NDArray[Any]:
+    """Move some of the candidates by a few weighted Lloyd steps on all of them."""
+    first = arithmetic(candidates.dtype).snap(chosen, candidates.dtype)
     block = kernels.load(candidates, weights=weights)
-    previous = None
-    for _ in range(_REDUCING_STEPS):
-        stats = block.lloyd(centers, previous)
-        previous, centers = centers, numbers.update_centers(stats, centers, dtype)
-    return centers
+    return iterate(block, State(first), max_iter=_REDUCING_STEPS, tol=0, plain=True).centers
 
 
 def _distinct(block: Block, n: int) -> NDArray[Any]:

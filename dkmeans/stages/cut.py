@@ -141,7 +141,7 @@ def _write(
     rows = open_rows(dataset, codebook.on, len(centers), 0, cluster, reporter)
     with reporter.stage("counts", 1, "pass") as advance:
         began = time.perf_counter()
-        result = lloyd(rows, State(centers), max_iter=0, tol=0, on_iteration=lambda _: None)
+        result = lloyd(rows, State(centers), max_iter=0, tol=0)
         step = Iteration(result.inertia, 0.0, rows.n_rows, time.perf_counter() - began)
         advance(1, f"inertia {result.inertia:.6g}")
     fitted = {"on": codebook.on, "dataset": codebook.manifest["config"]["dataset"], "max_iter": 1}

@@ -111,7 +111,7 @@ def main(argv: list[str] | None = None) -> list[dict]:
             assert not rows.resident
             first = rows.take(np.linspace(0, rows.n_rows - 1, options.k).astype(np.int64))
             state = State(exact.snap(first, rows.dtype))
-            lloyd(rows, state, max_iter=3, tol=0, on_iteration=lambda _: None)
+            lloyd(rows, state, max_iter=3, tol=0)
 
         lines.append(
             compare("3 streamed steps", options.rounds, partial(step, checked), partial(step, unchecked))

@@ -46,7 +46,7 @@ def test_from_its_start_it_is_the_fit_of_all_pixels(pixels, k, monkeypatch):
     monkeypatch.setattr(palette, "_best_start", lambda *a: starts.append(best(*a)) or starts[0])
     found = palette.learn_palette(palette.count(pixels), k, **OPTIONS)
     rows = array_rows(pixels, None, Cluster("cpu"))
-    fit = lloyd(rows, State(starts[0]), max_iter=100, tol=1e-4, on_iteration=lambda _: None)
+    fit = lloyd(rows, State(starts[0]), max_iter=100, tol=1e-4)
     np.testing.assert_array_equal(found.centers, fit.centers)
     assert (found.inertia, found.n_iter, found.converged) == (fit.inertia, len(fit.history), fit.converged)
 
@@ -66,7 +66,7 @@ def test_an_empty_cluster_moves_to_the_farthest_color(monkeypatch):
     monkeypatch.setattr(palette, "_best_start", lambda *_: start)
     found = palette.learn_palette(palette.count(pixels), 2, seed=0, max_iter=20, tol=0)
     rows = array_rows(pixels, None, Cluster("cpu"))
-    fit = lloyd(rows, State(start), max_iter=20, tol=0, on_iteration=lambda _: None)
+    fit = lloyd(rows, State(start), max_iter=20, tol=0)
     np.testing.assert_array_equal(found.centers, fit.centers)
     assert found.centers[1].tolist() == [255, 255, 255]
 

@@ -17,7 +17,7 @@ from dkmeans.artefacts.claims import Claim
 from dkmeans.artefacts.codebook import centers_sha256
 from dkmeans.artefacts.dataset import read_index, write_index, write_skipped
 from dkmeans.clustering.labels import code_dtype
-from dkmeans.clustering.lloyd import LloydResult
+from dkmeans.clustering.loop import LloydResult
 from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
 from dkmeans.config import ClusterConfig, QuantizeConfig

@@ -15,7 +15,8 @@ from dkmeans.artefacts.claims import Claim
 from dkmeans.artefacts.codebook import HISTORY, write_codebook
 from dkmeans.artefacts.dataset import Dataset
 from dkmeans.clustering.histogram import counted_rows
-from dkmeans.clustering.lloyd import LloydResult, lloyd
+from dkmeans.clustering.lloyd import lloyd
+from dkmeans.clustering.loop import LloydResult
 from dkmeans.clustering.rows import Rows, stored_rows
 from dkmeans.clustering.seeding import sample_positions
 from dkmeans.clustering.state import State
