@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from dkmeans import kernels, plan
 from dkmeans.clustering.blocks import SMALLEST, check_scale, check_values, checked, largest
-from dkmeans.clustering.histogram import count_part, counted_parts
-from dkmeans.clustering.labels import COUNTED, label_rows
+from dkmeans.clustering.counted import count_part, counted_parts
+from dkmeans.clustering.labels import label_rows
 from dkmeans.clustering.rows import Rows, given_rows
 from dkmeans.clustering.stored import StoredRows
 from dkmeans.clustering.weighted import WeightedRows, sums_fit, unit, weigh, weighted_rows
 from dkmeans.compute.cluster import Cluster
-from dkmeans.features.colors import countable
+from dkmeans.features.histogram import is_worth_counting
 from dkmeans.kernels import Block, exact, floats
 from dkmeans.plan import RowLayout
 
@@ -113,7 +113,7 @@ def array_rows(
     cuts, parts = _parts(array, dtype, cluster.n_threads())
     values, sizes = delayed(_values), [stop - start for start, stop in cuts]
     kept = [values(part, None, dtype) for part in parts]
-    if not (countable(dtype, n_features) and sum(sizes) >= COUNTED * len(parts)):
+    if not is_worth_counting(dtype, n_features, sum(sizes) // len(parts)):
         return _scaled(given_rows(kept, sizes, n_features, dtype, cluster), centers)
     taken = np.empty(0, np.int64) if positions is None else positions
     count, local = delayed(count_part), plan.in_cuts(taken, cuts)

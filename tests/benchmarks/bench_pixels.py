@@ -27,7 +27,7 @@ from peers import OURS, PEERS, PHOTOS, exact_inertia
 
 from dkmeans import ClusterConfig, FitConfig, IngestConfig, fit, ingest, open_codebook, open_dataset
 from dkmeans.artefacts.codebook import HISTORY
-from dkmeans.clustering.histogram import counted_rows
+from dkmeans.clustering.counted import counted_rows
 from dkmeans.clustering.seeding import sample_positions, seed_centers
 from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect

@@ -12,9 +12,9 @@ from dkmeans import plan
 from dkmeans.artefacts.archive import Archive
 from dkmeans.artefacts.claims import Claim
 from dkmeans.clustering.labels import code_dtype, label_rows
-from dkmeans.clustering.palette import count
 from dkmeans.config import QuantizeConfig
 from dkmeans.errors import InputError
+from dkmeans.features.histogram import Histogram
 from dkmeans.images.measures import compare
 from dkmeans.images.sources import SkippedImage, Source
 from dkmeans.stages.quantizing.rows import image_rows
@@ -92,7 +92,7 @@ def measure_images(
 
 def _n_colors(image: NDArray[Any]) -> int:
     pixels = image.reshape(-1, image.shape[2])
-    return len(count(pixels).values if image.dtype == np.uint8 else np.unique(pixels, axis=0))
+    return len(Histogram.of(pixels).colors if image.dtype == np.uint8 else np.unique(pixels, axis=0))
 
 
 def _inertia(rows: NDArray[Any], codes: NDArray[Any], centers: NDArray[np.float32]) -> float:

@@ -15,7 +15,7 @@ from dask.delayed import delayed
 from numpy.typing import NDArray
 
 from dkmeans import plan
-from dkmeans.clustering.histogram import counted_parts
+from dkmeans.clustering.counted import counted_parts
 from dkmeans.clustering.rows import Rows, given_rows
 from dkmeans.clustering.seeding import sample_positions
 from dkmeans.compute.cluster import Cluster
@@ -24,7 +24,7 @@ from dkmeans.config import QuantizeConfig
 from dkmeans.errors import ClusterError, InputError, SkippedError
 from dkmeans.events.reporter import Reporter
 from dkmeans.features import tiles
-from dkmeans.features.colors import countable
+from dkmeans.features.histogram import countable
 from dkmeans.images.decode import CHANNELS, ImageHeader
 from dkmeans.images.index import ImageIndex
 from dkmeans.images.sources import SkippedImage, Source

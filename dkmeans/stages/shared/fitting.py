@@ -14,7 +14,7 @@ from dkmeans.artefacts import checkpoint, manifests
 from dkmeans.artefacts.claims import Claim
 from dkmeans.artefacts.codebook import HISTORY, write_codebook
 from dkmeans.artefacts.dataset import Dataset
-from dkmeans.clustering.histogram import counted_rows
+from dkmeans.clustering.counted import counted_rows
 from dkmeans.clustering.lloyd import lloyd
 from dkmeans.clustering.loop import LloydResult
 from dkmeans.clustering.rows import Rows, stored_rows
@@ -24,7 +24,7 @@ from dkmeans.compute.cluster import Cluster
 from dkmeans.config import FitConfig
 from dkmeans.errors import DistinctRowsError, InputError
 from dkmeans.events.reporter import Reporter
-from dkmeans.features.colors import countable
+from dkmeans.features.histogram import countable
 from dkmeans.kernels.exact import MAX_FEATURES
 
 __all__ = ["FitReport", "check_rows", "commit_codebook", "fit_report", "fit_rows", "open_rows"]

@@ -16,7 +16,7 @@ from dkmeans.artefacts.result import Result, open_result
 from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.tree import reduced
 from dkmeans.config import FacesConfig
-from dkmeans.features.colors import count_colors, merge_colors
+from dkmeans.features.histogram import Histogram
 from dkmeans.features.levels import (
     N_GRAYS,
     Bins,
@@ -131,14 +131,14 @@ def _gray_counts(dataset: Dataset, cluster: Cluster) -> NDArray[np.int64]:
     array = dataset.pixels
     blocks = plan.fit_cuts(array.shape[0], 1, arrays.row_layout(array), cluster.n_threads())
     count = cluster.task(_count)
-    colors, times = reduced(cluster, merge_colors, [count(dataset.url, *block) for block in blocks])
+    found: Histogram = reduced(cluster, Histogram.merge, [count(dataset.url, *block) for block in blocks])
     counts = np.zeros(N_GRAYS, np.int64)
-    counts[colors[:, 0]] = times
+    counts[found.colors[:, 0]] = found.counts
     return counts
 
 
-def _count(url: str, start: int, stop: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    return count_colors(arrays.read_rows(url, "pixels", start, stop))
+def _count(url: str, start: int, stop: int) -> Histogram:
+    return Histogram.of(arrays.read_rows(url, "pixels", start, stop))
 
 
 def _levels(n_levels: int, counts: NDArray[np.int64], fitted: Codebook, codes: Result) -> dict[str, Levels]:
