@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dkmeans.artefacts import manifests
 from dkmeans.artefacts.dataset import read_index
 from dkmeans.features import tiles
+from dkmeans.features.space import FeatureSpace
 from dkmeans.images.index import ImageIndex
 from dkmeans.storage import arrays, stores
 
@@ -80,11 +81,12 @@ class Archive:
 
     @cached_property
     def _values(self) -> NDArray[Any]:
-        """What each code stands for, rounded to the type of the images; shape (n_clusters, n_features)."""
+        """The pixels that each code stands for, as `FeatureSpace.to_pixels` gives them."""
         if self.palette is not None:
             return self.palette
         assert self.centers is not None
-        return np.rint(self.centers).astype(self.dtype)
+        space = FeatureSpace(self.dtype, int(self.manifest["channels"]), self.patch)
+        return space.to_pixels(self.centers)
 
     def decode(self, codes: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
         """The image of `size` that some codes stand for; shape (height, width, channels)."""

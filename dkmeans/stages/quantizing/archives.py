@@ -22,6 +22,8 @@ from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
 from dkmeans.config import ClusterConfig, QuantizeConfig
 from dkmeans.events.reporter import Reporter
+from dkmeans.features.space import FeatureSpace
+from dkmeans.images.decode import CHANNELS
 from dkmeans.images.sources import Source
 from dkmeans.stages.quantizing.codes import MEASURES, measure_images, write_codes
 from dkmeans.stages.quantizing.gathering import Found, Gathering
@@ -82,18 +84,19 @@ class _Archiving:
     def write(self, result: LloydResult) -> None:
         """Codebook, index, codes, measures, commit."""
         dtype, patch = np.dtype(self.found.dtype), self.config.patch
+        space = FeatureSpace(dtype, CHANNELS[self.config.color], patch)
         if patch is None:
-            self.claim.write_array("palette", np.rint(self.centers).astype(dtype))
+            self.claim.write_array("palette", space.to_pixels(self.centers))
         else:
             self.claim.write_array("centers", self.centers)
         write_skipped(self.claim, list(self.found.skipped))
         self._write_index()
-        facts = {
+        facts: dict[str, Any] = {
             "n_images": len(self.found.index),
             "n_skipped": len(self.found.skipped),
             "n_codes": int(row_offset(self.found.index, patch)[-1]),
             "n_clusters": len(self.centers),
-            "channels": self.centers.shape[1] // (patch[0] * patch[1] if patch else 1),
+            "channels": space.channels,
             "dtype": str(dtype),
             "inertia": result.inertia,
             "n_iter": len(result.history),

@@ -15,9 +15,9 @@ from dkmeans.clustering.labels import code_dtype, label_rows
 from dkmeans.config import QuantizeConfig
 from dkmeans.errors import InputError
 from dkmeans.features.histogram import Histogram
+from dkmeans.features.space import FeatureSpace
 from dkmeans.images.measures import compare
 from dkmeans.images.sources import SkippedImage, Source
-from dkmeans.stages.quantizing.rows import image_rows
 from dkmeans.storage import arrays, checksums
 
 __all__ = ["MEASURES", "measure_images", "write_codes"]
@@ -60,7 +60,7 @@ def write_codes(
         The checksum of the codes, which are one chunk.
     """
     pieces = [
-        image_rows(image, config.patch)[span.start : span.stop]
+        FeatureSpace(image.dtype, image.shape[2], config.patch).to_rows(image)[span.start : span.stop]
         for span, image in zip(spans, _images(part, config), strict=True)
     ]
     codes = label_rows(np.concatenate(pieces), centers, device).astype(code_dtype(len(centers)))
@@ -84,7 +84,8 @@ def measure_images(
         own = codes[offset[position] - offset[0] : offset[position + 1] - offset[0]]
         image = archive.decode(own, (int(sizes[position, 0]), int(sizes[position, 1])))
         source_bytes = part.part(position, position + 1).encoded_bytes
-        inertia = _inertia(image_rows(original, config.patch), own, centers)
+        space = FeatureSpace(original.dtype, original.shape[2], config.patch)
+        inertia = _inertia(space.to_rows(original), own, centers)
         n_colors = (_n_colors(original), _n_colors(image))
         found.append((source_bytes, *compare(original, image), *n_colors, inertia))
     return np.array(found, np.float64)  # None becomes NaN

@@ -17,6 +17,7 @@ from dkmeans import kernels
 from dkmeans.clustering import palette as palettes
 from dkmeans.config import QuantizeConfig
 from dkmeans.features.histogram import Histogram
+from dkmeans.features.space import FeatureSpace
 from dkmeans.images.encode import compact, dithered, encode_indexed_png
 from dkmeans.images.measures import compare
 from dkmeans.images.sources import SkippedImage, Source
@@ -208,8 +209,9 @@ def _codes(
     image: NDArray[np.uint8], histogram: Histogram, learned: palettes.Learned, *, dither: bool
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Codes of the pixels, shape (height, width), and the colors that occur, from dark to light."""
-    palette = np.rint(learned.centers).astype(np.uint8)
+    space = FeatureSpace(image.dtype, image.shape[2])
+    palette = space.to_pixels(learned.centers)
     if dither:
         return compact(dithered(image, palette), palette)
-    codes = histogram.look_up(image.reshape(-1, image.shape[2]), learned.labels.astype(np.uint8))
+    codes = histogram.look_up(space.to_rows(image), learned.labels.astype(np.uint8))
     return compact(codes.reshape(image.shape[:2]), palette)

@@ -9,15 +9,10 @@ from numpy.typing import NDArray
 
 from dkmeans.clustering.counted import Counted, count_part, merge_counted
 from dkmeans.config import QuantizeConfig
-from dkmeans.features import tiles
+from dkmeans.features.space import FeatureSpace
 from dkmeans.images.sources import SkippedImage, Source
 
-__all__ = ["count_rows", "image_rows", "merge_counts", "read_rows"]
-
-
-def image_rows(image: NDArray[Any], patch: tuple[int, int] | None) -> NDArray[Any]:
-    """An image of shape (height, width, channels) as rows: its pixels, or its patches side by side."""
-    return tiles.cut(image, patch) if patch else image.reshape(-1, image.shape[2])
+__all__ = ["count_rows", "merge_counts", "read_rows"]
 
 
 def read_rows(part: Source, config: QuantizeConfig) -> tuple[list[SkippedImage], NDArray[Any] | None]:
@@ -27,7 +22,7 @@ def read_rows(part: Source, config: QuantizeConfig) -> tuple[list[SkippedImage],
         if isinstance(image, SkippedImage):
             skipped.append(image)
         else:
-            pieces.append(image_rows(image, config.patch))
+            pieces.append(FeatureSpace(image.dtype, image.shape[2], config.patch).to_rows(image))
     return skipped, np.concatenate(pieces) if not skipped else None
 
 
