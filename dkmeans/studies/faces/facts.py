@@ -29,6 +29,7 @@ from dkmeans.features.levels import (
     uniform_bins,
     unpack_codes,
 )
+from dkmeans.images.measures import psnr
 from dkmeans.storage import arrays, objects
 
 __all__ = ["STRATEGIES", "Levels", "Made", "Size", "open_made"]
@@ -170,7 +171,7 @@ def _measured(counts: NDArray[np.int64], levels: Levels) -> dict[str, Any]:
         "shares": (totals / counts.sum()).tolist(),
         "mse": error,
         "rmse": math.sqrt(error),
-        "psnr": 10 * math.log10(255**2 / error) if error else None,  # of all pixels together
+        "psnr": psnr(error, 255),  # of all pixels together
     }
 
 
