@@ -24,7 +24,7 @@ def row_offset(index: ImageIndex, patch: tuple[int, int] | None) -> NDArray[np.i
     """First code of each image, and the number of all; shape (n + 1,)."""
     if patch is None:
         return index.offset
-    down, across = tiles.n_tiles(index.height.astype(np.int64), index.width.astype(np.int64), patch)
+    down, across = tiles.count_tiles(index.height.astype(np.int64), index.width.astype(np.int64), patch)
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(down * across)])
 
 

@@ -17,7 +17,7 @@ from dkmeans.features.histogram import Histogram
 from dkmeans.kernels import Block
 from dkmeans.storage import arrays
 
-__all__ = ["Counted", "CountedRows", "count_part", "counted_parts", "counted_rows", "merge_counted"]
+__all__ = ["Counted", "CountedRows", "count_part", "count_stored_rows", "load_counted_rows", "merge_counted"]
 
 _LEAST_COLORS = 1 << 15
 """Colors from which it pays to share them among threads."""
@@ -46,7 +46,7 @@ class CountedRows(Rows):
         return self.n_pixels
 
     def take(self, positions: NDArray[np.int64]) -> NDArray[Any]:
-        """The pixels at `positions`, which have to be those that were kept."""
+        """Take the pixels at `positions`, which have to be those that were kept."""
         assert np.array_equal(positions, self.positions)
         return self.pixels
 
@@ -78,7 +78,7 @@ def _load(histogram: Histogram, start: int, stop: int, device: str) -> Block:
     return kernels.load(histogram.colors[start:stop], device, histogram.counts[start:stop])
 
 
-def counted_rows(url: str, name: str, cluster: Cluster, positions: NDArray[np.int64]) -> CountedRows:
+def count_stored_rows(url: str, name: str, cluster: Cluster, positions: NDArray[np.int64]) -> CountedRows:
     """Count the rows of the array `name` at `url`, which are 8-bit gray or RGB.
 
     The array is read once; the rows at `positions`, which ascend, are kept for `take`.
@@ -90,10 +90,10 @@ def counted_rows(url: str, name: str, cluster: Cluster, positions: NDArray[np.in
     cuts = plan.fit_cuts(n_rows, n_features, arrays.row_layout(array), cluster.n_threads())
     local = plan.in_cuts(positions, cuts)
     tasks = [read(url, name, *cut, kept, cluster.device) for cut, kept in zip(cuts, local, strict=True)]
-    return counted_parts(tasks, n_rows, n_features, np.dtype(array.dtype), cluster, positions)
+    return load_counted_rows(tasks, n_rows, n_features, np.dtype(array.dtype), cluster, positions)
 
 
-def counted_parts(
+def load_counted_rows(
     tasks: list[Delayed],
     n_rows: int,
     n_features: int,

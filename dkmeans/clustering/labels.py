@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from dkmeans import kernels
 from dkmeans.features.histogram import Histogram, is_worth_counting
 
-__all__ = ["code_dtype", "label_rows"]
+__all__ = ["choose_code_dtype", "label_rows"]
 
 
-def code_dtype(n_clusters: int) -> np.dtype[Any]:
-    """The smallest unsigned integer that holds every code."""
+def choose_code_dtype(n_clusters: int) -> np.dtype[Any]:
+    """Choose the smallest unsigned integer that holds every code."""
     return np.min_scalar_type(n_clusters - 1)
 
 

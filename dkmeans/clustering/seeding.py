@@ -31,7 +31,7 @@ from dkmeans.compute.tree import reduced
 from dkmeans.errors import DistinctRowsError
 from dkmeans.kernels import Block, arithmetic, is_exact
 
-__all__ = ["Seeds", "distinct_rows", "draw_seeds", "sample_positions", "seed_centers"]
+__all__ = ["Seeds", "draw_positions", "draw_seeds", "find_distinct_rows", "seed_centers"]
 
 _SAMPLE_PER_CLUSTER = 50
 _SAMPLE_LEAST = 20_000
@@ -44,12 +44,12 @@ _SAMPLE_BLOCK_BYTES = 64 << 20
 
 
 def _streams(seed: int) -> list[np.random.SeedSequence]:
-    """For drawing the sample, drawing from it, filling up, and reducing."""
+    """Make the streams for drawing the sample, drawing from it, filling up, and reducing."""
     return np.random.SeedSequence(seed).spawn(4)
 
 
-def sample_positions(n_rows: int, n_clusters: int, seed: int) -> NDArray[np.int64]:
-    """The rows that `seed_centers` draws from, ascending; they depend on nothing else."""
+def draw_positions(n_rows: int, n_clusters: int, seed: int) -> NDArray[np.int64]:
+    """Draw the rows that `seed_centers` chooses from, ascending; they depend on nothing else."""
     size = max(_SAMPLE_PER_CLUSTER * n_clusters, _SAMPLE_LEAST)
     if size >= n_rows:
         return np.arange(n_rows)
@@ -61,7 +61,7 @@ def sample_positions(n_rows: int, n_clusters: int, seed: int) -> NDArray[np.int6
 class Seeds:
     """First centers for any number of clusters up to the one that they were drawn for.
 
-    What k-means++ has chosen first is its choice for fewer clusters, so one choice serves them all.
+    The first choices of k-means++ are its choices for fewer clusters, so one choice serves them all.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class Seeds:
     chosen : ndarray of shape (n_chosen, n_features)
         Distinct rows in the order in which they were chosen.
     candidates, weights : ndarray of shape (n_candidates, n_features) and (n_candidates,), or None
-        What they were chosen from, on which they are moved; None where they stay as they are.
+        The rows that they were chosen from, on which they are moved; None where they stay as they are.
     """
 
     rows: Rows
@@ -78,7 +78,7 @@ class Seeds:
     weights: NDArray[Any] | None = None
 
     def centers(self, n_clusters: int) -> NDArray[Any]:
-        """The first centers, shape (n_clusters, n_features): float32 on the grid, or float64.
+        """Give the first centers, shape (n_clusters, n_features): float32 on the grid, or float64.
 
         Raises
         ------
@@ -90,7 +90,7 @@ class Seeds:
             if self.candidates is not None and self.weights is not None:
                 centers = _move(self.candidates, self.weights, centers)
         else:  # The sample may have missed some: all rows decide.
-            centers = distinct_rows(self.rows, n_clusters)
+            centers = find_distinct_rows(self.rows, n_clusters)
             if len(centers) < n_clusters:
                 raise DistinctRowsError(
                     f"the data holds {len(centers)} distinct rows, fewer than the {n_clusters} clusters "
@@ -101,12 +101,12 @@ class Seeds:
 
 
 def seed_centers(rows: Rows, n_clusters: int, init: str, seed: int) -> NDArray[Any]:
-    """`n_clusters` centers; see `draw_seeds` and `Seeds.centers`."""
+    """Draw `n_clusters` centers; see `draw_seeds` and `Seeds.centers`."""
     return draw_seeds(rows, n_clusters, init, seed).centers(n_clusters)
 
 
 def draw_seeds(rows: Rows, n_clusters: int, init: str, seed: int) -> Seeds:
-    """Seeds for up to `n_clusters` clusters.
+    """Draw seeds for up to `n_clusters` clusters.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def draw_seeds(rows: Rows, n_clusters: int, init: str, seed: int) -> Seeds:
     seed : int
     """
     _, drawing, filling, reducing = _streams(seed)
-    sample = rows.take(sample_positions(rows.n_rows, n_clusters, seed))
+    sample = rows.take(draw_positions(rows.n_rows, n_clusters, seed))
     distinct, times = np.unique(sample, axis=0, return_counts=True)
     if not is_exact(rows.dtype):
         sample = np.repeat(distinct, times, axis=0)
@@ -143,17 +143,17 @@ def draw_seeds(rows: Rows, n_clusters: int, init: str, seed: int) -> Seeds:
 
 
 def _points(rows: NDArray[Any]) -> NDArray[np.float64]:
-    """`rows` as float64; floats less their mean."""
+    """Make `rows` float64; floats less their mean."""
     return rows.astype(np.float64) if is_exact(rows.dtype) else rows - rows.mean(axis=0)
 
 
 def _random_state(sequence: np.random.SeedSequence) -> int:
-    """A seed for the libraries that take an int."""
+    """Make a seed for the libraries that take an int."""
     return int(sequence.generate_state(1)[0])
 
 
 def _first_distinct(sample: NDArray[Any], n: int, rng: np.random.Generator) -> NDArray[Any]:
-    """The first `n` distinct rows of `sample` in random order."""
+    """Take the first `n` distinct rows of `sample` in random order."""
     shuffled = rng.permutation(sample, axis=0)
     _, first = np.unique(shuffled, axis=0, return_index=True)
     return shuffled[np.sort(first)[:n]]
@@ -162,7 +162,7 @@ def _first_distinct(sample: NDArray[Any], n: int, rng: np.random.Generator) -> N
 def _candidates(
     sample: NDArray[Any], n_distinct: int, n_clusters: int, sequence: np.random.SeedSequence
 ) -> NDArray[Any]:
-    """About 2 * 2 * `n_clusters` distinct rows of `sample`, by dask-ml's rounds of k-means||."""
+    """Draw about 2 * 2 * `n_clusters` distinct rows of `sample`, by dask-ml's rounds of k-means||."""
     # Not dask_ml.cluster.k_means.k_init: it reduces without weights, and fills up what is missing by
     # iterating over a Dask array, one task an element.
     from dask_ml.cluster.k_means import _sample_points, evaluate_cost
@@ -189,7 +189,7 @@ def _candidates(
 def _cached_candidates(
     sample: NDArray[Any], n_clusters: int, sequence: np.random.SeedSequence
 ) -> NDArray[Any]:
-    """About 1 * 3 * `n_clusters` distinct rows of `sample`, by the same rounds in our own kernel.
+    """Draw about 1 * 3 * `n_clusters` distinct rows of `sample`, by the same rounds in our own kernel.
 
     The distance of each row to its nearest candidate is kept: a round looks at its new candidates only.
     """
@@ -214,7 +214,7 @@ def _cached_candidates(
 def _fill_up(
     candidates: NDArray[Any], distinct: NDArray[Any], n_clusters: int, rng: np.random.Generator
 ) -> NDArray[Any]:
-    """`candidates` and, where they are fewer than `n_clusters`, as many other distinct rows."""
+    """Add other distinct rows to `candidates` where these are fewer than `n_clusters`."""
     missing = n_clusters - len(candidates)
     if missing <= 0:
         return candidates
@@ -229,7 +229,7 @@ def _count(block: Block, centers: NDArray[Any]) -> NDArray[Any]:
 
 
 def _weights(rows: Rows, candidates: NDArray[Any]) -> NDArray[Any]:
-    """How many of all rows are nearest to each candidate, itself at least; shape (n_candidates,)."""
+    """Count the rows nearest to each candidate, itself at least; shape (n_candidates,)."""
     centers = delayed(arithmetic(rows.dtype).snap(candidates, rows.dtype))
     count = delayed(_count)
     weights: NDArray[Any] = reduced(rows.cluster, sum, [count(block, centers) for block in rows.blocks])
@@ -247,8 +247,8 @@ def _distinct(block: Block, n: int) -> NDArray[Any]:
     return np.unique(block.rows(), axis=0)[:n]
 
 
-def distinct_rows(rows: Rows, n: int) -> NDArray[Any]:
-    """The lexicographically first `n` distinct rows of all rows; fewer where there are fewer."""
+def find_distinct_rows(rows: Rows, n: int) -> NDArray[Any]:
+    """Find the lexicographically first `n` distinct rows of all rows; fewer where there are fewer."""
     find = delayed(_distinct)
 
     def merge(parts: list[NDArray[Any]]) -> NDArray[Any]:

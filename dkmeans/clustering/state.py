@@ -1,4 +1,4 @@
-"""Where a fit is between two iterations: what a checkpoint keeps."""
+"""The state of a fit between two iterations, which a checkpoint keeps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Iteration:
 
 @dataclass(frozen=True)
 class State:
-    """Where a fit is: all that the next iteration needs besides the rows.
+    """The state of a fit: all that the next iteration needs besides the rows.
 
     Attributes
     ----------

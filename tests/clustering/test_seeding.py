@@ -8,8 +8,8 @@ from sklearn.cluster import KMeans
 
 from dkmeans.clustering import seeding
 from dkmeans.clustering.lloyd import lloyd
-from dkmeans.clustering.rows import stored_rows
-from dkmeans.clustering.seeding import sample_positions, seed_centers
+from dkmeans.clustering.rows import load_stored_rows
+from dkmeans.clustering.seeding import draw_positions, seed_centers
 from dkmeans.clustering.state import State
 from dkmeans.compute.cluster import Cluster
 from dkmeans.errors import DistinctRowsError
@@ -24,7 +24,7 @@ def rows_of(url, values, chunk=100, shard=200):
         str(url), "rows", shape=values.shape, dtype=values.dtype, chunks=(chunk, width), shards=(shard, width)
     )
     array[:] = values
-    return stored_rows(str(url), "rows", Cluster("cpu"), 1)
+    return load_stored_rows(str(url), "rows", Cluster("cpu"), 1)
 
 
 def seeds(rows, n_clusters, init, seed=0):
@@ -59,10 +59,10 @@ def test_a_bounded_sample_is_the_same_for_any_blocks(tmp_path, values, init, mon
 def test_a_sample_holds_rows_of_the_array_once_each(tmp_path, monkeypatch):
     values = np.arange(1000, dtype=np.uint16)[:, None]
     rows = rows_of(tmp_path / "a", values)
-    everything = rows.take(sample_positions(1000, 2, 0))
+    everything = rows.take(draw_positions(1000, 2, 0))
     np.testing.assert_array_equal(everything, values)
     monkeypatch.setattr(seeding, "_SAMPLE_LEAST", 100)
-    sample = rows.take(sample_positions(1000, 2, 0))[:, 0]
+    sample = rows.take(draw_positions(1000, 2, 0))[:, 0]
     assert len(sample) == len(np.unique(sample)) == 100
     assert (np.diff(sample.astype(int)) > 0).all()
 

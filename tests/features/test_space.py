@@ -55,8 +55,8 @@ def test_there_and_back(dtype, channels, patch, size, seed):
     rows = space.to_rows(image)
     assert rows.shape[1] == space.n_features
     off = rows + rng.uniform(-0.49, 0.49, rows.shape)
-    for given_rows in (rows, rows.astype(np.float32), off):
-        pixels = space.to_pixels(given_rows)
+    for values in (rows, rows.astype(np.float32), off):
+        pixels = space.to_pixels(values)
         assert pixels.shape == (len(rows), *space.pixel_shape)
         assert pixels.dtype == dtype
         whole = pixels.reshape(image.shape) if patch is None else tiles.assemble(pixels, size, patch)

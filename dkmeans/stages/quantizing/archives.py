@@ -16,7 +16,7 @@ from dkmeans.artefacts.archive import Archive, row_offset
 from dkmeans.artefacts.claims import Claim
 from dkmeans.artefacts.codebook import centers_sha256
 from dkmeans.artefacts.dataset import read_index, write_index, write_skipped
-from dkmeans.clustering.labels import code_dtype
+from dkmeans.clustering.labels import choose_code_dtype
 from dkmeans.clustering.loop import LloydResult
 from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
@@ -127,7 +127,7 @@ class _Archiving:
             "a block of codes",
             "use a smaller --patch",
         )
-        layout = {"shape": (n_codes,), "dtype": code_dtype(len(self.centers)), "chunks": (rows,)}
+        layout = {"shape": (n_codes,), "dtype": choose_code_dtype(len(self.centers)), "chunks": (rows,)}
         self.claim.create_array("codes", **layout, small=True)
         finished = arrays.finished_shards(self.claim.url, "codes")
         offset = row_offset(self.found.index, self.config.patch)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dkmeans import plan
 from dkmeans.artefacts.archive import Archive
 from dkmeans.artefacts.claims import Claim
-from dkmeans.clustering.labels import code_dtype, label_rows
+from dkmeans.clustering.labels import choose_code_dtype, label_rows
 from dkmeans.config import QuantizeConfig
 from dkmeans.errors import InputError
 from dkmeans.features.histogram import Histogram
@@ -63,7 +63,7 @@ def write_codes(
         FeatureSpace(image.dtype, image.shape[2], config.patch).to_rows(image)[span.start : span.stop]
         for span, image in zip(spans, _images(part, config), strict=True)
     ]
-    codes = label_rows(np.concatenate(pieces), centers, device).astype(code_dtype(len(centers)))
+    codes = label_rows(np.concatenate(pieces), centers, device).astype(choose_code_dtype(len(centers)))
     assert len(codes) == stop - start
     claim.write_rows("codes", start, codes)
     return checksums.of_chunks(codes, len(codes))

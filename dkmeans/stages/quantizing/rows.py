@@ -29,7 +29,7 @@ def read_rows(part: Source, config: QuantizeConfig) -> tuple[list[SkippedImage],
 def count_rows(
     part: Source, config: QuantizeConfig, positions: NDArray[np.int64]
 ) -> tuple[list[SkippedImage], list[Counted]]:
-    """The pixels at `positions` and the colors of some images, as `counted_parts` wants them."""
+    """The pixels at `positions` and the colors of some images, as `load_counted_rows` wants them."""
     skipped, rows = read_rows(part, config)
     return skipped, [] if rows is None else [count_part(rows, positions, "cpu")]
 

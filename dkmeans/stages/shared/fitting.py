@@ -14,11 +14,11 @@ from dkmeans.artefacts import checkpoint, manifests
 from dkmeans.artefacts.claims import Claim
 from dkmeans.artefacts.codebook import HISTORY, write_codebook
 from dkmeans.artefacts.dataset import Dataset
-from dkmeans.clustering.counted import counted_rows
+from dkmeans.clustering.counted import count_stored_rows
 from dkmeans.clustering.lloyd import lloyd
 from dkmeans.clustering.loop import LloydResult
-from dkmeans.clustering.rows import Rows, stored_rows
-from dkmeans.clustering.seeding import sample_positions
+from dkmeans.clustering.rows import Rows, load_stored_rows
+from dkmeans.clustering.seeding import draw_positions
 from dkmeans.clustering.state import State
 from dkmeans.compute.cluster import Cluster
 from dkmeans.config import FitConfig
@@ -86,10 +86,10 @@ def open_rows(
     """
     with reporter.stage("rows", 1, "set") as advance:
         if on == "pixels" and countable(dataset.dtype, dataset.channels):
-            positions = sample_positions(int(dataset.manifest["n_pixels"]), n_clusters, seed)
-            rows: Rows = counted_rows(dataset.url, on, cluster, positions)
+            positions = draw_positions(int(dataset.manifest["n_pixels"]), n_clusters, seed)
+            rows: Rows = count_stored_rows(dataset.url, on, cluster, positions)
         else:
-            rows = stored_rows(dataset.url, on, cluster, n_clusters)
+            rows = load_stored_rows(dataset.url, on, cluster, n_clusters)
         if not rows.resident:
             reporter.say("the rows do not fit into the workers' memory: each iteration reads them again")
         advance(1)

@@ -184,7 +184,7 @@ def _rebuild(image: NDArray[Any], dataset: Dataset, book: Codebook) -> tuple[NDA
     """An image put together from the nearest centers of its patches, and what it is made of."""
     assert dataset.patch is not None
     stack = image[np.newaxis]
-    mask = patches.kept(stack, dataset.patch, dataset.stride, dataset.blank_threshold)
+    mask = patches.find_kept(stack, dataset.patch, dataset.stride, dataset.blank_threshold)
     rows = patches.extract(stack, mask, dataset.patch, dataset.stride)
     codes = kernels.load(np.ascontiguousarray(rows)).labels(book.centers)
     integers = grid_integers(book.centers, dataset.dtype).reshape(-1, *dataset.patch, dataset.channels)
