@@ -22,10 +22,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from dkmeans.clustering.blocks import check_blocks, check_values
 from dkmeans.clustering.inputs import check_kind, check_rows, check_weights, compute_sizes, join_features
 from dkmeans.clustering.lloyd import lloyd
+from dkmeans.clustering.loop import State
 from dkmeans.clustering.parts import compute_distances, find_nearest, load_array_rows, map_rows
 from dkmeans.clustering.rows import Rows
 from dkmeans.clustering.seeding import draw_positions, find_distinct_rows, seed_centers
-from dkmeans.clustering.state import State
 from dkmeans.clustering.stored import StoredRows, is_stored
 from dkmeans.compute.cluster import Cluster
 from dkmeans.errors import DistinctRowsError

@@ -15,9 +15,8 @@ import numpy as np
 from dask.delayed import delayed
 from numpy.typing import NDArray
 
-from dkmeans.clustering.loop import LloydResult, iterate
+from dkmeans.clustering.loop import LloydResult, State, iterate
 from dkmeans.clustering.rows import Rows
-from dkmeans.clustering.state import State
 from dkmeans.compute.tree import reduced
 from dkmeans.kernels import Block, Stats, arithmetic
 

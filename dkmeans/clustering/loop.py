@@ -13,10 +13,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans.clustering.state import Iteration, State
 from dkmeans.kernels import Stats, arithmetic
 
-__all__ = ["LloydResult", "Steps", "iterate"]
+__all__ = ["Iteration", "LloydResult", "State", "Steps", "iterate"]
 
 
 class Steps(Protocol):
@@ -31,6 +30,37 @@ class Steps(Protocol):
 
     def farthest(self, centers: NDArray[Any], n: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """Find the `n` distinct rows farthest from their centers, and their distances; fewer if need be."""
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """One row of the history of a fit; distances in squared units of the rows."""
+
+    inertia: float
+    center_shift: float
+    moved: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class State:
+    """The state of a fit between two iterations: all that the next iteration needs besides the rows.
+
+    Attributes
+    ----------
+    centers : ndarray of shape (n_clusters, n_features)
+        Of the next step.
+    previous : ndarray of that shape, or None
+        Those of the last step, from whose labels the next one counts the rows that move.
+    history : tuple of Iteration
+    converged : bool
+        Whether the iterations are over.
+    """
+
+    centers: NDArray[Any]
+    previous: NDArray[Any] | None = None
+    history: tuple[Iteration, ...] = ()
+    converged: bool = False
 
 
 @dataclass(frozen=True)

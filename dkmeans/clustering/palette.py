@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import kmeans_plusplus
 
 from dkmeans import kernels
-from dkmeans.clustering.loop import iterate
-from dkmeans.clustering.state import State
+from dkmeans.clustering.loop import State, iterate
 from dkmeans.features.histogram import Histogram, pack_colors
 from dkmeans.kernels import arithmetic
 

@@ -24,9 +24,8 @@ from numpy.typing import NDArray
 from sklearn.cluster import kmeans_plusplus
 
 from dkmeans import kernels
-from dkmeans.clustering.loop import iterate
+from dkmeans.clustering.loop import State, iterate
 from dkmeans.clustering.rows import Rows
-from dkmeans.clustering.state import State
 from dkmeans.compute.tree import reduced
 from dkmeans.errors import DistinctRowsError
 from dkmeans.kernels import Block, arithmetic, is_exact

@@ -11,7 +11,7 @@ from dkmeans.artefacts.codebook import Codebook, open_codebook
 from dkmeans.artefacts.dataset import Dataset, open_dataset
 from dkmeans.clustering.hierarchy import Groups, group_centers, merge_groups
 from dkmeans.clustering.lloyd import lloyd
-from dkmeans.clustering.state import Iteration, State
+from dkmeans.clustering.loop import Iteration, State
 from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
 from dkmeans.config import ClusterConfig, CutConfig

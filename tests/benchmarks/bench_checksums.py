@@ -25,8 +25,8 @@ from zarr.codecs import ZstdCodec
 from dkmeans import ClusterConfig, IngestConfig, ingest
 from dkmeans.clustering import rows as rows_module
 from dkmeans.clustering.lloyd import lloyd
+from dkmeans.clustering.loop import State
 from dkmeans.clustering.rows import load_stored_rows
-from dkmeans.clustering.state import State
 from dkmeans.compute.cluster import Cluster
 from dkmeans.kernels import exact
 from dkmeans.storage import arrays, checksums

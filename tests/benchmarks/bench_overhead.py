@@ -23,8 +23,8 @@ from peers import add_row_options, draw_rows, first_centers
 
 from dkmeans import ClusterConfig, kernels
 from dkmeans.clustering.lloyd import lloyd
+from dkmeans.clustering.loop import State
 from dkmeans.clustering.rows import load_given_rows
-from dkmeans.clustering.state import State
 from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
 from dkmeans.events.reporter import SILENT

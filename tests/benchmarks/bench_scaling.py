@@ -19,8 +19,8 @@ import numpy as np
 
 from dkmeans import ClusterConfig
 from dkmeans.clustering.lloyd import lloyd
+from dkmeans.clustering.loop import State
 from dkmeans.clustering.rows import Rows, load_given_rows
-from dkmeans.clustering.state import State
 from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
 from dkmeans.events.reporter import SILENT

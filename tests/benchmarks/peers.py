@@ -172,7 +172,7 @@ def _our_rows(rows: np.ndarray, threads: int) -> Any:
 
 def _our_fit(data: Any, centers: np.ndarray, n_iter: int, threads: int) -> Fit:
     from dkmeans.clustering.lloyd import lloyd
-    from dkmeans.clustering.state import State
+    from dkmeans.clustering.loop import State
 
     found = lloyd(data, State(centers), max_iter=n_iter, tol=0.0, on_iteration=lambda step: None)
     seconds, inertias = zip(*((step.seconds, step.inertia) for step in found.history), strict=True)

@@ -18,8 +18,8 @@ import pytest
 
 from dkmeans import kernels
 from dkmeans.clustering.lloyd import lloyd
+from dkmeans.clustering.loop import State
 from dkmeans.clustering.rows import load_given_rows
-from dkmeans.clustering.state import State
 from dkmeans.compute.cluster import Cluster
 
 SCRIPT = Path(bench_gpu.__file__)

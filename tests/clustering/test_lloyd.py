@@ -16,8 +16,8 @@ from dkmeans import kernels, plan
 from dkmeans.clustering import lloyd as module
 from dkmeans.clustering import rows as rows_module
 from dkmeans.clustering.lloyd import lloyd
+from dkmeans.clustering.loop import State
 from dkmeans.clustering.rows import load_stored_rows
-from dkmeans.clustering.state import State
 from dkmeans.compute.cluster import Cluster
 from dkmeans.kernels import cpu, exact, reference
 from dkmeans.storage import arrays

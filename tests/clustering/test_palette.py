@@ -9,8 +9,8 @@ from sklearn.cluster import KMeans
 
 from dkmeans.clustering import palette
 from dkmeans.clustering.lloyd import lloyd
+from dkmeans.clustering.loop import State
 from dkmeans.clustering.parts import load_array_rows
-from dkmeans.clustering.state import State
 from dkmeans.compute.cluster import Cluster
 from dkmeans.features.histogram import Histogram
 from dkmeans.kernels import exact, reference

@@ -8,9 +8,9 @@ from sklearn.cluster import KMeans
 
 from dkmeans.clustering import seeding
 from dkmeans.clustering.lloyd import lloyd
+from dkmeans.clustering.loop import State
 from dkmeans.clustering.rows import load_stored_rows
 from dkmeans.clustering.seeding import draw_positions, seed_centers
-from dkmeans.clustering.state import State
 from dkmeans.compute.cluster import Cluster
 from dkmeans.errors import DistinctRowsError
 from dkmeans.storage import arrays

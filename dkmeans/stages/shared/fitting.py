@@ -16,10 +16,9 @@ from dkmeans.artefacts.codebook import HISTORY, write_codebook
 from dkmeans.artefacts.dataset import Dataset
 from dkmeans.clustering.counted import count_stored_rows
 from dkmeans.clustering.lloyd import lloyd
-from dkmeans.clustering.loop import LloydResult
+from dkmeans.clustering.loop import LloydResult, State
 from dkmeans.clustering.rows import Rows, load_stored_rows
 from dkmeans.clustering.seeding import draw_positions
-from dkmeans.clustering.state import State
 from dkmeans.compute.cluster import Cluster
 from dkmeans.config import FitConfig
 from dkmeans.errors import DistinctRowsError, InputError
