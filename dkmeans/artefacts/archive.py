@@ -14,6 +14,7 @@ from dkmeans.artefacts import manifests
 from dkmeans.artefacts.dataset import read_index
 from dkmeans.artefacts.manifests import Artefact
 from dkmeans.features import tiles
+from dkmeans.features.space import FeatureSpace
 from dkmeans.images.index import ImageIndex
 from dkmeans.storage import arrays
 from dkmeans.storage.store import Store, open_store
@@ -25,7 +26,7 @@ def row_offset(index: ImageIndex, patch: tuple[int, int] | None) -> NDArray[np.i
     """First code of each image, and the number of all; shape (n + 1,)."""
     if patch is None:
         return index.offset
-    down, across = tiles.n_tiles(index.height.astype(np.int64), index.width.astype(np.int64), patch)
+    down, across = tiles.count_tiles(index.height.astype(np.int64), index.width.astype(np.int64), patch)
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(down * across)])
 
 
@@ -79,11 +80,12 @@ class Archive(Artefact):
 
     @cached_property
     def _values(self) -> NDArray[Any]:
-        """What each code stands for, rounded to the type of the images; shape (n_clusters, n_features)."""
+        """The pixels that each code stands for, as `FeatureSpace.to_pixels` gives them."""
         if self.palette is not None:
             return self.palette
         assert self.centers is not None
-        return np.rint(self.centers).astype(self.dtype)
+        space = FeatureSpace(self.dtype, int(self.manifest["channels"]), self.patch)
+        return space.to_pixels(self.centers)
 
     def decode(self, codes: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
         """The image of `size` that some codes stand for; shape (height, width, channels)."""

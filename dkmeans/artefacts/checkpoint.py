@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from dkmeans.artefacts.claims import CHECKPOINT, Claim
-from dkmeans.clustering.state import Iteration, State
+from dkmeans.clustering.loop import Iteration, State
 from dkmeans.storage.store import Store
 
 __all__ = ["load", "remove", "save"]

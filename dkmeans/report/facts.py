@@ -14,7 +14,7 @@ from dkmeans.artefacts.codebook import HISTORY, Codebook, open_codebook
 from dkmeans.artefacts.dataset import Dataset, open_dataset
 from dkmeans.artefacts.result import Result, open_result
 from dkmeans.errors import MismatchError
-from dkmeans.report import measure
+from dkmeans.images import measures
 from dkmeans.storage.store import Store
 
 __all__ = [
@@ -185,8 +185,8 @@ def measure_image(trio: Trio, position: int, original: NDArray[Any], image: NDAr
         height=original.shape[0],
         width=original.shape[1],
         psnr=psnr if math.isfinite(psnr) else None,
-        ssim=measure.ssim(original, image),
-        detail=measure.worst_part(original, image),
+        ssim=measures.ssim(original, image),
+        detail=measures.worst_part(original, image),
     )
 
 

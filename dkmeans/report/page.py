@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from dkmeans.config import ReportConfig
 from dkmeans.errors import StorageError, UsageError
+from dkmeans.features.space import FeatureSpace
 from dkmeans.report import facts, figures, plots, template
 from dkmeans.report.facts import ImageFacts, ResultFacts, Trio
 from dkmeans.report.figures import Picture
@@ -230,7 +231,7 @@ def _draw_gallery(trio: Trio, found: ResultFacts) -> _Codebook:
     height, width = found.patch
     n_shown = min(_MOST_CENTERS, found.n_clusters, max(1, _GALLERY_PIXELS // (height * width)))
     order = np.argsort(-trio.codebook.counts, kind="stable")[:n_shown]
-    centers = np.rint(trio.codebook.centers[order]).astype(found.dtype)
-    tiles = centers.reshape(-1, height, width, found.channels)
+    space = FeatureSpace(np.dtype(found.dtype), found.channels, found.patch)
+    tiles = space.to_pixels(trio.codebook.centers[order])
     limit = _display_limit(tiles)
     return _Codebook(None, (), figures.gallery(figures.eight_bits(tiles, limit)), n_shown, limit)

@@ -10,6 +10,7 @@ from dkmeans.compute.cluster import Cluster
 from dkmeans.config import ClusterConfig, CompressConfig
 from dkmeans.errors import UsageError
 from dkmeans.events.reporter import SILENT, Reporter
+from dkmeans.features.space import FeatureSpace
 from dkmeans.stages.shared.coding import write_codes
 from dkmeans.stages.shared.making import ResultReport, Work, make_result
 
@@ -64,8 +65,8 @@ def _check_png(dataset: Dataset, codebook: Codebook) -> None:
 
 def _write(work: Work) -> list[str]:
     """Write palette and codes; the digests of the codes."""
-    palette = np.rint(work.codebook.centers).astype(work.dataset.dtype)
-    work.claim.write_array("palette", palette)
+    space = FeatureSpace(work.dataset.dtype, work.dataset.channels)
+    work.claim.write_array("palette", space.to_pixels(work.codebook.centers))
     return write_codes(
         work.dataset.store, "pixels", work.codebook.centers, work.claim, work.cluster, work.reporter
     )

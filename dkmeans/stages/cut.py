@@ -11,7 +11,7 @@ from dkmeans.artefacts.codebook import Codebook, open_codebook
 from dkmeans.artefacts.dataset import Dataset, open_dataset
 from dkmeans.clustering.hierarchy import Groups, group_centers, merge_groups
 from dkmeans.clustering.lloyd import lloyd
-from dkmeans.clustering.state import Iteration, State
+from dkmeans.clustering.loop import Iteration, State
 from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
 from dkmeans.config import ClusterConfig, CutConfig
@@ -141,7 +141,7 @@ def _write(
     rows = open_rows(dataset, codebook.on, len(centers), 0, cluster, reporter)
     with reporter.stage("counts", 1, "pass") as advance:
         began = time.perf_counter()
-        result = lloyd(rows, State(centers), max_iter=0, tol=0, on_iteration=lambda _: None)
+        result = lloyd(rows, State(centers), max_iter=0, tol=0)
         step = Iteration(result.inertia, 0.0, rows.n_rows, time.perf_counter() - began)
         advance(1, f"inertia {result.inertia:.6g}")
     fitted = {"on": codebook.on, "dataset": codebook.manifest["config"]["dataset"], "max_iter": 1}

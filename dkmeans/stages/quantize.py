@@ -8,9 +8,9 @@ from functools import partial
 from math import prod
 from statistics import fmean
 
-from dkmeans.clustering.lloyd import LloydResult, lloyd
+from dkmeans.clustering.lloyd import lloyd
+from dkmeans.clustering.loop import LloydResult, State
 from dkmeans.clustering.seeding import seed_centers
-from dkmeans.clustering.state import State
 from dkmeans.compute.cluster import Cluster
 from dkmeans.config import ClusterConfig, QuantizeConfig
 from dkmeans.errors import UsageError

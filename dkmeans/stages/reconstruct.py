@@ -103,7 +103,7 @@ def _images(
     pieces = []
     at = 0
     for stack in dataset.stacks(start, stop):
-        mask = patches.kept(stack, dataset.patch, dataset.stride, dataset.blank_threshold)
+        mask = patches.find_kept(stack, dataset.patch, dataset.stride, dataset.blank_threshold)
         n_codes = int(mask.sum())
         chosen = codes[at : at + n_codes]
         at += n_codes

@@ -15,7 +15,7 @@ from dkmeans.artefacts.claims import Claim
 from dkmeans.artefacts.codebook import HISTORY, open_codebook
 from dkmeans.artefacts.dataset import Dataset, open_dataset
 from dkmeans.artefacts.sweep import codebook_store, open_sweep, write_sweep
-from dkmeans.clustering.elbow import elbow
+from dkmeans.clustering.elbow import find_elbow
 from dkmeans.clustering.rows import Rows
 from dkmeans.clustering.seeding import Seeds, draw_seeds
 from dkmeans.compute.cluster import Cluster
@@ -156,7 +156,7 @@ def _measure(config: SweepConfig, store: Store) -> tuple[dict[str, NDArray[Any]]
         "seconds": np.array([book.history[:, HISTORY.index("seconds")].sum() for book in books]),
     }
     facts = {name: first[name] for name in ("n_rows", "n_features", "channels", "dtype", "patch")}
-    return curves, {**facts, "elbow": elbow(config.n_clusters, inertia.tolist())}
+    return curves, {**facts, "elbow": find_elbow(config.n_clusters, inertia.tolist())}
 
 
 def _report(store: Store, seconds: float) -> SweepReport:

@@ -25,8 +25,8 @@ from zarr.codecs import ZstdCodec
 from dkmeans import ClusterConfig, IngestConfig, ingest
 from dkmeans.clustering import rows as rows_module
 from dkmeans.clustering.lloyd import lloyd
-from dkmeans.clustering.rows import stored_rows
-from dkmeans.clustering.state import State
+from dkmeans.clustering.loop import State
+from dkmeans.clustering.rows import load_stored_rows
 from dkmeans.compute.cluster import Cluster
 from dkmeans.kernels import exact
 from dkmeans.storage import arrays, checksums, nodes
@@ -108,11 +108,11 @@ def main(argv: list[str] | None = None) -> list[dict]:
 
         def step(url: str, _: int) -> None:
             with mock.patch.object(rows_module, "_SHARE_FOR_ROWS", 0):
-                rows = stored_rows(Store(url), "patches", Cluster("cpu"), options.k)
+                rows = load_stored_rows(Store(url), "patches", Cluster("cpu"), options.k)
             assert not rows.resident
             first = rows.take(np.linspace(0, rows.n_rows - 1, options.k).astype(np.int64))
             state = State(exact.snap(first, rows.dtype))
-            lloyd(rows, state, max_iter=3, tol=0, on_iteration=lambda _: None)
+            lloyd(rows, state, max_iter=3, tol=0)
 
         lines.append(
             compare("3 streamed steps", options.rounds, partial(step, checked), partial(step, unchecked))

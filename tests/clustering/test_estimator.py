@@ -19,8 +19,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import dkmeans
 from dkmeans import KMeans, kernels
-from dkmeans.clustering import labels, parts, seeding
+from dkmeans.clustering import parts, seeding
 from dkmeans.errors import DeviceError
+from dkmeans.features import histogram
 from dkmeans.kernels import exact, reference
 
 U8, U16 = np.dtype(np.uint8), np.dtype(np.uint16)
@@ -131,8 +132,7 @@ def test_pixels_that_are_counted_give_the_same(threads, monkeypatch, channels, i
     lazy = da.from_array(pixels, (300, channels))
     first = pixels[:5] if init == "array" else init
     expected = KMeans(5, init=first, random_state=3).fit(pixels)
-    monkeypatch.setattr(parts, "COUNTED", 200)
-    monkeypatch.setattr(labels, "COUNTED", 200)
+    monkeypatch.setattr(histogram, "COUNTED", 200)
     counted = []
     count = parts.count_part
     monkeypatch.setattr(parts, "count_part", lambda *part: counted.append(1) or count(*part))

@@ -8,9 +8,9 @@ from sklearn.cluster import KMeans
 
 from dkmeans.clustering import seeding
 from dkmeans.clustering.lloyd import lloyd
-from dkmeans.clustering.rows import stored_rows
-from dkmeans.clustering.seeding import sample_positions, seed_centers
-from dkmeans.clustering.state import State
+from dkmeans.clustering.loop import State
+from dkmeans.clustering.rows import load_stored_rows
+from dkmeans.clustering.seeding import draw_positions, seed_centers
 from dkmeans.compute.cluster import Cluster
 from dkmeans.errors import DistinctRowsError
 from dkmeans.storage import arrays
@@ -30,7 +30,7 @@ def rows_of(url, values, chunk=100, shard=200):
         shards=(shard, width),
     )
     array[:] = values
-    return stored_rows(Store(str(url)), "rows", Cluster("cpu"), 1)
+    return load_stored_rows(Store(str(url)), "rows", Cluster("cpu"), 1)
 
 
 def seeds(rows, n_clusters, init, seed=0):
@@ -65,10 +65,10 @@ def test_a_bounded_sample_is_the_same_for_any_blocks(tmp_path, values, init, mon
 def test_a_sample_holds_rows_of_the_array_once_each(tmp_path, monkeypatch):
     values = np.arange(1000, dtype=np.uint16)[:, None]
     rows = rows_of(tmp_path / "a", values)
-    everything = rows.take(sample_positions(1000, 2, 0))
+    everything = rows.take(draw_positions(1000, 2, 0))
     np.testing.assert_array_equal(everything, values)
     monkeypatch.setattr(seeding, "_SAMPLE_LEAST", 100)
-    sample = rows.take(sample_positions(1000, 2, 0))[:, 0]
+    sample = rows.take(draw_positions(1000, 2, 0))[:, 0]
     assert len(sample) == len(np.unique(sample)) == 100
     assert (np.diff(sample.astype(int)) > 0).all()
 
@@ -115,6 +115,6 @@ def test_final_inertia_is_that_of_scikit_learns_seeds(tmp_path, init):
     ours = []
     for seed in range(3):
         centers = seed_centers(rows, 40, init, seed)
-        ours.append(lloyd(rows, State(centers), max_iter=20, tol=0, on_iteration=lambda _: None).inertia)
+        ours.append(lloyd(rows, State(centers), max_iter=20, tol=0).inertia)
     theirs = [KMeans(40, n_init=1, max_iter=300, random_state=s).fit(values.astype(float)) for s in range(3)]
     assert np.mean(ours) <= 1.05 * np.mean([model.inertia_ for model in theirs])

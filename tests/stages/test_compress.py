@@ -34,7 +34,7 @@ def run(dataset, codebook, result, cluster, **options):
 
 @pytest.mark.parametrize("counted", [1, 1 << 40])
 def test_codes_are_the_nearest_colors(dataset, palette, tmp_path, sync, monkeypatch, counted):
-    monkeypatch.setattr("dkmeans.clustering.labels.COUNTED", counted)  # colors counted, or each looked for
+    monkeypatch.setattr("dkmeans.features.histogram.COUNTED", counted)  # colors counted, or each looked for
     report = run(dataset, palette, tmp_path / "r", sync)
     result, codebook = open_result(str(tmp_path / "r")), open_codebook(palette)
     labels = reference.assign(open_dataset(dataset).pixels[:], codebook.centers)

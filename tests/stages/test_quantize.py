@@ -27,6 +27,7 @@ from dkmeans.errors import (
     StorageError,
     UsageError,
 )
+from dkmeans.features.histogram import Histogram
 from dkmeans.kernels import reference
 from dkmeans.stages.quantize import quantize
 from dkmeans.stages.quantizing import archives, gathering, pngs
@@ -155,8 +156,8 @@ def test_dithering_is_pillows(photos, tmp_path, sync, color):
     dithered = run(photos, tmp_path / "b", sync, k=4, color=color, dither=True)
     for image, other in zip(plain.images, dithered.images, strict=True):
         pixels = original(photos, image, "L" if color == "gray" else "RGB")
-        colors = palette.count(pixels.reshape(-1, pixels.shape[2]))
-        learned = palette.learn_palette(colors, 4, seed=0, max_iter=100, tol=1e-4)
+        histogram = Histogram.of(pixels.reshape(-1, pixels.shape[2]))
+        learned = palette.learn_palette(histogram, 4, seed=0, max_iter=100, tol=1e-4)
         filled = np.rint(learned.centers).astype(np.uint8)[[0, 1, 2, *[3] * 253]]
         holder = Image.new("P", (1, 1))
         holder.putpalette(np.ascontiguousarray(np.broadcast_to(filled, (256, 3))).tobytes())

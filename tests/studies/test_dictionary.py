@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 
 import numpy as np
 import pytest
@@ -19,7 +18,7 @@ from dkmeans.artefacts.codebook import Codebook
 from dkmeans.errors import OutputExistsError
 from dkmeans.storage.store import Store
 from dkmeans.studies.dictionary import study
-from dkmeans.studies.dictionary.facts import _kinds, _psnr
+from dkmeans.studies.dictionary.facts import _kinds
 from dkmeans.studies.embedded import write_digits
 
 pytestmark = pytest.mark.filterwarnings("ignore:not converged")
@@ -159,9 +158,3 @@ def test_the_embedded_digits(tmp_path):
     for large, digit in zip((learned[0], tried[1700 - 1618]), small, strict=True):
         again = resize(large, (8, 8), anti_aliasing=True)
         assert np.corrcoef(again.ravel(), digit.ravel())[0, 1] > 0.95
-
-
-def test_the_error_of_nothing_lost():
-    assert _psnr(0.0, 255) is None
-    assert _psnr(255.0**2, 255) == 0
-    assert _psnr(1.0, 255) == pytest.approx(20 * math.log10(255))

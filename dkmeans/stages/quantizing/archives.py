@@ -16,12 +16,14 @@ from dkmeans.artefacts.archive import Archive, row_offset
 from dkmeans.artefacts.claims import Claim
 from dkmeans.artefacts.codebook import centers_sha256
 from dkmeans.artefacts.dataset import read_index, write_index, write_skipped
-from dkmeans.clustering.labels import code_dtype
-from dkmeans.clustering.lloyd import LloydResult
+from dkmeans.clustering.labels import choose_code_dtype
+from dkmeans.clustering.loop import LloydResult
 from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
 from dkmeans.config import ClusterConfig, QuantizeConfig
 from dkmeans.events.reporter import Reporter
+from dkmeans.features.space import FeatureSpace
+from dkmeans.images.decode import CHANNELS
 from dkmeans.images.sources import Source
 from dkmeans.stages.quantizing.codes import MEASURES, measure_images, write_codes
 from dkmeans.stages.quantizing.gathering import Found, Gathering
@@ -83,18 +85,19 @@ class _Archiving:
     def write(self, result: LloydResult) -> None:
         """Codebook, index, codes, measures, commit."""
         dtype, patch = np.dtype(self.found.dtype), self.config.patch
+        space = FeatureSpace(dtype, CHANNELS[self.config.color], patch)
         if patch is None:
-            self.claim.write_array("palette", np.rint(self.centers).astype(dtype))
+            self.claim.write_array("palette", space.to_pixels(self.centers))
         else:
             self.claim.write_array("centers", self.centers)
         write_skipped(self.claim, list(self.found.skipped))
         self._write_index()
-        facts = {
+        facts: dict[str, Any] = {
             "n_images": len(self.found.index),
             "n_skipped": len(self.found.skipped),
             "n_codes": int(row_offset(self.found.index, patch)[-1]),
             "n_clusters": len(self.centers),
-            "channels": self.centers.shape[1] // (patch[0] * patch[1] if patch else 1),
+            "channels": space.channels,
             "dtype": str(dtype),
             "inertia": result.inertia,
             "n_iter": len(result.history),
@@ -125,7 +128,7 @@ class _Archiving:
             "a block of codes",
             "use a smaller --patch",
         )
-        layout = {"shape": (n_codes,), "dtype": code_dtype(len(self.centers)), "chunks": (rows,)}
+        layout = {"shape": (n_codes,), "dtype": choose_code_dtype(len(self.centers)), "chunks": (rows,)}
         self.claim.create_array("codes", **layout, small=True)
         finished = arrays.finished_shards(self.claim.store, "codes")
         offset = row_offset(self.found.index, self.config.patch)

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from dkmeans import plan
 from dkmeans.artefacts.archive import Archive
 from dkmeans.artefacts.claims import Claim
-from dkmeans.clustering.labels import code_dtype, label_rows
-from dkmeans.clustering.palette import count
+from dkmeans.clustering.labels import choose_code_dtype, label_rows
 from dkmeans.config import QuantizeConfig
 from dkmeans.errors import InputError
+from dkmeans.features.histogram import Histogram
+from dkmeans.features.space import FeatureSpace
 from dkmeans.images.measures import compare
 from dkmeans.images.sources import SkippedImage, Source
-from dkmeans.stages.quantizing.rows import image_rows
 from dkmeans.storage import arrays, checksums
 
 __all__ = ["MEASURES", "measure_images", "write_codes"]
@@ -60,10 +60,10 @@ def write_codes(
         The checksum of the codes, which are one chunk.
     """
     pieces = [
-        image_rows(image, config.patch)[span.start : span.stop]
+        FeatureSpace(image.dtype, image.shape[2], config.patch).to_rows(image)[span.start : span.stop]
         for span, image in zip(spans, _images(part, config), strict=True)
     ]
-    codes = label_rows(np.concatenate(pieces), centers, device).astype(code_dtype(len(centers)))
+    codes = label_rows(np.concatenate(pieces), centers, device).astype(choose_code_dtype(len(centers)))
     assert len(codes) == stop - start
     claim.write_rows("codes", start, codes)
     return checksums.of_chunks(codes, len(codes))
@@ -84,7 +84,8 @@ def measure_images(
         own = codes[offset[position] - offset[0] : offset[position + 1] - offset[0]]
         image = archive.decode(own, (int(sizes[position, 0]), int(sizes[position, 1])))
         source_bytes = part.part(position, position + 1).encoded_bytes
-        inertia = _inertia(image_rows(original, config.patch), own, centers)
+        space = FeatureSpace(original.dtype, original.shape[2], config.patch)
+        inertia = _inertia(space.to_rows(original), own, centers)
         n_colors = (_n_colors(original), _n_colors(image))
         found.append((source_bytes, *compare(original, image), *n_colors, inertia))
     return np.array(found, np.float64)  # None becomes NaN
@@ -92,7 +93,7 @@ def measure_images(
 
 def _n_colors(image: NDArray[Any]) -> int:
     pixels = image.reshape(-1, image.shape[2])
-    return len(count(pixels).values if image.dtype == np.uint8 else np.unique(pixels, axis=0))
+    return len(Histogram.of(pixels).colors if image.dtype == np.uint8 else np.unique(pixels, axis=0))
 
 
 def _inertia(rows: NDArray[Any], codes: NDArray[Any], centers: NDArray[np.float32]) -> float:

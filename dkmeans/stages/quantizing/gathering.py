@@ -15,16 +15,16 @@ from dask.delayed import delayed
 from numpy.typing import NDArray
 
 from dkmeans import plan
-from dkmeans.clustering.histogram import counted_parts
-from dkmeans.clustering.rows import Rows, given_rows
-from dkmeans.clustering.seeding import sample_positions
+from dkmeans.clustering.counted import load_counted_rows
+from dkmeans.clustering.rows import Rows, load_given_rows
+from dkmeans.clustering.seeding import draw_positions
 from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.tree import reduced
 from dkmeans.config import QuantizeConfig
 from dkmeans.errors import ClusterError, InputError, SkippedError
 from dkmeans.events.reporter import Reporter
 from dkmeans.features import tiles
-from dkmeans.features.colors import countable
+from dkmeans.features.histogram import countable
 from dkmeans.images.decode import CHANNELS, ImageHeader
 from dkmeans.images.index import ImageIndex
 from dkmeans.images.sources import SkippedImage, Source
@@ -166,7 +166,7 @@ class Gathering:
 
     def _counted(self, found: Found, advance: Callable[..., None]) -> tuple[list[SkippedImage], Rows | None]:
         n_pixels = int(found.index.offset[-1])
-        positions = sample_positions(n_pixels, self.config.n_clusters, self.config.seed)
+        positions = draw_positions(n_pixels, self.config.n_clusters, self.config.seed)
         ranges = self.batches(found)
         cuts = [(int(found.index.offset[start]), int(found.index.offset[stop])) for start, stop in ranges]
         count = self.cluster.task(count_rows)
@@ -180,7 +180,7 @@ class Gathering:
             return skipped, None
         whole = [delayed(counted[0], traverse=False)]
         dtype = np.dtype(found.dtype)
-        return [], counted_parts(whole, n_pixels, self.channels, dtype, self.cluster, positions)
+        return [], load_counted_rows(whole, n_pixels, self.channels, dtype, self.cluster, positions)
 
     def _resident(self, found: Found, advance: Callable[..., None]) -> tuple[list[SkippedImage], Rows | None]:
         ranges, sizes = self.batches(found), self.n_rows(found)
@@ -196,14 +196,14 @@ class Gathering:
         if skipped:
             return skipped, None
         rows = [second(part) for part in parts]
-        return [], given_rows(rows, totals, n_features, np.dtype(found.dtype), self.cluster)
+        return [], load_given_rows(rows, totals, n_features, np.dtype(found.dtype), self.cluster)
 
     def n_rows(self, found: Found) -> NDArray[np.int64]:
         """Pixels or patches of each image."""
         if self.config.patch is None:
             return found.sizes
         height, width = found.index.height.astype(np.int64), found.index.width.astype(np.int64)
-        down, across = tiles.n_tiles(height, width, self.config.patch)
+        down, across = tiles.count_tiles(height, width, self.config.patch)
         return np.asarray(down * across)
 
     def _check_memory(self, n_rows: int, n_features: int, itemsize: int, most: int) -> None:

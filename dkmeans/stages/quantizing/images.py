@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from dkmeans import kernels
 from dkmeans.clustering import palette as palettes
 from dkmeans.config import QuantizeConfig
+from dkmeans.features.histogram import Histogram
+from dkmeans.features.space import FeatureSpace
 from dkmeans.images.encode import compact, dithered, encode_indexed_png
 from dkmeans.images.measures import compare
 from dkmeans.images.sources import SkippedImage, Source
@@ -161,8 +163,8 @@ def write_images(
         if isinstance(image, SkippedImage):
             made.append(image)
             continue
-        learned, colors = _learn(image, config, centers)
-        codes, palette = _codes(image, colors, learned, dither=config.dither)
+        learned, histogram = _learn(image, config, centers)
+        codes, palette = _codes(image, histogram, learned, dither=config.dither)
         data = encode_indexed_png(codes, palette)
         batch.store.put(batch.keys[position], data)
         files.append(checksums.of_bytes(data))
@@ -177,7 +179,7 @@ def write_images(
                 stored_bytes=len(data),
                 bits_per_pixel=8 * len(data) / codes.size,
                 **compare(image, palette[codes])._asdict(),
-                n_source_colors=len(colors.values),
+                n_source_colors=len(histogram.colors),
                 n_colors=len(palette),
                 inertia=learned.inertia,
                 n_iter=learned.n_iter,
@@ -193,23 +195,24 @@ def write_images(
 
 def _learn(
     image: NDArray[np.uint8], config: QuantizeConfig, centers: NDArray[np.float32] | None
-) -> tuple[palettes.Learned, palettes.Colors]:
+) -> tuple[palettes.Learned, Histogram]:
     """The colors of an image, and the palette for them: its own, or that of `centers`."""
-    colors = palettes.count(image.reshape(-1, image.shape[2]))
+    histogram = Histogram.of(image.reshape(-1, image.shape[2]))
     if centers is None:
         options: dict[str, Any] = {"seed": config.seed, "max_iter": config.max_iter, "tol": config.tol}
-        return palettes.learn_palette(colors, config.n_clusters, **options), colors
-    block = kernels.load(colors.values, "cpu", colors.times)
+        return palettes.learn_palette(histogram, config.n_clusters, **options), histogram
+    block = kernels.load(histogram.colors, "cpu", histogram.counts)
     inertia = exact.inertia(block.lloyd(centers), centers, block.dtype)  # type: ignore[arg-type]
-    return palettes.Learned(centers, block.labels(centers), inertia, 0, True), colors
+    return palettes.Learned(centers, block.labels(centers), inertia, 0, True), histogram
 
 
 def _codes(
-    image: NDArray[np.uint8], colors: palettes.Colors, learned: palettes.Learned, *, dither: bool
+    image: NDArray[np.uint8], histogram: Histogram, learned: palettes.Learned, *, dither: bool
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Codes of the pixels, shape (height, width), and the colors that occur, from dark to light."""
-    palette = np.rint(learned.centers).astype(np.uint8)
+    space = FeatureSpace(image.dtype, image.shape[2])
+    palette = space.to_pixels(learned.centers)
     if dither:
         return compact(dithered(image, palette), palette)
-    codes = colors.spread(learned.labels.astype(np.uint8), image.reshape(-1, image.shape[2]))
+    codes = histogram.look_up(space.to_rows(image), learned.labels.astype(np.uint8))
     return compact(codes.reshape(image.shape[:2]), palette)

@@ -13,7 +13,7 @@ from typing import Any
 from dkmeans import __version__, plan
 from dkmeans.artefacts import manifests
 from dkmeans.artefacts.codebook import centers_sha256
-from dkmeans.clustering.lloyd import LloydResult
+from dkmeans.clustering.loop import LloydResult
 from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
 from dkmeans.config import ClusterConfig, QuantizeConfig

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dkmeans import plan
 from dkmeans.artefacts.claims import Claim
-from dkmeans.clustering.labels import code_dtype, label_rows
+from dkmeans.clustering.labels import choose_code_dtype, label_rows
 from dkmeans.compute.cluster import Cluster
 from dkmeans.events.reporter import Reporter
 from dkmeans.storage import arrays, checksums
@@ -85,7 +85,7 @@ def write_codes(
     claim.create_array(
         "codes",
         shape=(n_rows,),
-        dtype=code_dtype(len(centers)),
+        dtype=choose_code_dtype(len(centers)),
         chunks=(layout.chunk_rows,),
         shards=(shard_rows,),
     )

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.metrics import mean_squared_error, peak_signal_noise_ratio
+from skimage.metrics import mean_squared_error
 
 from dkmeans import plan
 from dkmeans.artefacts.claims import Claim
@@ -20,6 +20,7 @@ from dkmeans.config import CompressConfig, ReconstructConfig
 from dkmeans.errors import UsageError
 from dkmeans.events.reporter import Reporter
 from dkmeans.images.encode import compact, encode_indexed_png, encode_png
+from dkmeans.images.measures import psnr
 from dkmeans.storage import arrays
 from dkmeans.storage.store import Store, open_store
 from dkmeans.storage.urls import resolve_url
@@ -169,9 +170,8 @@ def _finish_images(
     measures = np.zeros((stop - start, 3))
     for position, size in enumerate(sizes):
         rows = slice(int(offset[position]) - first, int(offset[position + 1]) - first)
-        error = mean_squared_error(originals[rows], pixels[rows])
-        # Identical images would divide by zero, with a warning.
-        psnr = peak_signal_noise_ratio(originals[rows], pixels[rows], data_range=limit) if error else np.inf
+        error = float(mean_squared_error(originals[rows], pixels[rows]))
+        found = psnr(error, limit)
         n_bytes = 0
         if folder is not None:
             if codes is not None and result.palette is not None:
@@ -180,5 +180,5 @@ def _finish_images(
                 data = encode_png(pixels[rows].reshape(*size, -1))
             folder.put(keys[position], data)
             n_bytes = len(data)
-        measures[position] = psnr, error, n_bytes
+        measures[position] = np.inf if found is None else found, error, n_bytes
     return measures

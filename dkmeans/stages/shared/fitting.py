@@ -14,16 +14,16 @@ from dkmeans.artefacts import checkpoint, manifests
 from dkmeans.artefacts.claims import Claim
 from dkmeans.artefacts.codebook import HISTORY, write_codebook
 from dkmeans.artefacts.dataset import Dataset
-from dkmeans.clustering.histogram import counted_rows
-from dkmeans.clustering.lloyd import LloydResult, lloyd
-from dkmeans.clustering.rows import Rows, stored_rows
-from dkmeans.clustering.seeding import sample_positions
-from dkmeans.clustering.state import State
+from dkmeans.clustering.counted import count_stored_rows
+from dkmeans.clustering.lloyd import lloyd
+from dkmeans.clustering.loop import LloydResult, State
+from dkmeans.clustering.rows import Rows, load_stored_rows
+from dkmeans.clustering.seeding import draw_positions
 from dkmeans.compute.cluster import Cluster
 from dkmeans.config import FitConfig
 from dkmeans.errors import DistinctRowsError, InputError
 from dkmeans.events.reporter import Reporter
-from dkmeans.features.colors import countable
+from dkmeans.features.histogram import countable
 from dkmeans.kernels.exact import MAX_FEATURES
 from dkmeans.storage.store import Store
 
@@ -86,10 +86,10 @@ def open_rows(
     """
     with reporter.stage("rows", 1, "set") as advance:
         if on == "pixels" and countable(dataset.dtype, dataset.channels):
-            positions = sample_positions(int(dataset.manifest["n_pixels"]), n_clusters, seed)
-            rows: Rows = counted_rows(dataset.store, on, cluster, positions)
+            positions = draw_positions(int(dataset.manifest["n_pixels"]), n_clusters, seed)
+            rows: Rows = count_stored_rows(dataset.store, on, cluster, positions)
         else:
-            rows = stored_rows(dataset.store, on, cluster, n_clusters)
+            rows = load_stored_rows(dataset.store, on, cluster, n_clusters)
         if not rows.resident:
             reporter.say("the rows do not fit into the workers' memory: each iteration reads them again")
         advance(1)

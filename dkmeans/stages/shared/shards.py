@@ -96,7 +96,7 @@ def count_patches(dataset: Dataset, start: int, stop: int) -> NDArray[np.int64]:
     """Number of kept patches of the images `start` to `stop`."""
     assert dataset.patch is not None
     counts = [
-        patches.kept(stack, dataset.patch, dataset.stride, dataset.blank_threshold).sum(axis=(1, 2))
+        patches.find_kept(stack, dataset.patch, dataset.stride, dataset.blank_threshold).sum(axis=(1, 2))
         for stack in dataset.stacks(start, stop)
     ]
     return np.concatenate(counts).astype(np.int64)
@@ -112,7 +112,7 @@ def write_patches(
     pieces = []
     seen = 0  # patches before this stack, counted from the first patch of the first image
     for stack in dataset.stacks(first.index, last.index + 1):
-        mask = patches.kept(stack, dataset.patch, dataset.stride, dataset.blank_threshold)
+        mask = patches.find_kept(stack, dataset.patch, dataset.stride, dataset.blank_threshold)
         # Of an image that straddles a border only the patches of this shard are cut out.
         rank = seen + np.cumsum(mask).reshape(mask.shape)
         seen = int(rank.flat[-1])

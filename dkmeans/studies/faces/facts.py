@@ -16,7 +16,7 @@ from dkmeans.artefacts.result import Result, open_result
 from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.tree import reduced
 from dkmeans.config import FacesConfig
-from dkmeans.features.colors import count_colors, merge_colors
+from dkmeans.features.histogram import Histogram
 from dkmeans.features.levels import (
     N_GRAYS,
     Bins,
@@ -29,6 +29,7 @@ from dkmeans.features.levels import (
     uniform_bins,
     unpack_codes,
 )
+from dkmeans.images.measures import psnr
 from dkmeans.storage import arrays
 from dkmeans.storage.store import Store
 
@@ -132,14 +133,15 @@ def _gray_counts(dataset: Dataset, cluster: Cluster) -> NDArray[np.int64]:
     array = dataset.pixels
     blocks = plan.fit_cuts(array.shape[0], 1, arrays.row_layout(array), cluster.n_threads())
     count = cluster.task(_count)
-    colors, times = reduced(cluster, merge_colors, [count(dataset.store, *block) for block in blocks])
+    tasks = [count(dataset.store, *block) for block in blocks]
+    found: Histogram = reduced(cluster, Histogram.merge, tasks)
     counts = np.zeros(N_GRAYS, np.int64)
-    counts[colors[:, 0]] = times
+    counts[found.colors[:, 0]] = found.counts
     return counts
 
 
-def _count(store: Store, start: int, stop: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    return count_colors(arrays.read_rows(store, "pixels", start, stop))
+def _count(store: Store, start: int, stop: int) -> Histogram:
+    return Histogram.of(arrays.read_rows(store, "pixels", start, stop))
 
 
 def _levels(n_levels: int, counts: NDArray[np.int64], fitted: Codebook, codes: Result) -> dict[str, Levels]:
@@ -171,7 +173,7 @@ def _measured(counts: NDArray[np.int64], levels: Levels) -> dict[str, Any]:
         "shares": (totals / counts.sum()).tolist(),
         "mse": error,
         "rmse": math.sqrt(error),
-        "psnr": 10 * math.log10(255**2 / error) if error else None,  # of all pixels together
+        "psnr": psnr(error, 255),  # of all pixels together
     }
 
 

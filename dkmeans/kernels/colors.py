@@ -1,7 +1,6 @@
-"""Pixels as counts of colors: at most 2^24 of 8-bit RGB, 2^8 of gray, however many pixels there are.
+"""Colors of 8-bit gray and RGB counted and looked up by a table, in Numba on the CPU or in CuPy on a GPU.
 
-Exact k-means on the distinct colors, each counted as often as it occurs, is exact k-means on the pixels: the
-sums are the same integers.
+A table has a place for each of 2^8 or 2^24 colors; see `dkmeans.features.histogram` for when it pays.
 """
 
 from __future__ import annotations
@@ -15,12 +14,7 @@ from numpy.typing import NDArray
 from dkmeans.kernels import uses_gpu
 from dkmeans.kernels.jit import inlined, jit
 
-__all__ = ["color_labels", "count_colors", "countable", "merge_colors"]
-
-
-def countable(dtype: np.dtype[Any], n_features: int) -> bool:
-    """Whether rows of this kind are few enough colors to be counted: 8-bit gray or RGB."""
-    return dtype == np.uint8 and n_features in (1, 3)
+__all__ = ["color_labels", "count_colors", "merge_colors"]
 
 
 @inlined
@@ -33,24 +27,24 @@ def _number(colors: Any, row: Any) -> Any:
 
 
 @jit
-def _count(pixels: Any, counts: Any) -> None:
+def _count(pixels: Any, table: Any) -> None:
     for pixel in range(pixels.shape[0]):
-        counts[_number(pixels, pixel)] += 1
+        table[_number(pixels, pixel)] += 1
 
 
 @jit
-def _add(colors: Any, times: Any, counts: Any) -> None:
+def _add(colors: Any, counts: Any, table: Any) -> None:
     for color in range(colors.shape[0]):
-        counts[_number(colors, color)] += times[color]
+        table[_number(colors, color)] += counts[color]
 
 
 @jit
-def _list(counts: Any, colors: Any, times: Any) -> None:
+def _list(table: Any, colors: Any, counts: Any) -> None:
     at = 0
     channels = colors.shape[1]
-    for number in range(counts.size):
-        if counts[number]:
-            times[at] = counts[number]
+    for number in range(table.size):
+        if table[number]:
+            counts[at] = table[number]
             for channel in range(channels):
                 colors[at, channel] = number >> 8 * (channels - 1 - channel) & 255
             at += 1
@@ -68,17 +62,17 @@ def _cuda() -> Any:
     return importlib.import_module("dkmeans.kernels.cuda")
 
 
-def _listed(counts: NDArray[Any], channels: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    n_colors = int(np.count_nonzero(counts))
-    colors, times = np.empty((n_colors, channels), np.uint8), np.empty(n_colors, np.int64)
-    _list(counts, colors, times)
-    return colors, times
+def _listed(table: NDArray[Any], channels: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    n_colors = int(np.count_nonzero(table))
+    colors, counts = np.empty((n_colors, channels), np.uint8), np.empty(n_colors, np.int64)
+    _list(table, colors, counts)
+    return colors, counts
 
 
 def count_colors(
     pixels: NDArray[np.uint8], device: str = "cpu"
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The distinct colors of some pixels, in lexicographic order, and how often each occurs.
+    """Count the distinct colors of some pixels.
 
     Parameters
     ----------
@@ -90,35 +84,47 @@ def count_colors(
     Returns
     -------
     colors : ndarray of shape (n_colors, channels), uint8
-    times : ndarray of shape (n_colors,), int64
+        In lexicographic order.
+    counts : ndarray of shape (n_colors,), int64
+        How often each occurs.
     """
     channels = pixels.shape[1]
     if uses_gpu(device):
         counted: tuple[NDArray[np.uint8], NDArray[np.int64]]
         counted = _cuda().list_colors(_cuda().count_colors(pixels), channels)
         return counted
-    counts = np.zeros(1 << 8 * channels, np.uint32)
-    _count(pixels, counts)
-    return _listed(counts, channels)
+    table = np.zeros(1 << 8 * channels, np.uint32)
+    _count(pixels, table)
+    return _listed(table, channels)
 
 
 def merge_colors(
     parts: list[tuple[NDArray[np.uint8], NDArray[np.int64]]],
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Several counts, as `count_colors` gives them, together."""
-    if len(parts) == 1:
-        return parts[0]
+    """Add several counts, as `count_colors` gives them."""
     channels = parts[0][0].shape[1]
-    counts = np.zeros(1 << 8 * channels, np.int64)
-    for colors, times in parts:
-        _add(colors, times, counts)
-    return _listed(counts, channels)
+    table = np.zeros(1 << 8 * channels, np.int64)
+    for colors, counts in parts:
+        _add(colors, counts, table)
+    return _listed(table, channels)
 
 
 def color_labels(
     pixels: NDArray[np.uint8], colors: NDArray[np.uint8], labels: NDArray[Any], device: str = "cpu"
 ) -> NDArray[Any]:
-    """The label of the color of each pixel: `labels` belong to `colors`, among which all pixels are."""
+    """Give each pixel the label of its color: `labels` belong to `colors`, among which all pixels are.
+
+    Parameters
+    ----------
+    pixels : ndarray of shape (n_pixels, channels), uint8
+    colors : ndarray of shape (n_colors, channels), uint8
+    labels : ndarray of shape (n_colors,), integer
+    device : {"cpu", "gpu", "auto"}
+
+    Returns
+    -------
+    ndarray of shape (n_pixels,), type of `labels`
+    """
     if uses_gpu(device):
         looked_up: NDArray[Any] = _cuda().color_labels(pixels, colors, labels)
         return looked_up

@@ -1,4 +1,4 @@
-"""Pixels as rows of a fit: their distinct colors, each as often as it occurs."""
+"""Pixels as rows of a fit: a histogram of their colors."""
 
 from __future__ import annotations
 
@@ -13,14 +13,12 @@ from dkmeans import kernels, plan
 from dkmeans.clustering.rows import Rows
 from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.tree import reduced
-from dkmeans.features.colors import count_colors, merge_colors
+from dkmeans.features.histogram import Histogram
 from dkmeans.kernels import Block
 from dkmeans.storage import arrays
 from dkmeans.storage.store import Store
 
-__all__ = ["CountedRows", "count_part", "counted_parts", "counted_rows"]
-
-_Counts = tuple[NDArray[np.uint8], NDArray[np.int64]]
+__all__ = ["Counted", "CountedRows", "count_part", "count_stored_rows", "load_counted_rows", "merge_counted"]
 
 _LEAST_COLORS = 1 << 15
 """Colors from which it pays to share them among threads."""
@@ -49,38 +47,42 @@ class CountedRows(Rows):
         return self.n_pixels
 
     def take(self, positions: NDArray[np.int64]) -> NDArray[Any]:
-        """The pixels at `positions`, which have to be those that were kept."""
+        """Take the pixels at `positions`, which have to be those that were kept."""
         assert np.array_equal(positions, self.positions)
         return self.pixels
 
 
-def count_part(
-    pixels: NDArray[Any], positions: NDArray[np.int64], device: str
-) -> tuple[list[NDArray[Any]], _Counts]:
-    """The pixels at `positions` of a part, and the colors of all its pixels."""
-    return [pixels[positions]], count_colors(pixels, device)
+@dataclass(frozen=True)
+class Counted:
+    """The colors of some pixels, and those of the pixels that are kept for `CountedRows.take`, in parts."""
+
+    histogram: Histogram
+    kept: list[NDArray[np.uint8]]
+
+
+def count_part(pixels: NDArray[np.uint8], positions: NDArray[np.int64], device: str) -> Counted:
+    """Count the colors of a part, and keep its pixels at `positions`."""
+    return Counted(Histogram.of(pixels, device), [pixels[positions]])
+
+
+def merge_counted(parts: list[Counted]) -> Counted:
+    """Add the histograms of several parts, and put their pixels one after the other."""
+    histogram = Histogram.merge([part.histogram for part in parts])
+    return Counted(histogram, [pixels for part in parts for pixels in part.kept])
 
 
 def _read(
     store: Store, name: str, start: int, stop: int, positions: NDArray[np.int64], device: str
-) -> tuple[list[NDArray[Any]], _Counts]:
+) -> Counted:
     return count_part(arrays.read_rows(store, name, start, stop), positions, device)
 
 
-def _merge(
-    parts: list[tuple[list[NDArray[Any]], _Counts]],
-) -> tuple[list[NDArray[Any]], _Counts]:
-    """Kept pixels one after the other, and the counts together."""
-    return [part for kept, _ in parts for part in kept], merge_colors([counts for _, counts in parts])
+def _load(histogram: Histogram, start: int, stop: int, device: str) -> Block:
+    return kernels.load(histogram.colors[start:stop], device, histogram.counts[start:stop])
 
 
-def _load(counts: _Counts, start: int, stop: int, device: str) -> Block:
-    colors, times = counts
-    return kernels.load(colors[start:stop], device, times[start:stop])
-
-
-def counted_rows(store: Store, name: str, cluster: Cluster, positions: NDArray[np.int64]) -> CountedRows:
-    """The distinct rows of the array `name` in `store`, 8-bit gray or RGB, weighted by how often they occur.
+def count_stored_rows(store: Store, name: str, cluster: Cluster, positions: NDArray[np.int64]) -> CountedRows:
+    """Count the rows of the array `name` of a group, which are 8-bit gray or RGB.
 
     The array is read once; the rows at `positions`, which ascend, are kept for `take`.
     """
@@ -91,10 +93,10 @@ def counted_rows(store: Store, name: str, cluster: Cluster, positions: NDArray[n
     cuts = plan.fit_cuts(n_rows, n_features, arrays.row_layout(array), cluster.n_threads())
     local = plan.in_cuts(positions, cuts)
     tasks = [read(store, name, *cut, kept, cluster.device) for cut, kept in zip(cuts, local, strict=True)]
-    return counted_parts(tasks, n_rows, n_features, np.dtype(array.dtype), cluster, positions)
+    return load_counted_rows(tasks, n_rows, n_features, np.dtype(array.dtype), cluster, positions)
 
 
-def counted_parts(
+def load_counted_rows(
     tasks: list[Delayed],
     n_rows: int,
     n_features: int,
@@ -102,12 +104,12 @@ def counted_parts(
     cluster: Cluster,
     positions: NDArray[np.int64],
 ) -> CountedRows:
-    """The distinct rows of parts that `tasks` count as `count_part` does; `positions` are of all rows."""
-    kept, counts = reduced(cluster, _merge, tasks)
-    n_colors = len(counts[0])
+    """Load the colors of parts that `tasks` count as `count_part` does; `positions` are of all rows."""
+    counted: Counted = reduced(cluster, merge_counted, tasks)
+    n_colors = len(counted.histogram.colors)
     n_blocks = min(cluster.n_threads(), -(-n_colors // _LEAST_COLORS))
     cuts = plan.cuts(n_colors, -(-n_colors // n_blocks))
-    load, shared = delayed(_load), delayed(counts)
+    load, shared = delayed(_load), delayed(counted.histogram, traverse=False)
     blocks = cluster.persist([load(shared, *cut, cluster.device) for cut in cuts])
     return CountedRows(
         blocks,
@@ -118,5 +120,5 @@ def counted_parts(
         True,
         n_rows,
         positions,
-        np.concatenate(kept),
+        np.concatenate(counted.kept),
     )

@@ -1,4 +1,4 @@
-"""Counts of colors, against np.unique."""
+"""Colors counted and looked up by a table, against np.unique."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage import data
 
-from dkmeans.features.colors import color_labels, count_colors, countable, merge_colors
+from dkmeans.kernels.colors import color_labels, count_colors, merge_colors
 
 
 def draw_pixels(rng, n_pixels, channels, n_colors):
@@ -34,15 +34,6 @@ cases = given(
     st.sampled_from([1, 2, 5, 500]),
     st.integers(1, 4),
 )
-
-
-def test_gray_and_rgb_of_8_bits_are_counted():
-    assert countable(np.dtype(np.uint8), 1)
-    assert countable(np.dtype(np.uint8), 3)
-    for n_features in (2, 4, 25, 75):
-        assert not countable(np.dtype(np.uint8), n_features)
-    assert not countable(np.dtype(np.uint16), 1)
-    assert not countable(np.dtype(np.uint16), 3)
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
