@@ -2,7 +2,7 @@
 
 The stages `ingest`, `fit`, `sweep`, `cut`, `compress`, `reconstruct`, `quantize` and `decode`, and the
 studies `dictionary`, `palette` and `faces`, take a config, read from storage and write to it; `open_dataset`,
-`open_codebook`, `open_sweep`, `open_result` and `open_archive` read what they wrote. Names load when they are
+`open_codebook`, `open_sweep`, `open_coded` and `open_folder` read what they wrote. Names load when they are
 first used, so that ``import dkmeans`` is cheap.
 """
 
@@ -12,10 +12,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dkmeans.artefacts.archive import Archive, open_archive
     from dkmeans.artefacts.codebook import Codebook, open_codebook
+    from dkmeans.artefacts.coded import CodedImages, open_coded
     from dkmeans.artefacts.dataset import Dataset, open_dataset
-    from dkmeans.artefacts.result import Result, open_result
+    from dkmeans.artefacts.folder import ImageFolder, open_folder
     from dkmeans.artefacts.sweep import Sweep, open_sweep
     from dkmeans.clustering.estimator import KMeans
     from dkmeans.config import (
@@ -53,9 +53,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "Archive",
     "ClusterConfig",
     "Codebook",
+    "CodedImages",
     "CompressConfig",
     "CutConfig",
     "Dataset",
@@ -64,6 +64,7 @@ __all__ = [
     "DkmeansError",
     "FacesConfig",
     "FitConfig",
+    "ImageFolder",
     "IngestConfig",
     "JobConfig",
     "KMeans",
@@ -71,7 +72,6 @@ __all__ = [
     "QuantizeConfig",
     "ReconstructConfig",
     "ReportConfig",
-    "Result",
     "Sweep",
     "SweepConfig",
     "compress",
@@ -82,10 +82,10 @@ __all__ = [
     "fit",
     "ingest",
     "load_job",
-    "open_archive",
     "open_codebook",
+    "open_coded",
     "open_dataset",
-    "open_result",
+    "open_folder",
     "open_sweep",
     "palette",
     "quantize",
@@ -104,17 +104,17 @@ _HOME = {
     **dict.fromkeys(_CONFIG.split(), "config"),
     **{name: f"stages.{name}" for name in _STAGES.split()},
     **{name: f"studies.{name}.study" for name in ("dictionary", "faces", "palette")},
-    "Archive": "artefacts.archive",
     "Codebook": "artefacts.codebook",
     "Dataset": "artefacts.dataset",
     "DkmeansError": "errors",
     "KMeans": "clustering.estimator",
-    "Result": "artefacts.result",
+    "CodedImages": "artefacts.coded",
+    "ImageFolder": "artefacts.folder",
     "Sweep": "artefacts.sweep",
-    "open_archive": "artefacts.archive",
+    "open_coded": "artefacts.coded",
+    "open_folder": "artefacts.folder",
     "open_codebook": "artefacts.codebook",
     "open_dataset": "artefacts.dataset",
-    "open_result": "artefacts.result",
     "open_sweep": "artefacts.sweep",
     "storage_options": "storage.access",
     "write_report": "report.page",

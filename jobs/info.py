@@ -16,10 +16,9 @@ Kind, config, shapes, chunks, digests; for a codebook its centers_sha256.
 
 
 def _run(reporter: Any, url: str) -> dict[str, Any]:
-    from dkmeans.artefacts import manifests
-    from dkmeans.storage.store import open_store
+    from dkmeans.artefacts import kinds
 
-    return manifests.describe(open_store(url))
+    return kinds.describe(url)
 
 
 command = new_command(_run, [url_argument("URL of a dataset, codebook, sweep, result or archive.")], _HELP)

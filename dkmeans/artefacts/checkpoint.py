@@ -20,7 +20,7 @@ from dkmeans.storage.store import Store
 __all__ = ["load", "remove", "save"]
 
 
-def save(claim: Claim, state: State) -> None:
+def save(claim: Claim[Any], state: State) -> None:
     """Put the state in place of the one before.
 
     Raises
@@ -28,7 +28,6 @@ def save(claim: Claim, state: State) -> None:
     OutputTakenError
         If another run has taken over the output.
     """
-    claim.check()
     file = io.BytesIO()
     about = {**claim.recorded, "converged": state.converged}
     np.savez(
@@ -38,7 +37,7 @@ def save(claim: Claim, state: State) -> None:
         previous=np.zeros(0) if state.previous is None else state.previous,
         history=np.array([astuple(step) for step in state.history], np.float64).reshape(-1, 4),
     )
-    claim.store.put(CHECKPOINT, file.getvalue())
+    claim.put(CHECKPOINT, file.getvalue())
 
 
 def load(store: Store) -> tuple[State, dict[str, Any]] | None:

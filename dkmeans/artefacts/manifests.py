@@ -1,7 +1,9 @@
-"""What a stage leaves behind: one Zarr v3 group, complete when its manifest is there.
+"""Manifests: what an artefact tells of itself. It is complete when its manifest is there.
 
-It is written by way of `artefacts.claims`. The manifest has a checksum of itself and of the metadata of
-each array, these have one of each chunk of their rows: every byte that is read is checked, from the top down.
+An artefact is one Zarr v3 group, written by way of `dkmeans.artefacts.claims`. The manifest has a checksum of
+itself and of the metadata of each array, these have one of each chunk of their rows: every byte that is read
+is checked, from the top down. Each kind of artefact has a model of its own, validated when it is opened; the
+config of the run is kept as provenance, and nothing is read from it.
 """
 
 from __future__ import annotations
@@ -10,57 +12,110 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from typing import Any
+from typing import Annotated, Any, ClassVar, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, ValidationError
 
 from dkmeans.errors import DkmeansError, InputError, StorageError
-from dkmeans.storage import arrays, checksums
+from dkmeans.features.space import FeatureSpace
+from dkmeans.storage import checksums
 from dkmeans.storage.store import Store, StoredObject
 
 __all__ = [
     "FORMAT_VERSION",
     "ROOT",
-    "Artefact",
+    "Manifest",
+    "Space",
     "array_names",
+    "article",
     "attributes_of",
     "damaged",
     "damaged_nodes",
-    "describe",
     "digest",
     "group_metadata",
+    "kind_of",
     "node_checksums",
     "read_manifest",
     "read_root",
     "sealed",
+    "validated",
 ]
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+_UPGRADED = 2
+"""The oldest version that is read; those before it have no checksums."""
 ROOT = "zarr.json"
 """Key of the manifest: the metadata of the group."""
+_OLD_KINDS = {"result": "coded", "archive": "coded"}
+"""Kinds of format version 2 that have another name now."""
 
 
-@dataclass(frozen=True)
-class Artefact:
-    """A complete artefact; what it has read stays behind when it goes to another process.
+def _to_space(value: Any) -> FeatureSpace:
+    return value if isinstance(value, FeatureSpace) else FeatureSpace.from_json(value)
+
+
+Space = Annotated[FeatureSpace, PlainValidator(_to_space), PlainSerializer(FeatureSpace.to_json)]
+"""A feature space as a field of a manifest."""
+
+
+class Manifest(BaseModel):
+    """What every artefact tells of itself.
 
     Attributes
     ----------
-    store : Store
-        Where it is.
-    manifest : dict
-        What the stage that wrote it has noted of it.
+    run : str
+        Name of the run that wrote it, unlike that of any other.
+    config : dict
+        Options of the stage, as provenance.
+    input_digest : str
+        SHA-256 of what the stage has read.
+    versions : dict of str to str
+        Of the packages that made it.
+    nodes : dict of str to int
+        CRC-32C of the metadata of each array and group.
     """
 
-    store: Store
-    manifest: dict[str, Any]
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+    names: ClassVar[tuple[str, ...]] = ()
+    """Arrays and groups directly below an artefact of the kind."""
+    sharded: ClassVar[tuple[str, ...]] = ()
+    """Those of them that tasks write, a shard at a time."""
 
-    @property
-    def url(self) -> str:
-        """Where it is."""
-        return self.store.url
+    kind: str
+    format_version: int
+    run: str
+    config: dict[str, Any]
+    input_digest: str
+    versions: dict[str, str]
+    nodes: dict[str, int]
+
+    @classmethod
+    def upgraded(cls, found: dict[str, Any]) -> dict[str, Any]:
+        """The fields that an artefact of format version 2 has elsewhere, or under another name."""
+        return {}
+
+    @classmethod
+    def kind_name(cls) -> str:
+        """The kind of artefact that this is the manifest of."""
+        return str(cls.model_fields["kind"].default)
+
+    @classmethod
+    def parsed(cls, found: dict[str, Any]) -> Self:
+        """The model of a manifest that `read_root` has given.
+
+        Raises
+        ------
+        pydantic.ValidationError
+            If a field is missing, unknown or of another type.
+        """
+        if found["format_version"] == _UPGRADED:
+            known = {name: value for name, value in found.items() if name in cls.model_fields}
+            found = {**known, **cls.upgraded(found), "kind": cls.kind_name()}
+        return cls.model_validate({name: value for name, value in found.items() if name != "crc32c"})
+
+
+_M = TypeVar("_M", bound=Manifest)
 
 
 def digest(parts: list[str]) -> str:
@@ -86,7 +141,7 @@ def _is_whole(manifest: dict[str, Any]) -> bool:
 
 
 def node_checksums(store: Store) -> dict[str, int]:
-    """CRC-32C of the metadata of each array and group in `store`, and of each manifest directly in it."""
+    """CRC-32C of the metadata of each array and group of an artefact, and of each manifest directly in it."""
     keys = [found.key for found in store.list()]
     wanted = [key for key in keys if re.fullmatch(r"(?!claim/)[^/]+/(?:[^/]+/)?zarr\.json", key)]
     return {key: checksums.of_bytes(store.get(key)) for key in wanted}
@@ -106,13 +161,12 @@ def attributes_of(store: Store, key: str) -> dict[str, Any] | None:
     if data is None:
         return None
     try:
-        node = json.loads(data)
-        return dict(node["attributes"]["dkmeans"])
+        return dict(json.loads(data)["attributes"]["dkmeans"])
     except (ValueError, KeyError, TypeError):
         return {}
 
 
-def read_manifest(store: Store, kind: str | None = None) -> dict[str, Any]:
+def read_manifest(store: Store, model: type[_M]) -> _M:
     """The manifest of a complete artefact, checked with the metadata of all its arrays.
 
     Raises
@@ -120,16 +174,34 @@ def read_manifest(store: Store, kind: str | None = None) -> dict[str, Any]:
     InputError
         If nothing is there, it is unfinished, damaged, of another kind, or of another format version.
     """
-    manifest = read_root(store, kind)
-    for error in damaged_nodes(store, manifest):
+    found = read_root(store, model.kind_name())
+    for error in damaged_nodes(store, found):
         raise error
-    return manifest
+    return validated(store, found, model)
+
+
+def validated(store: Store, found: dict[str, Any], model: type[_M]) -> _M:
+    """A manifest that `read_root` has given, in the fields of its kind.
+
+    Raises
+    ------
+    InputError
+        Naming the first field that does not fit.
+    """
+    try:
+        return model.parsed(found)
+    except (ValidationError, KeyError, TypeError, ValueError) as error:
+        what = f"{error!r}"
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise damaged(store.url, ROOT, f"its manifest is no {model.kind_name()}'s ({what})") from error
 
 
 def damaged_nodes(store: Store, manifest: dict[str, Any]) -> Iterator[InputError]:
-    """An error for each of the metadata in `store` that are not those of the manifest."""
-    listed = [StoredObject(key, 0) for key in manifest["nodes"]]
-    for found, data in zip(listed, store.get_many(listed), strict=True):
+    """An error for each of the metadata of an artefact that are not those of the manifest."""
+    nodes = [StoredObject(key, 0) for key in manifest["nodes"]]
+    for found, data in zip(nodes, store.get_many(nodes), strict=True):
         if isinstance(data, StorageError):
             raise data
         if isinstance(data, DkmeansError):
@@ -139,8 +211,9 @@ def damaged_nodes(store: Store, manifest: dict[str, Any]) -> Iterator[InputError
 
 
 def read_root(store: Store, kind: str | None = None) -> dict[str, Any]:
-    """The manifest of a complete artefact, without a look at its arrays; see `read_manifest`."""
-    url, manifest = store.url, attributes_of(store, ROOT)
+    """The manifest of a complete artefact as it is stored, without a look at its arrays."""
+    url = store.url
+    manifest = attributes_of(store, ROOT)
     if manifest is None:
         if store.list("claim"):
             raise InputError(
@@ -149,24 +222,25 @@ def read_root(store: Store, kind: str | None = None) -> dict[str, Any]:
             )
         hint = " A folder of images has to be ingested first." if kind == "dataset" else ""
         raise InputError(
-            f"{url}: nothing is there; expected {_article(kind)} of dkmeans. Check the path.{hint}"
+            f"{url}: nothing is there; expected {article(kind)} of dkmeans. Check the path.{hint}"
         )
     found = manifest.get("kind")
     if not isinstance(found, str):
         if store.list("claim"):
             raise damaged(url, ROOT, "it holds no manifest")
         raise InputError(
-            f"{url} is a Zarr group that dkmeans did not write; expected {_article(kind)} of dkmeans. Check "
+            f"{url} is a Zarr group that dkmeans did not write; expected {article(kind)} of dkmeans. Check "
             "the order of the arguments."
         )
-    if kind is not None and found != kind:
+    kind_now = kind_of(manifest)
+    if kind is not None and kind_now != kind:
         raise InputError(
-            f"{url} is {_article(found)}; expected {_article(kind)} of dkmeans. Check the order of the "
+            f"{url} is {article(kind_now)}; expected {article(kind)} of dkmeans. Check the order of the "
             "arguments."
         )
-    if manifest.get("format_version") != FORMAT_VERSION:
+    if manifest.get("format_version") not in (_UPGRADED, FORMAT_VERSION):
         raise InputError(
-            f"{url} has format version {manifest.get('format_version')}; this dkmeans reads "
+            f"{url} has format version {manifest.get('format_version')}; this dkmeans reads {_UPGRADED} and "
             f"{FORMAT_VERSION}. Make it anew with --overwrite, or use the version of dkmeans that wrote it: "
             f"{manifest.get('versions', {}).get('dkmeans')}."
         )
@@ -175,30 +249,25 @@ def read_root(store: Store, kind: str | None = None) -> dict[str, Any]:
     return manifest
 
 
-def array_names(manifest: dict[str, Any]) -> list[str]:
+def kind_of(manifest: dict[str, Any]) -> str:
+    """The kind of an artefact, by its name of now."""
+    found = str(manifest["kind"])
+    return _OLD_KINDS.get(found, found)
+
+
+def array_names(nodes: dict[str, int]) -> list[str]:
     """Names of the arrays and groups that a manifest tells of, without artefacts of their own."""
-    names = [key.removesuffix(f"/{ROOT}") for key in manifest["nodes"]]
+    names = [key.removesuffix(f"/{ROOT}") for key in nodes]
     return [name for name in names if not name.startswith("codebooks/")]
 
 
-def _article(kind: str | None) -> str:
-    if kind is None:
-        return "a dataset, codebook, sweep, result or archive"
-    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+_WORDS = {
+    None: "a dataset, codebook, sweep, folder of images or coded images",
+    "coded": "coded images",
+    "folder": "a folder of images",
+}
 
 
-def describe(store: Store) -> dict[str, Any]:
-    """What the artefact in `store` is: its manifest, and the shape and chunks of its arrays."""
-    manifest = read_manifest(store)
-    shapes = {}
-    for name in array_names(manifest):
-        if (array := arrays.array_at(store, name)) is not None:
-            shapes[name] = {
-                "shape": list(array.shape),
-                "dtype": str(array.dtype),
-                "chunks": list(array.chunks),
-                "shards": list(array.shards) if array.shards else None,
-            }
-    stored = sum(found.size for found in store.list())
-    shown = {name: value for name, value in manifest.items() if name not in ("nodes", "crc32c")}
-    return {"url": store.url, **shown, "arrays": shapes, "stored_bytes": stored}
+def article(kind: str | None) -> str:
+    """A kind of artefact in words, with its article."""
+    return _WORDS.get(kind, f"a {kind}")

@@ -9,6 +9,8 @@ from typing import Any
 from dkmeans import plan
 from dkmeans.artefacts import checkpoint
 from dkmeans.artefacts.claims import claim_key, claim_numbers
+from dkmeans.artefacts.folder import HIDDEN
+from dkmeans.artefacts.kinds import KINDS, place_of
 from dkmeans.artefacts.manifests import ROOT, attributes_of
 from dkmeans.errors import InputError
 from dkmeans.storage import arrays
@@ -20,7 +22,7 @@ _COMPLETE = "everything"
 """How far a complete output is, in words."""
 
 
-def status(url: str | Store) -> dict[str, Any]:
+def status(url: str) -> dict[str, Any]:
     """What is known of the output at `url`, complete or not.
 
     Returns
@@ -36,29 +38,33 @@ def status(url: str | Store) -> dict[str, Any]:
     InputError
         If no run of dkmeans has claimed the URL.
     """
-    store = open_store(url)
-    url, found = store.url, store.list()
-    numbers = claim_numbers([each.key for each in found])
+    whole = open_store(url)
+    store = place_of(whole)
+    found = [each.key for each in store.list()]
+    numbers = claim_numbers(found)
     manifest = attributes_of(store, ROOT)
     claim = (attributes_of(store, claim_key(numbers[-1])) or {}) if numbers else {}
     if not (claim or manifest):
-        raise InputError(f"{url}: no run of dkmeans has begun anything there. Check the path.")
+        raise InputError(f"{whole.url}: no run of dkmeans has begun anything there. Check the path.")
+    kind = str(claim.get("kind") or (manifest or {}).get("kind"))
     told: dict[str, Any] = {
-        "url": url,
+        "url": whole.url,
         "state": "complete" if manifest else "unfinished",
-        "kind": claim.get("kind"),
+        "kind": kind,
         "runs": len(numbers),
         "host": claim.get("host"),
         "began": claim.get("began"),
-        "shards": _shards(store, [each.key for each in found]),
-        "stored_bytes": sum(each.size for each in found),
+        "shards": _shards(store, kind, found),
+        "stored_bytes": sum(each.size for each in whole.list()),
     }
-    if told["kind"] == "codebook" and not manifest:
+    if kind == "codebook" and not manifest:
         told["fit"] = _fit(store, claim)
-    if told["kind"] == "sweep":
+    if kind == "sweep":
         wanted = claim.get("config", {}).get("n_clusters", [])
-        finished = {each.key for each in found} & {f"codebooks/{number}/{ROOT}" for number in wanted}
+        finished = set(found) & {f"codebooks/{number}/{ROOT}" for number in wanted}
         told["codebooks"] = {"finished": len(finished), "total": len(wanted)}
+    if kind == "folder":
+        told["files"] = sum(not each.key.startswith(f"{HIDDEN}/") for each in whole.list())
     return told
 
 
@@ -90,15 +96,17 @@ def _words(told: dict[str, Any]) -> str:
     words = [f"{of['finished']} of {of['total']} shards of {name}" for name, of in told["shards"].items()]
     if "codebooks" in told:
         words.append(f"{told['codebooks']['finished']} of {told['codebooks']['total']} codebooks")
+    if "files" in told:
+        words.append(f"{told['files']} files")
     if (iteration := told.get("fit", {}).get("iteration")) is not None:
         words.append(f"iteration {iteration} of at most {told['fit']['max_iter']}" if iteration else "seeds")
     return " and ".join(words) or "a beginning"
 
 
-def _shards(store: Store, keys: list[str]) -> dict[str, dict[str, int]]:
+def _shards(store: Store, kind: str, keys: list[str]) -> dict[str, dict[str, int]]:
     """Of each array that is written by tasks: shards that are there, and all."""
     counts = {}
-    for name in ("pixels", "patches", "codes"):
+    for name in KINDS[kind].sharded if kind in KINDS else ():
         if f"{name}/{ROOT}" in keys:
             array = arrays.open_array(store, name)
             total = len(plan.cuts(array.shape[0], arrays.row_layout(array).shard_rows))

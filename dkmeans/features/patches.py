@@ -10,9 +10,14 @@ from numpy.typing import NDArray
 
 from dkmeans.kernels.exact import fraction_bits
 
-__all__ = ["extract", "find_kept", "overlap_add", "windows"]
+__all__ = ["count_windows", "extract", "find_kept", "overlap_add", "windows"]
 
 Size = tuple[int, int]
+
+
+def count_windows(height: Any, width: Any, patch: Size, stride: Size) -> tuple[Any, Any]:
+    """Count the overlapping patches of an image, or of each of an array of images: down and across."""
+    return (height - patch[0]) // stride[0] + 1, (width - patch[1]) // stride[1] + 1
 
 
 def windows(stack: NDArray[Any], patch: Size, stride: Size) -> NDArray[Any]:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-import uuid
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from dkmeans.errors import DkmeansError, ImageError, InputError
-from dkmeans.images import kept
+from dkmeans.errors import DkmeansError, ImageError, InputError, StorageError
 from dkmeans.images.decode import Color, ImageHeader, IncompleteHeader, SkippedImage, decode, read_header
 from dkmeans.images.stacks import fingerprint, open_stack
 from dkmeans.storage.store import Store, StoredObject, open_store
 from dkmeans.storage.urls import check_key
 
-__all__ = ["IMAGE_SUFFIXES", "SkippedImage", "Source", "open_source"]
+__all__ = ["IMAGE_SUFFIXES", "FileSource", "SkippedImage", "Source", "open_source"]
 
 IMAGE_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".pgm", ".ppm", ".pbm", ".pnm"
@@ -59,8 +57,12 @@ class Source(Protocol):
     def without(self, keys: Collection[str]) -> Source:
         """This source without the images of these keys, in the same order."""
 
-    def headers(self, *, max_pixels: int) -> list[ImageHeader | SkippedImage]:
+    def headers(
+        self, *, max_pixels: int, files: Sequence[bytes | DkmeansError] | None = None
+    ) -> list[ImageHeader | SkippedImage]:
         """Size and type of each image, or why it cannot be read, in order; no pixel is decoded.
+
+        `files` are those of the images, where they have been read (`FileSource.fetch`).
 
         Raises
         ------
@@ -68,8 +70,12 @@ class Source(Protocol):
             If storage fails; that is no fault of an image.
         """
 
-    def read(self, color: Color, *, max_pixels: int) -> Iterator[NDArray[Any] | SkippedImage]:
+    def read(
+        self, color: Color, *, max_pixels: int, files: Sequence[bytes | DkmeansError] | None = None
+    ) -> Iterator[NDArray[Any] | SkippedImage]:
         """The images in order, one at a time: (height, width, channels) uint8 or uint16 arrays.
+
+        `files` are those of the images, where they have been read (`FileSource.fetch`).
 
         Raises
         ------
@@ -80,16 +86,12 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class FileSource:
-    """Image files below `folder`, which is the parent of `url` if that is one file. See `Source`.
-
-    `reading` names one reading of a source: files that change are kept for no other.
-    """
+    """Image files below `folder`, which is the parent of `url` if that is one file. See `Source`."""
 
     url: str
     folder: Store
     files: tuple[StoredObject, ...]
     ignored: tuple[str, ...] = ()
-    reading: str = field(default_factory=lambda: uuid.uuid4().hex, compare=False)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -112,21 +114,36 @@ class FileSource:
         """Bytes of the files."""
         return sum(file.size for file in self.files)
 
-    def headers(self, *, max_pixels: int) -> list[ImageHeader | SkippedImage]:
+    def fetch(self) -> list[bytes | DkmeansError]:
+        """Read all files whole: the bytes of each, or why they cannot be read.
+
+        Raises
+        ------
+        StorageError
+            If storage fails; that is no fault of an image.
+        """
+        files = list(self.folder.get_many(self.files))
+        for found in files:
+            if isinstance(found, StorageError):
+                raise found
+        return files
+
+    def headers(
+        self, *, max_pixels: int, files: Sequence[bytes | DkmeansError] | None = None
+    ) -> list[ImageHeader | SkippedImage]:
         """Size and type of each image from the beginning of its file, or the whole one where needed."""
-        beginnings = self.folder.get_many(self.files, limit=_PREFIX)
+        beginnings = self.folder.get_many(self.files, limit=_PREFIX) if files is None else iter(files)
         found = zip(self.files, beginnings, strict=True)
         return [self._header(file, beginning, max_pixels) for file, beginning in found]
 
-    def read(self, color: Color, *, max_pixels: int) -> Iterator[NDArray[Any] | SkippedImage]:
+    def read(
+        self, color: Color, *, max_pixels: int, files: Sequence[bytes | DkmeansError] | None = None
+    ) -> Iterator[NDArray[Any] | SkippedImage]:
         """The pixels of each image, in order."""
-        small = [kept.take(self.reading, file.key) for file in self.files]
-        missing = [file for file, data in zip(self.files, small, strict=True) if data is None]
-        fetched = self.folder.get_many(missing)
-        for file, data in zip(self.files, small, strict=True):
+        whole = self.folder.get_many(self.files) if files is None else iter(files)
+        for file, data in zip(self.files, whole, strict=True):
             try:
-                whole = self._whole(file, next(fetched) if data is None else data)
-                yield decode(whole, file.key, color, max_pixels=max_pixels)
+                yield decode(self._whole(file, data), file.key, color, max_pixels=max_pixels)
             except InputError as error:
                 yield self._skipped(file, error)
 
@@ -134,17 +151,14 @@ class FileSource:
         self, file: StoredObject, beginning: bytes | DkmeansError, max_pixels: int
     ) -> ImageHeader | SkippedImage:
         try:
-            if file.size > _PREFIX:
-                if isinstance(beginning, DkmeansError):
-                    raise beginning
+            if isinstance(beginning, DkmeansError):
+                raise beginning
+            if len(beginning) == _PREFIX < file.size:
                 try:
                     return read_header(beginning, file.key, max_pixels=max_pixels, whole=False)
                 except IncompleteHeader:
                     beginning = self.folder.get(file.key)
-            whole = self._whole(file, beginning)
-            header = read_header(whole, file.key, max_pixels=max_pixels)
-            kept.put(self.reading, file.key, whole)
-            return header
+            return read_header(self._whole(file, beginning), file.key, max_pixels=max_pixels)
         except InputError as error:  # an image that is bad, gone, or not ours to read
             return self._skipped(file, error)
 

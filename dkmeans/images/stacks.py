@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans.errors import InputError
+from dkmeans.errors import DkmeansError, InputError
 from dkmeans.images.decode import Color, ImageHeader, SkippedImage, convert_color
 from dkmeans.storage.store import Store
 
@@ -74,7 +74,9 @@ class StackSource:
         """Bytes as stored; the share of these images, for a part."""
         return self.size * len(self.indices) // self.shape[0]
 
-    def headers(self, *, max_pixels: int) -> list[ImageHeader | SkippedImage]:
+    def headers(
+        self, *, max_pixels: int, files: Sequence[bytes | DkmeansError] | None = None
+    ) -> list[ImageHeader | SkippedImage]:
         """Key, size and type of each image, in order; all are skipped if they are too large."""
         _, height, width, _ = self.shape
         kind = np.dtype(self.dtype).name
@@ -83,7 +85,9 @@ class StackSource:
         reason = f"{height} x {width} pixels; expected at most {max_pixels}. Raise max_pixels."
         return [SkippedImage(self._key(index), reason) for index in self.indices]
 
-    def read(self, color: Color, *, max_pixels: int) -> Iterator[NDArray[Any] | SkippedImage]:
+    def read(
+        self, color: Color, *, max_pixels: int, files: Sequence[bytes | DkmeansError] | None = None
+    ) -> Iterator[NDArray[Any] | SkippedImage]:
         """The pixels of each image, in order: (height, width, channels) uint8 or uint16."""
         skipped = [image for image in self.headers(max_pixels=max_pixels) if isinstance(image, SkippedImage)]
         if skipped:

@@ -94,12 +94,12 @@ def _stored(url: str) -> _Shape:
     size = dataset.patch
     return _Shape(
         n_images=dataset.n_images,
-        n_pixels=int(facts["n_pixels"]),
-        n_patches=int(facts["n_patches"]),
+        n_pixels=facts.n_pixels,
+        n_patches=facts.n_patches,
         channels=dataset.channels,
         n_features=size[0] * size[1] * dataset.channels if size else 0,
         itemsize=dataset.dtype.itemsize,
-        shard_mib=float(facts["config"]["shard_mib"]),
+        shard_mib=facts.shard_mib,
     )
 
 

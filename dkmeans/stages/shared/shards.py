@@ -1,4 +1,4 @@
-"""What the tasks of ingest do: read headers, and write one shard of pixels or of patches each."""
+"""What the tasks of ingest do: write one shard of pixels or of patches each."""
 
 from __future__ import annotations
 
@@ -11,23 +11,14 @@ from numpy.typing import NDArray
 
 from dkmeans import plan
 from dkmeans.artefacts.claims import Claim
-from dkmeans.artefacts.dataset import Dataset
-from dkmeans.config import IngestConfig
+from dkmeans.artefacts.dataset import DatasetManifest, DatasetPart
 from dkmeans.features import patches
-from dkmeans.images.decode import ImageHeader
-from dkmeans.images.sources import SkippedImage, Source
+from dkmeans.images.collections import Part
+from dkmeans.images.decode import SkippedImage
 from dkmeans.storage import arrays, checksums
 from dkmeans.storage.store import Store
 
-__all__ = [
-    "Pixels",
-    "count_patches",
-    "read_headers",
-    "read_pixels",
-    "read_table",
-    "write_patches",
-    "write_pixels",
-]
+__all__ = ["Pixels", "count_patches", "read_pixels", "read_table", "write_patches", "write_pixels"]
 
 
 @dataclass(frozen=True)
@@ -49,11 +40,6 @@ class Pixels:
     unreadable: list[SkippedImage] = field(default_factory=list)
 
 
-def read_headers(part: Source, max_pixels: int) -> list[ImageHeader | SkippedImage]:
-    """The header of each image of `part`, or why it has none."""
-    return part.headers(max_pixels=max_pixels)
-
-
 def _pixels(rows: NDArray[Any], chunk_rows: int) -> Pixels:
     starts = range(0, len(rows), chunk_rows)
     digests = [hashlib.sha256(rows[start : start + chunk_rows].tobytes()).hexdigest() for start in starts]
@@ -73,14 +59,17 @@ def read_table(store: Store, name: str, start: int, stop: int) -> NDArray[np.uin
 
 
 def write_pixels(
-    claim: Claim, part: Source, spans: list[plan.ImageSpan], start: int, stop: int, config: IngestConfig
+    claim: Claim[DatasetManifest],
+    part: Part,
+    spans: list[plan.ImageSpan],
+    start: int,
+    stop: int,
 ) -> Pixels:
     """Decode the images of one shard of pixels and write it, unless one of them cannot be decoded."""
     array = arrays.open_array(claim.store, "pixels")
     rows = np.empty((stop - start, array.shape[1]), array.dtype)
     unreadable = []
-    images = part.read(config.color, max_pixels=config.max_image_pixels)
-    for span, image in zip(spans, images, strict=True):
+    for span, image in zip(spans, part.read(), strict=True):
         if isinstance(image, SkippedImage):
             unreadable.append(image)
             continue
@@ -92,27 +81,30 @@ def write_pixels(
     return _pixels(rows, array.chunks[0])
 
 
-def count_patches(dataset: Dataset, start: int, stop: int) -> NDArray[np.int64]:
-    """Number of kept patches of the images `start` to `stop`."""
-    assert dataset.patch is not None
-    counts = [
-        patches.find_kept(stack, dataset.patch, dataset.stride, dataset.blank_threshold).sum(axis=(1, 2))
-        for stack in dataset.stacks(start, stop)
-    ]
+def count_patches(part: DatasetPart) -> NDArray[np.int64]:
+    """Number of kept patches of some images."""
+    counts = [_kept(part, stack).sum(axis=(1, 2)) for stack in part.stacks()]
     return np.concatenate(counts).astype(np.int64)
 
 
+def _kept(part: DatasetPart, stack: NDArray[Any]) -> NDArray[np.bool_]:
+    dataset = part.dataset
+    assert dataset.patch is not None
+    return patches.find_kept(stack, dataset.patch, dataset.stride, dataset.manifest.blank_threshold)
+
+
 def write_patches(
-    claim: Claim, dataset: Dataset, spans: list[plan.ImageSpan], start: int
+    claim: Claim[DatasetManifest], part: DatasetPart, spans: list[plan.ImageSpan], start: int
 ) -> NDArray[np.uint32]:
     """Cut the patches of one shard from the images that hold them, and write it; checksums of its chunks."""
+    dataset = part.dataset
     assert dataset.patch is not None
     first, last = spans[0], spans[-1]
     stop = first.start + last.at + last.stop - last.start
     pieces = []
     seen = 0  # patches before this stack, counted from the first patch of the first image
-    for stack in dataset.stacks(first.index, last.index + 1):
-        mask = patches.find_kept(stack, dataset.patch, dataset.stride, dataset.blank_threshold)
+    for stack in part.stacks():
+        mask = _kept(part, stack)
         # Of an image that straddles a border only the patches of this shard are cut out.
         rank = seen + np.cumsum(mask).reshape(mask.shape)
         seen = int(rank.flat[-1])

@@ -120,7 +120,7 @@ def _about(dataset: Dataset, sample: NDArray[Any]) -> dict[str, Any]:
     assert dataset.patch is not None
     return {
         "n_images": dataset.n_images,
-        "n_patches": int(dataset.manifest["n_patches"]),
+        "n_patches": dataset.manifest.n_patches,
         "n_features": int(dataset.patches.shape[1]),
         "height": dataset.patch[0],
         "width": dataset.patch[1],
@@ -184,7 +184,7 @@ def _rebuild(image: NDArray[Any], dataset: Dataset, book: Codebook) -> tuple[NDA
     """An image put together from the nearest centers of its patches, and what it is made of."""
     assert dataset.patch is not None
     stack = image[np.newaxis]
-    mask = patches.find_kept(stack, dataset.patch, dataset.stride, dataset.blank_threshold)
+    mask = patches.find_kept(stack, dataset.patch, dataset.stride, dataset.manifest.blank_threshold)
     rows = patches.extract(stack, mask, dataset.patch, dataset.stride)
     codes = kernels.load(np.ascontiguousarray(rows)).labels(book.centers)
     integers = grid_integers(book.centers, dataset.dtype).reshape(-1, *dataset.patch, dataset.channels)
