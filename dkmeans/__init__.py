@@ -18,23 +18,20 @@ if TYPE_CHECKING:
     from dkmeans.artefacts.result import Result, open_result
     from dkmeans.artefacts.sweep import Sweep, open_sweep
     from dkmeans.clustering.estimator import KMeans
-    from dkmeans.config import (
-        ClusterConfig,
+    from dkmeans.command.job import JobConfig, load_job
+    from dkmeans.config.cluster import ClusterConfig
+    from dkmeans.config.stages import (
         CompressConfig,
         CutConfig,
         DecodeConfig,
-        DictionaryConfig,
-        FacesConfig,
         FitConfig,
         IngestConfig,
-        JobConfig,
-        PaletteConfig,
         QuantizeConfig,
         ReconstructConfig,
         ReportConfig,
         SweepConfig,
-        load_job,
     )
+    from dkmeans.config.studies import DictionaryConfig, FacesConfig, PaletteConfig
     from dkmeans.errors import DkmeansError
     from dkmeans.report.page import write_report
     from dkmeans.stages.compress import compress

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dkmeans.config import ClusterConfig, StageConfig, load_job
 from jobs.command import run_alone, stage_command
 from jobs.pipeline import run_job
+
+from dkmeans.config import ClusterConfig, StageConfig, load_job
 
 __all__ = ["command", "main"]
 

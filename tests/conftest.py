@@ -14,6 +14,7 @@ import distributed
 import numpy as np
 import pytest
 from emulation import host_cupy
+from jobs.__main__ import main
 from object_store.server import Server, object_store
 from PIL import Image
 from skimage import data
@@ -21,8 +22,7 @@ from warm import compile_kernels
 
 from dkmeans import kernels
 from dkmeans.compute.cluster import Cluster
-from dkmeans.config import ClusterConfig
-from jobs.__main__ import main
+from dkmeans.config.cluster import ClusterConfig
 
 SYNC = ClusterConfig(scheduler="sync")
 # Reasons that also count where CI is set, as no package takes them away: rights of the machine, a GPU, and

@@ -12,11 +12,11 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 from distributed.comm.core import CommClosedError
+from dkmeans.eventlog import event_log
 from PIL import Image
 
 from dkmeans import eventlog, open_codebook
 from dkmeans.errors import DkmeansError, StorageError, UsageError
-from dkmeans.eventlog import event_log
 from dkmeans.events.reporter import Reporter
 from dkmeans.storage import objects, stores
 

@@ -35,7 +35,7 @@ from dkmeans.artefacts.manifests import (
     node_checksums,
     sealed,
 )
-from dkmeans.config import StageConfig
+from dkmeans.config.base import StageConfig
 from dkmeans.errors import OutputExistsError, OutputTakenError, OutputUnfinishedError, UsageError
 from dkmeans.storage import arrays, objects, stores
 

@@ -9,22 +9,14 @@ from pydantic import AliasChoices, Field
 
 from dkmeans.config.base import Counts, Model, Size, StageConfig
 
-__all__ = [
-    "CompressConfig",
-    "CutConfig",
-    "DecodeConfig",
-    "FitConfig",
-    "IngestConfig",
-    "LearningConfig",
-    "QuantizeConfig",
-    "ReconstructConfig",
-    "ReportConfig",
-    "SweepConfig",
-]
-
 
 class IngestConfig(StageConfig):
-    """Images to a dataset."""
+    """Store images as a dataset.
+
+    The dataset holds chunked Zarr arrays of all pixels and, with --patch, of all patches that are not blank.
+    Takes a folder or URL prefix of PNG, JPEG, TIFF, WebP, BMP and PNM files, one such file, an IDX file
+    or an .npy stack.
+    """
 
     source: str
     """A folder or URL prefix of images, one image, an IDX file, or an .npy stack."""
@@ -62,7 +54,11 @@ class LearningConfig(StageConfig):
 
 
 class FitConfig(LearningConfig):
-    """A dataset to a codebook."""
+    """Learn a codebook by exact k-means.
+
+    Clusters the pixels or the patches of a dataset. The same data, options and seed give the same bits, on any
+    number of workers.
+    """
 
     dataset: str
     """URL of the dataset to read."""
@@ -75,7 +71,10 @@ class FitConfig(LearningConfig):
 
 
 class SweepConfig(LearningConfig):
-    """A dataset to a codebook for each of several numbers of clusters."""
+    """Learn a codebook for each of several numbers of clusters.
+
+    Rows are read once, seeds drawn once. Tells how inertia falls with more clusters, and where the curve bends.
+    """
 
     dataset: str
     """URL of the dataset to read."""
@@ -88,7 +87,10 @@ class SweepConfig(LearningConfig):
 
 
 class CutConfig(StageConfig):
-    """A codebook to a smaller one, without a new fit."""
+    """Cut a codebook down to fewer clusters, without a new fit.
+
+    Joins its centers by Ward's linkage, and reads the dataset that it was fit on once, for counts and inertia.
+    """
 
     codebook: str
     """URL of the codebook to read; the dataset that it was fit on is read too."""
@@ -102,7 +104,11 @@ class CutConfig(StageConfig):
 
 
 class CompressConfig(StageConfig):
-    """Pixels to codes and a palette."""
+    """Replace each pixel by its nearest color.
+
+    Takes a codebook that was fit on pixels. Writes the codes, the palette and, with --images, one indexed PNG
+    per image.
+    """
 
     dataset: str
     """URL of the dataset to read."""
@@ -115,7 +121,10 @@ class CompressConfig(StageConfig):
 
 
 class ReconstructConfig(StageConfig):
-    """Patches to codes, and images put together from their nearest centers."""
+    """Put images together from a codebook of patches.
+
+    Takes a codebook that was fit on patches. Writes the codes and, with --images, one PNG per image.
+    """
 
     dataset: str
     """URL of the dataset to read."""
@@ -128,7 +137,12 @@ class ReconstructConfig(StageConfig):
 
 
 class QuantizeConfig(LearningConfig):
-    """A folder of images to a folder of images of few colors, or to one archive of codes."""
+    """Reduce images to few colors in one step.
+
+    Writes one indexed PNG for each image, under the same key, each with a palette of its own or, with --palette
+    shared, all with one. With --to archive it writes one Zarr archive of codes of pixels or, with --patch, of
+    patches, which dkmeans decode turns into images again. No dataset is stored.
+    """
 
     source: str
     """A folder or URL prefix of images, one image, an IDX file, or an .npy stack."""
@@ -155,7 +169,11 @@ class QuantizeConfig(LearningConfig):
 
 
 class DecodeConfig(StageConfig):
-    """An archive, or a result of compress or reconstruct, to image files."""
+    """Turn codes into image files again.
+
+    Takes an archive of dkmeans quantize, or a result of dkmeans compress or reconstruct, and needs nothing
+    besides it. Writes one PNG for each image, indexed where its palette fits.
+    """
 
     archive: str
     """URL of what quantize --to archive, compress or reconstruct has written."""
@@ -164,7 +182,10 @@ class DecodeConfig(StageConfig):
 
 
 class ReportConfig(Model):
-    """Results to one page of pictures."""
+    """Show results on one page of pictures.
+
+    The HTML page needs no network: originals beside results, codebooks, curves, PSNR, SSIM and bytes.
+    """
 
     page: str
     """Path of the HTML page to write."""

@@ -7,7 +7,8 @@ import numpy as np
 from dkmeans.artefacts.codebook import Codebook
 from dkmeans.artefacts.dataset import Dataset
 from dkmeans.compute.cluster import Cluster
-from dkmeans.config import ClusterConfig, CompressConfig
+from dkmeans.config.cluster import ClusterConfig
+from dkmeans.config.stages import CompressConfig
 from dkmeans.errors import UsageError
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.stages.shared.coding import write_codes

@@ -14,7 +14,8 @@ from dkmeans.clustering.lloyd import lloyd
 from dkmeans.clustering.state import Iteration, State
 from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
-from dkmeans.config import ClusterConfig, CutConfig
+from dkmeans.config.cluster import ClusterConfig
+from dkmeans.config.stages import CutConfig
 from dkmeans.errors import InputError, MismatchError, UsageError
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.stages.shared.fitting import commit_codebook, open_rows

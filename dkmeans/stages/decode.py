@@ -15,7 +15,8 @@ from dkmeans.artefacts.archive import Archive, row_offset
 from dkmeans.artefacts.result import Result
 from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
-from dkmeans.config import ClusterConfig, DecodeConfig
+from dkmeans.config.cluster import ClusterConfig
+from dkmeans.config.stages import DecodeConfig
 from dkmeans.errors import InputError, UsageError
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.images.encode import compact, encode_indexed_png, encode_png

@@ -12,7 +12,8 @@ from dkmeans.artefacts.dataset import open_dataset
 from dkmeans.clustering.seeding import seed_centers
 from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
-from dkmeans.config import ClusterConfig, FitConfig
+from dkmeans.config.cluster import ClusterConfig
+from dkmeans.config.stages import FitConfig
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.stages.shared.fitting import FitReport, check_rows, fit_report, fit_rows, open_rows
 from dkmeans.storage import stores

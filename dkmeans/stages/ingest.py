@@ -19,7 +19,8 @@ from dkmeans.artefacts.dataset import (
 )
 from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
-from dkmeans.config import ClusterConfig, IngestConfig
+from dkmeans.config.cluster import ClusterConfig
+from dkmeans.config.stages import IngestConfig
 from dkmeans.errors import InputError, SkippedError
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.images.decode import CHANNELS, ImageHeader

@@ -12,7 +12,8 @@ from dkmeans.clustering.lloyd import LloydResult, lloyd
 from dkmeans.clustering.seeding import seed_centers
 from dkmeans.clustering.state import State
 from dkmeans.compute.cluster import Cluster
-from dkmeans.config import ClusterConfig, QuantizeConfig
+from dkmeans.config.cluster import ClusterConfig
+from dkmeans.config.stages import QuantizeConfig
 from dkmeans.errors import UsageError
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.images.decode import CHANNELS

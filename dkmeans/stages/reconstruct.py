@@ -11,7 +11,8 @@ from dkmeans import plan
 from dkmeans.artefacts.claims import Claim
 from dkmeans.artefacts.dataset import Dataset
 from dkmeans.compute.cluster import Cluster
-from dkmeans.config import ClusterConfig, ReconstructConfig
+from dkmeans.config.cluster import ClusterConfig
+from dkmeans.config.stages import ReconstructConfig
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.features import patches
 from dkmeans.kernels.exact import grid_integers

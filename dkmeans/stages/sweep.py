@@ -20,8 +20,8 @@ from dkmeans.clustering.rows import Rows
 from dkmeans.clustering.seeding import Seeds, draw_seeds
 from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
-from dkmeans.config import ClusterConfig, FitConfig, SweepConfig
-from dkmeans.config.stages import LearningConfig
+from dkmeans.config.cluster import ClusterConfig
+from dkmeans.config.stages import FitConfig, LearningConfig, SweepConfig
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.stages.shared.fitting import check_rows, fit_rows, open_rows
 from dkmeans.storage import arrays, objects, stores

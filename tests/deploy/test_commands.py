@@ -10,7 +10,6 @@ import pytest
 import typer
 import yaml
 from distributed.cli import dask_scheduler, dask_worker
-
 from jobs.__main__ import app
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

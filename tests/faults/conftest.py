@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from faults.place import Outputs, stored
+from jobs.__main__ import main
 from object_store.proxy import FaultyProxy
 from object_store.server import Server
 
 from dkmeans.storage import objects
-from jobs.__main__ import main
 
 
 def run(arguments: list[str]) -> None:

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from faults.conftest import run
+from jobs.__main__ import main
 from PIL import Image
 
 from dkmeans.artefacts import archive, codebook, dataset, result, sweep
 from dkmeans.errors import DkmeansError
 from dkmeans.stages.verify import verify
 from dkmeans.storage import arrays, objects
-from jobs.__main__ import main
 
 # What lies on a disk
 

@@ -8,10 +8,10 @@ import pytest
 from faults.conftest import run
 from faults.place import STAGES, Outputs, stored
 from faults.test_killed import BEFORE
+from jobs.__main__ import main
 
 from dkmeans.artefacts import manifests
 from dkmeans.errors import InputError
-from jobs.__main__ import main
 
 
 def resize(folder, kibibytes):

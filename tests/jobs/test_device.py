@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+from jobs.__main__ import main
 
 from dkmeans import kernels
-from jobs.__main__ import main
 
 JOB = """
 [cluster]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from jobs.__main__ import main
 
 from dkmeans import open_codebook, open_result
-from jobs.__main__ import main
 
 
 @pytest.fixture

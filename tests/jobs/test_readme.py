@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from jobs.__main__ import app, main
 from PIL import Image
 from skimage import data
 
@@ -15,7 +16,6 @@ import jobs
 from dkmeans.studies import embedded
 from dkmeans.studies.palette import study
 from jobs import demo
-from jobs.__main__ import app, main
 
 ROOT = Path(jobs.__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

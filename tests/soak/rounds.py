@@ -13,6 +13,7 @@ from functools import lru_cache
 from io import StringIO
 from pathlib import Path
 
+from jobs.__main__ import main
 from object_store.proxy import FaultyProxy
 from soak.checks import Expected, complaints, differences, expect, finished, look, n_there, n_writes
 from soak.disturbance import Disturbance
@@ -22,7 +23,6 @@ from soak.scene import Scene
 from soak.stores import Store
 
 from dkmeans.storage import objects
-from jobs.__main__ import main
 
 __all__ = ["Round", "Tally", "undisturbed"]
 

@@ -8,6 +8,7 @@ import shutil
 
 import numpy as np
 import pytest
+from jobs.quantize import main
 from PIL import Image
 from skimage import data
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
@@ -17,7 +18,7 @@ from dkmeans import CompressConfig, FitConfig, IngestConfig, compress, fit, inge
 from dkmeans.artefacts.archive import open_archive
 from dkmeans.clustering import palette, seeding
 from dkmeans.compute.cluster import Cluster
-from dkmeans.config import QuantizeConfig
+from dkmeans.config.stages import QuantizeConfig
 from dkmeans.errors import (
     ClusterError,
     DistinctRowsError,
@@ -31,7 +32,6 @@ from dkmeans.kernels import reference
 from dkmeans.stages.quantize import quantize
 from dkmeans.stages.quantizing import archives, gathering, pngs
 from dkmeans.storage import arrays, objects
-from jobs.quantize import main
 
 KEYS = ["astronaut.png", "astronaut2.png", "cat.png", "deep/coffee.png", "deep/er/cup.png"]
 

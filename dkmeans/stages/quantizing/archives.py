@@ -20,7 +20,8 @@ from dkmeans.clustering.labels import code_dtype
 from dkmeans.clustering.lloyd import LloydResult
 from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
-from dkmeans.config import ClusterConfig, QuantizeConfig
+from dkmeans.config.cluster import ClusterConfig
+from dkmeans.config.stages import QuantizeConfig
 from dkmeans.events.reporter import Reporter
 from dkmeans.images.sources import Source
 from dkmeans.stages.quantizing.codes import MEASURES, measure_images, write_codes

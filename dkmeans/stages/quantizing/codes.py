@@ -13,7 +13,7 @@ from dkmeans.artefacts.archive import Archive
 from dkmeans.artefacts.claims import Claim
 from dkmeans.clustering.labels import code_dtype, label_rows
 from dkmeans.clustering.palette import count
-from dkmeans.config import QuantizeConfig
+from dkmeans.config.stages import QuantizeConfig
 from dkmeans.errors import InputError
 from dkmeans.images.measures import compare
 from dkmeans.images.sources import SkippedImage, Source

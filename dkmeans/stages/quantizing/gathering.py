@@ -20,7 +20,7 @@ from dkmeans.clustering.rows import Rows, given_rows
 from dkmeans.clustering.seeding import sample_positions
 from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.tree import reduced
-from dkmeans.config import QuantizeConfig
+from dkmeans.config.stages import QuantizeConfig
 from dkmeans.errors import ClusterError, InputError, SkippedError
 from dkmeans.events.reporter import Reporter
 from dkmeans.features import tiles

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dkmeans import kernels
 from dkmeans.clustering import palette as palettes
-from dkmeans.config import QuantizeConfig
+from dkmeans.config.stages import QuantizeConfig
 from dkmeans.images.encode import compact, dithered, encode_indexed_png
 from dkmeans.images.measures import compare
 from dkmeans.images.sources import SkippedImage, Source

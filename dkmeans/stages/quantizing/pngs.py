@@ -16,7 +16,8 @@ from dkmeans.artefacts.codebook import centers_sha256
 from dkmeans.clustering.lloyd import LloydResult
 from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
-from dkmeans.config import ClusterConfig, QuantizeConfig
+from dkmeans.config.cluster import ClusterConfig
+from dkmeans.config.stages import QuantizeConfig
 from dkmeans.errors import UsageError
 from dkmeans.events.reporter import Reporter
 from dkmeans.images.sources import SkippedImage, Source

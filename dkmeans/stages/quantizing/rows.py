@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans.config import QuantizeConfig
+from dkmeans.config.stages import QuantizeConfig
 from dkmeans.features import tiles
 from dkmeans.features.colors import count_colors, merge_colors
 from dkmeans.images.sources import SkippedImage, Source

@@ -16,7 +16,7 @@ from dkmeans.artefacts.claims import Claim
 from dkmeans.artefacts.dataset import Dataset
 from dkmeans.artefacts.result import Result
 from dkmeans.compute.cluster import Cluster
-from dkmeans.config import CompressConfig, ReconstructConfig
+from dkmeans.config.stages import CompressConfig, ReconstructConfig
 from dkmeans.errors import UsageError
 from dkmeans.events.reporter import Reporter
 from dkmeans.images.encode import compact, encode_indexed_png, encode_png

@@ -20,7 +20,7 @@ from dkmeans.clustering.rows import Rows, stored_rows
 from dkmeans.clustering.seeding import sample_positions
 from dkmeans.clustering.state import State
 from dkmeans.compute.cluster import Cluster
-from dkmeans.config import FitConfig
+from dkmeans.config.stages import FitConfig
 from dkmeans.errors import DistinctRowsError, InputError
 from dkmeans.events.reporter import Reporter
 from dkmeans.features.colors import countable

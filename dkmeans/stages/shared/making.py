@@ -13,7 +13,8 @@ from dkmeans.artefacts.dataset import Dataset, open_dataset, write_index
 from dkmeans.artefacts.result import Result
 from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
-from dkmeans.config import ClusterConfig, CompressConfig, ReconstructConfig
+from dkmeans.config.cluster import ClusterConfig
+from dkmeans.config.stages import CompressConfig, ReconstructConfig
 from dkmeans.events.reporter import Reporter
 from dkmeans.stages.shared import export
 from dkmeans.storage import stores

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dkmeans import plan
 from dkmeans.artefacts.claims import Claim
 from dkmeans.artefacts.dataset import Dataset
-from dkmeans.config import IngestConfig
+from dkmeans.config.stages import IngestConfig
 from dkmeans.features import patches
 from dkmeans.images.decode import ImageHeader
 from dkmeans.images.sources import SkippedImage, Source

@@ -15,7 +15,7 @@ from dkmeans.artefacts.dataset import Dataset, open_dataset
 from dkmeans.artefacts.result import Result, open_result
 from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.tree import reduced
-from dkmeans.config import FacesConfig
+from dkmeans.config.studies import FacesConfig
 from dkmeans.features.colors import count_colors, merge_colors
 from dkmeans.features.levels import (
     N_GRAYS,
