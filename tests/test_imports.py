@@ -144,7 +144,7 @@ def test_import_dkmeans_is_cheap():
 
 @pytest.mark.parametrize("arguments", [["--help"], ["fit", "--help"], ["run", "--help"]])
 def test_help_loads_no_library(arguments):
-    code = f"from jobs.__main__ import main\ntry: main({arguments!r})\nexcept SystemExit: pass"
+    code = f"from dkmeans.command.main import main\ntry: main({arguments!r})\nexcept SystemExit: pass"
     assert in_a_new_process(code).isdisjoint(HEAVY)
 
 

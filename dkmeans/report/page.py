@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans.config import ReportConfig
+from dkmeans.config.stages import ReportConfig
 from dkmeans.errors import StorageError, UsageError
 from dkmeans.features.space import FeatureSpace
 from dkmeans.report import facts, figures, plots, template

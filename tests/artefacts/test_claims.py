@@ -23,7 +23,7 @@ from places import broken_root, foreign_attributes, foreign_file, foreign_group,
 from dkmeans.artefacts import claims, manifests
 from dkmeans.artefacts.claims import claim
 from dkmeans.artefacts.manifests import attributes_of, read_manifest
-from dkmeans.config import CompressConfig, FitConfig
+from dkmeans.config.stages import CompressConfig, FitConfig
 from dkmeans.errors import (
     InputError,
     OutputExistsError,

@@ -9,13 +9,13 @@ import re
 
 import numpy as np
 import pytest
+from dkmeans.artefacts.result import Result
 from PIL import Image
 
 import dkmeans
 from dkmeans.artefacts import display
 from dkmeans.artefacts.codebook import Codebook
 from dkmeans.artefacts.dataset import Dataset
-from dkmeans.artefacts.result import Result
 from dkmeans.storage import arrays
 from dkmeans.storage.store import Store
 

@@ -12,7 +12,7 @@ from places import broken_root, foreign_attributes, foreign_file, foreign_group,
 
 from dkmeans.artefacts.claims import claim
 from dkmeans.artefacts.manifests import describe, digest, read_manifest
-from dkmeans.config import FitConfig
+from dkmeans.config.stages import FitConfig
 from dkmeans.errors import InputError
 from dkmeans.storage import arrays
 from dkmeans.storage.store import Store

@@ -10,8 +10,8 @@ from faults.place import Outputs, stored
 from object_store.proxy import FaultyProxy
 from object_store.server import Server
 
+from dkmeans.command.main import main
 from dkmeans.storage.store import Store
-from jobs.__main__ import main
 
 
 def run(arguments: list[str]) -> None:

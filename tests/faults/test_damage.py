@@ -14,11 +14,11 @@ from faults.conftest import run
 from PIL import Image
 
 from dkmeans.artefacts import archive, codebook, dataset, result, sweep
+from dkmeans.command.main import main
 from dkmeans.errors import DkmeansError
 from dkmeans.stages.verify import verify
 from dkmeans.storage import arrays
 from dkmeans.storage.store import Store
-from jobs.__main__ import main
 
 # What lies on a disk
 

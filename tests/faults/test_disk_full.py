@@ -10,9 +10,9 @@ from faults.place import STAGES, Outputs, stored
 from faults.test_killed import BEFORE
 
 from dkmeans.artefacts import manifests
+from dkmeans.command.main import main
 from dkmeans.errors import InputError
 from dkmeans.storage.store import Store
-from jobs.__main__ import main
 
 
 def resize(folder, kibibytes):

@@ -17,16 +17,16 @@ import pytest
 from faults.conftest import run
 from faults.place import STAGES, Outputs, first_of, stored, until
 from faults.test_killed import prepare
+from jobs.stopping import exit_code
 
 from dkmeans.artefacts.claims import claim
 from dkmeans.artefacts.status import kept, status
-from dkmeans.config import IngestConfig
+from dkmeans.config.stages import IngestConfig
 from dkmeans.storage.store import Store
-from jobs.stopping import exit_code
 
 # A shell's background jobs ignore SIGINT, and so would their children.
 BEGIN = "import os, signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
-MAIN = "from jobs.__main__ import main\nmain()\n"
+MAIN = "from dkmeans.command.main import main\nmain()\n"
 SELF = """
 import {module} as module
 whole, calls = module.{name}, []

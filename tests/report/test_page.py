@@ -12,21 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dkmeans.artefacts.result import open_result
 from PIL import Image
 from report.browser import check_page
 from report.markup import Page
 
 from dkmeans.artefacts.codebook import open_codebook
 from dkmeans.artefacts.dataset import open_dataset
-from dkmeans.artefacts.result import open_result
-from dkmeans.config import (
-    ClusterConfig,
-    CompressConfig,
-    FitConfig,
-    IngestConfig,
-    ReconstructConfig,
-    ReportConfig,
-)
+from dkmeans.config.cluster import ClusterConfig
+from dkmeans.config.stages import CompressConfig, FitConfig, IngestConfig, ReconstructConfig, ReportConfig
 from dkmeans.errors import InputError, MismatchError, StorageError, UsageError
 from dkmeans.report import page as report
 from dkmeans.report import words

@@ -21,8 +21,8 @@ from soak.plans import Plan, Try, plan
 from soak.scene import Scene
 from soak.stores import Store
 
+from dkmeans.command.main import main
 from dkmeans.storage.store import open_store
-from jobs.__main__ import main
 
 __all__ = ["Round", "Tally", "undisturbed"]
 

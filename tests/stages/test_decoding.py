@@ -6,16 +6,16 @@ import shutil
 
 import numpy as np
 import pytest
+from dkmeans.artefacts.archive import open_archive
+from jobs.decode import main
 from PIL import Image
 
 from dkmeans import CompressConfig, ReconstructConfig, compress, open_result, reconstruct
-from dkmeans.artefacts.archive import open_archive
-from dkmeans.config import DecodeConfig, QuantizeConfig
+from dkmeans.config.stages import DecodeConfig, QuantizeConfig
 from dkmeans.errors import InputError, StorageError, UsageError
 from dkmeans.stages.decode import decode
 from dkmeans.stages.quantize import quantize
 from dkmeans.storage.store import Store
-from jobs.decode import main
 
 KEYS = ["astronaut.png", "astronaut2.png", "cat.png", "deep/coffee.png", "deep/er/cup.png"]
 
@@ -38,7 +38,7 @@ def archived(source, url, cluster, **options):
 @pytest.fixture(scope="module")
 def archive(photos, tmp_path_factory):
     """Codes of patches of a size that no image is made up of."""
-    from dkmeans.config import ClusterConfig
+    from dkmeans.config.cluster import ClusterConfig
 
     url = str(tmp_path_factory.mktemp("archives") / "z")
     archived(photos, url, ClusterConfig(scheduler="sync"), patch="7x4")

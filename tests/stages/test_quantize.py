@@ -8,16 +8,18 @@ import shutil
 
 import numpy as np
 import pytest
+from dkmeans.artefacts.archive import open_archive
+from dkmeans.stages.quantizing import archives, gathering, pngs
+from jobs.quantize import main
 from PIL import Image
 from skimage import data
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from sklearn.cluster import KMeans
 
 from dkmeans import CompressConfig, FitConfig, IngestConfig, compress, fit, ingest, open_codebook
-from dkmeans.artefacts.archive import open_archive
 from dkmeans.clustering import palette, seeding
 from dkmeans.compute.cluster import Cluster
-from dkmeans.config import QuantizeConfig
+from dkmeans.config.stages import QuantizeConfig
 from dkmeans.errors import (
     ClusterError,
     DistinctRowsError,
@@ -30,10 +32,8 @@ from dkmeans.errors import (
 from dkmeans.features.histogram import Histogram
 from dkmeans.kernels import reference
 from dkmeans.stages.quantize import quantize
-from dkmeans.stages.quantizing import archives, gathering, pngs
 from dkmeans.storage import arrays
 from dkmeans.storage.store import Store
-from jobs.quantize import main
 
 KEYS = ["astronaut.png", "astronaut2.png", "cat.png", "deep/coffee.png", "deep/er/cup.png"]
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from dkmeans.artefacts import manifests
-from dkmeans.config import ClusterConfig, CompressConfig, FitConfig, IngestConfig, QuantizeConfig
+from dkmeans.config.cluster import ClusterConfig
+from dkmeans.config.stages import CompressConfig, FitConfig, IngestConfig, QuantizeConfig
 from dkmeans.errors import InputError
 from dkmeans.events.reporter import Reporter
 from dkmeans.stages.compress import compress

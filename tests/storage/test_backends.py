@@ -20,8 +20,8 @@ import boto3
 import pytest
 from object_store.proxy import FaultyProxy
 
+from dkmeans.command.job import JobConfig
 from dkmeans.compute.cluster import _Task
-from dkmeans.config import JobConfig
 from dkmeans.errors import DkmeansError, InputError, StorageError, UsageError
 from dkmeans.storage import access, backends
 from dkmeans.storage.access import storage_options
@@ -305,7 +305,7 @@ REFUSALS = {
 }
 RUN = """
 import sys, time
-from jobs.__main__ import main
+from dkmeans.command.main import main
 import dkmeans, obstore, dkmeans.stages.ingest
 began = time.monotonic()
 try:

@@ -15,7 +15,7 @@ from dkmeans import kernels, plan
 from dkmeans.artefacts.codebook import Codebook
 from dkmeans.artefacts.dataset import Dataset
 from dkmeans.artefacts.sweep import Sweep
-from dkmeans.config import DictionaryConfig
+from dkmeans.config.studies import DictionaryConfig
 from dkmeans.features import patches
 from dkmeans.images.measures import psnr
 from dkmeans.kernels.exact import grid_integers

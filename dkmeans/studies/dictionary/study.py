@@ -11,8 +11,9 @@ from dkmeans.artefacts.dataset import open_dataset
 from dkmeans.artefacts.sweep import open_sweep
 from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
-from dkmeans.config import ClusterConfig, DictionaryConfig, IngestConfig, SweepConfig
-from dkmeans.config.stages import LearningConfig
+from dkmeans.config.cluster import ClusterConfig
+from dkmeans.config.stages import IngestConfig, LearningConfig, SweepConfig
+from dkmeans.config.studies import DictionaryConfig
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.report.study import StudyReport, write_study
 from dkmeans.stages.ingest import ingest

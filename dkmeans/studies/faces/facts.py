@@ -15,7 +15,7 @@ from dkmeans.artefacts.coded import CodedImages, open_coded
 from dkmeans.artefacts.dataset import Dataset, open_dataset
 from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.tree import reduced
-from dkmeans.config import FacesConfig
+from dkmeans.config.studies import FacesConfig
 from dkmeans.features.histogram import Histogram
 from dkmeans.features.levels import (
     N_GRAYS,

@@ -9,15 +9,9 @@ from typing import Any
 
 from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
-from dkmeans.config import (
-    ClusterConfig,
-    CompressConfig,
-    CutConfig,
-    FacesConfig,
-    FitConfig,
-    IngestConfig,
-)
-from dkmeans.config.stages import LearningConfig
+from dkmeans.config.cluster import ClusterConfig
+from dkmeans.config.stages import CompressConfig, CutConfig, FitConfig, IngestConfig, LearningConfig
+from dkmeans.config.studies import FacesConfig
 from dkmeans.errors import InputError, UsageError
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.images.decode import ImageHeader

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dkmeans.clustering.elbow import find_elbow
-from dkmeans.config import QuantizeConfig
+from dkmeans.config.stages import QuantizeConfig
 from dkmeans.errors import InputError
 from dkmeans.images.sources import SkippedImage, open_source
 from dkmeans.stages.quantize import QuantizeReport

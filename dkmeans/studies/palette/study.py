@@ -9,8 +9,9 @@ from typing import Any
 
 from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
-from dkmeans.config import ClusterConfig, PaletteConfig, QuantizeConfig
-from dkmeans.config.stages import LearningConfig
+from dkmeans.config.cluster import ClusterConfig
+from dkmeans.config.stages import LearningConfig, QuantizeConfig
+from dkmeans.config.studies import PaletteConfig
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.report.study import StudyReport, write_study
 from dkmeans.stages.quantize import QuantizeReport, quantize

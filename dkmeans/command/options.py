@@ -12,9 +12,10 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from dkmeans.config import ClusterConfig, StageConfig
+from dkmeans.command.apps import EVERYWHERE
+from dkmeans.config.base import StageConfig
+from dkmeans.config.cluster import ClusterConfig
 from dkmeans.config.stages import LearningConfig
-from jobs.apps import EVERYWHERE
 
 __all__ = ["KEYS", "SHARED", "argument", "model_parameters", "option", "shared_parameters", "url_argument"]
 
@@ -45,13 +46,15 @@ KEYS = {"n_clusters": "k"}
 """Fields that the command line and a job file call by a shorter name."""
 
 
-def model_parameters(model: type[BaseModel], positional: Sequence[str]) -> list[inspect.Parameter]:
-    """Parameters for all fields of a model, in groups, and for those of `ClusterConfig`.
+def model_parameters(model: type[BaseModel], *, in_cluster: bool) -> list[inspect.Parameter]:
+    """Parameters for all fields of a model, in groups, and if wanted for those of `ClusterConfig`.
 
-    First what is given by position, then options: required ones, the model's own, those of any stage, those
-    of learning.
+    First what is given by position: all text that is required. Then options: required ones, the model's own,
+    those of any stage, those of learning.
     """
     fields = model.model_fields
+    positional = [name for name, field in fields.items() if field.is_required() and _is_text(field)]
+    cluster = ClusterConfig.model_fields if in_cluster else {}
     common = set(StageConfig.model_fields)
     learning = set(LearningConfig.model_fields) - common if issubclass(model, LearningConfig) else set()
 
@@ -62,7 +65,7 @@ def model_parameters(model: type[BaseModel], positional: Sequence[str]) -> list[
     return [
         *(argument(name, fields[name]) for name in positional),
         *(option(name, fields[name], "Learning" if name in learning else None) for name in options),
-        *(option(name, field, "Cluster") for name, field in ClusterConfig.model_fields.items()),
+        *(option(name, field, "Cluster") for name, field in cluster.items()),
     ]
 
 
@@ -84,9 +87,16 @@ def url_argument(text: str) -> inspect.Parameter:
     return argument("url", FieldInfo(annotation=str, description=text))
 
 
-def argument(name: str, field: FieldInfo, kind: Any = str, metavar: str | None = None) -> inspect.Parameter:
+def _is_text(field: FieldInfo) -> bool:
+    return field.annotation in (str, Sequence[str])
+
+
+def argument(name: str, field: FieldInfo) -> inspect.Parameter:
     """A parameter of a command that is given by position, for one field of a model."""
-    made = typer.Argument(help=_text(field), metavar=metavar or name.upper(), show_default=False)
+    several = field.annotation is not str
+    metavar = f"{name.upper().removesuffix('S')}..." if several else name.upper()
+    kind: Any = list[str] if several else str
+    made = typer.Argument(help=_text(field), metavar=metavar, show_default=False)
     return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Annotated[kind, made])
 
 

@@ -15,8 +15,8 @@ from distributed.comm.core import CommClosedError
 from PIL import Image
 
 from dkmeans import eventlog, open_codebook
+from dkmeans.command.eventlog import event_log
 from dkmeans.errors import DkmeansError, StorageError, UsageError
-from dkmeans.eventlog import event_log
 from dkmeans.events.reporter import Reporter
 from dkmeans.storage import backends
 from dkmeans.storage.store import Store

@@ -8,17 +8,16 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from dkmeans.config import (
-    ClusterConfig,
+from dkmeans.command.job import JobConfig, load_job
+from dkmeans.config.base import StageConfig
+from dkmeans.config.cluster import ClusterConfig
+from dkmeans.config.stages import (
     CompressConfig,
     FitConfig,
     IngestConfig,
-    JobConfig,
     ReconstructConfig,
     ReportConfig,
-    StageConfig,
     SweepConfig,
-    load_job,
 )
 from dkmeans.errors import InputError, UsageError
 

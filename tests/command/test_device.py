@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from dkmeans import kernels
-from jobs.__main__ import main
+from dkmeans.command.main import main
 
 JOB = """
 [cluster]

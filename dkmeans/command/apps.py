@@ -10,8 +10,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from dkmeans.command.surroundings import prepare, printed
 from dkmeans.errors import StorageError
-from jobs.surroundings import prepare, printed
 
 __all__ = ["EVERYWHERE", "add_command", "new_app", "run_app"]
 

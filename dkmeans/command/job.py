@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field
 
+from dkmeans.command.registry import REPORT, STAGES, Stage
 from dkmeans.config.base import Model, StageConfig
 from dkmeans.config.cluster import ClusterConfig
-from dkmeans.config.stages import (
-    CompressConfig,
-    CutConfig,
-    DecodeConfig,
-    FitConfig,
-    IngestConfig,
-    QuantizeConfig,
-    ReconstructConfig,
-    ReportConfig,
-    SweepConfig,
-)
-from dkmeans.config.studies import DictionaryConfig, FacesConfig, PaletteConfig
+from dkmeans.config.stages import ReportConfig
 from dkmeans.errors import InputError, UsageError
 
 __all__ = ["JobConfig", "RunConfig", "load_job"]
@@ -36,7 +27,12 @@ _Text = Annotated[str, BeforeValidator(_as_text)]
 
 
 class RunConfig(StageConfig):
-    """A whole job file; what the command line sets goes before what the file says."""
+    """Run the stages of a job file.
+
+    The tables of the file are commands: ingest, fit, sweep, cut, compress, reconstruct, quantize, decode,
+    dictionary, palette, faces and report, run in this order; their keys are the options, with _ for -.
+    Options given here go before what the file says.
+    """
 
     job: str
     """Path of the job file."""
@@ -45,64 +41,65 @@ class RunConfig(StageConfig):
 
 
 class JobConfig(Model):
-    """A whole pipeline: the stages of a job file, run in this order."""
+    """A whole pipeline: the stages of a job file, run in this order.
+
+    Attributes
+    ----------
+    cluster : ClusterConfig
+    storage : dict of str to str
+        Options of the object store, as with ``--storage-option``.
+    stages : dict of str to tuple
+        For each stage by its name, the options of each of its runs.
+    report : ReportConfig or None
+    """
 
     cluster: ClusterConfig = ClusterConfig()
     storage: dict[str, _Text] = Field(default={}, repr=False)
-    """Options of the object store, as with ``--storage-option``."""
-    ingest: tuple[IngestConfig, ...] = ()
-    fit: tuple[FitConfig, ...] = ()
-    sweep: tuple[SweepConfig, ...] = ()
-    cut: tuple[CutConfig, ...] = ()
-    compress: tuple[CompressConfig, ...] = ()
-    reconstruct: tuple[ReconstructConfig, ...] = ()
-    quantize: tuple[QuantizeConfig, ...] = ()
-    decode: tuple[DecodeConfig, ...] = ()
-    dictionary: tuple[DictionaryConfig, ...] = ()
-    palette: tuple[PaletteConfig, ...] = ()
-    faces: tuple[FacesConfig, ...] = ()
+    stages: dict[str, tuple[StageConfig, ...]] = Field(default={})
     report: ReportConfig | None = None
 
     @classmethod
     def from_tables(cls, tables: dict[str, Any]) -> Self:
-        """A job from the tables of a TOML file; ``[fit]`` is short for one ``[[fit]]``."""
-        values = dict(tables)
-        for name, model in _TABLES.items():
-            found = tables.get(name)
-            if isinstance(found, dict):
-                made = _from_table(model, f"[{name}]", found)
-                values[name] = [made] if name in _STAGES else made
-            elif isinstance(found, list) and name in _STAGES:
-                values[name] = [
-                    _from_table(model, f"[[{name}]] number {number}", table)
-                    for number, table in enumerate(found, 1)
-                ]
+        """A job from the tables of a TOML file; ``[fit]`` is short for one ``[[fit]]``.
+
+        Raises
+        ------
+        UsageError
+            If a table, or a key of one, is unknown, or a value does not fit.
+        """
+        known = ("cluster", "storage", *(stage.name for stage in STAGES), REPORT.name)
+        for name in tables:
+            if name not in known:
+                close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+                hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(known)}"
+                raise UsageError(f"unknown key {name!r}; {hint}")
+        stages = {stage.name: _runs(stage, tables[stage.name]) for stage in STAGES if stage.name in tables}
+        values: dict[str, Any] = {"storage": tables.get("storage", {}), "stages": stages}
+        for name, model in (("cluster", ClusterConfig), ("report", ReportConfig)):
+            if name in tables:
+                values[name] = _from_table(model, f"[{name}]", tables[name])
         return cls(**values)
 
     def override(self, flags: StageConfig, cluster: ClusterConfig) -> Self:
         """The job with what the command line has set instead of what the file says."""
         on = {name: True for name in ("overwrite", "resume") if getattr(flags, name)}
         stages = {
-            name: tuple(stage.model_copy(update=on) for stage in getattr(self, name)) for name in _STAGES
+            name: tuple(config.model_copy(update=on) for config in configs)
+            for name, configs in self.stages.items()
         }
         given = {name: getattr(cluster, name) for name in cluster.model_fields_set}
-        return self.model_copy(update={**stages, "cluster": self.cluster.model_copy(update=given)})
+        return self.model_copy(update={"stages": stages, "cluster": self.cluster.model_copy(update=given)})
 
 
-_STAGES: dict[str, type[Model]] = {
-    "ingest": IngestConfig,
-    "fit": FitConfig,
-    "sweep": SweepConfig,
-    "cut": CutConfig,
-    "compress": CompressConfig,
-    "reconstruct": ReconstructConfig,
-    "quantize": QuantizeConfig,
-    "decode": DecodeConfig,
-    "dictionary": DictionaryConfig,
-    "palette": PaletteConfig,
-    "faces": FacesConfig,
-}
-_TABLES: dict[str, type[Model]] = {"cluster": ClusterConfig, **_STAGES, "report": ReportConfig}
+def _runs(stage: Stage, found: Any) -> Any:
+    if isinstance(found, dict):
+        return (_from_table(stage.config, f"[{stage.name}]", found),)
+    if not isinstance(found, list):
+        raise UsageError(f"{stage.name}: found {found!r}; expected a table such as [{stage.name}]")
+    return tuple(
+        _from_table(stage.config, f"[[{stage.name}]] number {number}", table)
+        for number, table in enumerate(found, 1)
+    )
 
 
 def load_job(path: str) -> JobConfig:
@@ -127,7 +124,7 @@ def load_job(path: str) -> JobConfig:
         job = JobConfig.from_tables(tables)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
-    if not (job.report or any(getattr(job, name) for name in _STAGES)):
+    if not (job.report or any(job.stages.values())):
         raise UsageError(f"{path} has no stage; expected tables such as [ingest] and [fit].")
     return job
 
@@ -135,7 +132,7 @@ def load_job(path: str) -> JobConfig:
 def _from_table(model: type[Model], where: str, table: Any) -> Any:
     """A model from one table of a job file; its errors say in which table they are."""
     if not isinstance(table, dict):
-        return table
+        raise UsageError(f"{where}: found {table!r}; expected a table")
     try:
         return model(**table)
     except UsageError as error:

@@ -12,10 +12,10 @@ from PIL import Image
 from skimage import data
 
 import jobs
+from dkmeans.command.main import app, main
 from dkmeans.studies import embedded
 from dkmeans.studies.palette import study
 from jobs import demo
-from jobs.__main__ import app, main
 
 ROOT = Path(jobs.__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from dkmeans import open_codebook, open_result
-from jobs.__main__ import main
+from dkmeans.command.main import main
 
 
 @pytest.fixture

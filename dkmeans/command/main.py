@@ -4,30 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from dkmeans import __version__
-from jobs import (
-    compress,
-    cut,
-    decode,
-    dictionary,
-    faces,
-    fit,
-    info,
-    ingest,
-    palette,
-    pipeline,
-    quantize,
-    reconstruct,
-    report,
-    status,
-    sweep,
-    verify,
-)
-from jobs.apps import add_command, new_app, run_app
+from dkmeans.command import run
+from dkmeans.command.apps import add_command, new_app, run_app
+from dkmeans.command.commands import stage_command
+from dkmeans.command.look import LOOKS
+from dkmeans.command.registry import REPORT, STAGES
 
 __all__ = ["app", "main"]
 
@@ -58,28 +44,17 @@ def _options(
         raise typer.Exit(2)
 
 
-_GROUPS: dict[str, dict[str, Any]] = {
-    "Stages": {
-        "ingest": ingest,
-        "fit": fit,
-        "sweep": sweep,
-        "compress": compress,
-        "reconstruct": reconstruct,
-    },
-    "In one step": {"quantize": quantize, "decode": decode, "run": pipeline},
-    "Codebooks": {"cut": cut},
-    "Studies": {"dictionary": dictionary, "palette": palette, "faces": faces},
-    "Look": {"report": report, "info": info, "status": status, "verify": verify},
-}
-for _group, _jobs in _GROUPS.items():
-    for _name, _job in _jobs.items():
-        add_command(app, _name, _job.command, _group)
+_COMMANDS = [
+    *((stage.group, stage.name, stage_command(stage)) for stage in STAGES),
+    ("In one step", "run", run.command),
+    (REPORT.group, REPORT.name, stage_command(REPORT)),
+    *((REPORT.group, name, command) for name, command in LOOKS.items()),
+]
+_GROUPS = ("Stages", "In one step", "Codebooks", "Studies", "Look")
+for _group, _name, _command in sorted(_COMMANDS, key=lambda row: _GROUPS.index(row[0])):
+    add_command(app, _name, _command, _group)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command with the arguments `argv`; those of the process by default."""
     run_app(app, argv, "dkmeans")
-
-
-if __name__ == "__main__":
-    main()

@@ -9,13 +9,14 @@ import sys
 
 import pytest
 
-from dkmeans.config import ClusterConfig, FitConfig, StageConfig
-from dkmeans.config.stages import LearningConfig
-from jobs.__main__ import app
+from dkmeans.command.main import app
+from dkmeans.config.base import StageConfig
+from dkmeans.config.cluster import ClusterConfig
+from dkmeans.config.stages import FitConfig, LearningConfig
 
 COMMANDS = [info.name for info in app.registered_commands]
 TITLES = ["Arguments", "Options", "Learning", "Cluster", "Everywhere"]
-MAIN = "import sys; from jobs.__main__ import main; main(sys.argv[1:])"
+MAIN = "import sys; from dkmeans.command.main import main; main(sys.argv[1:])"
 
 
 def groups(text):

@@ -13,41 +13,33 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from dkmeans.config import ClusterConfig
+from dkmeans.command.options import KEYS, SHARED, model_parameters, shared_parameters
+from dkmeans.command.registry import Stage
+from dkmeans.command.stopping import exit_code, stoppable
+from dkmeans.command.surroundings import check_dask, printed
+from dkmeans.config.base import StageConfig
+from dkmeans.config.cluster import ClusterConfig
 from dkmeans.errors import DkmeansError, UsageError
-from jobs.apps import add_command, new_app, run_app
-from jobs.options import KEYS, SHARED, model_parameters, shared_parameters, url_argument
-from jobs.stopping import exit_code, stoppable
-from jobs.surroundings import check_dask, printed
 
-__all__ = ["new_command", "run_alone", "stage_command", "url_argument"]
+__all__ = ["new_command", "stage_command"]
 
 
-def stage_command(
-    model: type[Any], run: Callable[[Any, ClusterConfig, Any], Any], positional: Sequence[str], text: str
-) -> Callable[..., None]:
-    """A command that runs one stage.
-
-    Parameters
-    ----------
-    model : type
-        The config of the stage.
-    run : callable
-        ``run(config, cluster_config, reporter)``, returning a report.
-    positional : sequence of str
-        Fields that are given by position.
-    text : str
-        The help of the command.
-    """
-    fields, cluster = model.model_fields, ClusterConfig.model_fields
+def stage_command(stage: Stage) -> Callable[..., None]:
+    """A command that runs one stage."""
+    fields, cluster = stage.config.model_fields, ClusterConfig.model_fields
+    in_cluster = issubclass(stage.config, StageConfig)
 
     def work(reporter: Any, **values: Any) -> Any:
         given = {name: value for name, value in values.items() if value is not None}
-        config = model(**{KEYS.get(name, name): given[name] for name in fields if name in given})
+        config = stage.config(**{KEYS.get(name, name): given[name] for name in fields if name in given})
+        if not in_cluster:
+            return stage.function(config)
         where = ClusterConfig(**{name: given[name] for name in cluster if name in given})
-        return run(config, where, reporter)
+        return stage.function(config, where, reporter)
 
-    return new_command(work, model_parameters(model, positional), text)
+    return new_command(
+        work, model_parameters(stage.config, in_cluster=in_cluster), stage.config.__doc__ or ""
+    )
 
 
 def new_command(
@@ -69,7 +61,7 @@ def new_command(
         shared = {name: values.pop(name) for name in SHARED}
         _execute(lambda reporter: work(reporter, **values), **shared)
 
-    command.__doc__ = text
+    command.__doc__ = inspect.cleandoc(text)
     command.__signature__ = inspect.Signature([*parameters, *shared_parameters()])  # type: ignore[attr-defined]
     return command
 
@@ -119,7 +111,7 @@ def _run(
 ) -> Any:
     """The report of `work`; a note of what is kept goes with a KeyboardInterrupt."""
     from dkmeans.artefacts.claims import noted
-    from dkmeans.eventlog import event_log
+    from dkmeans.command.eventlog import event_log
     from dkmeans.events.reporter import Reporter
     from dkmeans.storage.access import storage_options  # here, so that --help does not load the libraries
 
@@ -163,10 +155,3 @@ def _pairs(options: Sequence[str]) -> dict[str, str]:
             "--storage-option: found one without '='; expected KEY=VALUE as in region=eu-west-1."
         )
     return {key: value for key, _, value in pairs}
-
-
-def run_alone(command: Callable[..., None], argv: Sequence[str] | None) -> None:
-    """Run one command as a program of its own: ``python -m jobs.fit ...``."""
-    app = new_app()
-    add_command(app, None, command)
-    run_app(app, argv)
