@@ -20,7 +20,7 @@ from dkmeans.clustering.loop import State, iterate
 from dkmeans.features.histogram import Histogram, pack_colors
 from dkmeans.kernels import arithmetic
 
-__all__ = ["Learned", "learn_palette"]
+__all__ = ["Learned", "choose_start", "coarsen", "learn_palette"]
 
 _STARTS = 16
 """Starts for up to 16 colors; k colors take 256 / k, at least one, so that all take about as long."""
@@ -74,14 +74,14 @@ def learn_palette(histogram: Histogram, n_clusters: int, *, seed: int, max_iter:
     if len(colors) <= n_clusters:
         return Learned(colors.astype(np.float32), np.arange(len(colors), dtype=np.int32), 0.0, 0, True)
     block = kernels.load(colors, "cpu", histogram.counts)  # so few rows are no work for a GPU
-    found = iterate(block, State(_best_start(histogram, n_clusters, seed)), max_iter=max_iter, tol=tol)
+    found = iterate(block, State(choose_start(histogram, n_clusters, seed)), max_iter=max_iter, tol=tol)
     labels = block.labels(found.centers)
     return Learned(found.centers, labels, found.inertia, len(found.history), found.converged)
 
 
-def _best_start(histogram: Histogram, n_clusters: int, seed: int) -> NDArray[np.float32]:
+def choose_start(histogram: Histogram, n_clusters: int, seed: int) -> NDArray[np.float32]:
     """Find the centers of the best of several starts on a coarse grid; shape (n_clusters, channels)."""
-    means, counts = _coarsen(histogram, max(_CELLS, _CELLS_PER_CLUSTER * n_clusters))
+    means, counts = coarsen(histogram, max(_CELLS, _CELLS_PER_CLUSTER * n_clusters))
     block, points = kernels.load(means, "cpu", counts), means.astype(np.float64)
     snap = arithmetic(block.dtype).snap
     n_starts = min(_STARTS, _STARTS * 16 // n_clusters, int(histogram.counts.sum()) // _PIXELS_PER_START)
@@ -99,7 +99,7 @@ def _best_start(histogram: Histogram, n_clusters: int, seed: int) -> NDArray[np.
     return min(tries, key=lambda found: found.inertia).centers
 
 
-def _coarsen(histogram: Histogram, least: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def coarsen(histogram: Histogram, least: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Join colors in the coarsest grid of cells of which `least` are in use.
 
     Returns

@@ -7,15 +7,12 @@ import pytest
 from skimage import data
 from sklearn.cluster import KMeans
 
+from dkmeans import kernels
 from dkmeans.clustering import palette
-from dkmeans.clustering.lloyd import lloyd
-from dkmeans.clustering.loop import State
-from dkmeans.clustering.parts import load_array_rows
-from dkmeans.compute.cluster import Cluster
+from dkmeans.clustering.loop import State, iterate
 from dkmeans.features.histogram import Histogram
-from dkmeans.kernels import exact, reference
+from dkmeans.kernels import reference
 
-U8 = np.dtype(np.uint8)
 OPTIONS = {"seed": 0, "max_iter": 100, "tol": 1e-4}
 
 
@@ -25,14 +22,12 @@ def pixels():
 
 
 @pytest.mark.parametrize("k", [2, 9, 64])
-def test_from_its_start_it_is_the_fit_of_all_pixels(pixels, k, monkeypatch):
+def test_from_its_start_it_is_the_fit_of_all_pixels(pixels, k):
     """The same loop as that of fit: the same bits, with every pixel as a row of its own."""
-    starts = []
-    best = palette._best_start
-    monkeypatch.setattr(palette, "_best_start", lambda *a: starts.append(best(*a)) or starts[0])
-    found = palette.learn_palette(Histogram.of(pixels), k, **OPTIONS)
-    rows = load_array_rows(pixels, None, Cluster("cpu"))
-    fit = lloyd(rows, State(starts[0]), max_iter=100, tol=1e-4)
+    histogram = Histogram.of(pixels)
+    found = palette.learn_palette(histogram, k, **OPTIONS)
+    start = palette.choose_start(histogram, k, OPTIONS["seed"])
+    fit = iterate(kernels.load(pixels), State(start), max_iter=100, tol=1e-4)
     np.testing.assert_array_equal(found.centers, fit.centers)
     assert (found.inertia, found.n_iter, found.converged) == (fit.inertia, len(fit.history), fit.converged)
 
@@ -43,18 +38,6 @@ def test_labels_are_the_nearest_centers(pixels):
     np.testing.assert_array_equal(found.labels, reference.assign(histogram.colors, found.centers))
     gaps = pixels - found.centers[histogram.look_up(pixels, found.labels)].astype(float)
     assert found.inertia == pytest.approx((gaps**2).sum())
-
-
-def test_an_empty_cluster_moves_to_the_farthest_color(monkeypatch):
-    """Two centers in one place: the second is empty, and moves as in a fit."""
-    pixels = np.array([[0, 0, 0]] * 5 + [[10, 0, 0]] * 4 + [[255, 255, 255]], np.uint8)
-    start = exact.snap(np.array([[5, 0, 0], [5, 0, 0]]), U8)
-    monkeypatch.setattr(palette, "_best_start", lambda *_: start)
-    found = palette.learn_palette(Histogram.of(pixels), 2, seed=0, max_iter=20, tol=0)
-    rows = load_array_rows(pixels, None, Cluster("cpu"))
-    fit = lloyd(rows, State(start), max_iter=20, tol=0)
-    np.testing.assert_array_equal(found.centers, fit.centers)
-    assert found.centers[1].tolist() == [255, 255, 255]
 
 
 @pytest.mark.parametrize("k", [4, 16])
@@ -76,7 +59,7 @@ def test_as_many_colors_as_there_are_lose_nothing():
 @pytest.mark.parametrize("least", [1, 5, 60, 10_000])
 def test_cells_hold_all_pixels(pixels, least):
     histogram = Histogram.of(pixels)
-    values, times = palette._coarsen(histogram, least)
+    values, times = palette.coarsen(histogram, least)
     assert times.sum() == len(pixels)
     assert len(values) >= min(least, len(histogram.colors))
     total = (values.astype(float) * times[:, None]).sum(axis=0)
