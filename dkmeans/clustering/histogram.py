@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dkmeans import kernels, plan
 from dkmeans.clustering.rows import Rows
-from dkmeans.compute.cluster import Cluster
+from dkmeans.compute.executor import Executor
 from dkmeans.compute.tree import reduced
 from dkmeans.features.colors import count_colors, merge_colors
 from dkmeans.kernels import Block
@@ -79,7 +79,7 @@ def _load(counts: _Counts, start: int, stop: int, device: str) -> Block:
     return kernels.load(colors[start:stop], device, times[start:stop])
 
 
-def counted_rows(store: Store, name: str, cluster: Cluster, positions: NDArray[np.int64]) -> CountedRows:
+def counted_rows(store: Store, name: str, cluster: Executor, positions: NDArray[np.int64]) -> CountedRows:
     """The distinct rows of the array `name` in `store`, 8-bit gray or RGB, weighted by how often they occur.
 
     The array is read once; the rows at `positions`, which ascend, are kept for `take`.
@@ -99,7 +99,7 @@ def counted_parts(
     n_rows: int,
     n_features: int,
     dtype: np.dtype[Any],
-    cluster: Cluster,
+    cluster: Executor,
     positions: NDArray[np.int64],
 ) -> CountedRows:
     """The distinct rows of parts that `tasks` count as `count_part` does; `positions` are of all rows."""

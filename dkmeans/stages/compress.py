@@ -6,7 +6,7 @@ import numpy as np
 
 from dkmeans.artefacts.codebook import Codebook
 from dkmeans.artefacts.dataset import Dataset
-from dkmeans.compute.cluster import Cluster
+from dkmeans.compute.executor import Executor
 from dkmeans.config import ClusterConfig, CompressConfig
 from dkmeans.errors import UsageError
 from dkmeans.events.reporter import SILENT, Reporter
@@ -20,7 +20,7 @@ _PNG_COLORS = 256
 
 def compress(
     config: CompressConfig,
-    cluster: ClusterConfig | Cluster = ClusterConfig(),
+    cluster: ClusterConfig | Executor = ClusterConfig(),
     reporter: Reporter = SILENT,
 ) -> ResultReport:
     """Write the code of each pixel, the palette, and if asked one indexed PNG per image.
@@ -28,7 +28,7 @@ def compress(
     Parameters
     ----------
     config : CompressConfig
-    cluster : ClusterConfig or Cluster
+    cluster : ClusterConfig or Executor
     reporter : Reporter
 
     Raises

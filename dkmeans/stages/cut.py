@@ -12,8 +12,8 @@ from dkmeans.artefacts.dataset import Dataset, open_dataset
 from dkmeans.clustering.hierarchy import Groups, group_centers, merge_groups
 from dkmeans.clustering.lloyd import lloyd
 from dkmeans.clustering.state import Iteration, State
-from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
+from dkmeans.compute.executor import Executor
 from dkmeans.config import ClusterConfig, CutConfig
 from dkmeans.errors import InputError, MismatchError, UsageError
 from dkmeans.events.reporter import SILENT, Reporter
@@ -46,7 +46,7 @@ class CutReport:
 
 def cut(
     config: CutConfig,
-    cluster: ClusterConfig | Cluster = ClusterConfig(),
+    cluster: ClusterConfig | Executor = ClusterConfig(),
     reporter: Reporter = SILENT,
 ) -> CutReport:
     """Make a smaller codebook of a codebook: its centers joined by Ward's linkage, without a new fit.
@@ -57,7 +57,7 @@ def cut(
     Parameters
     ----------
     config : CutConfig
-    cluster : ClusterConfig or Cluster
+    cluster : ClusterConfig or Executor
     reporter : Reporter
 
     Raises
@@ -133,7 +133,7 @@ def _write(
     codebook: Codebook,
     dataset: Dataset,
     claim: Claim,
-    cluster: Cluster,
+    cluster: Executor,
     reporter: Reporter,
 ) -> None:
     groups = _grouped(config, codebook, reporter)

@@ -13,8 +13,8 @@ from dkmeans import plan
 from dkmeans.artefacts import manifests
 from dkmeans.artefacts.archive import Archive, row_offset
 from dkmeans.artefacts.result import Result
-from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
+from dkmeans.compute.executor import Executor
 from dkmeans.config import ClusterConfig, DecodeConfig
 from dkmeans.errors import InputError, UsageError
 from dkmeans.events.reporter import SILENT, Reporter
@@ -56,7 +56,7 @@ class DecodeReport:
 
 def decode(
     config: DecodeConfig,
-    cluster: ClusterConfig | Cluster = ClusterConfig(),
+    cluster: ClusterConfig | Executor = ClusterConfig(),
     reporter: Reporter = SILENT,
 ) -> DecodeReport:
     """Write one PNG for each image, indexed where it has a palette of at most 256 8-bit colors.
@@ -68,7 +68,7 @@ def decode(
     ----------
     config : DecodeConfig
         With ``resume`` files that are there stay: of an archive that was not changed they are whole.
-    cluster : ClusterConfig or Cluster
+    cluster : ClusterConfig or Executor
     reporter : Reporter
 
     Raises

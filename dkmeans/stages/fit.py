@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from dkmeans.artefacts import checkpoint, claims
 from dkmeans.artefacts.dataset import open_dataset
 from dkmeans.clustering.seeding import seed_centers
-from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
+from dkmeans.compute.executor import Executor
 from dkmeans.config import ClusterConfig, FitConfig
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.stages.shared.fitting import FitReport, check_rows, fit_report, fit_rows, open_rows
@@ -22,7 +22,7 @@ __all__ = ["fit"]
 
 def fit(
     config: FitConfig,
-    cluster: ClusterConfig | Cluster = ClusterConfig(),
+    cluster: ClusterConfig | Executor = ClusterConfig(),
     reporter: Reporter = SILENT,
 ) -> FitReport:
     """Learn a codebook from the pixels or patches of a dataset by exact k-means.
@@ -30,7 +30,7 @@ def fit(
     Parameters
     ----------
     config : FitConfig
-    cluster : ClusterConfig or Cluster
+    cluster : ClusterConfig or Executor
     reporter : Reporter
 
     Raises

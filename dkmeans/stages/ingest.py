@@ -17,8 +17,8 @@ from dkmeans.artefacts.dataset import (
     write_index,
     write_skipped,
 )
-from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
+from dkmeans.compute.executor import Executor
 from dkmeans.config import ClusterConfig, IngestConfig
 from dkmeans.errors import InputError, SkippedError
 from dkmeans.events.reporter import SILENT, Reporter
@@ -64,7 +64,7 @@ class _Found:
 
 def ingest(
     config: IngestConfig,
-    cluster: ClusterConfig | Cluster = ClusterConfig(),
+    cluster: ClusterConfig | Executor = ClusterConfig(),
     reporter: Reporter = SILENT,
 ) -> IngestReport:
     """Store images as a dataset: their pixels laid end to end, and their non-blank patches.
@@ -72,7 +72,7 @@ def ingest(
     Parameters
     ----------
     config : IngestConfig
-    cluster : ClusterConfig or Cluster
+    cluster : ClusterConfig or Executor
     reporter : Reporter
 
     Raises
@@ -109,7 +109,7 @@ class _Ingest:
     """One run of the stage; `run` reads from top to bottom."""
 
     def __init__(
-        self, config: IngestConfig, claim: claims.Claim, cluster: Cluster, reporter: Reporter
+        self, config: IngestConfig, claim: claims.Claim, cluster: Executor, reporter: Reporter
     ) -> None:
         self.config = config
         self.claim = claim

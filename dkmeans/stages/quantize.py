@@ -11,7 +11,7 @@ from statistics import fmean
 from dkmeans.clustering.lloyd import LloydResult, lloyd
 from dkmeans.clustering.seeding import seed_centers
 from dkmeans.clustering.state import State
-from dkmeans.compute.cluster import Cluster
+from dkmeans.compute.executor import Executor
 from dkmeans.config import ClusterConfig, QuantizeConfig
 from dkmeans.errors import UsageError
 from dkmeans.events.reporter import SILENT, Reporter
@@ -85,7 +85,7 @@ class QuantizeReport:
 
 def quantize(
     config: QuantizeConfig,
-    cluster: ClusterConfig | Cluster = ClusterConfig(),
+    cluster: ClusterConfig | Executor = ClusterConfig(),
     reporter: Reporter = SILENT,
 ) -> QuantizeReport:
     """Reduce images to few colors, or code them by few patches, by exact k-means.
@@ -97,7 +97,7 @@ def quantize(
     Parameters
     ----------
     config : QuantizeConfig
-    cluster : ClusterConfig or Cluster
+    cluster : ClusterConfig or Executor
     reporter : Reporter
 
     Raises

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from dkmeans import plan
 from dkmeans.artefacts.claims import Claim
 from dkmeans.artefacts.dataset import Dataset
-from dkmeans.compute.cluster import Cluster
+from dkmeans.compute.executor import Executor
 from dkmeans.config import ClusterConfig, ReconstructConfig
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.features import patches
@@ -25,7 +25,7 @@ __all__ = ["reconstruct"]
 
 def reconstruct(
     config: ReconstructConfig,
-    cluster: ClusterConfig | Cluster = ClusterConfig(),
+    cluster: ClusterConfig | Executor = ClusterConfig(),
     reporter: Reporter = SILENT,
 ) -> ResultReport:
     """Write the code of each patch, the pixels put together from the centers, and if asked PNG files.
@@ -35,7 +35,7 @@ def reconstruct(
     Parameters
     ----------
     config : ReconstructConfig
-    cluster : ClusterConfig or Cluster
+    cluster : ClusterConfig or Executor
     reporter : Reporter
 
     Raises

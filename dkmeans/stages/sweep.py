@@ -18,8 +18,8 @@ from dkmeans.artefacts.sweep import codebook_store, open_sweep, write_sweep
 from dkmeans.clustering.elbow import elbow
 from dkmeans.clustering.rows import Rows
 from dkmeans.clustering.seeding import Seeds, draw_seeds
-from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
+from dkmeans.compute.executor import Executor
 from dkmeans.config import ClusterConfig, FitConfig, SweepConfig
 from dkmeans.config.stages import LearningConfig
 from dkmeans.events.reporter import SILENT, Reporter
@@ -54,7 +54,7 @@ class SweepReport:
 
 def sweep(
     config: SweepConfig,
-    cluster: ClusterConfig | Cluster = ClusterConfig(),
+    cluster: ClusterConfig | Executor = ClusterConfig(),
     reporter: Reporter = SILENT,
 ) -> SweepReport:
     """Learn a codebook for each of several numbers of clusters, from rows that are read once.
@@ -66,7 +66,7 @@ def sweep(
     Parameters
     ----------
     config : SweepConfig
-    cluster : ClusterConfig or Cluster
+    cluster : ClusterConfig or Executor
     reporter : Reporter
 
     Raises
@@ -91,7 +91,9 @@ def sweep(
     return _report(store, time.perf_counter() - began)
 
 
-def _write(config: SweepConfig, dataset: Dataset, claim: Claim, cluster: Cluster, reporter: Reporter) -> None:
+def _write(
+    config: SweepConfig, dataset: Dataset, claim: Claim, cluster: Executor, reporter: Reporter
+) -> None:
     most = max(config.n_clusters)
 
     @cache

@@ -11,7 +11,7 @@ from dkmeans.clustering import palette
 from dkmeans.clustering.lloyd import lloyd
 from dkmeans.clustering.parts import array_rows
 from dkmeans.clustering.state import State
-from dkmeans.compute.cluster import Cluster
+from dkmeans.compute.in_process import InProcess
 from dkmeans.kernels import exact, reference
 
 U8 = np.dtype(np.uint8)
@@ -45,7 +45,7 @@ def test_from_its_start_it_is_the_fit_of_all_pixels(pixels, k, monkeypatch):
     best = palette._best_start
     monkeypatch.setattr(palette, "_best_start", lambda *a: starts.append(best(*a)) or starts[0])
     found = palette.learn_palette(palette.count(pixels), k, **OPTIONS)
-    rows = array_rows(pixels, None, Cluster("cpu"))
+    rows = array_rows(pixels, None, InProcess(device="cpu"))
     fit = lloyd(rows, State(starts[0]), max_iter=100, tol=1e-4, on_iteration=lambda _: None)
     np.testing.assert_array_equal(found.centers, fit.centers)
     assert (found.inertia, found.n_iter, found.converged) == (fit.inertia, len(fit.history), fit.converged)
@@ -65,7 +65,7 @@ def test_an_empty_cluster_moves_to_the_farthest_color(monkeypatch):
     start = exact.snap(np.array([[5, 0, 0], [5, 0, 0]]), U8)
     monkeypatch.setattr(palette, "_best_start", lambda *_: start)
     found = palette.learn_palette(palette.count(pixels), 2, seed=0, max_iter=20, tol=0)
-    rows = array_rows(pixels, None, Cluster("cpu"))
+    rows = array_rows(pixels, None, InProcess(device="cpu"))
     fit = lloyd(rows, State(start), max_iter=20, tol=0, on_iteration=lambda _: None)
     np.testing.assert_array_equal(found.centers, fit.centers)
     assert found.centers[1].tolist() == [255, 255, 255]

@@ -18,7 +18,7 @@ from dkmeans.clustering import rows as rows_module
 from dkmeans.clustering.lloyd import lloyd
 from dkmeans.clustering.rows import stored_rows
 from dkmeans.clustering.state import State
-from dkmeans.compute.cluster import Cluster
+from dkmeans.compute.in_process import InProcess
 from dkmeans.kernels import cpu, exact, reference
 from dkmeans.storage import arrays
 from dkmeans.storage.store import Store
@@ -46,7 +46,7 @@ def run(url, centers, cluster=None, *, max_iter=50, tol=0.0, block_rows=None, re
             patch.setattr(plan, "fit_cuts", lambda n_rows, *_: plan.cuts(n_rows, block_rows))
         if not resident:
             patch.setattr(rows_module, "_SHARE_FOR_ROWS", 0)
-        rows = stored_rows(Store(url), "rows", cluster or Cluster("cpu"), len(centers))
+        rows = stored_rows(Store(url), "rows", cluster or InProcess(device="cpu"), len(centers))
     assert rows.resident == resident
     seen = []
     result = lloyd(rows, State(centers), max_iter=max_iter, tol=tol, on_iteration=seen.append)

@@ -11,7 +11,7 @@ from dkmeans.clustering.lloyd import lloyd
 from dkmeans.clustering.rows import stored_rows
 from dkmeans.clustering.seeding import sample_positions, seed_centers
 from dkmeans.clustering.state import State
-from dkmeans.compute.cluster import Cluster
+from dkmeans.compute.in_process import InProcess
 from dkmeans.errors import DistinctRowsError
 from dkmeans.storage import arrays
 from dkmeans.storage.store import Store
@@ -30,7 +30,7 @@ def rows_of(url, values, chunk=100, shard=200):
         shards=(shard, width),
     )
     array[:] = values
-    return stored_rows(Store(str(url)), "rows", Cluster("cpu"), 1)
+    return stored_rows(Store(str(url)), "rows", InProcess(device="cpu"), 1)
 
 
 def seeds(rows, n_clusters, init, seed=0):

@@ -18,8 +18,8 @@ from dkmeans.artefacts.codebook import centers_sha256
 from dkmeans.artefacts.dataset import read_index, write_index, write_skipped
 from dkmeans.clustering.labels import code_dtype
 from dkmeans.clustering.lloyd import LloydResult
-from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
+from dkmeans.compute.executor import Executor
 from dkmeans.config import ClusterConfig, QuantizeConfig
 from dkmeans.events.reporter import Reporter
 from dkmeans.images.sources import Source
@@ -41,7 +41,7 @@ def write_archive(
     config: QuantizeConfig,
     source: Source,
     learn: Callable[[Gathering, Found], tuple[Found, LloydResult]],
-    cluster: ClusterConfig | Cluster,
+    cluster: ClusterConfig | Executor,
     reporter: Reporter,
 ) -> Written:
     """Claim an archive, write its arrays, compare its images with the originals, and commit it.
@@ -52,7 +52,7 @@ def write_archive(
     source : Source
     learn : callable
         Gives the centers, and the images without those that cannot be decoded.
-    cluster : ClusterConfig or Cluster
+    cluster : ClusterConfig or Executor
     reporter : Reporter
     """
     store = open_store(config.destination)
@@ -75,7 +75,7 @@ class _Archiving:
 
     config: QuantizeConfig
     claim: Claim
-    cluster: Cluster
+    cluster: Executor
     reporter: Reporter
     found: Found
     centers: NDArray[np.float32]

@@ -18,7 +18,7 @@ from dkmeans import plan
 from dkmeans.clustering.histogram import counted_parts
 from dkmeans.clustering.rows import Rows, given_rows
 from dkmeans.clustering.seeding import sample_positions
-from dkmeans.compute.cluster import Cluster
+from dkmeans.compute.executor import Executor
 from dkmeans.compute.tree import reduced
 from dkmeans.config import QuantizeConfig
 from dkmeans.errors import ClusterError, InputError, SkippedError
@@ -71,7 +71,7 @@ class Found:
 class Gathering:
     """What quantize reads; the methods read from top to bottom."""
 
-    def __init__(self, config: QuantizeConfig, cluster: Cluster, reporter: Reporter) -> None:
+    def __init__(self, config: QuantizeConfig, cluster: Executor, reporter: Reporter) -> None:
         self.config = config
         self.cluster = cluster
         self.reporter = reporter

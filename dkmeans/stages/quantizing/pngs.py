@@ -14,8 +14,8 @@ from dkmeans import __version__, plan
 from dkmeans.artefacts import manifests
 from dkmeans.artefacts.codebook import centers_sha256
 from dkmeans.clustering.lloyd import LloydResult
-from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
+from dkmeans.compute.executor import Executor
 from dkmeans.config import ClusterConfig, QuantizeConfig
 from dkmeans.errors import UsageError
 from dkmeans.events.reporter import Reporter
@@ -37,7 +37,7 @@ def write_folder(
     config: QuantizeConfig,
     source: Source,
     learn: Callable[[Gathering, Found], tuple[Found, LloydResult]],
-    cluster: ClusterConfig | Cluster,
+    cluster: ClusterConfig | Executor,
     reporter: Reporter,
 ) -> Written:
     """Write one indexed PNG for each image.
@@ -48,7 +48,7 @@ def write_folder(
     source : Source
     learn : callable
         Gives the centers of a palette for all images, and the images without those that cannot be decoded.
-    cluster : ClusterConfig or Cluster
+    cluster : ClusterConfig or Executor
     reporter : Reporter
 
     Raises
@@ -128,7 +128,7 @@ def _tasks(
     records: str,
     there: dict[str, int] | None,
     result: LloydResult | None,
-    cluster: Cluster,
+    cluster: Executor,
 ) -> list[Any]:
     """The tasks that write the files, one for each batch of images."""
     need = image_memory(int(found.sizes.max()), 4 if config.color == "rgba" else 3)

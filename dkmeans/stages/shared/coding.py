@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dkmeans import plan
 from dkmeans.artefacts.claims import Claim
 from dkmeans.clustering.labels import code_dtype, label_rows
-from dkmeans.compute.cluster import Cluster
+from dkmeans.compute.executor import Executor
 from dkmeans.events.reporter import Reporter
 from dkmeans.storage import arrays, checksums
 from dkmeans.storage.store import Store
@@ -63,7 +63,7 @@ def write_codes(
     name: str,
     centers: NDArray[np.float32],
     claim: Claim,
-    cluster: Cluster,
+    cluster: Executor,
     reporter: Reporter,
 ) -> list[str]:
     """Write the array ``codes`` of a result: the nearest center of each row of the array `name` in `store`.

@@ -15,7 +15,7 @@ from dkmeans import plan
 from dkmeans.artefacts.claims import Claim
 from dkmeans.artefacts.dataset import Dataset
 from dkmeans.artefacts.result import Result
-from dkmeans.compute.cluster import Cluster
+from dkmeans.compute.executor import Executor
 from dkmeans.config import CompressConfig, ReconstructConfig
 from dkmeans.errors import UsageError
 from dkmeans.events.reporter import Reporter
@@ -130,7 +130,7 @@ def export_images(
     result: Result,
     claim: Claim,
     images: str | None,
-    cluster: Cluster,
+    cluster: Executor,
     reporter: Reporter,
 ) -> Exported:
     """Compare each image of a result with its original; write PNG files below the URL `images`, if given.

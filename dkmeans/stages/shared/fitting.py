@@ -19,7 +19,7 @@ from dkmeans.clustering.lloyd import LloydResult, lloyd
 from dkmeans.clustering.rows import Rows, stored_rows
 from dkmeans.clustering.seeding import sample_positions
 from dkmeans.clustering.state import State
-from dkmeans.compute.cluster import Cluster
+from dkmeans.compute.executor import Executor
 from dkmeans.config import FitConfig
 from dkmeans.errors import DistinctRowsError, InputError
 from dkmeans.events.reporter import Reporter
@@ -78,7 +78,7 @@ def check_rows(dataset: Dataset, on: str, n_clusters: int) -> None:
 
 
 def open_rows(
-    dataset: Dataset, on: str, n_clusters: int, seed: int, cluster: Cluster, reporter: Reporter
+    dataset: Dataset, on: str, n_clusters: int, seed: int, cluster: Executor, reporter: Reporter
 ) -> Rows:
     """The rows of a fit; of pixels, if they are few colors, the distinct ones and how often they occur.
 

@@ -11,8 +11,8 @@ from dkmeans.artefacts.claims import Claim
 from dkmeans.artefacts.codebook import Codebook, open_codebook
 from dkmeans.artefacts.dataset import Dataset, open_dataset, write_index
 from dkmeans.artefacts.result import Result
-from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
+from dkmeans.compute.executor import Executor
 from dkmeans.config import ClusterConfig, CompressConfig, ReconstructConfig
 from dkmeans.events.reporter import Reporter
 from dkmeans.stages.shared import export
@@ -45,7 +45,7 @@ class Work:
     dataset: Dataset
     codebook: Codebook
     claim: Claim
-    cluster: Cluster
+    cluster: Executor
     reporter: Reporter
 
 
@@ -55,7 +55,7 @@ def make_result(
     on: str,
     check: Callable[[Dataset, Codebook], None],
     write: Callable[[Work], list[str]],
-    cluster: ClusterConfig | Cluster,
+    cluster: ClusterConfig | Executor,
     reporter: Reporter,
 ) -> ResultReport:
     """Claim a result, write its arrays, compare its images with the originals, and commit it.
@@ -71,7 +71,7 @@ def make_result(
         Refuses, before anything is claimed, what the stage cannot do.
     write : callable
         Writes the arrays, and returns the digests of their shards.
-    cluster : ClusterConfig or Cluster
+    cluster : ClusterConfig or Executor
     reporter : Reporter
     """
     began = time.perf_counter()
