@@ -120,10 +120,10 @@ class Claim:
         if after is not None or own.get("run") != self.run:
             raise _taken(self.url, after or own)
 
-    def write_rows(self, name: str, start: int, rows: NDArray[Any]) -> None:
+    def write_rows(self, name: str, start: int, rows: NDArray[Any], opened: Any = None) -> None:
         """Write whole shards of the array `name`, from row `start`; see `arrays.write_rows`."""
         self.check()
-        arrays.write_rows(self.store, name, start, rows)
+        arrays.write_rows(self.store, name, start, rows, opened)
 
     def create_array(self, name: str, **layout: Any) -> None:
         """Create the array `name`; see `dkmeans.storage.arrays.create_array`."""

@@ -87,7 +87,7 @@ def _write_shard(
         first, last = spans[0].index, spans[-1].index
         whole = np.concatenate(_images(dataset, centers, claim.store, first, last + 1))
         rows = whole[spans[0].start : spans[0].start + stop - start]
-        claim.write_rows("pixels", start, rows)
+        claim.write_rows("pixels", start, rows, pixels)
     return written(rows, pixels.chunks[0])
 
 

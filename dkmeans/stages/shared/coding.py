@@ -54,7 +54,7 @@ def _write_block(
     else:
         rows = arrays.read_rows(store, name, start, stop)
         values = label_rows(rows, centers, device).astype(codes.dtype)
-        claim.write_rows("codes", start, values)
+        claim.write_rows("codes", start, values, codes)
     return written(values, codes.chunks[0])
 
 
