@@ -463,11 +463,11 @@ def test_an_archive_that_died_goes_on(photos, tmp_path, sync, monkeypatch):
     written = []
     write = arrays.write_rows
 
-    def dying(url, name, start, rows):
+    def dying(store, name, start, *rest):
         if len(written) == 4:
             raise StorageError("no space left on the device")
         written.append(start)
-        write(url, name, start, rows)
+        write(store, name, start, *rest)
 
     monkeypatch.setattr(arrays, "write_rows", dying)
     with pytest.raises(StorageError):
