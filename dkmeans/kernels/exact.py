@@ -40,7 +40,7 @@ _LIMB = 21
 
 @dataclass(frozen=True)
 class ChunkStats:
-    """What one block of rows tells about the centers that it was assigned to.
+    """Statistics of one block of rows, assigned to centers.
 
     Attributes
     ----------

@@ -34,7 +34,7 @@ _Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ChunkStats:
-    """What one block of rows tells about the centers that it was assigned to.
+    """Statistics of one block of rows, assigned to centers.
 
     Attributes
     ----------
@@ -134,7 +134,7 @@ class Block:
         self._known: tuple[_Floats, NDArray[np.int32]] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """What is known stays where it is: another process begins anew."""
+        """Leave behind what is known: another process begins anew."""
         return Block, (self._rows, self._weights if self._weights.size else None)
 
     def __sizeof__(self) -> int:

@@ -17,7 +17,7 @@ import numba.extending
 
 from dkmeans.errors import UsageError
 
-__all__ = ["bare", "fused", "inlined", "intrinsic", "jit"]
+__all__ = ["fused", "inlined", "intrinsic", "jit", "without_refcounts"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -90,7 +90,7 @@ def jit(function: _F) -> _F:
     return _compiled(cache=True)(function)
 
 
-def bare(function: _F) -> _F:
+def without_refcounts(function: _F) -> _F:
     """The same, without counting references to arrays, which it can therefore not make.
 
     Counted, each array that is handed to another function costs two atomic additions, half the time of a

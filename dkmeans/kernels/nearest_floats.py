@@ -31,29 +31,29 @@ class _Scoring(NamedTuple):
     Attributes
     ----------
     middle : ndarray of shape (n_features,), float64
-        What is taken from rows and centers.
+        Point that is subtracted from rows and centers.
     scale : float
-        What they are multiplied with.
+        Factor of their differences to it.
     columns : ndarray of shape (n_features, n_clusters), float32
         The centers.
     norms : ndarray of shape (n_clusters,), float32
         Their squared lengths.
-    reach : float
-        The largest length.
+    max_norm : float
+        Largest length of a center.
     slack, tiny : float
-        How far above the least score the nearest center can be: ``slack * (|x| + reach)^2 + tiny``.
-    most : float
-        From that square on scores are of no use.
+        How far above the least score the nearest center can be: ``slack * (|x| + max_norm)^2 + tiny``.
+    limit : float
+        Square from which on scores are of no use.
     """
 
     middle: Any
     scale: Any
     columns: Any
     norms: Any
-    reach: Any
+    max_norm: Any
     slack: Any
     tiny: Any
-    most: Any
+    limit: Any
 
 
 @inlined
@@ -117,7 +117,7 @@ def _least(scores: Any, least: Any) -> None:
 
 
 @jit
-def _decide(rows: Any, row: Any, centers: Any, scores: Any, limit: Any) -> Any:
+def _resolve_exactly(rows: Any, row: Any, centers: Any, scores: Any, limit: Any) -> Any:
     """The nearest center of a row among those whose scores are not above `limit`."""
     n_near, last = np.int32(0), np.int32(-1)
     for center in range(np.int32(scores.size)):
@@ -150,16 +150,16 @@ def _search(rows: Any, centers: Any, scoring: _Scoring, labels: Any) -> None:
                 gap = (rows[first + i, feature] - scoring.middle[feature]) * scoring.scale
                 square += gap * gap
                 gaps[i, feature] = -2 * gap
-            margins[i] = (np.sqrt(square) + scoring.reach) ** 2
+            margins[i] = (np.sqrt(square) + scoring.max_norm) ** 2
         _score(gaps, scoring.columns, scoring.norms, scores)
         _least(scores, least)
         for i in range(n_here):
             limit = np.float32(np.inf)
-            if margins[i] < scoring.most:  # not if it is NaN
+            if margins[i] < scoring.limit:  # not if it is NaN
                 limit = np.float32(least[i] + (scoring.slack * margins[i] + scoring.tiny))
             else:
                 scores[i] = 0
-            labels[first + i] = _decide(rows, first + i, centers, scores[i], limit)
+            labels[first + i] = _resolve_exactly(rows, first + i, centers, scores[i], limit)
 
 
 def nearest(rows: NDArray[np.float64], centers: NDArray[np.float64]) -> NDArray[np.int32]:

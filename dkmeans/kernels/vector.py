@@ -23,16 +23,16 @@ from dkmeans.kernels.jit import inlined, intrinsic
 __all__ = [
     "GROUP",
     "LANES",
-    "above",
-    "bound",
+    "in_range",
+    "load_tile",
+    "lower_limits",
     "lowest_bit",
     "near_ties",
-    "nearest",
-    "place",
     "reset",
+    "row_offset",
+    "score_group",
     "squared_distances",
-    "widen",
-    "within",
+    "within_limits",
 ]
 
 LANES = 16
@@ -52,7 +52,7 @@ _CHAINS = 4
 
 
 @inlined
-def place(row: Any, n_features: Any) -> Any:
+def row_offset(row: Any, n_features: Any) -> Any:
     """Where in flat tiles the first feature of a row lies; the others follow 16 apart.
 
     Unsigned, as Numba looks at the sign of every index that has one, and then writes no vector code.
@@ -140,7 +140,7 @@ class _Writer:
     def lane_offset(self, feature: Any) -> Any:
         return self.builder.mul(feature, _INT64(LANES))
 
-    def reach(self, best: Any, gamma: Any) -> tuple[Any, Any]:
+    def distance_and_margin(self, best: Any, gamma: Any) -> tuple[Any, Any]:
         """Squared distance 2 s + |x|^2 of a score, and the bound 8 gamma (|x| + b)^2 of two errors."""
         square, norm = self.load(self.row(SQUARE)), self.load(self.row(NORM))
         distance = self.multiply_add(self.constant(2.0), best, square)
@@ -152,7 +152,7 @@ class _Writer:
 
 
 @intrinsic
-def widen(
+def load_tile(
     typing_: Any, tiles: Any, at: Any, origin: Any, start: Any, width: Any, tile: Any, state: Any
 ) -> Any:
     """Write x, a tile of integers less the vector from `start` on, as floats; |x|^2 and |x| to `state`."""
@@ -196,7 +196,7 @@ def reset(typing_: Any, state: Any, found: Any) -> Any:
 
 
 @intrinsic
-def nearest(
+def score_group(
     typing_: Any, tile: Any, candidates: Any, biases: Any, at: Any, width: Any, state: Any, found: Any
 ) -> Any:
     """Score the `GROUP` candidates from `at` on; whether one is the best so far of any row.
@@ -241,13 +241,13 @@ def nearest(
 
 
 @intrinsic
-def bound(typing_: Any, state: Any, gamma: Any) -> Any:
+def lower_limits(typing_: Any, state: Any, gamma: Any) -> Any:
     """Lower the limit of each row: no center farther than it from the origin can be as near as the best."""
     signature = types.void(state, types.float32)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         w = _Writer(context, builder, signature, args, "state gamma")
-        distance, error = w.reach(w.load(w.row(BEST)), w.values["gamma"])
+        distance, error = w.distance_and_margin(w.load(w.row(BEST)), w.values["gamma"])
         limit = builder.fadd(w.load(w.row(NORM)), w.root(builder.fadd(distance, error)))
         wider = w.multiply_add(w.constant(4.0), w.everywhere(w.values["gamma"]), w.constant(1.0))
         limit = builder.fmul(limit, wider)
@@ -265,14 +265,14 @@ def near_ties(typing_: Any, state: Any, gamma: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         w = _Writer(context, builder, signature, args, "state gamma")
         best = w.load(w.row(BEST))
-        _, error = w.reach(best, w.values["gamma"])
+        _, error = w.distance_and_margin(best, w.values["gamma"])
         return w.bits(builder.fcmp_ordered("<=", w.load(w.row(SECOND)), builder.fadd(best, error)))
 
     return signature, codegen
 
 
 @intrinsic
-def above(typing_: Any, state: Any, value: Any) -> Any:
+def within_limits(typing_: Any, state: Any, value: Any) -> Any:
     """Bits of the rows whose limit is at least `value`."""
     signature = types.int32(state, types.float32)
 
@@ -314,7 +314,7 @@ def squared_distances(
 
 
 @intrinsic
-def within(typing_: Any, values: Any, at: Any, low: Any, high: Any) -> Any:
+def in_range(typing_: Any, values: Any, at: Any, low: Any, high: Any) -> Any:
     """Bits of the 16 values from `at` on that lie in (low, high]."""
     signature = types.int32(values, types.intp, types.float32, types.float32)
 

@@ -18,7 +18,7 @@ _LABELS = {"uint8": "unsigned char", "uint16": "unsigned short", "int32": "int"}
 
 
 def color_defines(channels: int, label: str) -> dict[str, str]:
-    """What the compiler is told about pixels and labels."""
+    """Describe pixels and labels to the compiler."""
     return {"CHANNELS": str(channels), "LABEL": _LABELS[label]}
 
 
