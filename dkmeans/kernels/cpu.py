@@ -13,8 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans.kernels import arrange
-from dkmeans.kernels.arrange import aligned, padded
+from dkmeans.kernels.arrange import (
+    aligned,
+    arrange_centers,
+    near_order,
+    pack,
+    padded,
+    reorder,
+    sort_order,
+    unpack,
+)
 from dkmeans.kernels.exact import ChunkStats, fraction_bits, grid_integers
 from dkmeans.kernels.nearest import SLICES, CandidateList, Centers, Rows, Workspace, search
 from dkmeans.kernels.totals import Sums, own_distances, sum_of_squares, sum_up
@@ -48,7 +56,7 @@ class Block:
         self.n_features: int = rows.shape[1]
         self.dtype = rows.dtype
         self._lock = threading.Lock()
-        self._tiles = arrange.pack(rows)
+        self._tiles = pack(rows)
         self._weights = np.empty(0, np.int64) if weights is None else weights.astype(np.int64)
         self._squares = int(sum_of_squares(self._tiles, self.n_features, self._weights))
         self._order = np.arange(self.n_rows, dtype=np.int32)
@@ -94,7 +102,7 @@ class Block:
             self._labels[: self.n_rows] = labels[self._order]
             self._sums = self._new_sums(len(centers))
             sum_up(self._tiles, self._labels, self.n_rows, self._sums)
-            self._near = arrange.near_order(centers, LANES)
+            self._near = near_order(centers, LANES)
             self._squared_radii = np.zeros(len(centers), np.float32)
             self._sort(len(centers), np.zeros(self._labels.size, np.float32))
             self._centers = centers.copy()
@@ -105,7 +113,7 @@ class Block:
             self._ensure_labels(centers)
             integers = grid_integers(centers, self.dtype)
             far = own_distances(self._tiles, self._labels[: self.n_rows], integers, fraction_bits(self.dtype))
-            rows = arrange.unpack(self._tiles, np.arange(self.n_rows), self.n_features)
+            rows = unpack(self._tiles, np.arange(self.n_rows), self.n_features)
             return pick_farthest(rows, far, n)
 
     # The methods from here on run under the lock.
@@ -113,7 +121,7 @@ class Block:
     def _rows(self, positions: NDArray[np.int64] | None = None) -> NDArray[Any]:
         tile_positions = self._as_given(np.arange(self.n_rows, dtype=np.int32))
         chosen = tile_positions if positions is None else tile_positions[positions]
-        return arrange.unpack(self._tiles, chosen, self.n_features)
+        return unpack(self._tiles, chosen, self.n_features)
 
     def _as_given(self, values: NDArray[Any]) -> NDArray[Any]:
         """`values` of the rows as they lie, in the order in which the rows were given."""
@@ -136,7 +144,7 @@ class Block:
     def _start(self, centers: NDArray[np.float32]) -> None:
         """Assign the rows from nothing; many centers by way of groups of them, which give a first guess."""
         n_clusters = len(centers)
-        self._near = near = arrange.near_order(centers, LANES)
+        self._near = near = near_order(centers, LANES)
         self._starts, self._squared_radii = np.array([0, self.n_rows]), np.zeros(1, np.float32)
         self._sums = self._new_sums(0)
         pivots = np.rint(centers.mean(axis=0, keepdims=True))
@@ -144,7 +152,7 @@ class Block:
             first = np.arange(0, n_clusters, round(n_clusters**0.5))
             sizes = np.diff(np.append(first, n_clusters))[:, None]
             groups = np.rint(np.add.reduceat(centers[near], first) / sizes).astype(np.float32)
-            self._near = arrange.near_order(groups, LANES)
+            self._near = near_order(groups, LANES)
             self._search(pivots, groups, exact=False)
             self._near, self._squared_radii = near, np.zeros(len(groups), np.float32)
             self._search(groups, centers, exact=False)
@@ -165,7 +173,7 @@ class Block:
         """Label the rows by `centers`, sort them if many have left their pivots; how many labels changed."""
         self._centers = None  # should this be interrupted, labels and sums belong to no centers
         bits = fraction_bits(self.dtype)
-        arranged = arrange.arrange_centers(centers, grid_integers(centers, self.dtype), self._near)
+        arranged = arrange_centers(centers, grid_integers(centers, self.dtype), self._near)
         spread = np.zeros(self._labels.size, np.float32)
         moved, reassigned = search(
             Rows(self._tiles, self._starts, self._labels, spread, self._squared_radii),
@@ -186,8 +194,8 @@ class Block:
     def _sort(self, n_pivots: int, spread: NDArray[np.float32]) -> None:
         """Bring the rows into the order of their labels: each label is a pivot of the next step."""
         self._starts = np.zeros(n_pivots + 1, np.int64)
-        order = arrange.sort_order(self._labels, spread, self.n_rows, self._starts)
-        self._tiles = arrange.reorder(self._tiles, order, self.n_features)
+        order = sort_order(self._labels, spread, self.n_rows, self._starts)
+        self._tiles = reorder(self._tiles, order, self.n_features)
         self._order = self._order[order]
         self._labels[: self.n_rows] = self._labels[order]
         if self._weights.size:

@@ -18,7 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dkmeans.kernels.protocols import Arithmetic
+
 __all__ = [
+    "EXACT",
     "MAX_FEATURES",
     "ChunkStats",
     "center_shift",
@@ -140,3 +143,6 @@ def mean_variance(stats: ChunkStats) -> float:
     totals = [int(total) for total in stats.sums.sum(axis=0)]
     numerator = stats.squares * n_rows - sum(total * total for total in totals)
     return numerator / (n_rows * n_rows * n_features)
+
+
+EXACT = Arithmetic(merge, snap, update_centers, inertia, center_shift, mean_variance)

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from dkmeans.kernels.cpu import pick_farthest
 from dkmeans.kernels.nearest_floats import all_distances, nearest, own_distances, sum_up
+from dkmeans.kernels.protocols import Arithmetic
 
 __all__ = [
+    "FLOATS",
     "Block",
     "ChunkStats",
     "center_shift",
@@ -104,6 +106,9 @@ def center_shift(old: _Floats, new: _Floats, dtype: np.dtype[Any]) -> float:
 def mean_variance(stats: ChunkStats) -> float:
     """Mean over the features of the variance of all rows, as scikit-learn scales `tol` with it."""
     return stats.squares / (float(stats.counts.sum()) * len(stats.mean))
+
+
+FLOATS = Arithmetic(merge, snap, update_centers, inertia, center_shift, mean_variance)
 
 
 def distances(rows: _Floats, centers: _Floats) -> _Floats:
