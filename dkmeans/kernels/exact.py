@@ -25,6 +25,7 @@ __all__ = [
     "MAX_FEATURES",
     "ChunkStats",
     "center_shift",
+    "divide_half_even",
     "fraction_bits",
     "grid_integers",
     "inertia",
@@ -91,17 +92,31 @@ def grid_integers(centers: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray
     return np.rint(centers.astype(np.float64) * (1 << fraction_bits(dtype))).astype(np.int64)
 
 
+def divide_half_even(dividends: NDArray[Any], divisors: Any) -> NDArray[Any]:
+    """Divide integers, and round the quotients half to even.
+
+    Parameters
+    ----------
+    dividends : ndarray of int64, or of Python's integers
+    divisors : ndarray or int
+        More than zero; of int64 below 2^62.
+    """
+    quotients = dividends // divisors
+    rests = dividends - quotients * divisors
+    up = 2 * rests + (quotients & 1) > divisors  # at one half, only an odd quotient
+    return np.asarray(quotients + up)
+
+
 def update_centers(
     stats: ChunkStats, centers: NDArray[np.float32], dtype: np.dtype[Any]
 ) -> NDArray[np.float32]:
-    """The mean of each cluster, rounded half to even on the grid; an empty cluster keeps its center."""
+    """Take the mean of each cluster, rounded half to even on the grid; an empty cluster keeps its center."""
     bits = fraction_bits(dtype)
     counts = np.maximum(stats.counts, 1)[:, None]
     quotient, remainder = np.divmod(stats.sums, counts)
     # The fraction is divided by itself: sum * 2^F could leave int64 before sum does.
-    fraction, rest = np.divmod(remainder << bits, counts)
-    up = (2 * rest > counts) | ((2 * rest == counts) & (fraction % 2 == 1))
-    means = (((quotient << bits) + fraction + up) / (1 << bits)).astype(np.float32)
+    fraction = divide_half_even(remainder << bits, counts)
+    means = (((quotient << bits) + fraction) / (1 << bits)).astype(np.float32)
     return np.where(stats.counts[:, None] > 0, means, centers)
 
 
