@@ -24,7 +24,7 @@ from dkmeans.kernels.arrange import (
     unpack,
 )
 from dkmeans.kernels.exact import ChunkStats, fraction_bits, grid_integers
-from dkmeans.kernels.nearest import SLICES, CandidateList, Centers, Rows, Workspace, search
+from dkmeans.kernels.nearest import SLICES, CandidateList, Centers, Rows, Traits, Workspace, search
 from dkmeans.kernels.totals import Sums, own_distances, sum_of_squares, sum_up
 from dkmeans.kernels.vector import GROUP, LANES, STATES
 
@@ -55,6 +55,7 @@ class Block:
         self.n_rows: int = rows.shape[0]
         self.n_features: int = rows.shape[1]
         self.dtype = rows.dtype
+        self._traits = _traits(self.dtype, self.n_features)
         self._lock = threading.Lock()
         self._tiles = pack(rows)
         self._weights = np.empty(0, np.int64) if weights is None else weights.astype(np.int64)
@@ -172,19 +173,15 @@ class Block:
     def _search(self, pivots: NDArray[Any], centers: NDArray[np.float32], *, exact: bool) -> int:
         """Label the rows by `centers`, sort them if many have left their pivots; how many labels changed."""
         self._centers = None  # should this be interrupted, labels and sums belong to no centers
-        bits = fraction_bits(self.dtype)
         arranged = arrange_centers(centers, grid_integers(centers, self.dtype), self._near)
         spread = np.zeros(self._labels.size, np.float32)
+        origins = np.ascontiguousarray(pivots, np.float32).reshape(-1)
         moved, reassigned = search(
-            Rows(self._tiles, self._starts, self._labels, spread, self._squared_radii),
-            np.ascontiguousarray(pivots, np.float32).reshape(-1),
+            Rows(self._tiles, self._starts, origins, self._squared_radii, self._labels, spread),
             arranged,
             self._sums,
-            _candidate_list(self._capacity(len(centers)), self.n_features),
-            _workspace(arranged, self.n_features),
-            np.float32((self.n_features + 2) * 2.0**-24),
-            bits,
-            (None,) * self.n_features if self.n_features in _WRITTEN_OUT else self.n_features,
+            self._traits,
+            _workspace(arranged, self._capacity(len(centers)), self.n_features),
             exact,
         )
         if reassigned > _REASSIGNED * self.n_rows or len(self._starts) != len(centers) + 1:
@@ -203,6 +200,11 @@ class Block:
             self._sums = self._sums._replace(weights=self._weights)
 
 
+def _traits(dtype: np.dtype[Any], n_features: int) -> Traits:
+    width = (None,) * n_features if n_features in _WRITTEN_OUT else n_features
+    return Traits(np.float32((n_features + 2) * 2.0**-24), fraction_bits(dtype), width)
+
+
 def _candidate_list(capacity: int, n_features: int) -> CandidateList:
     capacity += GROUP  # the last ones are filled up
     return CandidateList(
@@ -213,9 +215,10 @@ def _candidate_list(capacity: int, n_features: int) -> CandidateList:
     )
 
 
-def _workspace(centers: Centers, n_features: int) -> Workspace:
+def _workspace(centers: Centers, capacity: int, n_features: int) -> Workspace:
     n_members, n_balls = centers.members.size, centers.radii.size
     return Workspace(
+        candidates=_candidate_list(capacity, n_features),
         tile=aligned(LANES * n_features, np.float32),
         state=aligned(STATES * LANES, np.float32).reshape(STATES, LANES),
         found=aligned(LANES, np.int32),

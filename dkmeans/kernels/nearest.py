@@ -25,9 +25,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dkmeans.kernels.jit import inlined, without_refcounts
-from dkmeans.kernels.totals import move_row
+from dkmeans.kernels.totals import Sums, move_row
 from dkmeans.kernels.vector import (
     BEST,
     GROUP,
@@ -47,11 +48,30 @@ from dkmeans.kernels.vector import (
     within_limits,
 )
 
-__all__ = ["SLICES", "CandidateList", "Centers", "Rows", "Workspace", "search"]
+__all__ = ["SLICES", "CandidateList", "Centers", "Rows", "Traits", "Workspace", "search"]
 
+_Floats = NDArray[np.float32]
 _FAR = np.float32(1e30)
 SLICES = 128
 """Parts of equal width by which new candidates are put in order."""
+
+
+class Traits(NamedTuple):
+    """The numbers that rows of one type and width are searched with.
+
+    Attributes
+    ----------
+    gamma : float32
+        (n_features + 2) 2^-24.
+    bits : int
+        F of the grid of the centers.
+    width : int or tuple of None
+        See `dkmeans.kernels.vector`.
+    """
+
+    gamma: np.float32
+    bits: int
+    width: int | tuple[None, ...]
 
 
 class Centers(NamedTuple):
@@ -72,12 +92,12 @@ class Centers(NamedTuple):
         Radius of the ball around each mean that holds the tile, rounded up.
     """
 
-    values: Any
-    integers: Any
-    tiles: Any
-    members: Any
-    means: Any
-    radii: Any
+    values: _Floats
+    integers: NDArray[np.int64]
+    tiles: _Floats
+    members: NDArray[np.int32]
+    means: _Floats
+    radii: _Floats
 
 
 class Rows(NamedTuple):
@@ -88,18 +108,21 @@ class Rows(NamedTuple):
     tiles : ndarray of shape (n_tiles * n_features * 16,), uint8 or uint16
     starts : ndarray of shape (n_pivots + 1,), int64
         First row of each run.
+    pivots : ndarray of shape (n_pivots * n_features,), float32
+        Integers: the pivot of each run.
+    squared_radii : ndarray of shape (n_pivots,), float32
+        Squared distance from each pivot up to which centers were listed the last time.
     labels : ndarray of shape (n_tiles * 16,), int32
     spread : ndarray of shape (n_tiles * 16,), float32
         About the squared distance to the center.
-    squared_radii : ndarray of shape (n_pivots,), float32
-        Squared distance from each pivot up to which centers were listed the last time.
     """
 
-    tiles: Any
-    starts: Any
-    labels: Any
-    spread: Any
-    squared_radii: Any
+    tiles: NDArray[Any]
+    starts: NDArray[np.int64]
+    pivots: _Floats
+    squared_radii: _Floats
+    labels: NDArray[np.int32]
+    spread: _Floats
 
 
 class CandidateList(NamedTuple):
@@ -117,44 +140,92 @@ class CandidateList(NamedTuple):
         Numbers of the centers.
     """
 
-    gaps: Any
-    biases: Any
-    lower_bounds: Any
-    members: Any
+    gaps: _Floats
+    biases: _Floats
+    lower_bounds: _Floats
+    members: NDArray[np.int32]
+
+
+class Extent(NamedTuple):
+    """How far a candidate list goes.
+
+    Attributes
+    ----------
+    length : int
+        Candidates in it.
+    squared_radius : float32
+        All centers up to that squared distance from the pivot are among them.
+    closed : bool
+        Whether no more can be added.
+    """
+
+    length: np.int64
+    squared_radius: np.float32
+    closed: bool
 
 
 class Workspace(NamedTuple):
-    """Memory that a search works in, for one pivot, tile or row at a time."""
+    """Memory that a search works in, for one pivot, tile or row at a time.
 
-    tile: Any  # x' of sixteen rows, feature by feature
-    state: Any  # of each of them: best and second score, limit, |x'|, |x'|^2; see `vector`
-    found: Any  # the position of the best in the list
-    pivot_bounds: Any  # from the pivot, a lower bound of the distance to each tile of centers
-    pivot_squares: Any  # from the pivot, the squared distance of each center of the tiles that are `measured`
-    measured: Any
-    chosen: Any  # centers that come into the list next, and their squared distances
-    chosen_squares: Any
-    slice_counts: Any  # how many of them lie in each slice
-    row: Any  # one row that is resolved exactly, and what `pivot_bounds` and `pivot_squares` are for it
-    row_bounds: Any
-    row_squares: Any
+    Attributes
+    ----------
+    candidates : CandidateList
+        Of one pivot.
+    tile : ndarray of shape (n_features * 16,), float32
+        x' of sixteen rows, feature by feature.
+    state : ndarray of shape (5, 16), float32
+        Of each of them: best and second score, limit, |x'|, |x'|^2; see `vector`.
+    found : ndarray of shape (16,), int32
+        Position of the best in the list.
+    pivot_bounds : ndarray of shape (n_mean_tiles * 16,), float32
+        From the pivot, a lower bound of the distance to each tile of centers.
+    pivot_squares : ndarray of shape (n_tiles * 16,), float32
+        From the pivot, the squared distance of each center of the tiles that are `measured`.
+    measured : ndarray of shape (n_tiles,), bool
+    chosen : ndarray of shape (n_tiles * 16,), int32
+        Centers that come into the list next.
+    chosen_squares : ndarray of shape (n_tiles * 16,), float32
+        Their squared distances.
+    slice_counts : ndarray of shape (SLICES,), int64
+        How many of them lie in each slice.
+    row : ndarray of shape (n_features,), float32
+        One row that is resolved exactly.
+    row_bounds, row_squares
+        As `pivot_bounds` and `pivot_squares`, from that row.
+    """
+
+    candidates: CandidateList
+    tile: _Floats
+    state: _Floats
+    found: NDArray[np.int32]
+    pivot_bounds: _Floats
+    pivot_squares: _Floats
+    measured: NDArray[np.bool_]
+    chosen: NDArray[np.int32]
+    chosen_squares: _Floats
+    slice_counts: NDArray[np.int64]
+    row: _Floats
+    row_bounds: _Floats
+    row_squares: _Floats
 
 
 @without_refcounts
-def _bound_tiles(centers: Any, vector: Any, start: Any, gamma: Any, width: Any, out: Any) -> None:
+def _bound_tiles(centers: Centers, vector: _Floats, start: Any, traits: Traits, out: _Floats) -> None:
     """Bound from below the distance from a vector to any member of each tile of centers."""
     n_balls = centers.radii.size
     size = centers.means.size // n_balls * LANES
     for tile in range(n_balls // LANES):
-        squared_distances(centers.means, tile * size, vector, start, width, out, tile * LANES)
-    less = np.float32(1) - np.float32(8) * gamma
+        squared_distances(centers.means, tile * size, vector, start, traits.width, out, tile * LANES)
+    less = np.float32(1) - np.float32(8) * traits.gamma
     for ball in range(n_balls):
         out[ball] = np.sqrt(out[ball]) * less - centers.radii[ball]
 
 
 @without_refcounts
-def _choose(centers: Any, pivot: Any, start: Any, low: Any, high: Any, width: Any, work: Any) -> Any:
-    """Collect the centers whose computed squared distance from the pivot lies in (low, high]."""
+def _choose(
+    centers: Centers, pivots: _Floats, start: Any, low: Any, high: Any, width: Any, work: Workspace
+) -> Any:
+    """Collect the centers whose computed squared distance from a pivot lies in (low, high]; how many."""
     size = centers.tiles.size // centers.members.size * LANES
     n = 0
     radius = np.sqrt(high)
@@ -166,7 +237,7 @@ def _choose(centers: Any, pivot: Any, start: Any, low: Any, high: Any, width: An
             at = tile * LANES
             if not work.measured[tile]:
                 work.measured[tile] = True
-                squared_distances(centers.tiles, tile * size, pivot, start, width, work.pivot_squares, at)
+                squared_distances(centers.tiles, tile * size, pivots, start, width, work.pivot_squares, at)
             inside = in_range(work.pivot_squares, at, low, high)
             while inside:
                 lane = lowest_bit(inside)
@@ -179,14 +250,14 @@ def _choose(centers: Any, pivot: Any, start: Any, low: Any, high: Any, width: An
 
 @without_refcounts
 def _extend(
-    centers: Any, pivot: Any, start: Any, low: Any, high: Any, n: Any, width: Any, candidates: Any, work: Any
+    centers: Centers, pivots: _Floats, start: Any, extent: Extent, high: Any, width: Any, work: Workspace
 ) -> Any:
-    """Append the centers with squared distance in (low, high]: how many there are now, and up to where.
+    """Append the centers with squared distances beyond those of the list up to `high`; the new extent.
 
     Where they do not all fit, the nearest are taken, and the list is closed.
     """
-    n_features = work.row.size
-    n_chosen = _choose(centers, pivot, start, low, high, width, work)
+    n_features, candidates, low = work.row.size, work.candidates, extent.squared_radius
+    n_chosen = _choose(centers, pivots, start, low, high, width, work)
     inner = max(low, np.float32(0))
     step = (high - inner) / np.float32(SLICES)
     scale = np.float32(1) / step
@@ -194,7 +265,7 @@ def _extend(
     counts[:] = 0
     for i in range(n_chosen):
         counts[min(SLICES - 1, int((work.chosen_squares[i] - inner) * scale))] += 1
-    last, total = SLICES, n
+    last, total = SLICES, extent.length
     for part in range(SLICES):
         if total + counts[part] > candidates.lower_bounds.size - GROUP:
             last = part
@@ -210,22 +281,22 @@ def _extend(
             candidates.biases[at] = np.float32(0.5) * work.chosen_squares[i]
             to, one, other = np.uint64(at * n_features), np.uint64(start), np.uint64(center * n_features)
             for feature in range(np.uint64(n_features)):
-                candidates.gaps[to + feature] = pivot[one + feature] - centers.values[other + feature]
-    for at in range(n, total):
+                candidates.gaps[to + feature] = pivots[one + feature] - centers.values[other + feature]
+    for at in range(extent.length, total):
         candidates.lower_bounds[at] = np.sqrt(candidates.lower_bounds[at])
     for at in range(total, total + GROUP):
         candidates.biases[at] = _FAR
         candidates.gaps[at * n_features : (at + 1) * n_features] = 0
     if total == centers.integers.shape[0]:
-        return total, _FAR, True
+        return Extent(total, _FAR, True)
     if last < SLICES:
-        return total, inner + np.float32(last) * step, True
-    return total, high, False
+        return Extent(total, inner + np.float32(last) * step, True)
+    return Extent(total, high, False)
 
 
 @without_refcounts
-def _exact_distance(row: Any, integers: Any, center: Any, bits: Any) -> Any:
-    """Squared distance in units of 2^-2F."""
+def _exact_distance(row: _Floats, integers: NDArray[np.int64], center: Any, bits: Any) -> Any:
+    """Sum up the squared distance in units of 2^-2F."""
     total = np.int64(0)
     for feature in range(np.uint64(row.size)):
         gap = (np.int64(row[feature]) << bits) - integers[np.uint64(center), feature]
@@ -234,13 +305,13 @@ def _exact_distance(row: Any, integers: Any, center: Any, bits: Any) -> Any:
 
 
 @without_refcounts
-def _resolve_exactly(centers: Any, label: Any, bits: Any, gamma: Any, width: Any, work: Any) -> Any:
-    """The exact nearest center of the row in ``work.row``, the lowest index on ties; `label` is a guess."""
+def _resolve_exactly(centers: Centers, label: Any, traits: Traits, work: Workspace) -> Any:
+    """Find the nearest center of the row in ``work.row``, the lowest index on ties; `label` is a guess."""
     size = centers.tiles.size // centers.members.size * LANES
-    unit = np.float64(1) / (np.int64(1) << (2 * bits))
-    wider = np.float32(1) + np.float32(8) * gamma
-    best = _exact_distance(work.row, centers.integers, label, bits)
-    _bound_tiles(centers, work.row, 0, gamma, width, work.row_bounds)
+    unit = np.float64(1) / (np.int64(1) << (2 * traits.bits))
+    wider = np.float32(1) + np.float32(8) * traits.gamma
+    best = _exact_distance(work.row, centers.integers, label, traits.bits)
+    _bound_tiles(centers, work.row, 0, traits, work.row_bounds)
     limit = np.float32(best * unit) * wider
     for first in range(0, centers.radii.size, LANES):
         open_ = in_range(work.row_bounds, first, -_FAR, np.sqrt(limit) * wider)
@@ -248,12 +319,12 @@ def _resolve_exactly(centers: Any, label: Any, bits: Any, gamma: Any, width: Any
             tile = first + lowest_bit(open_)
             open_ &= open_ - np.int32(1)
             at = tile * LANES
-            squared_distances(centers.tiles, tile * size, work.row, 0, width, work.row_squares, at)
+            squared_distances(centers.tiles, tile * size, work.row, 0, traits.width, work.row_squares, at)
             inside = in_range(work.row_squares, at, np.float32(-1), limit)
             while inside:
                 center = centers.members[at + lowest_bit(inside)]
                 inside &= inside - np.int32(1)
-                distance = _exact_distance(work.row, centers.integers, center, bits)
+                distance = _exact_distance(work.row, centers.integers, center, traits.bits)
                 if distance < best or (distance == best and center < label):
                     best, label = distance, center
                     limit = np.float32(best * unit) * wider
@@ -262,95 +333,82 @@ def _resolve_exactly(centers: Any, label: Any, bits: Any, gamma: Any, width: Any
 
 @inlined
 def _needed_radius(state: Any, own: Any, squared_radius: Any) -> Any:
-    """The distance from the pivot up to which the rows of a tile need the centers."""
+    """Find the distance from the pivot up to which the rows of a tile need the centers."""
     need = np.float32(0)
     while own:
         lane = lowest_bit(own)
         own &= own - np.int32(1)
         limit = state[LIMIT, lane]
         if limit > _FAR:  # nothing found so far
-            limit = max(
-                np.float32(2) * state[NORM, lane] + np.float32(1), np.float32(1.2) * np.sqrt(squared_radius)
-            )
+            grown = np.float32(1.2) * np.sqrt(squared_radius)
+            limit = max(np.float32(2) * state[NORM, lane] + np.float32(1), grown)
         need = max(need, limit)
     return need
 
 
 @inlined
 def _search_tile(
-    rows: Any,
+    rows: Rows,
     tile: Any,
     own: Any,
-    pivots: Any,
     pivot: Any,
-    listed: Any,
-    centers: Any,
-    candidates: Any,
-    gamma: Any,
-    width: Any,
-    work: Any,
+    extent: Extent,
+    centers: Centers,
+    traits: Traits,
+    work: Workspace,
 ) -> Any:
     """Search the list of a pivot for the rows of one tile, extending it where they need more."""
-    n, squared_radius, closed = listed
-    state, start = work.state, pivot * work.row.size
-    load_tile(rows.tiles, tile * LANES * work.row.size, pivots, start, width, work.tile, state)
+    state, start, candidates = work.state, pivot * work.row.size, work.candidates
+    at = tile * LANES * work.row.size
+    load_tile(rows.tiles, at, rows.pivots, start, traits.width, work.tile, state)
     reset(state, work.found)
     at = 0
     while True:
-        if at >= n:
-            if closed:
+        if at >= extent.length:
+            if extent.closed:
                 break
+            squared_radius = extent.squared_radius
             need = _needed_radius(state, own, max(squared_radius, np.float32(0)))
             if need * need <= squared_radius:
                 break
             wanted = max(need * need * np.float32(1.1), rows.squared_radii[pivot], np.float32(1))
-            if n:
-                grown = squared_radius * np.float32(2.0 if n < 32 else 1.3)
+            if extent.length:
+                grown = squared_radius * np.float32(2.0 if extent.length < 32 else 1.3)
                 wanted = max(min(wanted, grown), squared_radius * np.float32(1.1))
-            at = n
-            n, squared_radius, closed = _extend(
-                centers, pivots, start, squared_radius, wanted, n, width, candidates, work
-            )
+            at = extent.length
+            extent = _extend(centers, rows.pivots, start, extent, wanted, traits.width, work)
             continue
         if not within_limits(state, candidates.lower_bounds[at]) & own:
             break
-        if score_group(work.tile, candidates.gaps, candidates.biases, at, width, state, work.found):
-            lower_limits(state, gamma)
+        if score_group(work.tile, candidates.gaps, candidates.biases, at, traits.width, state, work.found):
+            lower_limits(state, traits.gamma)
         at += GROUP
-    return n, squared_radius, closed
+    return extent
+
+
+@inlined
+def _lanes_between(begin: Any, end: Any, first: Any) -> Any:
+    """Set the bits of the lanes of the tile from row `first` on whose rows lie in [begin, end)."""
+    own = np.int32((1 << LANES) - 1)
+    if first < begin:
+        own &= np.int32(-1) << np.int32(begin - first)
+    if first + LANES > end:
+        own &= np.int32((1 << (end - first)) - 1)
+    return own
 
 
 @without_refcounts
-def search(
-    rows: Any,
-    pivots: Any,
-    centers: Any,
-    sums: Any,
-    candidates: Any,
-    work: Any,
-    gamma: Any,
-    bits: Any,
-    width: Any,
-    exact: Any,
-) -> Any:
+def search(rows: Rows, centers: Centers, sums: Sums, traits: Traits, work: Workspace, exact: bool) -> Any:
     """Label all rows by their nearest centers.
 
     Parameters
     ----------
     rows : Rows
-    pivots : ndarray of shape (n_pivots * n_features,), float32
-        Integers: one pivot for each run of `rows`.
     centers : Centers
     sums : Sums
         Follow the labels.
-    candidates : CandidateList
+    traits : Traits
     work : Workspace
-    gamma : float32
-        (n_features + 2) 2^-24.
-    bits : int
-        F of the grid of the centers.
-    width : int or tuple of None
-        See `dkmeans.kernels.vector`.
     exact : bool
         False takes the best of the list as it is, a guess, and leaves the sums alone.
 
@@ -365,34 +423,28 @@ def search(
         begin, end = rows.starts[pivot], rows.starts[pivot + 1]
         if begin == end:
             continue
-        _bound_tiles(centers, pivots, pivot * n_features, gamma, width, work.pivot_bounds)
+        _bound_tiles(centers, rows.pivots, pivot * n_features, traits, work.pivot_bounds)
         work.measured[:] = False
-        candidates.members[0] = 0
-        listed = (0, np.float32(-1), False)
+        work.candidates.members[0] = 0
+        extent = Extent(np.int64(0), np.float32(-1), False)
         for tile in range(begin // LANES, (end - 1) // LANES + 1):
             first = tile * LANES
-            own = np.int32((1 << LANES) - 1)
-            if first < begin:
-                own &= np.int32(-1) << np.int32(begin - first)
-            if first + LANES > end:
-                own &= np.int32((1 << (end - first)) - 1)
-            listed = _search_tile(
-                rows, tile, own, pivots, pivot, listed, centers, candidates, gamma, width, work
-            )
+            own = _lanes_between(begin, end, first)
+            extent = _search_tile(rows, tile, own, pivot, extent, centers, traits, work)
             open_ = np.int32(0)
             if exact:
-                beyond = within_limits(work.state, np.sqrt(max(listed[1], np.float32(0))))
-                open_ = (near_ties(work.state, gamma) | beyond) & own
+                beyond = within_limits(work.state, np.sqrt(max(extent.squared_radius, np.float32(0))))
+                open_ = (near_ties(work.state, traits.gamma) | beyond) & own
             while own:
                 lane = lowest_bit(own)
                 own &= own - np.int32(1)
                 row = first + lane
-                label = candidates.members[work.found[lane]]
+                label = work.candidates.members[work.found[lane]]
                 if open_ >> np.int32(lane) & np.int32(1):
                     at = row_offset(row, n_features)
                     for feature in range(np.uint64(n_features)):
                         work.row[feature] = rows.tiles[at + feature * np.uint64(LANES)]
-                    label = _resolve_exactly(centers, label, bits, gamma, width, work)
+                    label = _resolve_exactly(centers, label, traits, work)
                 square = np.float32(2) * work.state[BEST, lane] + work.state[SQUARE, lane]
                 rows.spread[row] = max(square, np.float32(0))
                 n_reassigned += label != pivot
@@ -402,7 +454,8 @@ def search(
                     rows.labels[row] = label
                     if exact:
                         move_row(rows.tiles, row, old, label, sums)
-        rows.squared_radii[pivot] = (
-            listed[1] if listed[1] < _FAR else candidates.lower_bounds[listed[0] - 1] ** 2
-        )
+        squared_radius = extent.squared_radius
+        if squared_radius >= _FAR:
+            squared_radius = work.candidates.lower_bounds[extent.length - 1] ** 2
+        rows.squared_radii[pivot] = squared_radius
     return n_moved, n_reassigned

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dkmeans.kernels.jit import inlined, jit
 from dkmeans.kernels.vector import LANES, row_offset
@@ -23,9 +24,9 @@ class Sums(NamedTuple):
         How often each row counts; empty where each counts once.
     """
 
-    sums: Any
-    counts: Any
-    weights: Any
+    sums: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    weights: NDArray[np.int64]
 
 
 @inlined
