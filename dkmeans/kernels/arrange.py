@@ -24,7 +24,7 @@ _VERY_FAR = 1e15
 
 
 def aligned(size: int, dtype: Any) -> NDArray[Any]:
-    """An empty array that begins where a line of the cache does: no vector lies across two."""
+    """Make an empty array that begins where a line of the cache does: no vector lies across two."""
     n_bytes = size * np.dtype(dtype).itemsize
     buffer = np.empty(n_bytes + _CACHE_LINE, np.uint8)
     first = -buffer.ctypes.data % _CACHE_LINE
@@ -32,7 +32,7 @@ def aligned(size: int, dtype: Any) -> NDArray[Any]:
 
 
 def padded(n: int) -> int:
-    """`n` rounded up to whole tiles."""
+    """Round `n` up to whole tiles."""
     return -(-n // LANES) * LANES
 
 
@@ -64,7 +64,7 @@ def _unpack(tiles: Any, positions: Any, rows: Any) -> None:
 
 
 def pack(rows: NDArray[Any]) -> NDArray[Any]:
-    """`rows`, shape (n_rows, n_features), in tiles; the last is filled up with zeros."""
+    """Put `rows`, shape (n_rows, n_features), into tiles; the last is filled up with zeros."""
     n_rows, n_features = rows.shape
     tiles = aligned(padded(n_rows) * n_features, rows.dtype)
     tiles[-LANES * n_features :] = 0
@@ -73,7 +73,7 @@ def pack(rows: NDArray[Any]) -> NDArray[Any]:
 
 
 def reorder(tiles: NDArray[Any], order: NDArray[np.int32], n_features: int) -> NDArray[Any]:
-    """Tiles with the rows of `tiles` in another order."""
+    """Copy tiles with their rows in another order."""
     moved = aligned(tiles.size, tiles.dtype)
     moved[-LANES * n_features :] = 0
     _reorder(tiles, order, n_features, moved)
@@ -81,7 +81,7 @@ def reorder(tiles: NDArray[Any], order: NDArray[np.int32], n_features: int) -> N
 
 
 def unpack(tiles: NDArray[Any], positions: NDArray[Any], n_features: int) -> NDArray[Any]:
-    """The rows at `positions` of the tiles, shape (n_positions, n_features)."""
+    """Copy the rows at `positions` of the tiles, shape (n_positions, n_features)."""
     rows = np.empty((len(positions), n_features), tiles.dtype)
     _unpack(tiles, positions, rows)
     return rows
@@ -89,14 +89,14 @@ def unpack(tiles: NDArray[Any], positions: NDArray[Any], n_features: int) -> NDA
 
 @jit
 def _prefix_sum(counts: Any) -> None:
-    """From the number of each key, shifted by one position, to where its first goes."""
+    """Add up the numbers of the keys, shifted by one position, to where the first of each goes."""
     for key in range(1, counts.size):
         counts[key] += counts[key - 1]
 
 
 @jit
 def sort_order(labels: Any, spread: Any, n_rows: int, starts: Any) -> Any:
-    """Order of the rows by label, and by `spread` where that is equal; `starts` gets the first of each label.
+    """Order the rows by label, and by `spread` where that is equal; `starts` gets the first of each label.
 
     Two counting sorts, the last one stable. Of `spread`, float32 and not negative, the exponent and three
     more bits count: it is enough that rows of one tile need about the same candidates.
@@ -126,7 +126,7 @@ def sort_order(labels: Any, spread: Any, n_rows: int, starts: Any) -> Any:
 
 @jit
 def _projections(values: Any, order: Any, out: Any) -> None:
-    """Projections of some rows of `values` on about the direction in which they vary most."""
+    """Project some rows of `values` on about the direction in which they vary most."""
     n_features = values.shape[1]
     mean = np.zeros(n_features, np.float32)
     for row in order:
@@ -147,7 +147,7 @@ def _projections(values: Any, order: Any, out: Any) -> None:
 
 @jit
 def near_order(values: Any, size: int) -> Any:
-    """An order of the rows of `values`, float32, in which each `size` that follow each other lie near.
+    """Order the rows of `values`, float32, so that each `size` that follow each other lie near.
 
     Split at the median of the direction in which they vary most, again and again.
     """
@@ -168,7 +168,7 @@ def near_order(values: Any, size: int) -> Any:
 
 
 def _tiles_of(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """`values`, whole tiles of them, as flat tiles."""
+    """Lay `values`, whole tiles of them, out as flat tiles."""
     n_rows, n_features = values.shape
     tiles = aligned(values.size, np.float32)
     shape = (n_rows // LANES, n_features, LANES)
@@ -177,7 +177,7 @@ def _tiles_of(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _fill_up(values: NDArray[Any], n_rows: int) -> NDArray[np.float32]:
-    """`values` and as many rows very far away as make `n_rows`."""
+    """Append as many rows very far away as make `n_rows`."""
     filled = np.full((n_rows, values.shape[1]), _VERY_FAR, np.float32)
     filled[: len(values)] = values
     return filled
@@ -186,7 +186,7 @@ def _fill_up(values: NDArray[Any], n_rows: int) -> NDArray[np.float32]:
 def arrange_centers(
     centers: NDArray[np.float32], integers: NDArray[np.int64], order: NDArray[np.int32]
 ) -> Centers:
-    """The centers as the search reads them; sixteen that follow each other in `order` make a tile."""
+    """Lay out the centers as the search reads them; sixteen that follow each other in `order` make a tile."""
     n_clusters = len(centers)
     members = np.full(padded(n_clusters), -1, np.int32)
     members[:n_clusters] = order

@@ -74,7 +74,7 @@ class Block:
         return object.__sizeof__(self) + sum(array.nbytes for array in held)
 
     def rows(self, positions: NDArray[np.int64] | None = None) -> NDArray[Any]:
-        """The rows at `positions`, all if None; shape (n, n_features)."""
+        """Copy the rows at `positions`, all if None; shape (n, n_features)."""
         with self._lock:
             return self._rows(positions)
 
@@ -91,7 +91,7 @@ class Block:
             return ChunkStats(self._sums.sums.copy(), self._sums.counts.copy(), self._squares, moved)
 
     def labels(self, centers: NDArray[np.float32]) -> NDArray[np.int32]:
-        """Index of the nearest center of each row, the lowest on ties; shape (n_rows,)."""
+        """Find the nearest center of each row, the lowest index on ties; shape (n_rows,)."""
         with self._lock:
             self._ensure_labels(centers)
             return self._as_given(self._labels)
@@ -109,7 +109,7 @@ class Block:
             self._centers = centers.copy()
 
     def farthest(self, centers: NDArray[np.float32], n: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
-        """The `n` distinct rows farthest from their centers."""
+        """Find the `n` distinct rows farthest from their centers."""
         with self._lock:
             self._ensure_labels(centers)
             integers = grid_integers(centers, self.dtype)
@@ -125,7 +125,7 @@ class Block:
         return unpack(self._tiles, chosen, self.n_features)
 
     def _as_given(self, values: NDArray[Any]) -> NDArray[Any]:
-        """`values` of the rows as they lie, in the order in which the rows were given."""
+        """Bring `values` of the rows as they lie into the order in which the rows were given."""
         ordered = np.empty(self.n_rows, values.dtype)
         ordered[self._order] = values[: self.n_rows]
         return ordered
@@ -237,7 +237,7 @@ def _workspace(centers: Centers, capacity: int, n_features: int) -> Workspace:
 def pick_farthest(
     rows: NDArray[Any], distances: NDArray[np.int64], n: int
 ) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """The `n` distinct rows of largest distance; the lexicographically smallest first on ties."""
+    """Find the `n` distinct rows of largest distance; the lexicographically smallest first on ties."""
     wanted = n
     while True:
         # The wanted-th largest distance bounds the candidates; duplicates among them may ask for more.

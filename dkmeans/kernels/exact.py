@@ -65,7 +65,7 @@ class ChunkStats:
 
 
 def merge(parts: list[ChunkStats]) -> ChunkStats:
-    """The statistics of several blocks together; integers, so the order does not matter."""
+    """Add the statistics of several blocks; integers, so the order does not matter."""
     return ChunkStats(
         np.sum([part.sums for part in parts], axis=0),
         np.sum([part.counts for part in parts], axis=0),
@@ -75,12 +75,12 @@ def merge(parts: list[ChunkStats]) -> ChunkStats:
 
 
 def fraction_bits(dtype: np.dtype[Any]) -> int:
-    """F of the grid 2^-F for rows of `dtype`: 15 for uint8, 7 for uint16."""
+    """Give F of the grid 2^-F for rows of `dtype`: 15 for uint8, 7 for uint16."""
     return 23 - 8 * np.dtype(dtype).itemsize
 
 
 def snap(centers: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[np.float32]:
-    """`centers` on the grid, clipped to the range of `dtype`; ties to even."""
+    """Put `centers` on the grid, clipped to the range of `dtype`; ties to even."""
     scale = float(1 << fraction_bits(dtype))
     limit = float(np.iinfo(dtype).max)
     snapped = np.rint(np.clip(np.asarray(centers, dtype=np.float64), 0, limit) * scale) / scale
@@ -88,7 +88,7 @@ def snap(centers: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[np.float32]:
 
 
 def grid_integers(centers: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[np.int64]:
-    """The integers m = center * 2^F of centers on the grid; shape as `centers`."""
+    """Give the integers m = center * 2^F of centers on the grid; shape as `centers`."""
     return np.rint(centers.astype(np.float64) * (1 << fraction_bits(dtype))).astype(np.int64)
 
 
@@ -121,7 +121,7 @@ def update_centers(
 
 
 def _dot(integers: NDArray[np.int64], sums: NDArray[np.int64]) -> int:
-    """Exact sum of the products of two int64 arrays, none negative, the first below 2^23."""
+    """Sum exactly the products of two int64 arrays, none negative, the first below 2^23."""
     total = 0
     for shift in range(0, 63, _LIMB):
         limb = (sums >> shift) & ((1 << _LIMB) - 1)
@@ -131,7 +131,7 @@ def _dot(integers: NDArray[np.int64], sums: NDArray[np.int64]) -> int:
 
 
 def inertia(stats: ChunkStats, centers: NDArray[np.float32], dtype: np.dtype[Any]) -> float:
-    """Sum of the squared distances of all rows to their centers, in squared units of the rows.
+    """Sum the squared distances of all rows to their centers, in squared units of the rows.
 
     From sum |x|^2 - 2 sum_k c_k . S_k + sum_k n_k |c_k|^2 in integers of unlimited size; the one rounding is
     that of the result.
@@ -145,14 +145,14 @@ def inertia(stats: ChunkStats, centers: NDArray[np.float32], dtype: np.dtype[Any
 
 
 def center_shift(old: NDArray[np.float32], new: NDArray[np.float32], dtype: np.dtype[Any]) -> float:
-    """Sum of the squared distances that the centers moved, in squared units of the rows."""
+    """Sum the squared distances that the centers moved, in squared units of the rows."""
     moved = grid_integers(new, dtype) - grid_integers(old, dtype)
     total = int(np.einsum("kj,kj->k", moved, moved).sum(dtype=object))
     return total / (1 << 2 * fraction_bits(dtype))
 
 
 def mean_variance(stats: ChunkStats) -> float:
-    """Mean over the features of the variance of all rows, as scikit-learn scales `tol` with it."""
+    """Average over the features the variance of all rows, as scikit-learn scales `tol` with it."""
     n_rows = int(stats.counts.sum())
     n_features: int = stats.sums.shape[1]
     totals = [int(total) for total in stats.sums.sum(axis=0)]

@@ -147,7 +147,7 @@ class CandidateList(NamedTuple):
 
 
 class Extent(NamedTuple):
-    """How far a candidate list goes.
+    """The part of the centers that a candidate list has.
 
     Attributes
     ----------
@@ -252,7 +252,7 @@ def _choose(
 def _extend(
     centers: Centers, pivots: _Floats, start: Any, extent: Extent, high: Any, width: Any, work: Workspace
 ) -> Any:
-    """Append the centers with squared distances beyond those of the list up to `high`; the new extent.
+    """Append the centers with squared distances beyond those of the list up to `high`.
 
     Where they do not all fit, the nearest are taken, and the list is closed.
     """

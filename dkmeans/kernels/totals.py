@@ -55,7 +55,7 @@ def sum_up(tiles: Any, labels: Any, n_rows: int, sums: Sums) -> None:
 
 @jit
 def sum_of_squares(tiles: Any, n_features: int, weights: Any) -> Any:
-    """Sum of the squares of all values of all rows."""
+    """Sum the squares of all values of all rows."""
     total = np.int64(0)
     if weights.size == 0:
         for value in tiles:  # those that fill up the last tile are zero
@@ -73,7 +73,7 @@ def sum_of_squares(tiles: Any, n_features: int, weights: Any) -> Any:
 
 @jit
 def own_distances(tiles: Any, labels: Any, integers: Any, bits: int) -> Any:
-    """Squared distance of each row to the center of its label, in units of 2^-2F; int64."""
+    """Measure the squared distance of each row to the center of its label, in units of 2^-2F; int64."""
     n_features = integers.shape[1]
     out = np.zeros(labels.size, np.int64)
     for row in range(labels.size):

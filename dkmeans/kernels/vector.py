@@ -53,7 +53,7 @@ _CHAINS = 4
 
 @inlined
 def row_offset(row: Any, n_features: Any) -> Any:
-    """Where in flat tiles the first feature of a row lies; the others follow 16 apart.
+    """Find the first feature of a row in flat tiles; the others follow 16 apart.
 
     Unsigned, as Numba looks at the sign of every index that has one, and then writes no vector code.
     """
@@ -76,7 +76,7 @@ class _Writer:
                 self.values[name] = context.make_array(kind)(context, builder, self.values[name]).data
 
     def at(self, name: str, offset: Any = 0) -> Any:
-        """Address of element `offset` of an array."""
+        """Find the address of element `offset` of an array."""
         return self.builder.gep(self.values[name], [_INT64(offset) if isinstance(offset, int) else offset])
 
     def load(self, address: Any, kind: Any = _FLOATS) -> Any:
@@ -86,11 +86,11 @@ class _Writer:
         self.builder.store(vector, self.builder.bitcast(address, vector.type.as_pointer()), align=1)
 
     def row(self, number: int) -> Any:
-        """Address of a row of the array ``state``."""
+        """Find the address of a row of the array ``state``."""
         return self.at("state", number * LANES)
 
     def everywhere(self, value: Any) -> Any:
-        """A vector with `value` in all lanes."""
+        """Make a vector with `value` in all lanes."""
         kind = ir.VectorType(value.type, LANES)
         alone = self.builder.insert_element(ir.Constant(kind, ir.Undefined), value, _INT32(0))
         return self.builder.shuffle_vector(alone, alone, ir.Constant(_INTS, [0] * LANES))
@@ -99,7 +99,7 @@ class _Writer:
         return ir.Constant(_FLOATS, [value] * LANES)
 
     def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
-        """a b + c, fused where the machine can."""
+        """Compute a b + c, fused where the machine can."""
         product = self.builder.fmul(a, b, flags=("contract",))
         return self.builder.fadd(product, c, flags=("contract",))
 
@@ -112,11 +112,11 @@ class _Writer:
         return self.builder.select(self.builder.fcmp_ordered("<", a, b), a, b)
 
     def bits(self, mask: Any) -> Any:
-        """A vector of booleans as the bits of an int32, the first lane lowest."""
+        """Give a vector of booleans as the bits of an int32, the first lane lowest."""
         return self.builder.zext(self.builder.bitcast(mask, _BITS), _INT32)
 
     def variable(self, vector: Any) -> Any:
-        """A variable that starts as `vector`; LLVM keeps it in a register."""
+        """Make a variable that starts as `vector`; LLVM keeps it in a register."""
         return cgutils.alloca_once_value(self.builder, vector)
 
     def features(self, body: Callable[[Any, int], None]) -> None:
@@ -141,7 +141,7 @@ class _Writer:
         return self.builder.mul(feature, _INT64(LANES))
 
     def distance_and_margin(self, best: Any, gamma: Any) -> tuple[Any, Any]:
-        """Squared distance 2 s + |x|^2 of a score, and the bound 8 gamma (|x| + b)^2 of two errors."""
+        """Compute the squared distance 2 s + |x|^2 of a score, and the margin 8 gamma (|x| + b)^2 of two."""
         square, norm = self.load(self.row(SQUARE)), self.load(self.row(NORM))
         distance = self.multiply_add(self.constant(2.0), best, square)
         positive = self.builder.fcmp_ordered(">", distance, self.constant(0.0))
@@ -199,7 +199,7 @@ def reset(typing_: Any, state: Any, found: Any) -> Any:
 def score_group(
     typing_: Any, tile: Any, candidates: Any, biases: Any, at: Any, width: Any, state: Any, found: Any
 ) -> Any:
-    """Score the `GROUP` candidates from `at` on; whether one is the best so far of any row.
+    """Score the `GROUP` candidates from `at` on, and tell whether one is the best so far of any row.
 
     The score of candidate j is biases[j] + x . candidates[j]. `state` keeps the best and the second best
     score of each row, `found` the number of the best candidate.
@@ -259,7 +259,7 @@ def lower_limits(typing_: Any, state: Any, gamma: Any) -> Any:
 
 @intrinsic
 def near_ties(typing_: Any, state: Any, gamma: Any) -> Any:
-    """Bits of the rows whose second best score is within the error of the best."""
+    """Give the bits of the rows whose second best score is within the error of the best."""
     signature = types.int32(state, types.float32)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -273,7 +273,7 @@ def near_ties(typing_: Any, state: Any, gamma: Any) -> Any:
 
 @intrinsic
 def within_limits(typing_: Any, state: Any, value: Any) -> Any:
-    """Bits of the rows whose limit is at least `value`."""
+    """Give the bits of the rows whose limit is at least `value`."""
     signature = types.int32(state, types.float32)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -288,7 +288,7 @@ def within_limits(typing_: Any, state: Any, value: Any) -> Any:
 def squared_distances(
     typing_: Any, tiles: Any, at: Any, vector: Any, start: Any, width: Any, out: Any, to: Any
 ) -> Any:
-    """Squared distances of the 16 columns of a tile of floats to the vector from `start` on."""
+    """Compute the squared distances of the 16 columns of a tile of floats to the vector from `start` on."""
     signature = types.void(tiles, types.intp, vector, types.intp, width, out, types.intp)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -315,7 +315,7 @@ def squared_distances(
 
 @intrinsic
 def in_range(typing_: Any, values: Any, at: Any, low: Any, high: Any) -> Any:
-    """Bits of the 16 values from `at` on that lie in (low, high]."""
+    """Give the bits of the 16 values from `at` on that lie in (low, high]."""
     signature = types.int32(values, types.intp, types.float32, types.float32)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -330,7 +330,7 @@ def in_range(typing_: Any, values: Any, at: Any, low: Any, high: Any) -> Any:
 
 @intrinsic
 def lowest_bit(typing_: Any, bits: Any) -> Any:
-    """Number of the lowest bit that is set."""
+    """Find the lowest bit that is set."""
     signature = types.intp(types.int32)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:

@@ -17,5 +17,5 @@ __all__ = ["Block", "color_labels", "count_colors", "device_count", "list_colors
 
 
 def device_count() -> int:
-    """Number of GPUs that CuPy can use; raises CuPy's own error if there is no driver."""
+    """Count the GPUs that CuPy can use; raises CuPy's own error if there is no driver."""
     return int(cupy.cuda.runtime.getDeviceCount())

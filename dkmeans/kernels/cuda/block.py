@@ -98,7 +98,7 @@ class Block:
         return object.__sizeof__(self) + sum(piece.nbytes for piece in self._pieces)
 
     def rows(self, positions: NDArray[np.int64] | None = None) -> NDArray[Any]:
-        """The rows at `positions`, all if None; shape (n, n_features), on the host."""
+        """Copy the rows at `positions`, all if None; shape (n, n_features), on the host."""
         with self._lock:
             return self._rows(np.arange(self.n_rows) if positions is None else positions)
 
@@ -119,7 +119,7 @@ class Block:
             return ChunkStats(sums[:, :-1].copy(), counts, self._squares, n_moved)
 
     def labels(self, centers: NDArray[np.float32]) -> NDArray[np.int32]:
-        """Index of the nearest center of each row, the lowest on ties; shape (n_rows,), on the host."""
+        """Find the nearest center of each row, the lowest index on ties; shape (n_rows,), on the host."""
         with self._lock:
             self._ensure_labels(centers)
             found = np.empty(self.n_rows, np.int32)
@@ -141,7 +141,7 @@ class Block:
             self._centers, self._rough = centers.copy(), True
 
     def farthest(self, centers: NDArray[np.float32], n: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
-        """The `n` distinct rows farthest from their centers."""
+        """Find the `n` distinct rows farthest from their centers."""
         with self._lock:
             self._ensure_labels(centers)
             integers = on_grid(padded(centers, self._kernels.width), self.dtype)

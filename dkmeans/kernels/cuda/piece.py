@@ -63,7 +63,7 @@ class Piece:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the arrays."""
+        """Count the bytes of the arrays."""
         return sum(int(array.nbytes) for array in (self._on_device or self._offloaded).values())
 
     def offload(self) -> None:
@@ -169,30 +169,30 @@ class Piece:
         self._kernels.launch_warps("sum_up", n_tiles, *arrays, n_tiles, sums)
 
     def squares(self) -> int:
-        """Sum of the squares of all values of all rows; waits for it."""
+        """Sum the squares of all values of all rows; waits for it."""
         stripes = cupy.zeros(STRIPES, np.int64)
         arrays = (self._array(name) for name in ("words", "labels", "weights"))
         self._kernels.launch_threads("sum_of_squares", self._n_slots, *arrays, self._n_slots, stripes)
         return int(stripes.sum())
 
     def labels(self) -> NDArray[np.int32]:
-        """Labels of the rows as they were given, on the host; waits for them."""
+        """Copy the labels of the rows as they were given to the host; waits for them."""
         return self._as_given(self._array("labels"))
 
     def rows(self, positions: NDArray[np.int64]) -> NDArray[Any]:
-        """The rows at `positions`, as they were given, on the host; waits for them."""
+        """Copy the rows at `positions`, as they were given, to the host; waits for them."""
         slots = self._as_given(cupy.arange(self._n_slots, dtype=np.int32))
         return self._unpack(cupy.asarray(slots[positions]))
 
     def weights(self) -> NDArray[np.int64]:
-        """Weights of the rows as they were given, on the host; waits for them."""
+        """Copy the weights of the rows as they were given to the host; waits for them."""
         order = np.asarray(cupy.asnumpy(self._array("order")))
         times = np.empty(self.n_rows, np.int64)
         times[order[order >= 0]] = np.asarray(cupy.asnumpy(self._array("weights")))[order >= 0]
         return times
 
     def farthest(self, integers: Any, n: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
-        """The `n` distinct rows farthest from the centers of their labels; waits for them."""
+        """Find the `n` distinct rows farthest from the centers of their labels; waits for them."""
         far = cupy.empty(self._n_slots, np.int64)
         arrays = (self._array("words"), self._array("labels"), integers)
         self._kernels.launch_threads("own_distances", self._n_slots, *arrays, self._n_slots, far)
