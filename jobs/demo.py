@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dkmeans.config import ClusterConfig, StageConfig, load_job
 from jobs.command import run_alone, stage_command
 from jobs.pipeline import run_job
+
+from dkmeans.command.job import load_job
+from dkmeans.config.base import StageConfig
+from dkmeans.config.cluster import ClusterConfig
 
 __all__ = ["command", "main"]
 

@@ -20,9 +20,9 @@ from skimage import data
 from warm import compile_kernels
 
 from dkmeans import kernels
+from dkmeans.command.main import main
 from dkmeans.compute.cluster import Cluster
-from dkmeans.config import ClusterConfig
-from jobs.__main__ import main
+from dkmeans.config.cluster import ClusterConfig
 
 SYNC = ClusterConfig(scheduler="sync")
 # Reasons that also count where CI is set, as no package takes them away: rights of the machine, a GPU, and

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dkmeans.artefacts.manifests import ROOT
-from dkmeans.storage import objects
+from dkmeans.storage.store import Store
 
 __all__ = ["broken_root", "foreign_attributes", "foreign_file", "foreign_group", "nothing"]
 
@@ -13,16 +13,16 @@ def nothing(url):
 
 
 def foreign_file(url):
-    objects.write_object(url, "notes.txt", b"mine")
+    Store(url).put("notes.txt", b"mine")
 
 
 def foreign_group(url):
-    objects.write_object(url, ROOT, b'{"zarr_format": 3, "node_type": "group", "attributes": {}}')
+    Store(url).put(ROOT, b'{"zarr_format": 3, "node_type": "group", "attributes": {}}')
 
 
 def foreign_attributes(url):
-    objects.write_object(url, ROOT, b'{"zarr_format":3,"node_type":"group","attributes":{"dkmeans":"x"}}')
+    Store(url).put(ROOT, b'{"zarr_format":3,"node_type":"group","attributes":{"dkmeans":"x"}}')
 
 
 def broken_root(url):
-    objects.write_object(url, ROOT, b'{"zarr_format": 3, ')
+    Store(url).put(ROOT, b'{"zarr_format": 3, ')

@@ -16,16 +16,16 @@ import dkmeans
 from dkmeans import errors
 
 ROOT = Path(dkmeans.__file__).parent
-MODULES = sorted(ROOT.rglob("*.py")) + sorted((ROOT.parent / "jobs").glob("*.py"))
+MODULES = sorted(ROOT.rglob("*.py"))
 
 # From the top down; a module imports from its own layer or from below. A package stands for its modules.
 LAYERS = [
-    ["jobs"],
+    ["command"],
     ["studies"],
     ["stages", "report"],
     ["artefacts"],
     ["clustering", "images"],
-    ["features", "compute", "eventlog"],  # compute asks the kernels whether a worker has a GPU
+    ["features", "compute"],  # compute asks the kernels whether a worker has a GPU
     ["kernels", "storage"],
     ["config", "events", "plan"],
     ["errors"],
@@ -46,8 +46,8 @@ ROOMS = {
     "matplotlib": ["report"],
     "jinja2": ["report"],
     "rich": ["events"],
-    "pydantic": ["config", "jobs"],
-    "typer": ["jobs"],
+    "pydantic": ["config", "command", "artefacts"],
+    "typer": ["command"],
     "dask_ml": ["clustering.seeding"],
     "kneed": ["clustering.elbow"],
     "distributed": ["compute"],
@@ -79,7 +79,7 @@ def imports_of(path: Path) -> set[str]:
 
 
 def inner(imports: set[str]) -> set[str]:
-    """The modules of dkmeans and jobs among `imports`, named as `name_of` does."""
+    """The modules of dkmeans among `imports`, named as `name_of` does."""
     known = {name_of(path) for path in MODULES}
     return {name.removeprefix("dkmeans.") for name in imports} & known
 
@@ -144,7 +144,7 @@ def test_import_dkmeans_is_cheap():
 
 @pytest.mark.parametrize("arguments", [["--help"], ["fit", "--help"], ["run", "--help"]])
 def test_help_loads_no_library(arguments):
-    code = f"from jobs.__main__ import main\ntry: main({arguments!r})\nexcept SystemExit: pass"
+    code = f"from dkmeans.command.main import main\ntry: main({arguments!r})\nexcept SystemExit: pass"
     assert in_a_new_process(code).isdisjoint(HEAVY)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from dkmeans.features.colors import color_labels, count_colors
 from dkmeans.kernels import cpu, exact
+from dkmeans.kernels.colors import color_labels, count_colors
 
 __all__ = ["compile_kernels"]
 

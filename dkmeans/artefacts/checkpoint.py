@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from dkmeans.artefacts.claims import CHECKPOINT, Claim
-from dkmeans.clustering.state import Iteration, State
-from dkmeans.storage import objects
+from dkmeans.clustering.loop import Iteration, State
+from dkmeans.storage.store import Store
 
 __all__ = ["load", "remove", "save"]
 
 
-def save(claim: Claim, state: State) -> None:
+def save(claim: Claim[Any], state: State) -> None:
     """Put the state in place of the one before.
 
     Raises
@@ -28,7 +28,6 @@ def save(claim: Claim, state: State) -> None:
     OutputTakenError
         If another run has taken over the output.
     """
-    claim.check()
     file = io.BytesIO()
     about = {**claim.recorded, "converged": state.converged}
     np.savez(
@@ -38,10 +37,10 @@ def save(claim: Claim, state: State) -> None:
         previous=np.zeros(0) if state.previous is None else state.previous,
         history=np.array([astuple(step) for step in state.history], np.float64).reshape(-1, 4),
     )
-    objects.write_object(claim.url, CHECKPOINT, file.getvalue())
+    claim.put(CHECKPOINT, file.getvalue())
 
 
-def load(url: str) -> tuple[State, dict[str, Any]] | None:
+def load(store: Store) -> tuple[State, dict[str, Any]] | None:
     """The last state of a fit, and the config and input digest of its run; None without one.
 
     Raises
@@ -49,9 +48,9 @@ def load(url: str) -> tuple[State, dict[str, Any]] | None:
     ValueError
         If what is there is damaged.
     """
-    if not objects.exists(url, CHECKPOINT):
+    data = store.get_or_none(CHECKPOINT)
+    if data is None:
         return None
-    data = objects.read_object(url, CHECKPOINT)
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             about = json.loads(file["about"].tobytes())
@@ -60,10 +59,10 @@ def load(url: str) -> tuple[State, dict[str, Any]] | None:
         history = tuple(Iteration(inertia, shift, int(moved), sec) for inertia, shift, moved, sec in rows)
         converged = about.pop("converged")
     except Exception as error:  # zipfile and NumPy raise almost anything on damaged bytes
-        raise ValueError(f"{url}: the checkpoint is damaged: {error!r}") from error
+        raise ValueError(f"{store.url}: the checkpoint is damaged: {error!r}") from error
     return State(centers, previous if previous.ndim == 2 else None, history, converged), about
 
 
-def remove(url: str) -> None:
+def remove(store: Store) -> None:
     """Delete the checkpoint, if there is one."""
-    objects.delete_objects(url, [CHECKPOINT])
+    store.delete([CHECKPOINT])

@@ -16,12 +16,12 @@ import os
 import re
 import socket
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,23 +29,25 @@ from numpy.typing import NDArray
 from dkmeans.artefacts.manifests import (
     FORMAT_VERSION,
     ROOT,
+    Manifest,
     attributes_of,
     damaged,
     group_metadata,
     node_checksums,
     sealed,
+    validated,
 )
-from dkmeans.config import StageConfig
+from dkmeans.config.base import StageConfig
 from dkmeans.errors import OutputExistsError, OutputTakenError, OutputUnfinishedError, UsageError
-from dkmeans.storage import arrays, objects, stores
+from dkmeans.storage import arrays
+from dkmeans.storage.store import Store
 
-__all__ = ["CHECKPOINT", "Claim", "claim", "claim_key", "claim_numbers", "noted"]
+__all__ = ["CHECKPOINT", "Claim", "Finished", "claim", "claim_key", "claim_numbers", "noted"]
 
 CHECKPOINT = "checkpoint.npz"
 """Key of the state of a fit that is under way; gone when it is committed."""
-_OWN = {ROOT, CHECKPOINT, "claim", "images", "pixels", "patches", "patch_offset", "skipped"}
-_OWN |= {"centers", "counts", "history", "codes", "palette", "codebooks", "curves", "seeds"}
 _VERSIONED = ("dkmeans", "numpy", "numba", "zarr", "dask", "dask-ml", "scikit-learn")
+_M = TypeVar("_M", bound=Manifest)
 
 _NOTED: ContextVar[list[str] | None] = ContextVar("noted", default=None)
 
@@ -72,59 +74,75 @@ def claim_numbers(keys: Sequence[str]) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Claim:
+class Finished(Generic[_M]):
+    """An output that is complete already, of the same options and input."""
+
+    store: Store
+    manifest: _M
+
+
+@dataclass(frozen=True)
+class Claim(Generic[_M]):
     """The right to write one artefact; small, it travels with the tasks that write.
 
     Attributes
     ----------
-    url : str
+    store : Store
         Where the artefact goes.
-    kind : str
-        ``dataset``, ``codebook``, ``sweep``, ``result`` or ``archive``.
+    model : type
+        Of its manifest.
     recorded : dict
         The config of the stage and the digest of its input.
     run : str
         Name of this run, unlike that of any other.
     number : int
         Of the claim; a higher one takes precedence.
-    finished : dict or None
-        The manifest, if `resume` was asked for and the artefact is already complete.
+    url : str
+        What was claimed, for messages.
     """
 
-    url: str
-    kind: str
+    store: Store
+    model: type[_M]
     recorded: dict[str, Any]
     run: str
-    number: int = 0
-    finished: dict[str, Any] | None = None
+    number: int
+    url: str
 
     def check(self) -> None:
-        """See that this run still has the right.
+        """See that this run still has the right, by two requests.
+
+        The claim of another run behind ours has taken it. And ours has to be there: where nothing else was
+        written, that other run may have given all claims back, and a third one may have begun anew.
 
         Raises
         ------
         OutputTakenError
             If another run has taken it.
         """
-        own = attributes_of(self.url, claim_key(self.number)) or {}
-        after = attributes_of(self.url, claim_key(self.number + 1))
+        own = attributes_of(self.store, claim_key(self.number)) or {}
+        after = attributes_of(self.store, claim_key(self.number + 1))
         if after is not None or own.get("run") != self.run:
             raise _taken(self.url, after or own)
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write one object below the artefact."""
+        self.check()
+        self.store.put(key, data)
 
     def write_rows(self, name: str, start: int, rows: NDArray[Any]) -> None:
         """Write whole shards of the array `name`, from row `start`; see `arrays.write_rows`."""
         self.check()
-        arrays.write_rows(self.url, name, start, rows)
+        arrays.write_rows(self.store, name, start, rows)
 
     def create_array(self, name: str, **layout: Any) -> None:
-        """Create the array `name`; see `dkmeans.storage.arrays.create_array`."""
+        """Create the array `name`; see `arrays.create_array`."""
         self.check()
-        arrays.create_array(self.url, name, **layout)
+        arrays.create_array(self.store, name, **layout)
 
     def write_array(self, name: str, values: NDArray[Any]) -> None:
-        """Create the array `name` and write it all; see `dkmeans.storage.arrays.write_array`."""
+        """Create the array `name` and write it all; see `arrays.write_array`."""
         self.check()
-        arrays.write_array(self.url, name, values)
+        arrays.write_array(self.store, name, values)
 
     def seal(self, name: str, tables: Sequence[NDArray[np.uint32]]) -> None:
         """Note the checksums of the chunks of the array `name`, all shards of which have been written.
@@ -132,24 +150,35 @@ class Claim:
         `tables` has those of one shard after the other, as the tasks that wrote them have found them.
         """
         self.check()
-        arrays.seal(self.url, name, np.concatenate([np.empty(0, np.uint32), *tables]))
+        arrays.seal(self.store, name, np.concatenate([np.empty(0, np.uint32), *tables]))
 
     def commit_group(self, name: str) -> None:
         """Mark the sub-group `name` as complete."""
-        self.check()
-        objects.write_object(self.url, f"{name}/{ROOT}", group_metadata({}))
+        self.put(f"{name}/{ROOT}", group_metadata({}))
 
     def has_group(self, name: str) -> bool:
         """Whether the sub-group `name` was marked as complete."""
-        return objects.exists(self.url, f"{name}/{ROOT}")
+        return self.store.exists(f"{name}/{ROOT}")
 
     def discard(self, name: str) -> None:
         """Delete the array or sub-group `name`, its metadata first."""
         self.check()
-        keys = [found.key for found in objects.list_objects(self.url, name)]
-        objects.delete_objects(self.url, sorted(keys, key=lambda key: not key.endswith(f"{name}/{ROOT}")))
+        keys = [found.key for found in self.store.list(name)]
+        self.store.delete(sorted(keys, key=lambda key: not key.endswith(f"{name}/{ROOT}")))
 
-    def commit(self, facts: dict[str, Any]) -> None:
+    def described(self, *, nodes: dict[str, int] | None = None, **facts: Any) -> _M:
+        """The manifest that the artefact would have with `facts`, for what reads it before it is complete."""
+        return self.model(
+            kind=self.model.kind_name(),
+            format_version=FORMAT_VERSION,
+            run=self.run,
+            **self.recorded,
+            versions={name: importlib.metadata.version(name) for name in _VERSIONED},
+            nodes=nodes or {},
+            **facts,
+        )
+
+    def commit(self, **facts: Any) -> _M:
         """Publish the artefact with `facts` in its manifest; the last write of a stage.
 
         Raises
@@ -159,38 +188,43 @@ class Claim:
         OutputTakenError
             If another run has taken the right to.
         """
-        manifest = {
-            "format_version": FORMAT_VERSION,
-            "kind": self.kind,
-            "run": self.run,
-            **self.recorded,
-            **facts,
-            "versions": {name: importlib.metadata.version(name) for name in _VERSIONED},
-            "nodes": node_checksums(self.url),
-        }
+        manifest = self.described(nodes=node_checksums(self.store), **facts)
         self.check()
-        if not objects.create_object(self.url, ROOT, group_metadata({"dkmeans": sealed(manifest)})):
+        document = sealed(manifest.model_dump(mode="json"))
+        if not self.store.create(ROOT, group_metadata({"dkmeans": document})):
             raise OutputExistsError(f"{self.url}: another run has committed this output meanwhile.")
+        return manifest
 
 
 @contextmanager
 def claim(
-    url: str, kind: str, config: StageConfig, input_digest: str, inputs: Sequence[str] = ()
-) -> Iterator[Claim]:
-    """Claim `url` as the output of a stage, or say why not.
+    store: Store,
+    model: type[_M],
+    config: StageConfig,
+    input_digest: str,
+    inputs: Sequence[str] = (),
+    is_whole: Callable[[_M], bool] = lambda _: True,
+    shown: str = "",
+) -> Iterator[Claim[_M] | Finished[_M]]:
+    """Claim `store` as the output of a stage, or say why not.
 
     If the stage fails before it has written anything, the claim is given back.
 
     Parameters
     ----------
-    url : str
+    store : Store
         Where the output goes.
-    kind : {"dataset", "codebook", "sweep", "result", "archive"}
+    model : type
+        Of the manifest of the output: a `Manifest`.
     config : StageConfig
     input_digest : str
         SHA-256 of what the stage reads.
     inputs : sequence of str
         URLs of what it reads: the output must not lie in one of them, nor they in it.
+    is_whole : callable
+        Whether a complete output is what its manifest tells; else a run that resumes it writes the rest.
+    shown : str
+        URL of the output for messages, where it is not that of `store`.
 
     Raises
     ------
@@ -203,87 +237,101 @@ def claim(
     UsageError
         If what is there was not made by dkmeans, or by another config or from another input.
     """
+    url = shown or store.url
     for source in inputs:
         if f"{url}/".startswith(f"{source}/") or f"{source}/".startswith(f"{url}/"):
             raise UsageError(f"the output {url} and the input {source} overlap. Choose another output.")
-    stores.reach(url)
     recorded = {"config": config.recorded(), "input_digest": input_digest}
     if (urls := _NOTED.get()) is not None:
         urls.append(url)
-    held = _take(url, kind, config, recorded)
+    held = _take(store, model, config, recorded, is_whole, url)
     try:
         yield held
     except BaseException:
-        _give_back(held)
+        if isinstance(held, Claim):
+            _give_back(held)
         raise
 
 
-def _give_back(held: Claim) -> None:
+def _give_back(held: Claim[_M]) -> None:
     """Leave an empty place behind if nothing but claims is there, and the newest is ours."""
-    keys = [found.key for found in objects.list_objects(held.url)]
+    keys = [found.key for found in held.store.list()]
     numbers = claim_numbers(keys)
     if len(keys) != len(numbers) or not numbers or numbers[-1] != held.number:
         return
-    if (attributes_of(held.url, claim_key(held.number)) or {}).get("run") == held.run:
+    if (attributes_of(held.store, claim_key(held.number)) or {}).get("run") == held.run:
         # The oldest first: a run that it belonged to does not get its right back in between.
-        objects.delete_objects(held.url, [claim_key(number) for number in numbers])
+        held.store.delete([claim_key(number) for number in numbers])
 
 
-def _take(url: str, kind: str, config: StageConfig, recorded: dict[str, Any]) -> Claim:
+def _take(
+    store: Store,
+    model: type[_M],
+    config: StageConfig,
+    recorded: dict[str, Any],
+    is_whole: Callable[[_M], bool],
+    url: str,
+) -> Claim[_M] | Finished[_M]:
     if config.overwrite and config.resume:
         raise UsageError("found both --overwrite and --resume; expected at most one of them.")
-    manifest = attributes_of(url, ROOT)
-    if manifest and not config.overwrite:
-        return _finished(url, kind, config, recorded, manifest)
-    keys = [found.key for found in objects.list_objects(url)]
+    found = attributes_of(store, ROOT)
+    if found and not config.overwrite:
+        finished = _finished(store, model, config, recorded, found, url)
+        if is_whole(finished.manifest):
+            return finished
+    keys = [each.key for each in store.list()]
     numbers = claim_numbers(keys)
     clears = config.overwrite  # whether what an older run has left goes
-    ours = bool(manifest or (numbers and attributes_of(url, claim_key(numbers[-1]))))
+    newest = (attributes_of(store, claim_key(numbers[-1])) or {}) if numbers else {}
     if config.overwrite:
-        _check_deletable(url, keys, ours)
-    elif numbers and manifest is None:
+        own = _own_names(model, keys, found or {}, newest)
+        _check_deletable(url, keys, own, bool(found or newest))
+    elif numbers and found is None:
         if not config.resume:
             raise _unfinished(url)
-        newest = attributes_of(url, claim_key(numbers[-1])) or {}
         _check_same(url, newest, recorded)
         clears = bool(newest.get("clears"))  # that of a run that died while it was deleting
-    elif numbers:
+    elif numbers and not found:
         raise damaged(url, ROOT, "it holds no manifest")
-    elif keys:
+    elif keys and not found:
         raise UsageError(
             f"{url} holds files that dkmeans did not write; expected a new or empty place. "
             "Choose another output."
         )
-    held = Claim(url, kind, recorded, uuid.uuid4().hex, numbers[-1] + 1 if numbers else 1)
+    held = Claim(store, model, recorded, uuid.uuid4().hex, numbers[-1] + 1 if numbers else 1, url)
     _create(held, clears)
     if clears:
         _clear(held)
-    elif manifest := attributes_of(url, ROOT):  # which the older run has committed meanwhile
-        return _finished(url, kind, config, recorded, manifest)
+    elif found:  # complete, but not whole
+        store.delete([ROOT])
+    elif meanwhile := attributes_of(store, ROOT):  # which the older run has committed
+        return _finished(store, model, config, recorded, meanwhile, url)
     return held
 
 
-def _clear(held: Claim) -> None:
+def _clear(held: Claim[_M]) -> None:
     """Delete what older runs have left: first what makes it visible.
 
     Claims stay, so that no older run gets its right back. Until all is gone ours says that it ``clears``: a
     run that resumes it goes on with that.
     """
-    old = [found.key for found in objects.list_objects(held.url) if not found.key.startswith("claim/")]
-    objects.delete_objects(held.url, sorted(old, key=lambda key: key != ROOT))
-    objects.write_object(held.url, claim_key(held.number), _token(held, clears=False))
+    old = [found.key for found in held.store.list() if not found.key.startswith("claim/")]
+    held.store.delete(sorted(old, key=lambda key: key != ROOT))
+    held.store.put(claim_key(held.number), _token(held, clears=False))
 
 
-def _token(held: Claim, *, clears: bool) -> bytes:
+def _token(held: Claim[_M], *, clears: bool) -> bytes:
     where = {"host": socket.gethostname(), "pid": os.getpid(), "began": datetime.now(UTC).isoformat()}
-    token = {"kind": held.kind, "run": held.run, "clears": clears, **where, **held.recorded}
+    kind = held.model.kind_name()
+    own = {"kind": kind, "names": list(held.model.names), "run": held.run, "clears": clears}
+    token = {**own, **where, **held.recorded}
     return group_metadata({"dkmeans": token})
 
 
-def _create(held: Claim, clears: bool) -> None:
+def _create(held: Claim[_M], clears: bool) -> None:
     key = claim_key(held.number)
-    if not objects.create_object(held.url, key, _token(held, clears=clears)):
-        raise _unfinished(held.url) if held.number == 1 else _taken(held.url, attributes_of(held.url, key))
+    if not held.store.create(key, _token(held, clears=clears)):
+        raise _unfinished(held.url) if held.number == 1 else _taken(held.url, attributes_of(held.store, key))
 
 
 def _unfinished(url: str) -> OutputUnfinishedError:
@@ -302,14 +350,19 @@ def _taken(url: str, by: dict[str, Any] | None) -> OutputTakenError:
 
 
 def _finished(
-    url: str, kind: str, config: StageConfig, recorded: dict[str, Any], manifest: dict[str, Any]
-) -> Claim:
+    store: Store,
+    model: type[_M],
+    config: StageConfig,
+    recorded: dict[str, Any],
+    found: dict[str, Any],
+    url: str,
+) -> Finished[_M]:
     if not config.resume:
         raise OutputExistsError(
             f"{url} is already there; expected a new place. Choose another, or pass --overwrite to delete it."
         )
-    _check_same(url, manifest, recorded)
-    return Claim(url, kind, recorded, str(manifest.get("run")), finished=manifest)
+    _check_same(url, found, recorded)
+    return Finished(store, validated(store, found, model))
 
 
 def _check_same(url: str, found: dict[str, Any], recorded: dict[str, Any]) -> None:
@@ -329,13 +382,23 @@ def _check_same(url: str, found: dict[str, Any], recorded: dict[str, Any]) -> No
         )
 
 
-def _check_deletable(url: str, keys: Sequence[str], ours: bool) -> None:
+def _own_names(model: type[Manifest], keys: Sequence[str], *told: dict[str, Any]) -> set[str]:
+    """First parts of the keys that dkmeans writes, now or as manifest and claim of older runs tell."""
+    names = {ROOT, CHECKPOINT, "claim", *model.names}
+    for each in told:
+        names |= set(each.get("names", ())) | {node.split("/")[0] for node in each.get("nodes", ())}
+    if not any("names" in each for each in told):  # a claim of format version 2
+        names |= {key.split("/")[0] for key in keys if key.endswith(f"/{ROOT}")}
+    return names
+
+
+def _check_deletable(url: str, keys: Sequence[str], own: set[str], ours: bool) -> None:
     """Refuse to delete what dkmeans did not write."""
     if keys and not ours:
         raise UsageError(
             f"{url} was not written by dkmeans, so --overwrite does not delete it. Choose another output."
         )
-    foreign = [key for key in keys if key.split("/")[0] not in _OWN]
+    foreign = [key for key in keys if key.split("/")[0] not in own]
     if foreign:
         raise UsageError(
             f"{url} also holds {foreign[0]}, which dkmeans did not write, so --overwrite does not delete it. "

@@ -1,24 +1,79 @@
-"""A codebook on disk and in memory: the centers, and how they came to be."""
+"""A codebook on storage and in memory: the centers, and how they came to be."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans.artefacts import manifests
-from dkmeans.artefacts.claims import Claim
+from dkmeans.artefacts.claims import CHECKPOINT, Claim
 from dkmeans.artefacts.dataset import Dataset
+from dkmeans.artefacts.manifests import Manifest, Space, read_manifest
 from dkmeans.errors import MismatchError
-from dkmeans.storage import arrays, stores
+from dkmeans.features.space import FeatureSpace
+from dkmeans.storage import arrays
+from dkmeans.storage.store import Store, open_store
 
-__all__ = ["Codebook", "centers_sha256", "open_codebook", "write_codebook"]
+__all__ = [
+    "HISTORY",
+    "Codebook",
+    "CodebookManifest",
+    "centers_sha256",
+    "open_codebook",
+    "read_codebook",
+    "write_codebook",
+]
 
 HISTORY = ("inertia", "center_shift", "moved", "seconds")
+
+
+class CodebookManifest(Manifest):
+    """What is recorded of a codebook.
+
+    Attributes
+    ----------
+    dataset, dataset_digest : str
+        URL and digest of the dataset that it was fit on.
+    space : FeatureSpace
+        Of the rows that it was fit on.
+    inertia : float
+        In squared units of the stored values.
+    max_iter : int
+        Iterations that were allowed.
+    cut_from : str or None
+        ``centers_sha256`` of the codebook that it was cut from.
+    n_components : int or None
+        Parts that the graph of neighbors of that cut was in.
+    """
+
+    kind: Literal["codebook"] = "codebook"
+    names: ClassVar[tuple[str, ...]] = ("centers", "counts", "history", CHECKPOINT)
+
+    dataset: str
+    dataset_digest: str
+    space: Space
+    n_rows: int
+    n_features: int
+    n_clusters: int
+    inertia: float
+    n_iter: int
+    max_iter: int
+    converged: bool
+    history_columns: tuple[str, ...]
+    centers_sha256: str
+    cut_from: str | None = None
+    n_components: int | None = None
+
+    @classmethod
+    def upgraded(cls, found: dict[str, Any]) -> dict[str, Any]:
+        """Take from the config of format version 2 what it alone told."""
+        space = FeatureSpace.from_json(found)
+        config = {name: found["config"][name] for name in ("dataset", "max_iter")}
+        return {**config, "dataset_digest": found["input_digest"], "space": space}
 
 
 @dataclass(frozen=True)
@@ -27,10 +82,9 @@ class Codebook:
 
     Attributes
     ----------
-    url : str
-        Where it is.
-    manifest : dict
-        Config, digests, inertia and versions, as written by fit.
+    store : Store
+        Where it lies.
+    manifest : CodebookManifest
     centers : ndarray of shape (n_clusters, n_features), float32
         On the grid of the exact arithmetic (see `dkmeans.kernels.exact`).
     counts : ndarray of shape (n_clusters,), int64
@@ -39,8 +93,8 @@ class Codebook:
         Per iteration: inertia, squared center shift, rows that changed their center, seconds.
     """
 
-    url: str
-    manifest: dict[str, Any]
+    store: Store
+    manifest: CodebookManifest
     centers: NDArray[np.float32]
     counts: NDArray[np.int64]
     history: NDArray[np.float64]
@@ -48,15 +102,20 @@ class Codebook:
     def __repr__(self) -> str:
         from dkmeans.artefacts import display
 
-        facts = display.describe_codebook(self.manifest, len(self.centers))
+        facts = display.describe_codebook(self.manifest)
         return display.text("Codebook", self.url, facts)
 
     def _repr_html_(self) -> str:
         from dkmeans.artefacts import display
 
-        facts = display.describe_codebook(self.manifest, len(self.centers))
-        pictures = partial(display.gallery, self.centers, self.counts, self.manifest)
+        facts = display.describe_codebook(self.manifest)
+        pictures = partial(display.gallery, self.centers, self.counts, self.manifest.space)
         return display.page("Codebook", self.url, facts, pictures)
+
+    @property
+    def url(self) -> str:
+        """Where it lies."""
+        return self.store.url
 
     @property
     def n_clusters(self) -> int:
@@ -65,8 +124,8 @@ class Codebook:
 
     @property
     def on(self) -> str:
-        """What it was fit on: ``pixels`` or ``patches``."""
-        return str(self.manifest["config"]["on"])
+        """Kind of the rows that it was fit on: ``pixels`` or ``patches``."""
+        return "patches" if self.manifest.space.patch else "pixels"
 
     def check_fits(self, dataset: Dataset, on: str) -> None:
         """Refuse a dataset whose rows are not of the kind that the centers were fit on.
@@ -76,21 +135,12 @@ class Codebook:
         MismatchError
             Stating both kinds.
         """
-        expected = (
-            f"{self.on} with {self.manifest['channels']} channels, {self.manifest['dtype']}"
-            + _patch_words(self.manifest["patch"])
-        )
-        patch = list(dataset.patch) if on == "patches" and dataset.patch else None
-        found = f"{on} with {dataset.channels} channels, {dataset.dtype}" + _patch_words(patch)
-        if expected != found:
+        found = dataset.space(on)
+        if found != self.manifest.space:
             raise MismatchError(
-                f"the codebook {self.url} was fit on {expected}, the dataset {dataset.url} gives {found}. "
-                "Use a codebook that was fit on such a dataset."
+                f"the codebook {self.url} was fit on {self.manifest.space.describe()}, the dataset "
+                f"{dataset.url} gives {found.describe()}. Use a codebook that was fit on such a dataset."
             )
-
-
-def _patch_words(patch: list[int] | None) -> str:
-    return f", patches of {patch[0]}x{patch[1]}" if patch else ""
 
 
 def centers_sha256(centers: NDArray[np.float32]) -> str:
@@ -99,34 +149,33 @@ def centers_sha256(centers: NDArray[np.float32]) -> str:
 
 
 def write_codebook(
-    claim: Claim,
+    claim: Claim[CodebookManifest],
     centers: NDArray[np.float32],
     counts: NDArray[np.int64],
     history: NDArray[np.float64],
-    facts: dict[str, Any],
-) -> None:
+    **facts: Any,
+) -> CodebookManifest:
     """Write the arrays of a codebook and commit it with `facts` in its manifest."""
     columns: dict[str, NDArray[Any]] = {"centers": centers, "counts": counts, "history": history}
     for name, values in columns.items():
         claim.discard(name)  # what an earlier run left may have another number of iterations
         claim.write_array(name, values)
-    claim.commit({**facts, "history_columns": list(HISTORY), "centers_sha256": centers_sha256(centers)})
+    return claim.commit(**facts, history_columns=HISTORY, centers_sha256=centers_sha256(centers))
 
 
 def open_codebook(url: str) -> Codebook:
-    """Open a complete codebook.
+    """Open a codebook that is complete.
 
     Raises
     ------
     InputError
         If nothing is there, it is unfinished, or it is something else.
     """
-    url = stores.resolve_url(url)
-    manifest = manifests.read_manifest(url, "codebook")
-    return Codebook(
-        url,
-        manifest,
-        centers=arrays.read_rows(url, "centers"),
-        counts=arrays.read_rows(url, "counts"),
-        history=arrays.read_rows(url, "history"),
-    )
+    return read_codebook(open_store(url))
+
+
+def read_codebook(store: Store) -> Codebook:
+    """The codebook in a store; see `open_codebook`."""
+    manifest = read_manifest(store, CodebookManifest)
+    centers, counts, history = (arrays.read_rows(store, name) for name in ("centers", "counts", "history"))
+    return Codebook(store, manifest, centers, counts, history)

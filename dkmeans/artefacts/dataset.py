@@ -1,98 +1,111 @@
-"""A dataset on disk: the index of its images, their pixels laid end to end, and their patches."""
+"""A dataset on storage: the index of its images, their pixels laid end to end, and their patches."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from dkmeans.artefacts import manifests
-from dkmeans.artefacts.claims import Claim
-from dkmeans.images.index import ImageIndex
-from dkmeans.storage import arrays, stores
+from dkmeans.artefacts.index import read_index, read_skipped
+from dkmeans.artefacts.manifests import Manifest, digest, read_manifest
+from dkmeans.features.space import FeatureSpace
+from dkmeans.images.decode import SkippedImage
+from dkmeans.images.index import ImageIndex, same_sizes
+from dkmeans.storage import arrays
+from dkmeans.storage.store import Store, open_store
 
-__all__ = [
-    "Dataset",
-    "dataset_digest",
-    "open_dataset",
-    "read_index",
-    "read_skipped",
-    "write_index",
-    "write_skipped",
-]
+__all__ = ["Dataset", "DatasetManifest", "DatasetPart", "dataset_digest", "open_dataset"]
 
 
-def write_index(claim: Claim, index: ImageIndex) -> None:
-    """Write the group ``images`` of an artefact; its own metadata last, as the mark that it is whole."""
-    columns: dict[str, NDArray[Any]] = {
-        "name": np.array(index.names, dtype=np.dtypes.StringDType()),
-        "height": index.height,
-        "width": index.width,
-        "offset": index.offset,
-    }
-    for name, values in columns.items():
-        claim.write_array(f"images/{name}", values)
-    claim.commit_group("images")
+class DatasetManifest(Manifest):
+    """What is recorded of a dataset.
+
+    Attributes
+    ----------
+    source : str
+        URL of the images.
+    channels : int
+        Values per pixel: 1, 3 or 4.
+    dtype : {"uint8", "uint16"}
+    patch : (int, int) or None
+        Height and width of the patches in pixels; None without.
+    stride : (int, int)
+        Rows and columns from one patch to the next, in pixels.
+    blank_threshold : float
+        Share of the largest possible sum that a kept patch exceeds.
+    shard_mib : float
+        MiB of rows in one shard.
+    source_bytes : int
+        Of the images as they were found.
+    digest : str
+        SHA-256 over what its rows are a function of.
+    """
+
+    kind: Literal["dataset"] = "dataset"
+    names: ClassVar[tuple[str, ...]] = ("images", "pixels", "patches", "patch_offset", "skipped")
+    sharded: ClassVar[tuple[str, ...]] = ("pixels", "patches")
+
+    source: str
+    n_images: int
+    n_skipped: int
+    n_pixels: int
+    n_patches: int
+    channels: int
+    dtype: Literal["uint8", "uint16"]
+    patch: tuple[int, int] | None
+    stride: tuple[int, int]
+    blank_threshold: float
+    shard_mib: float
+    source_bytes: int
+    digest: str
+
+    @classmethod
+    def upgraded(cls, found: dict[str, Any]) -> dict[str, Any]:
+        """Take from the config of format version 2 what it alone told."""
+        names = ("source", "patch", "stride", "blank_threshold", "shard_mib")
+        return {name: found["config"][name] for name in names}
 
 
-def read_index(url: str) -> ImageIndex:
-    """The group ``images`` of an artefact."""
-    names, height, width = (arrays.read_rows(url, f"images/{name}") for name in ("name", "height", "width"))
-    return ImageIndex(tuple(str(name) for name in names), height, width)
-
-
-def write_skipped(claim: Claim, skipped: list[tuple[str, str]]) -> None:
-    """Write the group ``skipped``: name and reason of every image that could not be read."""
-    claim.discard("skipped")
-    for position, name in enumerate(("name", "reason")):
-        values = np.array([row[position] for row in skipped], dtype=np.dtypes.StringDType())
-        claim.write_array(f"skipped/{name}", values)
-    claim.commit_group("skipped")
-
-
-def read_skipped(url: str) -> list[tuple[str, str]]:
-    """The group ``skipped``: name and reason of every image that could not be read."""
-    names, reasons = (arrays.read_rows(url, f"skipped/{name}") for name in ("name", "reason"))
-    return [(str(name), str(reason)) for name, reason in zip(names, reasons, strict=True)]
-
-
-def dataset_digest(config: dict[str, Any], dtype: str, index: ImageIndex, chunks: list[str]) -> str:
+def dataset_digest(
+    patch: tuple[int, int] | None,
+    stride: tuple[int, int],
+    dtype: str,
+    index: ImageIndex,
+    chunks: Sequence[str],
+) -> str:
     """What the rows of a dataset are a function of: its images, and how patches are cut from them.
 
     Parameters
     ----------
-    config : dict
-        The config of ingest, as it is recorded.
+    patch, stride : (int, int)
     dtype : str
     index : ImageIndex
-    chunks : list of str
+    chunks : sequence of str
         SHA-256 of each chunk of its pixels.
     """
-    identity = [str(config["patch"]), str(config["stride"]), dtype]
+    identity = [str(list(patch) if patch else None), str(list(stride)), dtype]
     sizes = [f"{height}x{width}" for height, width in zip(index.height, index.width, strict=True)]
-    return manifests.digest([*identity, *index.names, *sizes, *chunks])
+    return digest([*identity, *index.names, *sizes, *chunks])
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A complete dataset.
+    """A dataset that is complete.
 
     Attributes
     ----------
-    url : str
-        Where it is.
-    manifest : dict
-        Config, digests, counts and versions, as written by ingest.
+    store : Store
+        Where it lies.
+    manifest : DatasetManifest
     """
 
-    url: str
-    manifest: dict[str, Any]
+    store: Store
+    manifest: DatasetManifest
 
     def __repr__(self) -> str:
         from dkmeans.artefacts import display
@@ -104,104 +117,124 @@ class Dataset:
 
         def pictures() -> Any:
             n = min(display.N_THUMBNAILS, self.n_images)
-            names = arrays.read_rows(self.url, "images/name", 0, n)
-            return display.thumbnails(names, self.sizes(0, n), self.image)
+            names = arrays.read_rows(self.store, "images/name", 0, n)
+            return display.thumbnails(names, self.part(0, n).sizes(), self.image)
 
         return display.page("Dataset", self.url, display.describe_dataset(self.manifest), pictures)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave behind what is cached: a task reads what it needs."""
+        return {"store": self.store, "manifest": self.manifest}
+
+    @property
+    def url(self) -> str:
+        """Where it lies."""
+        return self.store.url
+
     @cached_property
     def index(self) -> ImageIndex:
-        """The images: names, sizes, offsets. Tasks do without it: they read the sizes they need."""
-        return read_index(self.url)
+        """The images: names, sizes, offsets."""
+        return read_index(self.store)
 
     @cached_property
     def offset(self) -> NDArray[np.int64]:
         """Row of the first pixel of each image, and the number of all pixels; shape (n_images + 1,)."""
-        return arrays.read_rows(self.url, "images/offset")
-
-    def sizes(self, start: int, stop: int) -> NDArray[np.int32]:
-        """Height and width of the images `start` to `stop`; shape (stop - start, 2)."""
-        columns = [arrays.read_rows(self.url, f"images/{name}", start, stop) for name in ("height", "width")]
-        return np.stack(columns, axis=1)
+        return arrays.read_rows(self.store, "images/offset")
 
     @property
     def n_images(self) -> int:
         """Number of images."""
-        return int(self.manifest["n_images"])
+        return self.manifest.n_images
 
     @property
     def channels(self) -> int:
         """Values per pixel: 1, 3 or 4."""
-        return int(self.manifest["channels"])
+        return self.manifest.channels
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of a value: uint8 or uint16."""
-        return np.dtype(str(self.manifest["dtype"]))
+        return np.dtype(self.manifest.dtype)
 
     @property
     def patch(self) -> tuple[int, int] | None:
         """Height and width of the patches in pixels; None when there are none."""
-        size = self.manifest["config"]["patch"]
-        return (int(size[0]), int(size[1])) if size else None
+        return self.manifest.patch
 
     @property
     def stride(self) -> tuple[int, int]:
         """Rows and columns from one patch to the next, in pixels."""
-        size = self.manifest["config"]["stride"]
-        return int(size[0]), int(size[1])
-
-    @property
-    def blank_threshold(self) -> float:
-        """Share of the largest possible sum that a kept patch exceeds."""
-        return float(self.manifest["config"]["blank_threshold"])
+        return self.manifest.stride
 
     @property
     def pixels(self) -> zarr.Array[Any]:
         """All pixels, image after image, row-major: shape (n_pixels, channels)."""
-        return arrays.open_array(self.url, "pixels")
+        return arrays.open_array(self.store, "pixels")
 
     @property
     def patches(self) -> zarr.Array[Any]:
         """All patches kept, image after image: shape (n_patches, patch height x width x channels)."""
-        return arrays.open_array(self.url, "patches")
+        return arrays.open_array(self.store, "patches")
 
     @cached_property
     def patch_offset(self) -> NDArray[np.int64]:
         """First patch of each image, and the number of all; shape (n_images + 1,)."""
-        return arrays.read_rows(self.url, "patch_offset")
+        return arrays.read_rows(self.store, "patch_offset")
 
-    def skipped(self) -> list[tuple[str, str]]:
+    def space(self, on: str) -> FeatureSpace:
+        """The feature space of its rows: of its pixels, or of its patches."""
+        patch = self.patch if on == "patches" else None
+        return FeatureSpace(self.dtype, self.channels, patch)
+
+    def skipped(self) -> list[SkippedImage]:
         """Name and reason of each image that ingest could not read."""
-        return read_skipped(self.url)
+        return read_skipped(self.store)
+
+    def part(self, start: int, stop: int) -> DatasetPart:
+        """The images `start` to `stop`, for one task."""
+        return DatasetPart(self, start, stop)
 
     def image(self, position: int) -> NDArray[Any]:
         """One image; shape (height, width, channels)."""
-        (image,) = next(self.stacks(position, position + 1))
-        return np.asarray(image)
+        return next(self.part(position, position + 1).images())
 
-    def stacks(self, start: int, stop: int) -> Iterator[NDArray[Any]]:
-        """The images `start` to `stop`, neighbors of one size together.
 
-        Yields
-        ------
-        ndarray of shape (n, height, width, channels)
-        """
-        sizes = self.sizes(start, stop)
-        borders = np.flatnonzero((np.diff(sizes, axis=0) != 0).any(axis=1)) + 1
-        for low, high in pairwise([0, *borders.tolist(), stop - start]):
-            shape = (high - low, int(sizes[low, 0]), int(sizes[low, 1]), self.channels)
-            first, last = int(self.offset[start + low]), int(self.offset[start + high])
-            yield arrays.read_rows(self.url, "pixels", first, last).reshape(shape)
+@dataclass(frozen=True)
+class DatasetPart:
+    """The images `start` to `stop` of a dataset, for one task: it reads what it needs of them."""
+
+    dataset: Dataset
+    start: int
+    stop: int
+
+    def sizes(self) -> NDArray[np.int32]:
+        """Height and width of each; shape (n, 2)."""
+        store, cut = self.dataset.store, (self.start, self.stop)
+        columns = [arrays.read_rows(store, f"images/{name}", *cut) for name in ("height", "width")]
+        return np.stack(columns, axis=1)
+
+    def images(self) -> Iterator[NDArray[Any]]:
+        """Yield each image; shape (height, width, channels)."""
+        for stack in self.stacks():
+            yield from stack
+
+    def stacks(self) -> Iterator[NDArray[Any]]:
+        """Yield the images, neighbors of one size together; shape (n, height, width, channels)."""
+        store, sizes = self.dataset.store, self.sizes()
+        offset = arrays.read_rows(store, "images/offset", self.start, self.stop + 1)
+        pixels = arrays.open_array(store, "pixels")
+        for low, high in same_sizes(sizes):
+            rows = arrays.read_part(pixels, int(offset[low]), int(offset[high]))
+            yield rows.reshape(high - low, int(sizes[low, 0]), int(sizes[low, 1]), -1)
 
 
 def open_dataset(url: str) -> Dataset:
-    """Open a complete dataset.
+    """Open a dataset that is complete.
 
     Raises
     ------
     InputError
         If nothing is there, it is unfinished, or it is something else.
     """
-    url = stores.resolve_url(url)
-    return Dataset(url, manifests.read_manifest(url, "dataset"))
+    store = open_store(url)
+    return Dataset(store, read_manifest(store, DatasetManifest))

@@ -7,18 +7,25 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from dkmeans.features.space import FeatureSpace
+
+if TYPE_CHECKING:
+    from dkmeans.artefacts.codebook import CodebookManifest
+    from dkmeans.artefacts.coded import CodedManifest
+    from dkmeans.artefacts.dataset import DatasetManifest
 
 __all__ = [
     "N_THUMBNAILS",
     "Fact",
     "describe_codebook",
+    "describe_coded",
     "describe_dataset",
-    "describe_result",
     "gallery",
     "page",
     "text",
@@ -94,54 +101,51 @@ def _figure(caption: str, pixels: NDArray[np.uint8] | None) -> str:
     )
 
 
-def describe_dataset(manifest: Mapping[str, Any]) -> list[Fact]:
-    """What the manifest of a dataset tells; of one that is under way, less."""
-    patch = manifest.get("config", {}).get("patch")
-    facts = [_number(manifest, f"n_{noun}s", noun) for noun in ("image", "pixel")] + [_values(manifest)]
-    if patch and "n_patches" in manifest:
-        n, size = f"{manifest['n_patches']:,}", _size(patch)
+def describe_dataset(found: DatasetManifest) -> list[Fact]:
+    """Facts of a dataset."""
+    facts = [_number(found.n_images, "image"), _number(found.n_pixels, "pixel")]
+    facts.append(_values(found.channels, found.dtype))
+    if found.patch:
+        n, size = f"{found.n_patches:,}", _size(found.patch)
         facts.append(Fact("patches", f"{n} of {size}", f"{size} patches: {n}"))
-    if manifest.get("n_skipped"):
-        n = f"{manifest['n_skipped']:,}"
+    if found.n_skipped:
+        n = f"{found.n_skipped:,}"
         facts.append(Fact("skipped", n, f"{n} skipped"))
-    return [fact for fact in facts if fact]
+    return facts
 
 
-def describe_codebook(manifest: Mapping[str, Any], n_clusters: int) -> list[Fact]:
-    """What the manifest of a codebook tells."""
-    patch = manifest.get("patch")
-    centers = f"{n_clusters:,} {f'patches of {_size(patch)}' if patch else 'colors'}"
-    facts = [Fact("centers", centers, centers), _values(manifest), _number(manifest, "n_iter", "iteration")]
-    if "converged" in manifest:
-        word = "converged" if manifest["converged"] else "not converged"
-        facts.append(Fact("converged", "yes" if manifest["converged"] else "no", word))
-    if "inertia" in manifest:
-        value = f"{manifest['inertia']:.6g}"
-        facts.append(Fact("inertia", value, f"inertia {value}"))
-    return [fact for fact in facts if fact]
+def describe_codebook(found: CodebookManifest) -> list[Fact]:
+    """Facts of a codebook."""
+    patch = found.space.patch
+    centers = f"{found.n_clusters:,} {f'patches of {_size(patch)}' if patch else 'colors'}"
+    word, inertia = "converged" if found.converged else "not converged", f"{found.inertia:.6g}"
+    return [
+        Fact("centers", centers, centers),
+        _values(found.space.channels, str(found.space.dtype)),
+        _number(found.n_iter, "iteration"),
+        Fact("converged", "yes" if found.converged else "no", word),
+        Fact("inertia", inertia, f"inertia {inertia}"),
+    ]
 
 
-def describe_result(manifest: Mapping[str, Any]) -> list[Fact]:
-    """What the manifest of a result tells; of one that is under way, less."""
-    facts = [_number(manifest, "n_images", "image"), _number(manifest, "n_codes", "code")]
-    if "n_clusters" in manifest and "on" in manifest:
-        of = f"{manifest['n_clusters']:,} {'colors' if manifest['on'] == 'pixels' else 'patches'}"
-        facts.append(Fact("codebook", of, of))
-    if manifest.get("mean_psnr") is not None:
-        value = f"{manifest['mean_psnr']:.2f} dB"
+def describe_coded(found: CodedManifest) -> list[Fact]:
+    """Facts of coded images."""
+    of = f"{found.n_clusters:,} {'colors' if found.decoder == 'palette' else 'patches'}"
+    facts = [_number(found.n_images, "image"), _number(found.n_codes, "code"), Fact("codebook", of, of)]
+    if found.mean_psnr is not None:
+        value = f"{found.mean_psnr:.2f} dB"
         facts.append(Fact("mean PSNR", value, value))
-    return [fact for fact in facts if fact]
+    return facts
 
 
-def _number(manifest: Mapping[str, Any], key: str, noun: str) -> Fact | None:
-    """A number and what it counts; None if the manifest does not tell."""
-    n = manifest.get(key)
-    return None if n is None else Fact(f"{noun}s", f"{n:,}", f"{n:,} {noun}{'' if n == 1 else 's'}")
+def _number(n: int, noun: str) -> Fact:
+    """A number and what it counts."""
+    return Fact(f"{noun}s", f"{n:,}", f"{n:,} {noun}{'' if n == 1 else 's'}")
 
 
-def _values(manifest: Mapping[str, Any]) -> Fact | None:
-    kind = f"{_COLORS.get(manifest.get('channels', 0), '')} {manifest.get('dtype', '')}".strip()
-    return Fact("values", kind, kind) if kind else None
+def _values(channels: int, dtype: str) -> Fact:
+    kind = f"{_COLORS.get(channels, '')} {dtype}".strip()
+    return Fact("values", kind, kind)
 
 
 def _size(size: Any) -> str:
@@ -191,7 +195,7 @@ def _eight_bits(values: NDArray[Any], dtype: Any = None) -> NDArray[np.uint8]:
 
 
 def gallery(
-    centers: NDArray[np.float32], counts: NDArray[np.int64], manifest: Mapping[str, Any]
+    centers: NDArray[np.float32], counts: NDArray[np.int64], space: FeatureSpace
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """The centers of a codebook with the most rows as tiles in one picture, the most frequent first.
 
@@ -199,14 +203,14 @@ def gallery(
     ----------
     centers : ndarray of shape (n_clusters, n_features), float32
     counts : ndarray of shape (n_clusters,), int64
-    manifest : mapping
-        Of the codebook: ``patch``, ``channels`` and ``dtype``.
+    space : FeatureSpace
+        Of the codebook.
     """
-    height, width = manifest["patch"] or (1, 1)
+    height, width = space.patch or (1, 1)
     n_shown = max(1, min(_N_TILES, _GALLERY_PIXELS // (height * width)))
     order = np.argsort(-counts, kind="stable")[:n_shown]
-    values = _eight_bits(centers[order], manifest["dtype"])
-    tiles = values.reshape(len(order), height, width, int(manifest["channels"]))
+    values = _eight_bits(centers[order], space.dtype)
+    tiles = values.reshape(len(order), height, width, space.channels)
     caption = f"{len(order)} of {len(centers):,}, the most frequent first"
     yield caption, _tiled(tiles, max(1, _TILE_SIDE // max(height, width)))
 

@@ -9,9 +9,12 @@ from typing import Any
 from dkmeans import plan
 from dkmeans.artefacts import checkpoint
 from dkmeans.artefacts.claims import claim_key, claim_numbers
+from dkmeans.artefacts.folder import HIDDEN
+from dkmeans.artefacts.kinds import KINDS, place_of
 from dkmeans.artefacts.manifests import ROOT, attributes_of
 from dkmeans.errors import InputError
-from dkmeans.storage import arrays, objects, stores
+from dkmeans.storage import arrays
+from dkmeans.storage.store import Store, open_store
 
 __all__ = ["kept", "status"]
 
@@ -35,29 +38,33 @@ def status(url: str) -> dict[str, Any]:
     InputError
         If no run of dkmeans has claimed the URL.
     """
-    stores.reach(url)
-    found = objects.list_objects(url)
-    numbers = claim_numbers([each.key for each in found])
-    manifest = attributes_of(url, ROOT)
-    claim = (attributes_of(url, claim_key(numbers[-1])) or {}) if numbers else {}
+    whole = open_store(url)
+    store = place_of(whole)
+    found = [each.key for each in store.list()]
+    numbers = claim_numbers(found)
+    manifest = attributes_of(store, ROOT)
+    claim = (attributes_of(store, claim_key(numbers[-1])) or {}) if numbers else {}
     if not (claim or manifest):
-        raise InputError(f"{url}: no run of dkmeans has begun anything there. Check the path.")
+        raise InputError(f"{whole.url}: no run of dkmeans has begun anything there. Check the path.")
+    kind = str(claim.get("kind") or (manifest or {}).get("kind"))
     told: dict[str, Any] = {
-        "url": url,
+        "url": whole.url,
         "state": "complete" if manifest else "unfinished",
-        "kind": claim.get("kind"),
+        "kind": kind,
         "runs": len(numbers),
         "host": claim.get("host"),
         "began": claim.get("began"),
-        "shards": _shards(url, [each.key for each in found]),
-        "stored_bytes": sum(each.size for each in found),
+        "shards": _shards(store, kind, found),
+        "stored_bytes": sum(each.size for each in whole.list()),
     }
-    if told["kind"] == "codebook" and not manifest:
-        told["fit"] = _fit(url, claim)
-    if told["kind"] == "sweep":
+    if kind == "codebook" and not manifest:
+        told["fit"] = _fit(store, claim)
+    if kind == "sweep":
         wanted = claim.get("config", {}).get("n_clusters", [])
-        finished = {each.key for each in found} & {f"codebooks/{number}/{ROOT}" for number in wanted}
+        finished = set(found) & {f"codebooks/{number}/{ROOT}" for number in wanted}
         told["codebooks"] = {"finished": len(finished), "total": len(wanted)}
+    if kind == "folder":
+        told["files"] = sum(not each.key.startswith(f"{HIDDEN}/") for each in whole.list())
     return told
 
 
@@ -89,26 +96,28 @@ def _words(told: dict[str, Any]) -> str:
     words = [f"{of['finished']} of {of['total']} shards of {name}" for name, of in told["shards"].items()]
     if "codebooks" in told:
         words.append(f"{told['codebooks']['finished']} of {told['codebooks']['total']} codebooks")
+    if "files" in told:
+        words.append(f"{told['files']} files")
     if (iteration := told.get("fit", {}).get("iteration")) is not None:
         words.append(f"iteration {iteration} of at most {told['fit']['max_iter']}" if iteration else "seeds")
     return " and ".join(words) or "a beginning"
 
 
-def _shards(url: str, keys: list[str]) -> dict[str, dict[str, int]]:
+def _shards(store: Store, kind: str, keys: list[str]) -> dict[str, dict[str, int]]:
     """Of each array that is written by tasks: shards that are there, and all."""
     counts = {}
-    for name in ("pixels", "patches", "codes"):
+    for name in KINDS[kind].sharded if kind in KINDS else ():
         if f"{name}/{ROOT}" in keys:
-            array = arrays.open_array(url, name)
+            array = arrays.open_array(store, name)
             total = len(plan.cuts(array.shape[0], arrays.row_layout(array).shard_rows))
-            counts[name] = {"finished": len(arrays.finished_shards(url, name)), "total": total}
+            counts[name] = {"finished": len(arrays.finished_shards(store, name)), "total": total}
     return counts
 
 
-def _fit(url: str, claim: dict[str, Any]) -> dict[str, Any]:
+def _fit(store: Store, claim: dict[str, Any]) -> dict[str, Any]:
     """The last checkpoint of a fit."""
     try:
-        found = checkpoint.load(url)
+        found = checkpoint.load(store)
     except ValueError as error:
         return {"checkpoint": str(error)}
     if found is None:

@@ -3,19 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans.artefacts import manifests
 from dkmeans.artefacts.claims import Claim
-from dkmeans.artefacts.codebook import Codebook, open_codebook
-from dkmeans.storage import arrays, objects, stores
+from dkmeans.artefacts.codebook import Codebook, read_codebook
+from dkmeans.artefacts.manifests import Manifest, Space, read_manifest
+from dkmeans.features.space import FeatureSpace
+from dkmeans.storage import arrays
+from dkmeans.storage.store import Store, open_store
 
-__all__ = ["CURVES", "Sweep", "codebook_url", "open_sweep", "write_sweep"]
+__all__ = ["CURVES", "Sweep", "SweepManifest", "codebook_store", "open_sweep", "write_sweep"]
 
 CURVES = ("n_clusters", "inertia", "mse", "n_iter", "converged", "seconds")
+
+
+class SweepManifest(Manifest):
+    """What is recorded of a sweep: the numbers of clusters, and the one at the bend of the curve, if any."""
+
+    kind: Literal["sweep"] = "sweep"
+    names: ClassVar[tuple[str, ...]] = ("codebooks", "curves", "seeds")
+
+    n_clusters: tuple[int, ...]
+    n_rows: int
+    n_features: int
+    space: Space
+    elbow: int | None
+
+    @classmethod
+    def upgraded(cls, found: dict[str, Any]) -> dict[str, Any]:
+        """Take from the config of format version 2 what it alone told."""
+        space = FeatureSpace.from_json(found)
+        return {"n_clusters": found["config"]["n_clusters"], "space": space}
 
 
 @dataclass(frozen=True)
@@ -24,56 +45,59 @@ class Sweep:
 
     Attributes
     ----------
-    url : str
-        Where it is.
-    manifest : dict
-        Config, digests, elbow and versions, as written by sweep.
+    store : Store
+        Where it lies.
+    manifest : SweepManifest
     curves : dict of str to ndarray of shape (n,)
         For each codebook ``n_clusters``, ``inertia``, ``mse`` (inertia for each value of each row),
         ``n_iter``, ``converged``, and the ``seconds`` of its iterations.
     """
 
-    url: str
-    manifest: dict[str, Any]
+    store: Store
+    manifest: SweepManifest
     curves: dict[str, NDArray[Any]]
+
+    @property
+    def url(self) -> str:
+        """Where it lies."""
+        return self.store.url
 
     @property
     def n_clusters(self) -> list[int]:
         """The numbers of clusters, ascending."""
-        return [int(value) for value in self.curves["n_clusters"]]
+        return list(self.manifest.n_clusters)
 
     @property
     def elbow(self) -> int | None:
         """The number of clusters at the bend of the curve of inertia; None if it has none."""
-        found = self.manifest["elbow"]
-        return None if found is None else int(found)
+        return self.manifest.elbow
 
     def codebook(self, n_clusters: int) -> Codebook:
         """One of the codebooks."""
-        return open_codebook(codebook_url(self.url, n_clusters))
+        return read_codebook(codebook_store(self.store, n_clusters))
 
 
-def codebook_url(url: str, n_clusters: int) -> str:
-    """Where the codebook of so many clusters lies in the sweep at `url`."""
-    return objects.join_url(url, f"codebooks/{n_clusters}")
+def codebook_store(store: Store, n_clusters: int) -> Store:
+    """Where the codebook of so many clusters lies in a sweep."""
+    return store.below(f"codebooks/{n_clusters}")
 
 
-def write_sweep(claim: Claim, curves: dict[str, NDArray[Any]], facts: dict[str, Any]) -> None:
+def write_sweep(claim: Claim[SweepManifest], curves: dict[str, NDArray[Any]], **facts: Any) -> SweepManifest:
     """Write the curves of a sweep whose codebooks are all there, and commit it."""
     for name in CURVES:
         claim.discard(f"curves/{name}")  # which a run that died may have written with other seconds
         claim.write_array(f"curves/{name}", np.asarray(curves[name]))
-    claim.commit(facts)
+    return claim.commit(**facts)
 
 
 def open_sweep(url: str) -> Sweep:
-    """Open a complete sweep.
+    """Open a sweep that is complete.
 
     Raises
     ------
     InputError
         If nothing is there, it is unfinished, or it is something else.
     """
-    url = stores.resolve_url(url)
-    manifest = manifests.read_manifest(url, "sweep")
-    return Sweep(url, manifest, {name: arrays.read_rows(url, f"curves/{name}") for name in CURVES})
+    store = open_store(url)
+    manifest = read_manifest(store, SweepManifest)
+    return Sweep(store, manifest, {name: arrays.read_rows(store, f"curves/{name}") for name in CURVES})

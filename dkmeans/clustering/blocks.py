@@ -1,4 +1,4 @@
-"""What an estimator is given, looked at where the values are: NumPy's at once, blocks of Dask in their tasks.
+"""Checks of the values of an estimator's input, where they are: NumPy's at once, Dask's in their tasks.
 
 A block that is not what its array declares, or that hides values behind a mask, is refused: taken as it is,
 it would be cut, unmasked or read as other numbers without a word.
@@ -13,7 +13,7 @@ import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LARGEST", "SMALLEST", "check_mask", "check_scale", "check_values", "checked", "largest"]
+__all__ = ["LARGEST", "SMALLEST", "check_blocks", "check_mask", "check_scale", "check_values", "find_largest"]
 
 LARGEST, SMALLEST = 1e100, 1e-100
 """Between these the largest number of float rows has to be: sums of weighted squares stay within float64."""
@@ -67,8 +67,8 @@ def check_values(rows: NDArray[Any], name: str) -> None:
         )
 
 
-def largest(values: NDArray[Any]) -> float:
-    """The largest absolute value, 0 of none."""
+def find_largest(values: NDArray[Any]) -> float:
+    """Find the largest absolute value, 0 of none."""
     return max(float(values.max()), -float(values.min())) if values.size else 0.0
 
 
@@ -87,8 +87,8 @@ def check_scale(top: float, name: str) -> None:
         )
 
 
-def checked(array: da.Array, name: str, *, rows: bool = True) -> da.Array:
-    """`array` with every block checked as it is computed, before anything else is done with it.
+def check_blocks(array: da.Array, name: str, *, rows: bool = True) -> da.Array:
+    """Have every block of `array` checked as it is computed, before anything else is done with it.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def checked(array: da.Array, name: str, *, rows: bool = True) -> da.Array:
 def _check_block(
     block: Any, *, name: str, dtype: np.dtype[Any], rows: bool, block_info: Any = None
 ) -> NDArray[Any]:
-    """A block as an array of NumPy, of the dtype that is declared."""
+    """Check a block, and give it the dtype that is declared."""
     if not isinstance(block, np.ndarray):
         found = f"{type(block).__module__}.{type(block).__qualname__}"
         raise ValueError(

@@ -19,13 +19,13 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from dkmeans.clustering.blocks import check_values, checked
-from dkmeans.clustering.inputs import check_kind, check_rows, check_weights, sized, whole_rows
+from dkmeans.clustering.blocks import check_blocks, check_values
+from dkmeans.clustering.inputs import check_kind, check_rows, check_weights, compute_sizes, join_features
 from dkmeans.clustering.lloyd import lloyd
-from dkmeans.clustering.parts import array_rows, distances, map_rows, nearest
+from dkmeans.clustering.loop import State
+from dkmeans.clustering.parts import compute_distances, find_nearest, load_array_rows, map_rows
 from dkmeans.clustering.rows import Rows
-from dkmeans.clustering.seeding import distinct_rows, sample_positions, seed_centers
-from dkmeans.clustering.state import State
+from dkmeans.clustering.seeding import draw_positions, find_distinct_rows, seed_centers
 from dkmeans.clustering.stored import StoredRows, is_stored
 from dkmeans.compute.cluster import Cluster
 from dkmeans.errors import DistinctRowsError
@@ -133,12 +133,12 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             If ``device="gpu"`` and there is none, or `X` is not uint8 or uint16.
         """
         self._check_parameters()
-        array = sized(self._checked(X, reset=True))
+        array = compute_sizes(self._checked(X, reset=True))
         if array.shape[0] < self.n_clusters:
             raise ValueError(f"n_samples={array.shape[0]} should be >= n_clusters={self.n_clusters}.")
         weights = check_weights(sample_weight, array)
         rows, first = self._start(array, weights)
-        result = lloyd(rows, State(first), max_iter=self.max_iter, tol=self.tol, on_iteration=lambda _: None)
+        result = lloyd(rows, State(first), max_iter=self.max_iter, tol=self.tol)
         n_found = int(np.count_nonzero(result.counts))
         if n_found < self.n_clusters:
             warnings.warn(
@@ -157,7 +157,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         return self
 
     def predict(self, X: Any) -> Any:
-        """Index of the nearest center of each row, the lowest on ties.
+        """Find the nearest center of each row, the lowest index on ties.
 
         Parameters
         ----------
@@ -172,7 +172,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         return self._labels(self._checked(X))
 
     def transform(self, X: Any) -> Any:
-        """The distance of each row to each center, computed in float64.
+        """Compute the distance of each row to each center in float64.
 
         Parameters
         ----------
@@ -186,11 +186,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         check_is_fitted(self)
         array = self._checked(X)
         dtype = np.dtype(np.float32 if array.dtype == np.float32 else np.float64)
-        function = partial(distances, centers=self.cluster_centers_, dtype=dtype)
+        function = partial(compute_distances, centers=self.cluster_centers_, dtype=dtype)
         return map_rows(function, array, self._cluster(array), dtype, self._n_features_out)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Minus the sum of the squared distances of the rows to their nearest centers, times their weights.
+        """Compute minus the sum of the squared distances of the rows to their centers, times their weights.
 
         Parameters
         ----------
@@ -199,15 +199,15 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         sample_weight : array-like or Dask array of shape (n_rows,), or None
         """
         check_is_fitted(self)
-        array = sized(self._checked(X))
+        array = compute_sizes(self._checked(X))
         weights = check_weights(sample_weight, array)
-        rows = array_rows(array, weights, self._cluster(array), centers=self.cluster_centers_)
+        rows = load_array_rows(array, weights, self._cluster(array), centers=self.cluster_centers_)
         centers = arithmetic(rows.dtype).snap(self.cluster_centers_, rows.dtype)
         # No iteration: one pass over the rows for what belongs to the centers.
-        return -lloyd(rows, State(centers), max_iter=0, tol=0, on_iteration=lambda _: None).inertia
+        return -lloyd(rows, State(centers), max_iter=0, tol=0).inertia
 
     def to_sklearn(self) -> sklearn.cluster.KMeans:
-        """A fitted ``sklearn.cluster.KMeans`` with these centers, labels, inertia and iterations.
+        """Make a fitted ``sklearn.cluster.KMeans`` with these centers, labels, inertia and iterations.
 
         Its labels are the same but where rounding decides between two centers. Lazy labels are computed. As
         one fitted by scikit-learn, it takes the dtype that was fitted: float32, or what becomes float64.
@@ -257,24 +257,24 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         check("device", self.device in _DEVICES, f"one of {', '.join(_DEVICES)}")
 
     def _checked(self, X: Any, *, reset: bool = False) -> Any:
-        """`X` as an array of NumPy or Dask, or the rows of one of Zarr, with the columns that were fitted."""
+        """Check `X` and its columns: an array of NumPy or Dask, or the rows of one of Zarr."""
         check_kind(X, "X")
         if not (isinstance(X, da.Array) or is_stored(X)):
             array = check_rows(validate_data(self, X, reset=reset))
             check_values(array, "X")
             return array
         validate_data(self, check_rows(X), reset=reset, skip_check_array=True)
-        return whole_rows(checked(X, "X")) if isinstance(X, da.Array) else StoredRows(X, "X")
+        return join_features(check_blocks(X, "X")) if isinstance(X, da.Array) else StoredRows(X, "X")
 
     def _cluster(self, array: Any) -> Cluster:
-        """Where to work on `array`: threads, or the workers of the client that Dask itself would take."""
+        """Choose where to work on `array`: threads, or the workers of the client that Dask would take."""
         n_threads = CPU_COUNT if self.n_jobs in (None, -1) else int(self.n_jobs)
         in_memory = isinstance(array, np.ndarray) or (isinstance(array, StoredRows) and array.in_memory)
         client = None if in_memory else getattr(get_scheduler(), "__self__", None)
         return Cluster(self.device, client, n_threads)
 
     def _given_centers(self, n_features: int) -> NDArray[np.float64] | None:
-        """The first centers, if they are given."""
+        """Check the first centers, if they are given."""
         if isinstance(self.init, str):
             return None
         centers: NDArray[np.float64] = check_array(self.init, dtype=np.float64, input_name="init")
@@ -287,15 +287,15 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         return centers
 
     def _start(self, array: Any, weights: Any) -> tuple[Rows, NDArray[Any]]:
-        """The rows, and the first centers."""
+        """Load the rows, and find the first centers."""
         cluster = self._cluster(array)
         given = self._given_centers(array.shape[1])
         if given is None:
             seed = self._seed()
-            sample = sample_positions(array.shape[0], self.n_clusters, seed)
-            rows = array_rows(array, weights, cluster, sample)
+            sample = draw_positions(array.shape[0], self.n_clusters, seed)
+            rows = load_array_rows(array, weights, cluster, sample)
             return rows, self._seeds(rows, seed)
-        rows = array_rows(array, weights, cluster)
+        rows = load_array_rows(array, weights, cluster)
         return rows, arithmetic(rows.dtype).snap(given, rows.dtype)
 
     def _seed(self) -> int:
@@ -307,16 +307,16 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         return int(state)
 
     def _seeds(self, rows: Rows, seed: int) -> NDArray[Any]:
-        """The first centers, drawn; with repetitions if the distinct rows are too few."""
+        """Draw the first centers; with repetitions if the distinct rows are too few."""
         try:
             return seed_centers(rows, self.n_clusters, self.init, seed)
         except DistinctRowsError:
-            found = np.resize(distinct_rows(rows, self.n_clusters), (self.n_clusters, rows.n_features))
+            found = np.resize(find_distinct_rows(rows, self.n_clusters), (self.n_clusters, rows.n_features))
             centers: NDArray[Any] = arithmetic(rows.dtype).snap(found, rows.dtype)
             return centers
 
     def _labels(self, array: Any) -> Any:
-        function = partial(nearest, centers=self.cluster_centers_, device=self.device)
+        function = partial(find_nearest, centers=self.cluster_centers_, device=self.device)
         return map_rows(function, array, self._cluster(array), np.dtype(np.int32))
 
 
@@ -325,6 +325,6 @@ def _known_labels(block: Block, centers: NDArray[Any]) -> NDArray[np.int32]:
 
 
 def _labels_of(rows: Rows, centers: NDArray[Any]) -> NDArray[np.int32]:
-    """The labels that the blocks know since the last step."""
+    """Gather the labels that the blocks know since the last step."""
     known = delayed(_known_labels)
     return np.concatenate(rows.cluster.run([known(block, centers) for block in rows.blocks]))

@@ -37,7 +37,7 @@ class Groups:
 
 
 def group_centers(centers: NDArray[np.float32], n_clusters: int, n_neighbors: int | None = None) -> Groups:
-    """Groups of centers by Ward's linkage: those two are joined first that add least to the inertia.
+    """Group centers by Ward's linkage: those two are joined first that add least to the inertia.
 
     Each center counts once, however many rows it stands for: scikit-learn's linkage takes no weights.
 
@@ -65,7 +65,7 @@ def group_centers(centers: NDArray[np.float32], n_clusters: int, n_neighbors: in
 def merge_groups(
     centers: NDArray[np.float32], counts: NDArray[np.int64], labels: NDArray[np.int64], dtype: np.dtype[Any]
 ) -> NDArray[np.float32]:
-    """The mean of each group of centers, each as often as it has rows, rounded half to even on the grid.
+    """Compute the mean of each group of centers, each as often as it has rows, half to even on the grid.
 
     Sums are integers of unlimited size, so the mean is exact but for that rounding. It is the mean of the
     rows of the group as far as each center is that of its own rows: it is rounded to the grid itself, and
@@ -93,6 +93,6 @@ def merge_groups(
 
 
 def _mean(members: NDArray[Any], counts: NDArray[np.int64]) -> NDArray[Any]:
-    """Weighted mean of some rows of integers, rounded half to even; shape (n_features,)."""
+    """Compute the weighted mean of some rows of integers, rounded half to even; shape (n_features,)."""
     times = counts if counts.any() else np.ones_like(counts)
     return divide_half_even(times.astype(object) @ members, int(times.sum()))

@@ -1,4 +1,4 @@
-"""What an estimator is given: arrays of NumPy, Dask and Zarr, and the weights of their rows, checked."""
+"""Checks of an estimator's input: arrays of NumPy, Dask and Zarr, and the weights of their rows."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import scipy.sparse
 from dask.base import is_dask_collection
 from sklearn.utils import check_array
 
-from dkmeans.clustering.blocks import check_mask, checked
+from dkmeans.clustering.blocks import check_blocks, check_mask
 from dkmeans.clustering.stored import StoredRows, is_stored
 
-__all__ = ["check_kind", "check_rows", "check_weights", "sized", "whole_rows"]
+__all__ = ["check_kind", "check_rows", "check_weights", "compute_sizes", "join_features"]
 
 _NUMBERS = "biuf"
 
@@ -50,12 +50,12 @@ def check_kind(array: Any, name: str) -> None:
 
 
 def check_rows(array: Any) -> Any:
-    """An array of NumPy, Dask or Zarr that can be rows, as it is.
+    """Refuse an array of NumPy, Dask or Zarr that cannot be rows; give the others back.
 
     Raises
     ------
     ValueError
-        If it cannot.
+        Saying what was found and how to go on.
     """
     if array.dtype.kind not in _NUMBERS:
         raise ValueError(
@@ -74,13 +74,13 @@ def check_rows(array: Any) -> Any:
     return array
 
 
-def whole_rows(array: da.Array) -> da.Array:
-    """`array` in one chunk along the features."""
+def join_features(array: da.Array) -> da.Array:
+    """Put the chunks of `array` along the features into one."""
     return array.rechunk({1: -1}) if array.numblocks[1] > 1 else array
 
 
-def sized(array: Any) -> Any:
-    """`array` in chunks of known sizes, for which Dask may have to compute it."""
+def compute_sizes(array: Any) -> Any:
+    """Give `array` chunks of known sizes, for which Dask may have to compute it."""
     if isinstance(array, da.Array) and np.isnan(array.shape).any():
         array = array.copy().compute_chunk_sizes()
         if not array.shape[0]:
@@ -91,7 +91,7 @@ def sized(array: Any) -> Any:
 
 
 def check_weights(weights: Any, array: Any) -> Any:
-    """Weights of the rows of `array`: None, or an array of NumPy or Dask, one number a row.
+    """Make weights of the rows of `array` an array of NumPy or Dask, one number a row, or None.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def check_weights(weights: Any, array: Any) -> Any:
     if isinstance(weights, Real):
         weights = np.full(n_rows, weights)
     elif isinstance(weights, da.Array):
-        weights = sized(checked(weights, "sample_weight", rows=False))
+        weights = compute_sizes(check_blocks(weights, "sample_weight", rows=False))
     elif is_stored(weights):
         weights = StoredRows(weights, "sample_weight").read(0, weights.shape[0] if weights.ndim else 1)
     else:

@@ -8,22 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dkmeans import kernels
-from dkmeans.features.colors import color_labels, count_colors, countable
+from dkmeans.features.histogram import Histogram, is_worth_counting
 
-__all__ = ["COUNTED", "code_dtype", "label_rows"]
-
-COUNTED = 1 << 19
-"""Rows of one block from which it costs less to count their colors than to look for each of them."""
+__all__ = ["choose_code_dtype", "label_rows"]
 
 
-def code_dtype(n_clusters: int) -> np.dtype[Any]:
-    """The smallest unsigned integer that holds every code."""
+def choose_code_dtype(n_clusters: int) -> np.dtype[Any]:
+    """Choose the smallest unsigned integer that holds every code."""
     return np.min_scalar_type(n_clusters - 1)
 
 
 def label_rows(rows: NDArray[Any], centers: NDArray[Any], device: str) -> NDArray[np.int32]:
-    """The nearest center of each row; of many colors, each distinct one is looked for once."""
-    if not countable(rows.dtype, rows.shape[1]) or len(rows) < COUNTED:
+    """Find the nearest center of each row; of many colors, each distinct one is looked for once."""
+    if not is_worth_counting(rows.dtype, rows.shape[1], len(rows)):
         return kernels.load(rows, device).labels(centers)
-    colors, _ = count_colors(rows, device)
-    return color_labels(rows, colors, kernels.load(colors, device).labels(centers), device)
+    histogram = Histogram.of(rows, device)
+    labels = kernels.load(histogram.colors, device).labels(centers)
+    return histogram.look_up(rows, labels, device)

@@ -15,18 +15,18 @@ from dask.delayed import delayed
 from numpy.typing import NDArray
 
 from dkmeans import kernels, plan
-from dkmeans.clustering.blocks import SMALLEST, check_scale, check_values, checked, largest
-from dkmeans.clustering.histogram import count_part, counted_parts
-from dkmeans.clustering.labels import COUNTED, label_rows
-from dkmeans.clustering.rows import Rows, given_rows
+from dkmeans.clustering.blocks import SMALLEST, check_blocks, check_scale, check_values, find_largest
+from dkmeans.clustering.counted import count_part, load_counted_rows
+from dkmeans.clustering.labels import label_rows
+from dkmeans.clustering.rows import Rows, load_given_rows
 from dkmeans.clustering.stored import StoredRows
-from dkmeans.clustering.weighted import WeightedRows, sums_fit, unit, weigh, weighted_rows
+from dkmeans.clustering.weighted import WeightedRows, choose_unit, load_weighted_rows, sums_fit, weigh
 from dkmeans.compute.cluster import Cluster
-from dkmeans.features.colors import countable
+from dkmeans.features.histogram import is_worth_counting
 from dkmeans.kernels import Block, exact, floats
 from dkmeans.plan import RowLayout
 
-__all__ = ["array_rows", "distances", "map_rows", "nearest"]
+__all__ = ["compute_distances", "find_nearest", "load_array_rows", "map_rows"]
 
 _FLOAT = np.dtype(np.float64)
 _FLOAT_BLOCKS = 16
@@ -35,7 +35,7 @@ _FLOAT_BLOCK_ROWS = 1 << 13
 
 
 def _work_dtype(array: Any, centers: NDArray[Any] | None = None) -> np.dtype[Any]:
-    """The dtype of the rows of `array` if they can be worked on in integers, with `centers` if given."""
+    """Choose the dtype of `array` if its rows can be worked on in integers, with `centers` if given."""
     dtype = np.dtype(array.dtype).newbyteorder("=")
     if not kernels.is_exact(dtype) or array.shape[1] > exact.MAX_FEATURES:
         return _FLOAT
@@ -44,7 +44,7 @@ def _work_dtype(array: Any, centers: NDArray[Any] | None = None) -> np.dtype[Any
 
 
 def _cuts(array: Any, dtype: np.dtype[Any], n_threads: int) -> list[tuple[int, int]]:
-    """The blocks of an array of NumPy or Zarr; those of floats do not depend on the threads."""
+    """Cut an array of NumPy or Zarr into blocks; those of floats do not depend on the threads."""
     n_rows, n_features = array.shape
     chunk = array.chunks[0] if isinstance(array, StoredRows) else 1
     layout, row_bytes = RowLayout(chunk, chunk), n_features * dtype.itemsize
@@ -56,7 +56,7 @@ def _cuts(array: Any, dtype: np.dtype[Any], n_threads: int) -> list[tuple[int, i
 
 
 def _read(array: Any, start: int, stop: int) -> NDArray[Any]:
-    """Rows of an array of NumPy, which are checked already, or of Zarr."""
+    """Read rows of an array of NumPy, which are checked already, or of Zarr."""
     if not isinstance(array, StoredRows):
         return np.asarray(array[start:stop])
     rows = array.read(start, stop)
@@ -65,7 +65,7 @@ def _read(array: Any, start: int, stop: int) -> NDArray[Any]:
 
 
 def _parts(array: Any, dtype: np.dtype[Any], n_threads: int) -> tuple[list[tuple[int, int]], list[Any]]:
-    """The blocks of `array`, none empty, and their values: slices, or tasks."""
+    """Cut `array` into blocks, none empty; their borders, and their values as slices or tasks."""
     if isinstance(array, da.Array):
         cuts = list(pairwise(np.cumsum((0, *array.chunks[0])).tolist()))
         parts = list(array.to_delayed().ravel())
@@ -77,18 +77,18 @@ def _parts(array: Any, dtype: np.dtype[Any], n_threads: int) -> tuple[list[tuple
 
 
 def _values(part: NDArray[Any], weights: NDArray[Any] | None, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Rows of `part` that have a weight, as `dtype`, laid out as the kernels are compiled for."""
+    """Take the rows of `part` that have a weight, as `dtype`, laid out as the kernels are compiled for."""
     return np.require(part if weights is None else part[weights > 0], dtype, ["C", "A", "W"])
 
 
-def array_rows(
+def load_array_rows(
     array: Any,
     weights: Any,
     cluster: Cluster,
     positions: NDArray[np.int64] | None = None,
     centers: NDArray[Any] | None = None,
 ) -> Rows:
-    """The rows of an array that have a weight, in memory.
+    """Load the rows of an array that have a weight into memory.
 
     Parameters
     ----------
@@ -109,25 +109,25 @@ def array_rows(
     """
     dtype, n_features = _work_dtype(array, centers), array.shape[1]
     if weights is not None:
-        return _scaled(_weighted_rows(array, weights, cluster, dtype), centers)
+        return _check_scale(_weighted_rows(array, weights, cluster, dtype), centers)
     cuts, parts = _parts(array, dtype, cluster.n_threads())
     values, sizes = delayed(_values), [stop - start for start, stop in cuts]
     kept = [values(part, None, dtype) for part in parts]
-    if not (countable(dtype, n_features) and sum(sizes) >= COUNTED * len(parts)):
-        return _scaled(given_rows(kept, sizes, n_features, dtype, cluster), centers)
+    if not is_worth_counting(dtype, n_features, sum(sizes) // len(parts)):
+        return _check_scale(load_given_rows(kept, sizes, n_features, dtype, cluster), centers)
     taken = np.empty(0, np.int64) if positions is None else positions
     count, local = delayed(count_part), plan.in_cuts(taken, cuts)
     tasks = [count(part, of_part, cluster.device) for part, of_part in zip(kept, local, strict=True)]
-    return counted_parts(tasks, sum(sizes), n_features, dtype, cluster, taken)
+    return load_counted_rows(tasks, sum(sizes), n_features, dtype, cluster, taken)
 
 
 def _top(block: Block) -> float:
-    return largest(block.rows())
+    return find_largest(block.rows())
 
 
-def _scaled(rows: Rows, centers: NDArray[Any] | None) -> Rows:
-    """`rows`, unless they are floats so small that their distances to each other, or to `centers`, vanish."""
-    if rows.dtype == _FLOAT and (centers is None or largest(centers) < SMALLEST):
+def _check_scale(rows: Rows, centers: NDArray[Any] | None) -> Rows:
+    """Refuse floats so small that their distances to each other, or to `centers`, vanish."""
+    if rows.dtype == _FLOAT and (centers is None or find_largest(centers) < SMALLEST):
         tops = rows.cluster.run([delayed(_top)(block) for block in rows.blocks])
         check_scale(max(tops), "X")
     return rows
@@ -147,11 +147,11 @@ def _weighted_rows(array: Any, weights: Any, cluster: Cluster, dtype: np.dtype[A
     used = [number for number, part in enumerate(found) if part.n_positive]
     values, times = delayed(_values), [times[number] for number in used]
     kept = [values(parts[number], part, dtype) for number, part in zip(used, times, strict=True)]
-    return weighted_rows(kept, times, unit(found), n_features, dtype, cluster)
+    return load_weighted_rows(kept, times, choose_unit(found), n_features, dtype, cluster)
 
 
-def nearest(rows: NDArray[Any], centers: NDArray[Any], device: str) -> NDArray[np.int32]:
-    """Index of the nearest center of each row, the lowest on ties; shape (n_rows,).
+def find_nearest(rows: NDArray[Any], centers: NDArray[Any], device: str) -> NDArray[np.int32]:
+    """Find the nearest center of each row, the lowest index on ties; shape (n_rows,).
 
     In integers if the rows are and the centers lie on their grid, else in float64.
     """
@@ -163,18 +163,18 @@ def nearest(rows: NDArray[Any], centers: NDArray[Any], device: str) -> NDArray[n
 
 
 def _comparable(rows: NDArray[Any], centers: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """`rows` as `dtype`, unless their distances to `centers` vanish."""
-    if dtype == _FLOAT and largest(centers) < SMALLEST:
-        check_scale(max(largest(rows), largest(centers)), "X")
+    """Make `rows` `dtype`; refuse them if their distances to `centers` vanish."""
+    if dtype == _FLOAT and find_largest(centers) < SMALLEST:
+        check_scale(max(find_largest(rows), find_largest(centers)), "X")
     return _values(rows, None, dtype)
 
 
-def distances(rows: NDArray[Any], centers: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """The distance of every row and center, computed in float64; shape (n_rows, n_clusters)."""
+def compute_distances(rows: NDArray[Any], centers: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Compute the distance of every row and center in float64; shape (n_rows, n_clusters)."""
     found = floats.distances(_comparable(rows, centers, _FLOAT), floats.snap(centers, _FLOAT))
-    if largest(found) > float(np.finfo(dtype).max):
+    if find_largest(found) > float(np.finfo(dtype).max):
         raise ValueError(
-            f"X: found a distance of {largest(found):g}; expected one that {dtype} holds. "
+            f"X: found a distance of {find_largest(found):g}; expected one that {dtype} holds. "
             "Pass X.astype('float64')."
         )
     return found.astype(dtype, copy=False)
@@ -182,7 +182,7 @@ def distances(rows: NDArray[Any], centers: NDArray[Any], dtype: np.dtype[Any]) -
 
 def _lazy(array: StoredRows, sizes: tuple[int, ...]) -> da.Array:
     meta = np.empty((0, 0), array.dtype)
-    return checked(da.from_array(array, (sizes, -1), name=False, inline_array=True, meta=meta), "X")
+    return check_blocks(da.from_array(array, (sizes, -1), name=False, inline_array=True, meta=meta), "X")
 
 
 def map_rows(
@@ -192,7 +192,7 @@ def map_rows(
     dtype: np.dtype[Any],
     width: int | None = None,
 ) -> Any:
-    """What `function` makes of the rows: of NumPy an array, of Dask and Zarr a lazy one of Dask.
+    """Apply `function` to the rows: of NumPy at once, of Dask and Zarr as a lazy array of Dask.
 
     A Zarr array in the memory of this process is worked on at once, as no other process can read it.
 

@@ -15,8 +15,9 @@ from dkmeans import kernels, plan
 from dkmeans.compute.cluster import Cluster
 from dkmeans.kernels import Block
 from dkmeans.storage import arrays
+from dkmeans.storage.store import Store
 
-__all__ = ["Rows", "given_rows", "stored_rows"]
+__all__ = ["Rows", "load_given_rows", "load_stored_rows"]
 
 _SHARE_FOR_ROWS = 0.5
 """Part of the workers' memory that resident rows may take."""
@@ -34,7 +35,7 @@ class Rows:
         First row of each block, and the one after its last.
     n_features : int
     dtype : numpy dtype
-        uint8 or uint16.
+        uint8, uint16 or float64.
     cluster : Cluster
         Where the blocks are worked on.
     resident : bool
@@ -54,7 +55,7 @@ class Rows:
         return self.cuts[-1][1]
 
     def shares(self) -> list[list[int]]:
-        """Numbers of the blocks that one task of a step takes together.
+        """Choose the blocks, by their numbers, that one task of a step takes together.
 
         Blocks in the memory of a worker are shared among its threads: a task costs as much time as a small
         block. Blocks that are read anew come one by one, so that few are in memory at a time; so do blocks of
@@ -65,18 +66,18 @@ class Rows:
         return [[number] for number in range(len(self.blocks))]
 
     def take(self, positions: NDArray[np.int64]) -> NDArray[Any]:
-        """The rows at `positions`, which ascend; shape (n, n_features)."""
+        """Take the rows at `positions`, which ascend; shape (n, n_features)."""
         of_blocks = enumerate(plan.in_cuts(positions, self.cuts))
-        tasks = [self.taken(number, local) for number, local in of_blocks if len(local)]
+        tasks = [self.take_of_block(number, local) for number, local in of_blocks if len(local)]
         return np.concatenate(self.cluster.run(tasks))
 
-    def taken(self, number: int, positions: NDArray[np.int64]) -> Delayed:
-        """One task, its value the rows at `positions` of one block."""
+    def take_of_block(self, number: int, positions: NDArray[np.int64]) -> Delayed:
+        """Make the task that takes the rows at `positions` of one block."""
         task: Delayed = delayed(_take)(self.blocks[number], positions)
         return task
 
 
-def given_rows(
+def load_given_rows(
     parts: Sequence[Any],
     sizes: Sequence[int],
     n_features: int,
@@ -84,7 +85,7 @@ def given_rows(
     cluster: Cluster,
     weights: Sequence[Any] | None = None,
 ) -> Rows:
-    """Rows in memory, a block for each part.
+    """Load rows into memory, a block for each part.
 
     Parameters
     ----------
@@ -108,14 +109,14 @@ def _take(block: Block, positions: NDArray[np.int64]) -> NDArray[Any]:
     return block.rows(positions)
 
 
-def _load(url: str, name: str, start: int, stop: int, device: str) -> Block:
-    return kernels.load(arrays.read_rows(url, name, start, stop), device)
+def _load(store: Store, name: str, start: int, stop: int, device: str) -> Block:
+    return kernels.load(arrays.read_rows(store, name, start, stop), device)
 
 
-def stored_rows(url: str, name: str, cluster: Cluster, n_clusters: int) -> Rows:
-    """The rows of the array `name` at `url`, in the workers' memory if they fit."""
-    arrays.check_whole(url, name)
-    array = arrays.open_array(url, name)
+def load_stored_rows(store: Store, name: str, cluster: Cluster, n_clusters: int) -> Rows:
+    """The rows of the array `name` in `store`, in the workers' memory if they fit."""
+    arrays.check_whole(store, name)
+    array = arrays.open_array(store, name)
     n_rows, n_features = array.shape
     dtype = np.dtype(array.dtype)
     layout = arrays.row_layout(array)
@@ -127,5 +128,5 @@ def stored_rows(url: str, name: str, cluster: Cluster, n_clusters: int) -> Rows:
     memory = cluster.memory_bytes()
     resident = memory is None or need["rows"] <= _SHARE_FOR_ROWS * memory
     load = cluster.task(_load)
-    tasks = [load(url, name, *cut, cluster.device) for cut in cuts]
+    tasks = [load(store, name, *cut, cluster.device) for cut in cuts]
     return Rows(cluster.persist(tasks) if resident else tasks, cuts, n_features, dtype, cluster, resident)

@@ -24,12 +24,13 @@ from numpy.typing import NDArray
 from sklearn.cluster import kmeans_plusplus
 
 from dkmeans import kernels
+from dkmeans.clustering.loop import State, iterate
 from dkmeans.clustering.rows import Rows
 from dkmeans.compute.tree import reduced
 from dkmeans.errors import DistinctRowsError
 from dkmeans.kernels import Block, arithmetic, is_exact
 
-__all__ = ["Seeds", "distinct_rows", "draw_seeds", "sample_positions", "seed_centers"]
+__all__ = ["Seeds", "draw_positions", "draw_seeds", "find_distinct_rows", "seed_centers"]
 
 _SAMPLE_PER_CLUSTER = 50
 _SAMPLE_LEAST = 20_000
@@ -42,12 +43,12 @@ _SAMPLE_BLOCK_BYTES = 64 << 20
 
 
 def _streams(seed: int) -> list[np.random.SeedSequence]:
-    """For drawing the sample, drawing from it, filling up, and reducing."""
+    """Make the streams for drawing the sample, drawing from it, filling up, and reducing."""
     return np.random.SeedSequence(seed).spawn(4)
 
 
-def sample_positions(n_rows: int, n_clusters: int, seed: int) -> NDArray[np.int64]:
-    """The rows that `seed_centers` draws from, ascending; they depend on nothing else."""
+def draw_positions(n_rows: int, n_clusters: int, seed: int) -> NDArray[np.int64]:
+    """Draw the rows that `seed_centers` chooses from, ascending; they depend on nothing else."""
     size = max(_SAMPLE_PER_CLUSTER * n_clusters, _SAMPLE_LEAST)
     if size >= n_rows:
         return np.arange(n_rows)
@@ -59,7 +60,7 @@ def sample_positions(n_rows: int, n_clusters: int, seed: int) -> NDArray[np.int6
 class Seeds:
     """First centers for any number of clusters up to the one that they were drawn for.
 
-    What k-means++ has chosen first is its choice for fewer clusters, so one choice serves them all.
+    The first choices of k-means++ are its choices for fewer clusters, so one choice serves them all.
 
     Attributes
     ----------
@@ -67,7 +68,7 @@ class Seeds:
     chosen : ndarray of shape (n_chosen, n_features)
         Distinct rows in the order in which they were chosen.
     candidates, weights : ndarray of shape (n_candidates, n_features) and (n_candidates,), or None
-        What they were chosen from, on which they are moved; None where they stay as they are.
+        The rows that they were chosen from, on which they are moved; None where they stay as they are.
     """
 
     rows: Rows
@@ -76,7 +77,7 @@ class Seeds:
     weights: NDArray[Any] | None = None
 
     def centers(self, n_clusters: int) -> NDArray[Any]:
-        """The first centers, shape (n_clusters, n_features): float32 on the grid, or float64.
+        """Give the first centers, shape (n_clusters, n_features): float32 on the grid, or float64.
 
         Raises
         ------
@@ -86,9 +87,9 @@ class Seeds:
         if n_clusters <= len(self.chosen):
             centers = self.chosen[:n_clusters]
             if self.candidates is not None and self.weights is not None:
-                centers = _moved(self.candidates, self.weights, centers)
+                centers = _move(self.candidates, self.weights, centers)
         else:  # The sample may have missed some: all rows decide.
-            centers = distinct_rows(self.rows, n_clusters)
+            centers = find_distinct_rows(self.rows, n_clusters)
             if len(centers) < n_clusters:
                 raise DistinctRowsError(
                     f"the data holds {len(centers)} distinct rows, fewer than the {n_clusters} clusters "
@@ -99,12 +100,12 @@ class Seeds:
 
 
 def seed_centers(rows: Rows, n_clusters: int, init: str, seed: int) -> NDArray[Any]:
-    """`n_clusters` centers; see `draw_seeds` and `Seeds.centers`."""
+    """Draw `n_clusters` centers; see `draw_seeds` and `Seeds.centers`."""
     return draw_seeds(rows, n_clusters, init, seed).centers(n_clusters)
 
 
 def draw_seeds(rows: Rows, n_clusters: int, init: str, seed: int) -> Seeds:
-    """Seeds for up to `n_clusters` clusters.
+    """Draw seeds for up to `n_clusters` clusters.
 
     Parameters
     ----------
@@ -116,7 +117,7 @@ def draw_seeds(rows: Rows, n_clusters: int, init: str, seed: int) -> Seeds:
     seed : int
     """
     _, drawing, filling, reducing = _streams(seed)
-    sample = rows.take(sample_positions(rows.n_rows, n_clusters, seed))
+    sample = rows.take(draw_positions(rows.n_rows, n_clusters, seed))
     distinct, times = np.unique(sample, axis=0, return_counts=True)
     if not is_exact(rows.dtype):
         sample = np.repeat(distinct, times, axis=0)
@@ -141,17 +142,17 @@ def draw_seeds(rows: Rows, n_clusters: int, init: str, seed: int) -> Seeds:
 
 
 def _points(rows: NDArray[Any]) -> NDArray[np.float64]:
-    """`rows` as float64; floats less their mean."""
+    """Make `rows` float64; floats less their mean."""
     return rows.astype(np.float64) if is_exact(rows.dtype) else rows - rows.mean(axis=0)
 
 
 def _random_state(sequence: np.random.SeedSequence) -> int:
-    """A seed for the libraries that take an int."""
+    """Make a seed for the libraries that take an int."""
     return int(sequence.generate_state(1)[0])
 
 
 def _first_distinct(sample: NDArray[Any], n: int, rng: np.random.Generator) -> NDArray[Any]:
-    """The first `n` distinct rows of `sample` in random order."""
+    """Take the first `n` distinct rows of `sample` in random order."""
     shuffled = rng.permutation(sample, axis=0)
     _, first = np.unique(shuffled, axis=0, return_index=True)
     return shuffled[np.sort(first)[:n]]
@@ -160,7 +161,7 @@ def _first_distinct(sample: NDArray[Any], n: int, rng: np.random.Generator) -> N
 def _candidates(
     sample: NDArray[Any], n_distinct: int, n_clusters: int, sequence: np.random.SeedSequence
 ) -> NDArray[Any]:
-    """About 2 * 2 * `n_clusters` distinct rows of `sample`, by dask-ml's rounds of k-means||."""
+    """Draw about 2 * 2 * `n_clusters` distinct rows of `sample`, by dask-ml's rounds of k-means||."""
     # Not dask_ml.cluster.k_means.k_init: it reduces without weights, and fills up what is missing by
     # iterating over a Dask array, one task an element.
     from dask_ml.cluster.k_means import _sample_points, evaluate_cost
@@ -187,7 +188,7 @@ def _candidates(
 def _cached_candidates(
     sample: NDArray[Any], n_clusters: int, sequence: np.random.SeedSequence
 ) -> NDArray[Any]:
-    """About 1 * 3 * `n_clusters` distinct rows of `sample`, by the same rounds in our own kernel.
+    """Draw about 1 * 3 * `n_clusters` distinct rows of `sample`, by the same rounds in our own kernel.
 
     The distance of each row to its nearest candidate is kept: a round looks at its new candidates only.
     """
@@ -212,7 +213,7 @@ def _cached_candidates(
 def _fill_up(
     candidates: NDArray[Any], distinct: NDArray[Any], n_clusters: int, rng: np.random.Generator
 ) -> NDArray[Any]:
-    """`candidates` and, where they are fewer than `n_clusters`, as many other distinct rows."""
+    """Add other distinct rows to `candidates` where these are fewer than `n_clusters`."""
     missing = n_clusters - len(candidates)
     if missing <= 0:
         return candidates
@@ -227,31 +228,26 @@ def _count(block: Block, centers: NDArray[Any]) -> NDArray[Any]:
 
 
 def _weights(rows: Rows, candidates: NDArray[Any]) -> NDArray[Any]:
-    """How many of all rows are nearest to each candidate, itself at least; shape (n_candidates,)."""
+    """Count the rows nearest to each candidate, itself at least; shape (n_candidates,)."""
     centers = delayed(arithmetic(rows.dtype).snap(candidates, rows.dtype))
     count = delayed(_count)
     weights: NDArray[Any] = reduced(rows.cluster, sum, [count(block, centers) for block in rows.blocks])
     return weights
 
 
-def _moved(candidates: NDArray[Any], weights: NDArray[Any], chosen: NDArray[Any]) -> NDArray[Any]:
-    """Some of the candidates after a few weighted Lloyd steps on all of them."""
-    numbers, dtype = arithmetic(candidates.dtype), candidates.dtype
-    centers: NDArray[Any] = numbers.snap(chosen, dtype)
+def _move(candidates: NDArray[Any], weights: NDArray[Any], chosen: NDArray[Any]) -> NDArray[Any]:
+    """Move some of the candidates by a few weighted Lloyd steps on all of them."""
+    first = arithmetic(candidates.dtype).snap(chosen, candidates.dtype)
     block = kernels.load(candidates, weights=weights)
-    previous = None
-    for _ in range(_REDUCING_STEPS):
-        stats = block.lloyd(centers, previous)
-        previous, centers = centers, numbers.update_centers(stats, centers, dtype)
-    return centers
+    return iterate(block, State(first), max_iter=_REDUCING_STEPS, tol=0, plain=True).centers
 
 
 def _distinct(block: Block, n: int) -> NDArray[Any]:
     return np.unique(block.rows(), axis=0)[:n]
 
 
-def distinct_rows(rows: Rows, n: int) -> NDArray[Any]:
-    """The lexicographically first `n` distinct rows of all rows; fewer where there are fewer."""
+def find_distinct_rows(rows: Rows, n: int) -> NDArray[Any]:
+    """Find the lexicographically first `n` distinct rows of all rows; fewer where there are fewer."""
     find = delayed(_distinct)
 
     def merge(parts: list[NDArray[Any]]) -> NDArray[Any]:

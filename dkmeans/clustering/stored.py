@@ -23,7 +23,7 @@ from zarr.storage import LocalStore, StorePath, WrapperStore
 
 from dkmeans.errors import DkmeansError, StorageError
 from dkmeans.storage import arrays
-from dkmeans.storage.chunkstores import ReadingStore
+from dkmeans.storage.zarr_stores import ReadingStore
 
 __all__ = ["StoredRows", "is_stored"]
 
@@ -63,11 +63,11 @@ class StoredRows:
         self._metadata = array.metadata
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
-        """Some rows whole, for Dask."""
+        """Read some rows whole, for Dask."""
         return self.read(*(key[0] if isinstance(key, tuple) else key).indices(self.shape[0])[:2])
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """The rows `start` to `stop`.
+        """Read the rows `start` to `stop`.
 
         Raises
         ------
@@ -114,7 +114,7 @@ class StoredRows:
             )
 
     def _damaged(self, start: int, stop: int, error: Exception) -> ValueError:
-        """The error that names the object that cannot be read, with what Zarr said of it."""
+        """Make the error that names the object that cannot be read, with the words of Zarr."""
         for key, region in self._objects(start, stop):
             try:
                 self._opened()[region]
@@ -131,7 +131,7 @@ class StoredRows:
         )
 
     def _objects(self, start: int, stop: int) -> Iterator[tuple[str, tuple[slice, ...]]]:
-        """Key and region of the objects (shards, or chunks without) that hold rows `start` to `stop`."""
+        """Give key and region of the objects (shards, or chunks without) that hold rows `start` to `stop`."""
         array = self._opened()
         sizes = array.shards or array.chunks
         rows = range(start // sizes[0], -(-stop // sizes[0]))
@@ -159,7 +159,7 @@ class _Whole(WrapperStore[Any]):
 
 
 def _least(byte_range: ByteRequest | None) -> int:
-    """How many bytes a whole object has to give."""
+    """Count the bytes that a whole object has to give."""
     if isinstance(byte_range, RangeByteRequest):
         return byte_range.end - byte_range.start
     return byte_range.suffix if isinstance(byte_range, SuffixByteRequest) else 1
@@ -175,7 +175,7 @@ def _is_in_memory(store: Any) -> bool:
 
 
 def _layout(metadata: Any) -> dict[str, Any]:
-    """What metadata say of the values; attributes may be changed meanwhile."""
+    """Take from metadata all but the attributes, which may be changed meanwhile."""
     (document,) = (
         value.to_bytes()
         for key, value in metadata.to_buffer_dict(default_buffer_prototype()).items()

@@ -10,11 +10,11 @@ from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
 
 from dkmeans import kernels
-from dkmeans.clustering.rows import Rows, given_rows
+from dkmeans.clustering.rows import Rows, load_given_rows
 from dkmeans.compute.cluster import Cluster
 from dkmeans.kernels import Block
 
-__all__ = ["WeightedRows", "sums_fit", "unit", "weigh", "weighted_rows"]
+__all__ = ["WeightedRows", "choose_unit", "load_weighted_rows", "sums_fit", "weigh"]
 
 _PARTS_OF_A_WEIGHT = 1 << 10
 """How often a row of mean weight counts for the seeds where weights are no integers."""
@@ -38,8 +38,8 @@ class WeightedRows(Rows):
 
     ends: tuple[Delayed, ...]
 
-    def taken(self, number: int, positions: NDArray[np.int64]) -> Delayed:
-        """One task, its value the rows at `positions` of one block."""
+    def take_of_block(self, number: int, positions: NDArray[np.int64]) -> Delayed:
+        """Make the task that takes the rows at `positions` of one block."""
         task: Delayed = delayed(_take)(self.blocks[number], self.ends[number], positions)
         return task
 
@@ -49,7 +49,7 @@ def _take(block: Block, ends: NDArray[np.int64], positions: NDArray[np.int64]) -
 
 
 class Weighing(NamedTuple):
-    """What the weights of a part are like."""
+    """Facts of the weights of a part."""
 
     least: float
     most: float
@@ -65,7 +65,7 @@ def _weigh(weights: NDArray[Any]) -> Weighing:
 
 
 def weigh(parts: list[Any], cluster: Cluster) -> list[Weighing]:
-    """What the weights of each part are like.
+    """Gather the facts of the weights of each part.
 
     Raises
     ------
@@ -96,8 +96,8 @@ def sums_fit(found: list[Weighing], dtype: np.dtype[Any], n_features: int) -> bo
     return in_range and all(part.integers for part in found)
 
 
-def unit(found: list[Weighing]) -> float:
-    """The weight of a row that counts once for the seeds: 1 if all weights are integers."""
+def choose_unit(found: list[Weighing]) -> float:
+    """Choose the weight of a row that counts once for the seeds: 1 if all weights are integers."""
     total = sum(part.total for part in found)
     if all(part.integers for part in found) and total < _LARGEST_INTEGER:
         return 1.0
@@ -109,7 +109,7 @@ def _positive(weights: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def _ends(weights: NDArray[Any], unit: float) -> NDArray[np.int64]:
-    """How often the rows that have a weight count, in multiples of `unit`, at least once each, added up."""
+    """Add up how often the rows that have a weight count, in multiples of `unit`, at least once each."""
     times = np.maximum(np.rint(weights[weights > 0] / unit), 1)
     return np.cumsum(times.astype(np.int64))
 
@@ -118,10 +118,10 @@ def _last(ends: NDArray[np.int64]) -> int:
     return int(ends[-1])
 
 
-def weighted_rows(
+def load_weighted_rows(
     parts: list[Any], weights: list[Any], unit: float, n_features: int, dtype: np.dtype[Any], cluster: Cluster
 ) -> WeightedRows:
-    """Rows in memory, a block for each part.
+    """Load rows into memory, a block for each part.
 
     Parameters
     ----------
@@ -140,5 +140,5 @@ def weighted_rows(
     sizes = cluster.run([last(part) for part in ends])
     weight_dtype = np.dtype(np.int64) if kernels.is_exact(dtype) else np.dtype(np.float64)
     times = [positive(part, weight_dtype) for part in weights]
-    rows = given_rows(parts, sizes, n_features, dtype, cluster, times)
+    rows = load_given_rows(parts, sizes, n_features, dtype, cluster, times)
     return WeightedRows(rows.blocks, rows.cuts, n_features, dtype, cluster, True, tuple(ends))

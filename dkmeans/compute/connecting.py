@@ -18,11 +18,11 @@ import dask
 from dkmeans import __version__
 from dkmeans.compute import waiting
 from dkmeans.compute.cluster import IMPORTED_BYTES, Cluster
-from dkmeans.config import ClusterConfig
+from dkmeans.config.cluster import ClusterConfig
 from dkmeans.errors import ClusterError, DeviceError, StorageError, UsageError
 from dkmeans.events.reporter import Reporter
 from dkmeans.plan import MIB
-from dkmeans.storage.stores import is_loopback
+from dkmeans.storage.urls import is_loopback
 
 __all__ = ["connect"]
 

@@ -9,22 +9,23 @@ from pydantic import AliasChoices, Field
 
 from dkmeans.config.base import Counts, Model, Size, StageConfig
 
-__all__ = [
-    "CompressConfig",
-    "CutConfig",
-    "DecodeConfig",
-    "FitConfig",
-    "IngestConfig",
-    "LearningConfig",
-    "QuantizeConfig",
-    "ReconstructConfig",
-    "ReportConfig",
-    "SweepConfig",
-]
+
+class ReadingConfig(StageConfig):
+    """How images are read."""
+
+    max_skipped: int = Field(default=0, ge=0)
+    """Images that may be skipped because they cannot be read."""
+    max_image_pixels: int = Field(default=178_956_970, ge=1)
+    """Pixels of the largest image that is decoded: the guard against decompression bombs."""
 
 
-class IngestConfig(StageConfig):
-    """Images to a dataset."""
+class IngestConfig(ReadingConfig):
+    """Store images as a dataset.
+
+    The dataset holds chunked Zarr arrays of all pixels and, with --patch, of all patches that are not blank.
+    Takes a folder or URL prefix of PNG, JPEG, TIFF, WebP, BMP and PNM files, one such file, an IDX file
+    or an .npy stack.
+    """
 
     source: str
     """A folder or URL prefix of images, one image, an IDX file, or an .npy stack."""
@@ -38,10 +39,6 @@ class IngestConfig(StageConfig):
     """Rows and columns from one patch to the next, in pixels."""
     blank_threshold: float = Field(default=0.0, ge=-1.0, le=1.0)
     """A patch is kept when its sum exceeds this share of the largest possible sum; -1 keeps all."""
-    max_skipped: int = Field(default=0, ge=0)
-    """Images that may be skipped because they cannot be read."""
-    max_image_pixels: int = Field(default=178_956_970, ge=1)
-    """Pixels of the largest image that is decoded: the guard against decompression bombs."""
     shard_mib: float = Field(default=64.0, gt=0, le=4096)
     """MiB of rows in one shard: what one task writes, and what one block of a fit holds."""
 
@@ -57,12 +54,21 @@ class LearningConfig(StageConfig):
     """Stop when the squared center shift is at most this times the mean variance of the features."""
     seed: int = Field(default=0, ge=0)
     """Seed of every random number."""
+
+
+class CheckpointConfig(LearningConfig):
+    """How the state of a fit is kept while it is under way."""
+
     checkpoint_seconds: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     """Least seconds from one checkpoint to the next; 0 makes one after each iteration."""
 
 
-class FitConfig(LearningConfig):
-    """A dataset to a codebook."""
+class FitConfig(CheckpointConfig):
+    """Learn a codebook by exact k-means.
+
+    Clusters the pixels or the patches of a dataset. The same data, options and seed give the same bits, on
+    any number of workers.
+    """
 
     dataset: str
     """URL of the dataset to read."""
@@ -74,8 +80,12 @@ class FitConfig(LearningConfig):
     """What to cluster: single pixels, or patches."""
 
 
-class SweepConfig(LearningConfig):
-    """A dataset to a codebook for each of several numbers of clusters."""
+class SweepConfig(CheckpointConfig):
+    """Learn a codebook for each of several numbers of clusters.
+
+    Rows are read once, seeds drawn once. Tells how inertia falls with more clusters, and where the curve
+    bends.
+    """
 
     dataset: str
     """URL of the dataset to read."""
@@ -88,7 +98,11 @@ class SweepConfig(LearningConfig):
 
 
 class CutConfig(StageConfig):
-    """A codebook to a smaller one, without a new fit."""
+    """Cut a codebook down to fewer clusters, without a new fit.
+
+    Joins its centers by Ward's linkage, and reads the dataset that it was fit on once, for counts and
+    inertia.
+    """
 
     codebook: str
     """URL of the codebook to read; the dataset that it was fit on is read too."""
@@ -102,7 +116,11 @@ class CutConfig(StageConfig):
 
 
 class CompressConfig(StageConfig):
-    """Pixels to codes and a palette."""
+    """Replace each pixel by its nearest color.
+
+    Takes a codebook that was fit on pixels. Writes the codes, the palette and, with --images, one indexed PNG
+    per image.
+    """
 
     dataset: str
     """URL of the dataset to read."""
@@ -115,7 +133,10 @@ class CompressConfig(StageConfig):
 
 
 class ReconstructConfig(StageConfig):
-    """Patches to codes, and images put together from their nearest centers."""
+    """Put images together from a codebook of patches.
+
+    Takes a codebook that was fit on patches. Writes the codes and, with --images, one PNG per image.
+    """
 
     dataset: str
     """URL of the dataset to read."""
@@ -127,8 +148,13 @@ class ReconstructConfig(StageConfig):
     """URL of a folder for one PNG per image; not given, none are written."""
 
 
-class QuantizeConfig(LearningConfig):
-    """A folder of images to a folder of images of few colors, or to one archive of codes."""
+class QuantizeConfig(LearningConfig, ReadingConfig):
+    """Reduce images to few colors in one step.
+
+    Writes one indexed PNG for each image, under the same key, each with a palette of its own or, with
+    --palette shared, all with one. With --to archive it writes one Zarr archive of codes of pixels or, with
+    --patch, of patches, which dkmeans decode turns into images again. No dataset is stored.
+    """
 
     source: str
     """A folder or URL prefix of images, one image, an IDX file, or an .npy stack."""
@@ -148,14 +174,14 @@ class QuantizeConfig(LearningConfig):
     """PNG only: Floyd-Steinberg dithering, by Pillow."""
     color: Literal["rgb", "gray", "rgba"] = "rgb"
     """Channels: 3, 1 or 4."""
-    max_skipped: int = Field(default=0, ge=0)
-    """Images that may be skipped because they cannot be read."""
-    max_image_pixels: int = Field(default=178_956_970, ge=1)
-    """Pixels of the largest image that is decoded: the guard against decompression bombs."""
 
 
 class DecodeConfig(StageConfig):
-    """An archive, or a result of compress or reconstruct, to image files."""
+    """Turn codes into image files again.
+
+    Takes an archive of dkmeans quantize, or a result of dkmeans compress or reconstruct, and needs nothing
+    besides it. Writes one PNG for each image, indexed where its palette fits.
+    """
 
     archive: str
     """URL of what quantize --to archive, compress or reconstruct has written."""
@@ -164,7 +190,10 @@ class DecodeConfig(StageConfig):
 
 
 class ReportConfig(Model):
-    """Results to one page of pictures."""
+    """Show results on one page of pictures.
+
+    The HTML page needs no network: originals beside results, codebooks, curves, PSNR, SSIM and bytes.
+    """
 
     page: str
     """Path of the HTML page to write."""

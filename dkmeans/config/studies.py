@@ -9,8 +9,6 @@ from pydantic import AliasChoices, Field
 from dkmeans.config.base import Counts, Size
 from dkmeans.config.stages import LearningConfig
 
-__all__ = ["DictionaryConfig", "FacesConfig", "PaletteConfig", "StudyConfig"]
-
 
 class StudyConfig(LearningConfig):
     """What every study has in common."""
@@ -20,7 +18,11 @@ class StudyConfig(LearningConfig):
 
 
 class DictionaryConfig(StudyConfig):
-    """Patches of many images: how codebooks change with their size."""
+    """Study patches: how a dictionary of them changes with its size.
+
+    How many clusters, how good, what they are, and what one image is made of. Writes OUT/index.html and all
+    that it is made from.
+    """
 
     source: str | None = None
     """Images to learn from, such as MNIST's IDX file; not given, the digits of scikit-learn."""
@@ -40,7 +42,11 @@ class DictionaryConfig(StudyConfig):
 
 
 class PaletteConfig(StudyConfig):
-    """Photos with few colors: how many are enough."""
+    """Study photos with few colors: how many are enough.
+
+    The photos in each number of colors, as files and on a page, with error, bytes and distinct colors. Writes
+    OUT/index.html and all that it is made from.
+    """
 
     source: str | None = None
     """A folder of photos or one photo; not given, four photos of scikit-image."""
@@ -53,7 +59,11 @@ class PaletteConfig(StudyConfig):
 
 
 class FacesConfig(StudyConfig):
-    """Images of one size, such as faces: gray levels, typical images, and their hierarchy."""
+    """Study faces, or other images of one size.
+
+    Their gray values in few levels and the bytes that saves, a gallery of typical images, and that codebook
+    cut down to smaller ones beside direct fits. Writes OUT/index.html and all that it is made from.
+    """
 
     source: str | None = None
     """Images of one size; not given, the faces of scikit-image."""

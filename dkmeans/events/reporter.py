@@ -44,7 +44,7 @@ class Reporter:
     quiet : bool
         Say nothing but warnings.
     log : callable or None
-        Takes each event, a dict of JSON values; see `dkmeans.eventlog`.
+        Takes each event, a dict of JSON values; see `dkmeans.command.eventlog`.
     """
 
     def __init__(self, *, quiet: bool = False, log: Callable[[dict[str, Any]], None] | None = None) -> None:

@@ -10,13 +10,18 @@ from numpy.typing import NDArray
 
 from dkmeans.kernels.exact import divide_half_even, fraction_bits
 
-__all__ = ["extract", "kept", "overlap_add", "windows"]
+__all__ = ["count_windows", "extract", "find_kept", "overlap_add", "windows"]
 
 Size = tuple[int, int]
 
 
+def count_windows(height: Any, width: Any, patch: Size, stride: Size) -> tuple[Any, Any]:
+    """Count the overlapping patches of an image, or of each of an array of images: down and across."""
+    return (height - patch[0]) // stride[0] + 1, (width - patch[1]) // stride[1] + 1
+
+
 def windows(stack: NDArray[Any], patch: Size, stride: Size) -> NDArray[Any]:
-    """All patches of a stack of images, as a view.
+    """View all patches of a stack of images.
 
     Parameters
     ----------
@@ -32,8 +37,8 @@ def windows(stack: NDArray[Any], patch: Size, stride: Size) -> NDArray[Any]:
     return np.moveaxis(view, 3, 5)
 
 
-def kept(stack: NDArray[Any], patch: Size, stride: Size, threshold: float) -> NDArray[np.bool_]:
-    """Which patches are not blank: their sum exceeds `threshold` of the largest possible sum.
+def find_kept(stack: NDArray[Any], patch: Size, stride: Size, threshold: float) -> NDArray[np.bool_]:
+    """Find the patches that are not blank: their sum exceeds `threshold` of the largest possible sum.
 
     Returns
     -------
@@ -47,13 +52,13 @@ def kept(stack: NDArray[Any], patch: Size, stride: Size, threshold: float) -> ND
 
 
 def extract(stack: NDArray[Any], mask: NDArray[np.bool_], patch: Size, stride: Size) -> NDArray[Any]:
-    """The patches of a stack that `mask` chooses, image by image, row-major.
+    """Take the patches of a stack that `mask` chooses, image by image, row-major.
 
     Parameters
     ----------
     stack : ndarray of shape (n, height, width, channels)
     mask : ndarray of shape (n, n_down, n_across), bool
-        As `kept` gives it.
+        As `find_kept` gives it.
     patch, stride : (int, int)
 
     Returns
@@ -72,7 +77,7 @@ def overlap_add(
     stride: Size,
     dtype: np.dtype[Any],
 ) -> NDArray[Any]:
-    """Images put together from codes: each pixel the mean of the patches that cover it.
+    """Put images together from codes: each pixel is the mean of the patches that cover it.
 
     Parameters
     ----------

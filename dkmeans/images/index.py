@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ImageIndex"]
+__all__ = ["ImageIndex", "same_sizes"]
 
 
 @dataclass(frozen=True)
@@ -35,3 +36,13 @@ class ImageIndex:
         """Row of the first pixel of each image, and the number of all pixels; shape (n + 1,)."""
         sizes = self.height.astype(np.int64) * self.width
         return np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+
+    def sizes(self, start: int, stop: int) -> NDArray[np.int32]:
+        """Height and width of the images `start` to `stop`; shape (stop - start, 2)."""
+        return np.stack([self.height[start:stop], self.width[start:stop]], axis=1)
+
+
+def same_sizes(sizes: NDArray[np.int32]) -> list[tuple[int, int]]:
+    """Ranges (start, stop) of neighbors of one size; `sizes` has shape (n, 2)."""
+    borders = np.flatnonzero((np.diff(sizes, axis=0) != 0).any(axis=1)) + 1
+    return list(pairwise([0, *borders.tolist(), len(sizes)]))

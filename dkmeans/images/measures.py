@@ -1,4 +1,4 @@
-"""How near an image is to its original: mean squared error, PSNR and SSIM, as scikit-image computes them."""
+"""How near an image is to its original: mean squared error, PSNR and SSIM as scikit-image computes them."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
+from skimage.metrics import mean_squared_error, structural_similarity
 
-__all__ = ["Measures", "compare", "ssim"]
+__all__ = ["Measures", "compare", "psnr", "ssim", "worst_part"]
 
 _TILE = 512  # pixels; SSIM takes about 100 bytes a value, which a large image has too many of
 _WINDOW = 7  # pixels, scikit-image's own
+_SMALL = 96  # pixels; an image with a shorter side than this is enlarged whole and needs no detail
 
 
 class Measures(NamedTuple):
-    """What an image has lost.
+    """The differences of an image and its original.
 
     Attributes
     ----------
@@ -35,17 +36,29 @@ class Measures(NamedTuple):
 def compare(original: NDArray[Any], image: NDArray[Any]) -> Measures:
     """Measure an image of shape (height, width, channels), uint8 or uint16, beside its original."""
     error = float(mean_squared_error(original, image))
-    if not error:  # identical images would divide by zero, with a warning
+    if not error:
         return Measures(0.0, None, 1.0 if min(original.shape[:2]) >= 3 else None)
-    limit = int(np.iinfo(original.dtype).max)
-    psnr = float(peak_signal_noise_ratio(original, image, data_range=limit))
-    return Measures(error, psnr, ssim(original, image))
+    return Measures(error, psnr(error, int(np.iinfo(original.dtype).max)), ssim(original, image))
 
 
-def ssim(original: NDArray[Any], image: NDArray[Any]) -> float | None:
-    """Mean structural similarity, tile by tile; None for images too small for a window of 3 x 3.
+def psnr(mse: float, limit: int) -> float | None:
+    """Compute the peak signal-to-noise ratio in dB; None where nothing is lost.
 
-    The tiles overlap by a window: together they have each place of it once, as the whole image has.
+    Parameters
+    ----------
+    mse : float
+        Mean squared error.
+    limit : int
+        The largest value that there can be: 255 or 65535.
+    """
+    return float(10 * np.log10(limit**2 / mse)) if mse else None
+
+
+def ssim(original: NDArray[Any], image: NDArray[Any], tile: int = _TILE) -> float | None:
+    """Compute the mean structural similarity, tile by tile; None for images too small for a window of 3 x 3.
+
+    The tiles of `tile` x `tile` places of the window overlap by it: together they have each place once, as
+    the whole image has.
     """
     height, width = original.shape[:2]
     shorter = min(height, width)
@@ -54,16 +67,40 @@ def ssim(original: NDArray[Any], image: NDArray[Any]) -> float | None:
         return None
     total = 0.0
     rows, columns = height - window + 1, width - window + 1  # places of the window
-    for top in range(0, rows, _TILE):
-        for left in range(0, columns, _TILE):
-            down, across = min(_TILE, rows - top), min(_TILE, columns - left)
-            tile = np.s_[top : top + down + window - 1, left : left + across + window - 1]
+    for top in range(0, rows, tile):
+        for left in range(0, columns, tile):
+            down, across = min(tile, rows - top), min(tile, columns - left)
+            part = np.s_[top : top + down + window - 1, left : left + across + window - 1]
             value = structural_similarity(
-                original[tile],
-                image[tile],
+                original[part],
+                image[part],
                 win_size=window,
                 data_range=int(np.iinfo(original.dtype).max),
                 channel_axis=-1,
             )
             total += float(value) * down * across
     return float(total / (rows * columns))
+
+
+def worst_part(original: NDArray[Any], image: NDArray[Any]) -> tuple[int, int, int, int] | None:
+    """Find the cell with the largest error in a grid over an image of shape (height, width, channels).
+
+    Returns
+    -------
+    (int, int, int, int) or None
+        Top, left, height and width in pixels; None for an image so small that it is seen enlarged as a whole.
+    """
+    height, width = original.shape[:2]
+    if min(height, width) < _SMALL:
+        return None
+    # At most 120 pixels wide, or single pixels of a large image would not be seen; no mere strips.
+    part_width = min(max(width // 8, 40), 120)
+    part_height = round(part_width * min(max(height / width, 0.5), 2.0))
+    rows, columns = height // part_height, width // part_width
+    sums = np.empty((rows, columns))
+    for row in range(rows):  # one at a time: the error of a whole large image would fill the memory
+        band = np.s_[row * part_height : (row + 1) * part_height, : columns * part_width]
+        error = (original[band].astype(np.float32) - image[band]) ** 2
+        sums[row] = error.reshape(part_height, columns, -1).sum(axis=(0, 2))
+    row, column = divmod(int(sums.argmax()), columns)
+    return row * part_height, column * part_width, part_height, part_width

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import os
 import re
-import uuid
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from dkmeans.errors import DkmeansError, ImageError, InputError
-from dkmeans.images import kept
+from dkmeans.errors import DkmeansError, ImageError, InputError, StorageError
 from dkmeans.images.decode import Color, ImageHeader, IncompleteHeader, SkippedImage, decode, read_header
+from dkmeans.images.formats import SUFFIXES
 from dkmeans.images.stacks import fingerprint, open_stack
-from dkmeans.storage import objects, stores
-from dkmeans.storage.objects import StoredObject
+from dkmeans.storage.store import Store, StoredObject, open_store
+from dkmeans.storage.urls import check_key
 
-__all__ = ["IMAGE_SUFFIXES", "SkippedImage", "Source", "open_source"]
+__all__ = ["FileSource", "SkippedImage", "Source", "open_source"]
 
-IMAGE_SUFFIXES = (
-    ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".pgm", ".ppm", ".pbm", ".pnm"
-)  # fmt: skip
 _ACCEPTED = (
-    f"a folder of images ({', '.join(suffix[1:] for suffix in IMAGE_SUFFIXES)}), one image, "
+    f"a folder of images ({', '.join(suffix[1:] for suffix in SUFFIXES)}), one image, "
     "an IDX file (also .gz), or an .npy array"
 )
 _PREFIX = 64 * 2**10  # bytes read for a header; most fit, photographs with a preview in their EXIF do too
@@ -59,8 +55,12 @@ class Source(Protocol):
     def without(self, keys: Collection[str]) -> Source:
         """This source without the images of these keys, in the same order."""
 
-    def headers(self, *, max_pixels: int) -> list[ImageHeader | SkippedImage]:
+    def headers(
+        self, *, max_pixels: int, files: Sequence[bytes | DkmeansError] | None = None
+    ) -> list[ImageHeader | SkippedImage]:
         """Size and type of each image, or why it cannot be read, in order; no pixel is decoded.
+
+        `files` are those of the images, where they have been read (`FileSource.fetch`).
 
         Raises
         ------
@@ -68,8 +68,12 @@ class Source(Protocol):
             If storage fails; that is no fault of an image.
         """
 
-    def read(self, color: Color, *, max_pixels: int) -> Iterator[NDArray[Any] | SkippedImage]:
+    def read(
+        self, color: Color, *, max_pixels: int, files: Sequence[bytes | DkmeansError] | None = None
+    ) -> Iterator[NDArray[Any] | SkippedImage]:
         """The images in order, one at a time: (height, width, channels) uint8 or uint16 arrays.
+
+        `files` are those of the images, where they have been read (`FileSource.fetch`).
 
         Raises
         ------
@@ -80,16 +84,12 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class FileSource:
-    """Image files below `folder`, which is the parent of `url` if that is one file. See `Source`.
-
-    `reading` names one reading of a source: files that change are kept for no other.
-    """
+    """Image files below `folder`, which is the parent of `url` if that is one file. See `Source`."""
 
     url: str
-    folder: str
+    folder: Store
     files: tuple[StoredObject, ...]
     ignored: tuple[str, ...] = ()
-    reading: str = field(default_factory=lambda: uuid.uuid4().hex, compare=False)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -112,21 +112,36 @@ class FileSource:
         """Bytes of the files."""
         return sum(file.size for file in self.files)
 
-    def headers(self, *, max_pixels: int) -> list[ImageHeader | SkippedImage]:
+    def fetch(self) -> list[bytes | DkmeansError]:
+        """Read all files whole: the bytes of each, or why they cannot be read.
+
+        Raises
+        ------
+        StorageError
+            If storage fails; that is no fault of an image.
+        """
+        files = list(self.folder.get_many(self.files))
+        for found in files:
+            if isinstance(found, StorageError):
+                raise found
+        return files
+
+    def headers(
+        self, *, max_pixels: int, files: Sequence[bytes | DkmeansError] | None = None
+    ) -> list[ImageHeader | SkippedImage]:
         """Size and type of each image from the beginning of its file, or the whole one where needed."""
-        beginnings = objects.read_objects(self.folder, self.files, limit=_PREFIX)
+        beginnings = self.folder.get_many(self.files, limit=_PREFIX) if files is None else iter(files)
         found = zip(self.files, beginnings, strict=True)
         return [self._header(file, beginning, max_pixels) for file, beginning in found]
 
-    def read(self, color: Color, *, max_pixels: int) -> Iterator[NDArray[Any] | SkippedImage]:
+    def read(
+        self, color: Color, *, max_pixels: int, files: Sequence[bytes | DkmeansError] | None = None
+    ) -> Iterator[NDArray[Any] | SkippedImage]:
         """The pixels of each image, in order."""
-        small = [kept.take(self.reading, file.key) for file in self.files]
-        missing = [file for file, data in zip(self.files, small, strict=True) if data is None]
-        fetched = objects.read_objects(self.folder, missing)
-        for file, data in zip(self.files, small, strict=True):
+        whole = self.folder.get_many(self.files) if files is None else iter(files)
+        for file, data in zip(self.files, whole, strict=True):
             try:
-                whole = self._whole(file, next(fetched) if data is None else data)
-                yield decode(whole, file.key, color, max_pixels=max_pixels)
+                yield decode(self._whole(file, data), file.key, color, max_pixels=max_pixels)
             except InputError as error:
                 yield self._skipped(file, error)
 
@@ -134,17 +149,14 @@ class FileSource:
         self, file: StoredObject, beginning: bytes | DkmeansError, max_pixels: int
     ) -> ImageHeader | SkippedImage:
         try:
-            if file.size > _PREFIX:
-                if isinstance(beginning, DkmeansError):
-                    raise beginning
+            if isinstance(beginning, DkmeansError):
+                raise beginning
+            if len(beginning) == _PREFIX < file.size:
                 try:
                     return read_header(beginning, file.key, max_pixels=max_pixels, whole=False)
                 except IncompleteHeader:
-                    beginning = objects.read_object(self.folder, file.key)
-            whole = self._whole(file, beginning)
-            header = read_header(whole, file.key, max_pixels=max_pixels)
-            kept.put(self.reading, file.key, whole)
-            return header
+                    beginning = self.folder.get(file.key)
+            return read_header(self._whole(file, beginning), file.key, max_pixels=max_pixels)
         except InputError as error:  # an image that is bad, gone, or not ours to read
             return self._skipped(file, error)
 
@@ -160,7 +172,7 @@ class FileSource:
 
     def _skipped(self, file: StoredObject, error: InputError) -> SkippedImage:
         """The reason without the key, which stands beside it, and without the place on this machine."""
-        reason = str(error).removeprefix(f"{objects.join_url(self.folder, file.key)}: ")
+        reason = str(error).removeprefix(f"{self.folder.url_of(file.key)}: ")
         return SkippedImage(file.key, reason.removeprefix(f"{file.key}: "))
 
 
@@ -175,7 +187,7 @@ def open_source(url: str) -> Source:
     Parameters
     ----------
     url : str
-        A local path or a URL of `dkmeans.storage.objects`.
+        A local path or a URL, see `dkmeans.storage.urls`.
 
     Returns
     -------
@@ -188,29 +200,29 @@ def open_source(url: str) -> Source:
     StorageError
         If storage fails.
     """
-    url = stores.resolve_url(url)
-    stores.reach(url)
+    store = open_store(url)
+    url = store.url
     folder, _, name = url.rpartition("/")
     if folder.endswith(":/"):  # s3://bucket: nothing above it; memory://name: the store itself
         folder, name = (f"{folder}/", name) if url.startswith("memory://") else ("", "")
-    if name and objects.exists(folder or "/", name):
-        return _open_file(folder or "/", name)
+    if name and (above := open_store(folder or "/")).exists(name):
+        return _open_file(above, name)
     unusable: list[str] = []
-    listed = _without_artefacts(objects.list_objects(url, left_out=unusable))
-    if not listed and not (stores.is_local(url) and Path(url).is_dir()):
+    listed = _without_artefacts(store.list(left_out=unusable))
+    if not listed and not (store.is_local and Path(url).is_dir()):
         raise InputError(f"{url}: missing, there is no such file or folder; expected {_ACCEPTED}. Check it.")
-    files = sorted((found for found in listed if _is_image(url, found)), key=_natural)
+    files = sorted((found for found in listed if _is_image(store, found)), key=_natural)
     if not files:
         raise InputError(_no_images(url, listed))
     kept = {file.key for file in files}
     others = [_quoted(found.key) for found in listed if found.key not in kept]
-    return FileSource(url, url, tuple(files), (*others, *unusable))
+    return FileSource(url, store, tuple(files), (*others, *unusable))
 
 
-def _open_file(folder: str, name: str) -> Source:
-    if name.lower().endswith(IMAGE_SUFFIXES):
-        file = StoredObject(name, objects.object_size(folder, name))
-        return FileSource(objects.join_url(folder, name), folder, (file,))
+def _open_file(folder: Store, name: str) -> Source:
+    if name.lower().endswith(SUFFIXES):
+        file = StoredObject(name, folder.head(name))
+        return FileSource(folder.url_of(name), folder, (file,))
     stack = open_stack(folder, name)
     if stack is None:
         raise InputError(f"{name}: a file of another kind; expected {_ACCEPTED}. Unpack or convert it.")
@@ -229,21 +241,21 @@ def _quoted(key: str) -> str:
     return key if key.isprintable() else repr(key)
 
 
-def _is_image(url: str, found: StoredObject) -> bool:
+def _is_image(store: Store, found: StoredObject) -> bool:
     try:
-        objects.check_key(found.key)
+        check_key(found.key)
     except InputError:  # a store may hold keys that lead out of every folder
         return False
     hidden = any(part.startswith(".") for part in found.key.split("/"))
-    return not hidden and found.key.lower().endswith(IMAGE_SUFFIXES) and not _leaves(url, found.key)
+    return not hidden and found.key.lower().endswith(SUFFIXES) and not _leaves(store, found.key)
 
 
-def _leaves(url: str, key: str) -> bool:
-    """Whether a link on the way to `key` leads out of the local folder `url`."""
-    if not stores.is_local(url):
+def _leaves(store: Store, key: str) -> bool:
+    """Whether a link on the way to `key` leads out of a local folder."""
+    if not store.is_local:
         return False
-    root = os.path.realpath(url)
-    return os.path.commonpath([root, os.path.realpath(os.path.join(url, key))]) != root
+    root = os.path.realpath(store.url)
+    return os.path.commonpath([root, os.path.realpath(os.path.join(store.url, key))]) != root
 
 
 def _natural(found: StoredObject) -> tuple[list[str | int], str]:

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans.errors import InputError
+from dkmeans.errors import DkmeansError, InputError
 from dkmeans.images.decode import Color, ImageHeader, SkippedImage, convert_color
-from dkmeans.storage import objects
+from dkmeans.storage.store import Store
 
 __all__ = ["StackSource", "fingerprint", "open_stack"]
 
@@ -36,7 +36,7 @@ class StackSource:
     `shape` and `dtype` those of the whole stack, `indices` the images that belong to this source.
     """
 
-    folder: str
+    folder: Store
     name: str
     size: int
     offset: int
@@ -49,7 +49,7 @@ class StackSource:
     @property
     def url(self) -> str:
         """The URL of the file."""
-        return objects.join_url(self.folder, self.name)
+        return self.folder.url_of(self.name)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -74,7 +74,9 @@ class StackSource:
         """Bytes as stored; the share of these images, for a part."""
         return self.size * len(self.indices) // self.shape[0]
 
-    def headers(self, *, max_pixels: int) -> list[ImageHeader | SkippedImage]:
+    def headers(
+        self, *, max_pixels: int, files: Sequence[bytes | DkmeansError] | None = None
+    ) -> list[ImageHeader | SkippedImage]:
         """Key, size and type of each image, in order; all are skipped if they are too large."""
         _, height, width, _ = self.shape
         kind = np.dtype(self.dtype).name
@@ -83,7 +85,9 @@ class StackSource:
         reason = f"{height} x {width} pixels; expected at most {max_pixels}. Raise max_pixels."
         return [SkippedImage(self._key(index), reason) for index in self.indices]
 
-    def read(self, color: Color, *, max_pixels: int) -> Iterator[NDArray[Any] | SkippedImage]:
+    def read(
+        self, color: Color, *, max_pixels: int, files: Sequence[bytes | DkmeansError] | None = None
+    ) -> Iterator[NDArray[Any] | SkippedImage]:
         """The pixels of each image, in order: (height, width, channels) uint8 or uint16."""
         skipped = [image for image in self.headers(max_pixels=max_pixels) if isinstance(image, SkippedImage)]
         if skipped:
@@ -114,8 +118,8 @@ class StackSource:
     def _fetcher(self) -> Callable[[int, int], bytes]:
         """A function (start, length) -> bytes; its calls ascend, so a gzip file is unpacked once."""
         if not self.gzipped:
-            return partial(objects.read_range, self.folder, self.name)
-        stream = gzip.GzipFile(fileobj=io.BytesIO(objects.read_object(self.folder, self.name)))
+            return partial(self.folder.get_range, self.name)
+        stream = gzip.GzipFile(fileobj=io.BytesIO(self.folder.get(self.name)))
 
         def fetch(start: int, length: int) -> bytes:
             stream.seek(start)  # forward: unpacks and throws away
@@ -133,16 +137,16 @@ def fingerprint(entries: Iterable[tuple[str, int]]) -> str:
     return digest.hexdigest()
 
 
-def open_stack(folder: str, name: str) -> StackSource | None:
-    """Open the stack `name` below the URL `folder`; None if the file is not a stack.
+def open_stack(folder: Store, name: str) -> StackSource | None:
+    """Open the stack `name` in `folder`; None if the file is not a stack.
 
     Raises
     ------
     InputError
         If it is one that cannot be used: labels, another type or shape, a length that its header denies.
     """
-    size = objects.object_size(folder, name)
-    head = objects.read_range(folder, name, 0, _HEADER)
+    size = folder.head(name)
+    head = folder.get_range(name, 0, _HEADER)
     gzipped = head.startswith(b"\x1f\x8b")
     if gzipped:
         with _unpacking(name):
@@ -181,9 +185,9 @@ def _unpacking(name: str) -> Iterator[None]:
         raise InputError(f"{name}: damaged or truncated gzip file ({error}). Download it again.") from error
 
 
-def _unpacked_size(folder: str, name: str, limit: int) -> int:
+def _unpacked_size(folder: Store, name: str, limit: int) -> int:
     """Bytes that the gzip file unpacks to, at most `limit` + 1; nothing is kept."""
-    stream = gzip.GzipFile(fileobj=io.BytesIO(objects.read_object(folder, name)))
+    stream = gzip.GzipFile(fileobj=io.BytesIO(folder.get(name)))
     total = 0
     with _unpacking(name):
         while block := stream.read(min(_BLOCK, limit + 1 - total)):

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans.artefacts import manifests
 from dkmeans.artefacts.codebook import HISTORY, Codebook, open_codebook
+from dkmeans.artefacts.coded import CodedImages, open_coded
 from dkmeans.artefacts.dataset import Dataset, open_dataset
-from dkmeans.artefacts.result import Result, open_result
-from dkmeans.errors import MismatchError
-from dkmeans.report import measure
-from dkmeans.storage import objects
+from dkmeans.artefacts.manifests import digest
+from dkmeans.errors import InputError, MismatchError
+from dkmeans.images import measures
+from dkmeans.storage.store import Store
 
 __all__ = [
     "Bytes",
@@ -35,7 +35,7 @@ __all__ = [
 class Trio:
     """A result, and the dataset and the codebook that it was made from."""
 
-    result: Result
+    result: CodedImages
     dataset: Dataset
     codebook: Codebook
 
@@ -158,11 +158,15 @@ def open_trio(url: str) -> Trio:
     MismatchError
         If the dataset or codebook is another one than the result was made from.
     """
-    result = open_result(url)
-    config = result.manifest["config"]
-    dataset, codebook = open_dataset(config["dataset"]), open_codebook(config["codebook"])
-    digest = manifests.digest([dataset.manifest["digest"], codebook.manifest["centers_sha256"]])
-    if digest != result.manifest["input_digest"]:
+    result = open_coded(url)
+    found = result.manifest
+    if found.dataset is None or found.codebook is None:
+        raise InputError(
+            f"{result.url} was made by quantize; expected a result of compress or reconstruct, which has a "
+            "dataset and a codebook to show."
+        )
+    dataset, codebook = open_dataset(found.dataset), open_codebook(found.codebook)
+    if digest([dataset.manifest.digest, codebook.manifest.centers_sha256]) != found.input_digest:
         raise MismatchError(
             f"{result.url} was made from another dataset or codebook than {dataset.url} and {codebook.url} "
             "now are. Make the result again with --overwrite."
@@ -178,15 +182,15 @@ def shown_positions(n_images: int, n_shown: int) -> list[int]:
 
 def measure_image(trio: Trio, position: int, original: NDArray[Any], image: NDArray[Any]) -> ImageFacts:
     """The numbers of one image; both arrays of shape (height, width, channels)."""
-    psnr = float(trio.result.psnr[position])
+    psnr = float(trio.result.measures["psnr"][position])
     return ImageFacts(
         position=position,
         name=trio.dataset.index.names[position],
         height=original.shape[0],
         width=original.shape[1],
         psnr=psnr if math.isfinite(psnr) else None,
-        ssim=measure.ssim(original, image),
-        detail=measure.worst_part(original, image),
+        ssim=measures.ssim(original, image),
+        detail=measures.worst_part(original, image),
     )
 
 
@@ -195,7 +199,7 @@ def gather(trio: Trio, images: tuple[ImageFacts, ...]) -> ResultFacts:
     result, dataset, codebook = trio.result, trio.dataset, trio.codebook
     found, fitted = result.manifest, codebook.manifest
     stored = _bytes(trio)
-    n_pixels = int(dataset.manifest["n_pixels"])
+    n_pixels = dataset.manifest.n_pixels
     similar = [image.ssim for image in images if image.ssim is not None]
     return ResultFacts(
         result=result.url,
@@ -208,22 +212,22 @@ def gather(trio: Trio, images: tuple[ImageFacts, ...]) -> ResultFacts:
         dtype=str(dataset.dtype),
         n_images=dataset.n_images,
         n_pixels=n_pixels,
-        n_rows=int(fitted["n_rows"]),
-        same_dataset=fitted["input_digest"] == dataset.manifest["digest"],
-        mean_psnr=found["mean_psnr"],
-        n_exact=int(found["n_exact"]),
-        rmse=math.sqrt(found["mse"]),
+        n_rows=fitted.n_rows,
+        same_dataset=fitted.dataset_digest == dataset.manifest.digest,
+        mean_psnr=found.mean_psnr,
+        n_exact=found.n_exact or 0,
+        rmse=math.sqrt(found.mse or 0.0),
         mean_ssim=float(np.mean(similar)) if similar else None,
         bytes=stored,
         ratio_compressed=stored.raw / stored.compressed,
         ratio_images=stored.raw / stored.images if stored.images else None,
         bits_per_pixel=8 * stored.compressed / n_pixels,
         raw_bits_per_pixel=8 * dataset.channels * dataset.dtype.itemsize,
-        n_iter=int(fitted["n_iter"]),
-        max_iter=int(fitted["config"]["max_iter"]),
-        converged=bool(fitted["converged"]),
-        inertia=float(fitted["inertia"]),
-        centers_sha256=str(fitted["centers_sha256"]),
+        n_iter=fitted.n_iter,
+        max_iter=fitted.max_iter,
+        converged=fitted.converged,
+        inertia=fitted.inertia,
+        centers_sha256=fitted.centers_sha256,
         images=images,
         colors=_colors(trio),
         steps=_steps(codebook),
@@ -232,24 +236,21 @@ def gather(trio: Trio, images: tuple[ImageFacts, ...]) -> ResultFacts:
 
 def _bytes(trio: Trio) -> Bytes:
     result, dataset = trio.result, trio.dataset
-    codes = _stored_bytes(result.url, "codes")
-    on_patches = result.palette is None
-    codebook = (
-        _stored_bytes(trio.codebook.url, "centers") if on_patches else _stored_bytes(result.url, "palette")
-    )
+    codes = _stored_bytes(result.store, "codes")
+    codebook = _stored_bytes(result.store, "centers" if result.palette is None else "palette")
     return Bytes(
-        source=int(dataset.manifest["source_bytes"]),
-        raw=int(dataset.manifest["n_pixels"]) * dataset.channels * dataset.dtype.itemsize,
+        source=dataset.manifest.source_bytes,
+        raw=dataset.manifest.n_pixels * dataset.channels * dataset.dtype.itemsize,
         codes=codes,
         codebook=codebook,
         compressed=codes + codebook,
-        images=int(result.manifest["image_bytes"]) if result.manifest["config"]["images"] else None,
+        images=result.manifest.image_bytes if result.manifest.images else None,
     )
 
 
-def _stored_bytes(url: str, name: str) -> int:
+def _stored_bytes(store: Store, name: str) -> int:
     """Bytes of the chunks of an array as they are stored, without its metadata."""
-    return sum(found.size for found in objects.list_objects(url, f"{name}/c"))
+    return sum(found.size for found in store.list(f"{name}/c"))
 
 
 def _colors(trio: Trio) -> tuple[Color, ...]:
@@ -267,5 +268,5 @@ def _colors(trio: Trio) -> tuple[Color, ...]:
 
 def _steps(codebook: Codebook) -> tuple[Step, ...]:
     inertia, moved = (codebook.history[:, HISTORY.index(name)] for name in ("inertia", "moved"))
-    n_rows = int(codebook.manifest["n_rows"])
+    n_rows = codebook.manifest.n_rows
     return tuple(Step(float(value), float(rows) / n_rows) for value, rows in zip(inertia, moved, strict=True))

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans.config import ReportConfig
+from dkmeans.config.stages import ReportConfig
 from dkmeans.errors import StorageError, UsageError
+from dkmeans.features.space import FeatureSpace
 from dkmeans.report import facts, figures, plots, template
 from dkmeans.report.facts import ImageFacts, ResultFacts, Trio
 from dkmeans.report.figures import Picture
-from dkmeans.storage import stores
+from dkmeans.storage.urls import is_local, resolve_url
 
 __all__ = ["PageReport", "write_report"]
 
@@ -126,8 +127,8 @@ def write_report(config: ReportConfig) -> PageReport:
 
 
 def _check_page(page: str) -> Path:
-    path = Path(stores.resolve_url(page))
-    if not stores.is_local(page) or path.suffix.lower() not in _SUFFIXES:
+    path = Path(resolve_url(page))
+    if not is_local(page) or path.suffix.lower() not in _SUFFIXES:
         raise UsageError(f"found the page {page!r}; expected a local path that ends in .html.")
     if path.is_dir():
         raise UsageError(f"{path} is a folder; expected the path of a page to write.")
@@ -230,7 +231,7 @@ def _draw_gallery(trio: Trio, found: ResultFacts) -> _Codebook:
     height, width = found.patch
     n_shown = min(_MOST_CENTERS, found.n_clusters, max(1, _GALLERY_PIXELS // (height * width)))
     order = np.argsort(-trio.codebook.counts, kind="stable")[:n_shown]
-    centers = np.rint(trio.codebook.centers[order]).astype(found.dtype)
-    tiles = centers.reshape(-1, height, width, found.channels)
+    space = FeatureSpace(np.dtype(found.dtype), found.channels, found.patch)
+    tiles = space.to_pixels(trio.codebook.centers[order])
     limit = _display_limit(tiles)
     return _Codebook(None, (), figures.gallery(figures.eight_bits(tiles, limit)), n_shown, limit)

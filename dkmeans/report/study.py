@@ -16,7 +16,7 @@ from typing import Any
 
 from dkmeans.report import layout, references, template
 from dkmeans.report.figures import Picture
-from dkmeans.storage import objects
+from dkmeans.storage.store import Store, open_store
 
 __all__ = ["Pictures", "Section", "Shown", "Study", "StudyReport", "Table", "Text", "write_study"]
 
@@ -112,14 +112,14 @@ class StudyReport:
     page_bytes: int
 
 
-def write_study(url: str, study: Study) -> StudyReport:
+def write_study(url: str | Store, study: Study) -> StudyReport:
     """Write a study below `url`: figures, tables, numbers.json, and index.html last.
 
     The page needs nothing but itself: pictures and tables are in it too.
 
     Parameters
     ----------
-    url : str
+    url : str or Store
         A folder, or a prefix in an object store.
     study : Study
 
@@ -141,9 +141,10 @@ def write_study(url: str, study: Study) -> StudyReport:
         + [(f"tables/{table.name}.csv", _csv(facts, table)) for table in tables]
     )
     html = _render(study, facts, listed).encode()
+    store = open_store(url)
     for key, data in (listed | {_NUMBERS: numbers.encode(), _PAGE: html}).items():
-        objects.write_object(url, key, data)
-    return StudyReport(objects.join_url(url, _PAGE), len(shown), len(html))
+        store.put(key, data)
+    return StudyReport(store.url_of(_PAGE), len(shown), len(html))
 
 
 def _render(study: Study, facts: Any, listed: dict[str, bytes]) -> str:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from dkmeans.artefacts.codebook import Codebook
 from dkmeans.artefacts.dataset import Dataset
-from dkmeans.compute.cluster import Cluster
-from dkmeans.config import ClusterConfig, CompressConfig
+from dkmeans.compute.executor import Executor
+from dkmeans.config.cluster import ClusterConfig
+from dkmeans.config.stages import CompressConfig
 from dkmeans.errors import UsageError
 from dkmeans.events.reporter import SILENT, Reporter
-from dkmeans.stages.shared.coding import write_codes
+from dkmeans.stages.shared.coding import StoredArray, write_codes
 from dkmeans.stages.shared.making import ResultReport, Work, make_result
+from dkmeans.stages.shared.remaking import PNG_COLORS
 
 __all__ = ["compress"]
-
-_PNG_COLORS = 256
 
 
 def compress(
     config: CompressConfig,
-    cluster: ClusterConfig | Cluster = ClusterConfig(),
+    executor: ClusterConfig | Executor = ClusterConfig(),
     reporter: Reporter = SILENT,
 ) -> ResultReport:
     """Write the code of each pixel, the palette, and if asked one indexed PNG per image.
@@ -28,7 +30,7 @@ def compress(
     Parameters
     ----------
     config : CompressConfig
-    cluster : ClusterConfig or Cluster
+    executor : ClusterConfig or Executor
     reporter : Reporter
 
     Raises
@@ -45,15 +47,15 @@ def compress(
         if config.images is not None:
             _check_png(dataset, codebook)
 
-    return make_result(config, "compress", "pixels", check, _write, cluster, reporter)
+    return make_result(config, "compress", "pixels", check, _write, executor, reporter)
 
 
 def _check_png(dataset: Dataset, codebook: Codebook) -> None:
     """Refuse a palette that no indexed PNG can hold."""
-    if codebook.n_clusters > _PNG_COLORS:
+    if codebook.n_clusters > PNG_COLORS:
         raise UsageError(
-            f"--images: found {codebook.n_clusters} colors, an indexed PNG holds at most {_PNG_COLORS}. "
-            f"Fit with --k {_PNG_COLORS} or less, or leave out --images."
+            f"--images: found {codebook.n_clusters} colors, an indexed PNG holds at most {PNG_COLORS}. "
+            f"Fit with --k {PNG_COLORS} or less, or leave out --images."
         )
     if dataset.dtype != np.uint8:
         raise UsageError(
@@ -62,10 +64,10 @@ def _check_png(dataset: Dataset, codebook: Codebook) -> None:
         )
 
 
-def _write(work: Work) -> list[str]:
-    """Write palette and codes; the digests of the codes."""
-    palette = np.rint(work.codebook.centers).astype(work.dataset.dtype)
+def _write(work: Work) -> dict[str, Any]:
+    """Write palette and codes."""
+    palette = work.dataset.space("pixels").to_pixels(work.codebook.centers)
     work.claim.write_array("palette", palette)
-    return write_codes(
-        work.dataset.url, "pixels", work.codebook.centers, work.claim, work.cluster, work.reporter
-    )
+    rows = StoredArray(work.dataset.store, "pixels")
+    digest = write_codes(work.claim, rows, work.codebook.centers, work.executor, work.reporter)
+    return {"decoder": "palette", "digest": digest}

@@ -5,20 +5,22 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 
-from dkmeans.artefacts import claims, manifests
-from dkmeans.artefacts.claims import Claim
-from dkmeans.artefacts.codebook import Codebook, open_codebook
+from dkmeans.artefacts.claims import Claim, Finished, claim
+from dkmeans.artefacts.codebook import Codebook, CodebookManifest, open_codebook
 from dkmeans.artefacts.dataset import Dataset, open_dataset
+from dkmeans.artefacts.manifests import digest
 from dkmeans.clustering.hierarchy import Groups, group_centers, merge_groups
 from dkmeans.clustering.lloyd import lloyd
-from dkmeans.clustering.state import Iteration, State
-from dkmeans.compute.cluster import Cluster
+from dkmeans.clustering.loop import Iteration, State
 from dkmeans.compute.connecting import connect
-from dkmeans.config import ClusterConfig, CutConfig
+from dkmeans.compute.executor import Executor
+from dkmeans.config.cluster import ClusterConfig
+from dkmeans.config.stages import CutConfig
 from dkmeans.errors import InputError, MismatchError, UsageError
 from dkmeans.events.reporter import SILENT, Reporter
-from dkmeans.stages.shared.fitting import commit_codebook, open_rows
-from dkmeans.storage import stores
+from dkmeans.stages.shared.fitting import commit_codebook
+from dkmeans.stages.shared.rows import open_rows
+from dkmeans.storage.store import open_store
 
 __all__ = ["CutReport", "cut"]
 
@@ -46,7 +48,7 @@ class CutReport:
 
 def cut(
     config: CutConfig,
-    cluster: ClusterConfig | Cluster = ClusterConfig(),
+    executor: ClusterConfig | Executor = ClusterConfig(),
     reporter: Reporter = SILENT,
 ) -> CutReport:
     """Make a smaller codebook of a codebook: its centers joined by Ward's linkage, without a new fit.
@@ -57,7 +59,7 @@ def cut(
     Parameters
     ----------
     config : CutConfig
-    cluster : ClusterConfig or Cluster
+    executor : ClusterConfig or Executor
     reporter : Reporter
 
     Raises
@@ -75,19 +77,17 @@ def cut(
     codebook = open_codebook(config.codebook)
     _check_sizes(config, codebook)
     dataset = _fitted_dataset(codebook)
-    url = stores.resolve_url(config.cut)
-    inputs = [codebook.url, dataset.url]
-    with (
-        claims.claim(url, "codebook", config, dataset.manifest["digest"], inputs) as claim,
-        connect(cluster, reporter, "cut") as workers,
-    ):
-        if claim.finished:
-            _check_origin(claim.finished, codebook, url)
+    store = open_store(config.cut)
+    identity = digest([dataset.manifest.digest, codebook.manifest.centers_sha256])
+    with claim(store, CodebookManifest, config, identity, [codebook.url, dataset.url]) as held:
+        if isinstance(held, Finished):
+            manifest = held.manifest
         else:
-            _write(config, codebook, dataset, claim, workers, reporter)
-    manifest = manifests.read_manifest(url, "codebook")
-    facts = {name: manifest[name] for name in CutReport.__dataclass_fields__ if name in manifest}
-    return CutReport(cut=url, codebook=codebook.url, seconds=time.perf_counter() - began, **facts)
+            with connect(executor, reporter, "cut") as workers:
+                manifest = _write(config, codebook, dataset, held, workers, reporter)
+    names = set(CutReport.__dataclass_fields__) - {"cut", "codebook", "seconds"}
+    facts = {name: getattr(manifest, name) for name in names}
+    return CutReport(cut=store.url, codebook=codebook.url, seconds=time.perf_counter() - began, **facts)
 
 
 def _check_sizes(config: CutConfig, codebook: Codebook) -> None:
@@ -107,12 +107,12 @@ def _check_sizes(config: CutConfig, codebook: Codebook) -> None:
 def _fitted_dataset(codebook: Codebook) -> Dataset:
     """The dataset that a codebook was fit on, as it was then."""
     try:
-        dataset = open_dataset(str(codebook.manifest["config"]["dataset"]))
+        dataset = open_dataset(codebook.manifest.dataset)
     except InputError as error:
         raise InputError(
             f"the rows that {codebook.url} was fit on are needed to count them again: {error}"
         ) from error
-    if dataset.manifest["digest"] != codebook.manifest["input_digest"]:
+    if dataset.manifest.digest != codebook.manifest.dataset_digest:
         raise MismatchError(
             f"the dataset {dataset.url} has changed since {codebook.url} was fit on it; expected the same "
             "images. Fit again with --overwrite, or bring back the dataset."
@@ -120,39 +120,24 @@ def _fitted_dataset(codebook: Codebook) -> Dataset:
     return dataset
 
 
-def _check_origin(finished: dict[str, object], codebook: Codebook, url: str) -> None:
-    """Refuse to resume what was cut from other centers: the claim compares the dataset alone."""
-    if finished.get("cut_from") != codebook.manifest["centers_sha256"]:
-        raise UsageError(
-            f"{url} was cut from another codebook than {codebook.url} now is. Pass --overwrite to begin anew."
-        )
-
-
 def _write(
     config: CutConfig,
     codebook: Codebook,
     dataset: Dataset,
-    claim: Claim,
-    cluster: Cluster,
+    claim: Claim[CodebookManifest],
+    executor: Executor,
     reporter: Reporter,
-) -> None:
+) -> CodebookManifest:
     groups = _grouped(config, codebook, reporter)
     centers = merge_groups(codebook.centers, codebook.counts, groups.labels, dataset.dtype)
-    rows = open_rows(dataset, codebook.on, len(centers), 0, cluster, reporter)
+    rows = open_rows(dataset, codebook.on, len(centers), 0, executor, reporter)
     with reporter.stage("counts", 1, "pass") as advance:
         began = time.perf_counter()
         result = lloyd(rows, State(centers), max_iter=0, tol=0, on_iteration=lambda _: None)
         step = Iteration(result.inertia, 0.0, rows.n_rows, time.perf_counter() - began)
         advance(1, f"inertia {result.inertia:.6g}")
-    fitted = {"on": codebook.on, "dataset": codebook.manifest["config"]["dataset"], "max_iter": 1}
-    recorded = {
-        **claim.recorded,
-        "config": {**claim.recorded["config"], **fitted},  # what is read of every codebook
-        "cut_from": codebook.manifest["centers_sha256"],
-        "n_components": groups.n_components,
-    }
-    made = replace(claim, recorded=recorded)
-    commit_codebook(codebook.on, dataset, made, rows, replace(result, history=[step]))
+    facts = {"cut_from": codebook.manifest.centers_sha256, "n_components": groups.n_components, "max_iter": 1}
+    return commit_codebook(codebook.on, dataset, claim, rows, replace(result, history=[step]), **facts)
 
 
 def _grouped(config: CutConfig, codebook: Codebook, reporter: Reporter) -> Groups:

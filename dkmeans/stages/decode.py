@@ -1,4 +1,4 @@
-"""An archive, or a result of compress or reconstruct, to image files."""
+"""Coded images, or a folder that quantize has written, to image files."""
 
 from __future__ import annotations
 
@@ -7,26 +7,28 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dkmeans import plan
-from dkmeans.artefacts import manifests
-from dkmeans.artefacts.archive import Archive, row_offset
-from dkmeans.artefacts.result import Result
-from dkmeans.compute.cluster import Cluster
+from dkmeans.artefacts.claims import Claim, Finished
+from dkmeans.artefacts.coded import CodedImages
+from dkmeans.artefacts.folder import FileBatch, FolderManifest, ImageFolder, begin_files, claim_folder
+from dkmeans.artefacts.kinds import open_images
+from dkmeans.artefacts.manifests import digest
 from dkmeans.compute.connecting import connect
-from dkmeans.config import ClusterConfig, DecodeConfig
-from dkmeans.errors import InputError, UsageError
+from dkmeans.compute.executor import Executor
+from dkmeans.config.cluster import ClusterConfig
+from dkmeans.config.stages import DecodeConfig
+from dkmeans.errors import UsageError
 from dkmeans.events.reporter import SILENT, Reporter
-from dkmeans.images.encode import compact, encode_indexed_png, encode_png
-from dkmeans.images.index import ImageIndex
-from dkmeans.stages.shared import export
-from dkmeans.storage import arrays, objects, stores
+from dkmeans.stages.shared.files import output_keys
+from dkmeans.stages.shared.remaking import Copying, Decoding, Remaking
+from dkmeans.stages.shared.writing import COLUMNS, Batch, run_pass
+from dkmeans.storage import arrays
+from dkmeans.storage.store import Store, open_store
 
 __all__ = ["DecodeReport", "decode"]
 
 _PIXELS_PER_TASK = 4 << 20
-_PNG_COLORS = 256
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class DecodeReport:
 
 def decode(
     config: DecodeConfig,
-    cluster: ClusterConfig | Cluster = ClusterConfig(),
+    executor: ClusterConfig | Executor = ClusterConfig(),
     reporter: Reporter = SILENT,
 ) -> DecodeReport:
     """Write one PNG for each image, indexed where it has a palette of at most 256 8-bit colors.
@@ -66,130 +68,70 @@ def decode(
     Parameters
     ----------
     config : DecodeConfig
-        With ``resume`` files that are there stay: of an archive that was not changed they are whole.
-    cluster : ClusterConfig or Cluster
+    executor : ClusterConfig or Executor
     reporter : Reporter
 
     Raises
     ------
     InputError
-        If the archive is missing, unfinished, damaged or something else.
+        If the coded images are missing, unfinished, damaged or something else.
     UsageError
-        If files are in the way.
+        If files are in the way, or the folder was written from other images.
     StorageError
         If storage refuses or fails.
     """
     began = time.perf_counter()
-    coded = _open(config.archive)
-    folder = stores.resolve_url(config.images)
-    index = coded.index
-    keys = export.output_keys(index.names)
-    there = _check_place(config, coded, folder, keys)
-    sizes = np.diff(index.offset)
-    with connect(cluster, reporter, "decode") as workers:
-        largest = int(sizes.max()) * 4 * 2
-        workers.check_memory(4 * largest, "an image", "decode on larger workers")
-        write = workers.task(_write_images)
-        tasks = [
-            write(_fresh(coded), _wanted(index, coded, keys, there, *images), folder)
-            for images in plan.batches(sizes, _PIXELS_PER_TASK)
-        ]
-        with reporter.stage("images", len(tasks), "batches") as advance:
-            n_bytes = workers.run(tasks, advance)
+    coded = open_images(config.archive)
+    if isinstance(coded, CodedImages):
+        arrays.check_whole(coded.store, "pixels" if coded.manifest.decoder == "pixels" else "codes")
+    folder = open_store(config.images)
+    if f"{folder.url}/".startswith(f"{coded.url}/") or f"{coded.url}/".startswith(f"{folder.url}/"):
+        raise UsageError(f"the output {folder.url} and the input {coded.url} overlap. Choose another output.")
+    n_pixels, n_written = int(coded.index.offset[-1]), 0
+    with claim_folder(folder, config, _identity(coded)) as held:
+        if isinstance(held, Finished):
+            manifest = held.manifest
+        else:
+            there = begin_files(held, folder, output_keys(coded.index.names), config, "images")
+            with connect(executor, reporter, "decode") as workers:
+                largest = int(np.diff(coded.index.offset).max()) * 4 * 2
+                workers.check_memory(4 * largest, "an image", "decode on larger workers")
+                table, _ = run_pass(_batches(coded, held, folder, there), workers, reporter)
+            n_written = len(coded.index) - len(there)
+            about: dict[str, Any] = {"source": coded.url, "n_images": len(coded.index), "n_pixels": n_pixels}
+            manifest = held.commit(**about, image_bytes=int(table[:, COLUMNS.index("stored_bytes")].sum()))
     return DecodeReport(
-        images=folder,
-        n_images=len(index),
-        n_written=len(keys) - len(there),
-        n_pixels=int(sizes.sum()),
-        image_bytes=sum(n_bytes) + sum(there.values()),
+        images=folder.url,
+        n_images=manifest.n_images,
+        n_written=n_written,
+        n_pixels=manifest.n_pixels,
+        image_bytes=manifest.image_bytes,
         seconds=time.perf_counter() - began,
     )
 
 
-def _open(url: str) -> Archive | Result:
-    url = stores.resolve_url(url)
-    manifest = manifests.read_manifest(url)
-    if manifest["kind"] not in ("archive", "result"):
-        raise InputError(
-            f"{url} is a {manifest['kind']}; expected an archive of quantize, or a result of compress or "
-            "reconstruct."
+def _identity(coded: CodedImages | ImageFolder) -> str:
+    """SHA-256 of what is decoded: checksums of all arrays, or the run that has written the files."""
+    nodes = [f"{name} {checksum}" for name, checksum in sorted(coded.manifest.nodes.items())]
+    return digest(nodes if isinstance(coded, CodedImages) else [coded.manifest.run])
+
+
+def _batches(
+    coded: CodedImages | ImageFolder,
+    held: Claim[FolderManifest],
+    folder: Store,
+    there: dict[str, int],
+) -> list[Batch]:
+    index = coded.index
+    keys = output_keys(index.names)
+    batches = []
+    for start, stop in plan.batches(np.diff(index.offset), _PIXELS_PER_TASK):
+        if isinstance(coded, CodedImages):
+            remaking: Remaking = Decoding(coded.part(start, stop))
+        else:
+            remaking = Copying(coded.store, tuple(coded.keys[start:stop]))
+        files = FileBatch(held, folder, start, tuple(keys[start:stop]), there)
+        batches.append(
+            Batch(index.names[start:stop], index.sizes(start, stop), (), remaking, files, full=False)
         )
-    coded = Archive(url, manifest) if manifest["kind"] == "archive" else Result(url, manifest)
-    arrays.check_whole(url, "pixels" if isinstance(coded, Result) and coded.palette is None else "codes")
-    return coded
-
-
-def _fresh(coded: Archive | Result) -> Archive | Result:
-    """Without what is cached: a task need not carry it."""
-    return type(coded)(coded.url, coded.manifest)
-
-
-def _check_place(
-    config: DecodeConfig, coded: Archive | Result, folder: str, keys: list[str]
-) -> dict[str, int]:
-    """Refuse a folder in which something would be lost; the files that are there and stay."""
-    if config.overwrite and config.resume:
-        raise UsageError("found both --overwrite and --resume; expected at most one of them.")
-    if f"{folder}/".startswith(f"{coded.url}/") or f"{coded.url}/".startswith(f"{folder}/"):
-        raise UsageError(f"the output {folder} and the input {coded.url} overlap. Choose another output.")
-    stores.reach(folder)
-    there = export.files_there(folder, keys)
-    if not (config.overwrite or config.resume):
-        export.refuse_files(folder, there, "images")
-    return there if config.resume else {}
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """Images of one task.
-
-    Attributes
-    ----------
-    keys : list of (str or None)
-        Of their files; None for one that is there already.
-    sizes : ndarray of shape (n, 2)
-        Height and width of each.
-    offset : ndarray of shape (n + 1,)
-        First row of each, and the one after the last.
-    """
-
-    keys: list[str | None]
-    sizes: NDArray[np.int32]
-    offset: NDArray[np.int64]
-
-
-def _wanted(
-    index: ImageIndex, coded: Archive | Result, keys: list[str], there: dict[str, int], start: int, stop: int
-) -> _Wanted:
-    offset = row_offset(index, coded.patch if isinstance(coded, Archive) else None)
-    return _Wanted(
-        [None if key in there else key for key in keys[start:stop]],
-        np.stack([index.height[start:stop], index.width[start:stop]], axis=1),
-        offset[start : stop + 1],
-    )
-
-
-def _write_images(coded: Archive | Result, wanted: _Wanted, folder: str) -> int:
-    """Write the files of some images; their bytes."""
-    if not any(wanted.keys):
-        return 0
-    first = int(wanted.offset[0])
-    by_code = isinstance(coded, Archive) or coded.palette is not None
-    rows = arrays.read_rows(coded.url, "codes" if by_code else "pixels", first, int(wanted.offset[-1]))
-    total = 0
-    for position, key in enumerate(wanted.keys):
-        if key is not None:
-            own = rows[wanted.offset[position] - first : wanted.offset[position + 1] - first]
-            data = _encode(coded, own, (int(wanted.sizes[position, 0]), int(wanted.sizes[position, 1])))
-            objects.write_object(folder, key, data)
-            total += len(data)
-    return total
-
-
-def _encode(coded: Archive | Result, rows: NDArray[Any], size: tuple[int, int]) -> bytes:
-    palette = coded.palette
-    if palette is not None and palette.dtype == np.uint8 and len(palette) <= _PNG_COLORS:
-        return encode_indexed_png(*compact(rows.reshape(size), palette))
-    if isinstance(coded, Archive):
-        return encode_png(coded.decode(rows, size))
-    return encode_png((rows if palette is None else palette[rows]).reshape(*size, -1))
+    return batches

@@ -7,22 +7,26 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from dkmeans.artefacts import checkpoint, claims
+from dkmeans.artefacts import checkpoint
+from dkmeans.artefacts.claims import Finished, claim
+from dkmeans.artefacts.codebook import CodebookManifest
 from dkmeans.artefacts.dataset import open_dataset
 from dkmeans.clustering.seeding import seed_centers
-from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
-from dkmeans.config import ClusterConfig, FitConfig
+from dkmeans.compute.executor import Executor
+from dkmeans.config.cluster import ClusterConfig
+from dkmeans.config.stages import FitConfig
 from dkmeans.events.reporter import SILENT, Reporter
-from dkmeans.stages.shared.fitting import FitReport, check_rows, fit_report, fit_rows, open_rows
-from dkmeans.storage import stores
+from dkmeans.stages.shared.fitting import FitReport, check_rows, fit_report, fit_rows
+from dkmeans.stages.shared.rows import open_rows
+from dkmeans.storage.store import open_store
 
 __all__ = ["fit"]
 
 
 def fit(
     config: FitConfig,
-    cluster: ClusterConfig | Cluster = ClusterConfig(),
+    executor: ClusterConfig | Executor = ClusterConfig(),
     reporter: Reporter = SILENT,
 ) -> FitReport:
     """Learn a codebook from the pixels or patches of a dataset by exact k-means.
@@ -30,7 +34,7 @@ def fit(
     Parameters
     ----------
     config : FitConfig
-    cluster : ClusterConfig or Cluster
+    executor : ClusterConfig or Executor
     reporter : Reporter
 
     Raises
@@ -45,17 +49,17 @@ def fit(
     began = time.perf_counter()
     dataset = open_dataset(config.dataset)
     check_rows(dataset, config.on, config.n_clusters)
-    url = stores.resolve_url(config.codebook)
-    with (
-        claims.claim(url, "codebook", config, dataset.manifest["digest"], [dataset.url]) as claim,
-        connect(cluster, reporter, "fit") as workers,
-    ):
-        if not claim.finished:
-            rows = open_rows(dataset, config.on, config.n_clusters, config.seed, workers, reporter)
+    store = open_store(config.codebook)
+    with claim(store, CodebookManifest, config, dataset.manifest.digest, [dataset.url]) as held:
+        if isinstance(held, Finished):
+            manifest = held.manifest
+        else:
+            with connect(executor, reporter, "fit") as workers:
+                rows = open_rows(dataset, config.on, config.n_clusters, config.seed, workers, reporter)
 
-            def seeds() -> NDArray[Any]:
-                return seed_centers(rows, config.n_clusters, config.init, config.seed)
+                def seeds() -> NDArray[Any]:
+                    return seed_centers(rows, config.n_clusters, config.init, config.seed)
 
-            fit_rows(config, dataset, rows, seeds, claim, reporter)
-        checkpoint.remove(url)
-    return fit_report(url, time.perf_counter() - began)
+                manifest = fit_rows(config, dataset, rows, seeds, held, reporter)
+        checkpoint.remove(store)
+    return fit_report(store.url, manifest, time.perf_counter() - began)

@@ -3,37 +3,31 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from dkmeans import plan
-from dkmeans.artefacts import claims, manifests
-from dkmeans.artefacts.dataset import (
-    Dataset,
-    dataset_digest,
-    read_index,
-    read_skipped,
-    write_index,
-    write_skipped,
-)
-from dkmeans.compute.cluster import Cluster
+from dkmeans.artefacts.claims import Claim, Finished, claim
+from dkmeans.artefacts.dataset import Dataset, DatasetManifest, dataset_digest
+from dkmeans.artefacts.index import read_index, read_skipped, write_index, write_skipped
 from dkmeans.compute.connecting import connect
-from dkmeans.config import ClusterConfig, IngestConfig
-from dkmeans.errors import InputError, SkippedError
+from dkmeans.compute.executor import Executor
+from dkmeans.config.cluster import ClusterConfig
+from dkmeans.config.stages import IngestConfig
 from dkmeans.events.reporter import SILENT, Reporter
-from dkmeans.images.decode import CHANNELS, ImageHeader
-from dkmeans.images.index import ImageIndex
-from dkmeans.images.sources import SkippedImage, Source, open_source
+from dkmeans.images.collections import Skipping, SourceCollection, collect
+from dkmeans.images.decode import SkippedImage
+from dkmeans.images.sources import Source, open_source
 from dkmeans.stages.shared import shards
-from dkmeans.storage import arrays, stores
+from dkmeans.storage import arrays
+from dkmeans.storage.store import open_store
 
 __all__ = ["IngestReport", "ingest"]
 
-_HEADERS_PER_TASK = 256
 _PIXELS_PER_TASK = 4 << 20
-_NAMED = 20
-"""Images that are named one by one when they are skipped."""
 
 
 @dataclass(frozen=True)
@@ -51,19 +45,9 @@ class IngestReport:
     seconds: float
 
 
-@dataclass(frozen=True)
-class _Found:
-    """The header pass: the images to take, as a source and as an index, and the others with reasons."""
-
-    source: Source
-    index: ImageIndex
-    dtype: str
-    skipped: list[tuple[str, str]]
-
-
 def ingest(
     config: IngestConfig,
-    cluster: ClusterConfig | Cluster = ClusterConfig(),
+    executor: ClusterConfig | Executor = ClusterConfig(),
     reporter: Reporter = SILENT,
 ) -> IngestReport:
     """Store images as a dataset: their pixels laid end to end, and their non-blank patches.
@@ -71,7 +55,7 @@ def ingest(
     Parameters
     ----------
     config : IngestConfig
-    cluster : ClusterConfig or Cluster
+    executor : ClusterConfig or Executor
     reporter : Reporter
 
     Raises
@@ -87,234 +71,157 @@ def ingest(
     """
     began = time.perf_counter()
     source = open_source(config.source)
-    if source.ignored:
-        names = ", ".join(source.ignored[:3])
-        reporter.warn(f"{len(source.ignored)} files are no images that can be used, and left out: {names}")
-    url = stores.resolve_url(config.dataset)
+    store = open_store(config.dataset)
     # A dataset may lie among the images that it is made of: none of its files is taken for an image.
-    inputs = [] if url.startswith(f"{source.url}/") else [source.url]
-    with (
-        claims.claim(url, "dataset", config, source.fingerprint, inputs) as claim,
-        connect(cluster, reporter, "ingest") as workers,
-    ):
-        if not claim.finished:
-            _Ingest(config, claim, workers, reporter).run(source)
-    manifest = manifests.read_manifest(url, "dataset")
-    facts = {name: manifest[name] for name in IngestReport.__dataclass_fields__ if name in manifest}
-    return IngestReport(dataset=url, seconds=time.perf_counter() - began, **facts)
+    inputs = [] if store.url.startswith(f"{source.url}/") else [source.url]
+    with claim(store, DatasetManifest, config, source.fingerprint, inputs) as held:
+        if isinstance(held, Finished):
+            manifest = held.manifest
+        else:
+            with connect(executor, reporter, "ingest") as workers:
+                manifest = _Ingest(config, held, workers, reporter).run(source)
+    names = set(IngestReport.__dataclass_fields__) - {"dataset", "seconds"}
+    facts = {name: getattr(manifest, name) for name in names}
+    return IngestReport(dataset=store.url, seconds=time.perf_counter() - began, **facts)
 
 
 class _Ingest:
     """One run of the stage; `run` reads from top to bottom."""
 
     def __init__(
-        self, config: IngestConfig, claim: claims.Claim, cluster: Cluster, reporter: Reporter
+        self, config: IngestConfig, held: Claim[DatasetManifest], executor: Executor, reporter: Reporter
     ) -> None:
         self.config = config
-        self.claim = claim
-        self.cluster = cluster
+        self.held = held
+        self.executor = executor
         self.reporter = reporter
-        self.channels = CHANNELS[config.color]
+        keep = partial(write_skipped, held)
+        self.skipping = Skipping(config.max_skipped, reporter, keep, held.store.url_of("skipped"))
 
-    def run(self, source: Source) -> None:
+    def run(self, source: Source) -> DatasetManifest:
         """Index, pixels, patches, commit."""
-        found = self.read_headers(source)
+        config = self.config
+        options = (config.color, config.max_image_pixels, self.executor, self.skipping, self.reporter)
+        images = self.without_known(collect(source, *options, patch=config.patch))
         while True:
-            if not len(found.index):
-                raise InputError(f"{source.url}: no image can be used; the first: {_first(found.skipped)}.")
-            self.store_index(found)
-            digests, unreadable = self.store_pixels(found)
+            self.store_index(images)
+            digests, unreadable = self.store_pixels(images)
             if not unreadable:
                 break
             # A header was fine and the pixels were not: the images behind it move up, so begin again.
-            found = self.leave_out(found, unreadable)
-            self.claim.discard("pixels")
-            self.claim.discard("images")
-        n_patches = self.store_patches(found) if self.config.patch else 0
-        index = found.index
-        self.claim.commit(
-            {
-                "n_images": len(index),
-                "n_skipped": len(found.skipped),
-                "n_pixels": int(index.offset[-1]),
-                "n_patches": n_patches,
-                "channels": self.channels,
-                "dtype": found.dtype,
-                "source_bytes": source.encoded_bytes,
-                "digest": dataset_digest(self.config.recorded(), found.dtype, index, digests),
-            }
-        )
+            self.skipping.add(unreadable)
+            images = images.without(unreadable)
+            self.held.discard("pixels")
+            self.held.discard("images")
+        index, dtype = images.index, str(images.dtype)
+        facts: dict[str, Any] = {
+            "source": source.url,
+            "n_images": len(index),
+            "n_skipped": len(self.skipping.images),
+            "n_pixels": int(index.offset[-1]),
+            "n_patches": 0,
+            "channels": images.channels,
+            "dtype": dtype,
+            "patch": config.patch,
+            "stride": config.stride,
+            "blank_threshold": config.blank_threshold,
+            "shard_mib": config.shard_mib,
+            "source_bytes": source.encoded_bytes,
+            "digest": dataset_digest(config.patch, config.stride, dtype, index, digests),
+        }
+        if config.patch:
+            facts["n_patches"] = self.store_patches(Dataset(self.held.store, self.held.described(**facts)))
+        return self.held.commit(**facts)
 
-    def read_headers(self, source: Source) -> _Found:
-        """The header-only pass over all images; or the index that an earlier run has stored."""
-        read = self.cluster.task(shards.read_headers)
-        starts = range(0, len(source), _HEADERS_PER_TASK)
-        limit = self.config.max_image_pixels
-        tasks = [read(source.part(start, start + _HEADERS_PER_TASK), limit) for start in starts]
-        with self.reporter.stage("headers", len(tasks), "batches") as advance:
-            parts = self.cluster.run(tasks, advance)
-        headers: list[ImageHeader] = []
-        skipped: list[SkippedImage] = []
-        for header in (header for part in parts for header in part):
-            if isinstance(header, ImageHeader) and (problem := self.too_small(header)):
-                header = SkippedImage(header.key, problem)
-            (headers if isinstance(header, ImageHeader) else skipped).append(header)
-        notes = [f"{header.key}: {header.note}" for header in headers if header.note]
-        for note in notes[:_NAMED]:
-            self.reporter.warn(note)
-        if len(notes) > _NAMED:
-            self.reporter.warn(f"so are {len(notes) - _NAMED} more images")
-        found = _Found(source, ImageIndex((), np.zeros(0, np.int32), np.zeros(0, np.int32)), "", [])
-        found = self.leave_out(found, skipped)
-        if not headers:
-            return found
-        _check_one_depth(source.url, headers)
-        index = ImageIndex(
-            tuple(header.key for header in headers),
-            np.array([header.height for header in headers], np.int32),
-            np.array([header.width for header in headers], np.int32),
-        )
-        found = replace(found, index=index, dtype=headers[0].dtype)
-        if self.claim.has_group("images"):
-            # An earlier run has stored an index, which may leave out more: images with broken pixels.
-            stored = set(read_index(self.claim.url).names)
-            reasons = dict(read_skipped(self.claim.url)) if self.claim.has_group("skipped") else {}
-            lost = [
-                SkippedImage(name, reasons.get(name, "its pixels cannot be read"))
-                for name in index.names
-                if name not in stored
-            ]
-            found = self.leave_out(found, lost)
-        return found
+    def without_known(self, images: SourceCollection) -> SourceCollection:
+        """Leave out what an earlier run could not decode: the index that it has stored has fewer images."""
+        if not self.held.has_group("images"):
+            return images
+        stored, reasons = set(read_index(self.held.store).names), {}
+        if self.held.has_group("skipped"):
+            reasons = {image.key: image.reason for image in read_skipped(self.held.store)}
+        lost = [
+            SkippedImage(name, reasons.get(name, "its pixels cannot be read"))
+            for name in images.index.names
+            if name not in stored
+        ]
+        if not lost:
+            return images
+        self.skipping.add(lost)
+        return images.without(lost)
 
-    def too_small(self, header: ImageHeader) -> str | None:
-        """Why an image holds no patch; None if it does."""
-        patch = self.config.patch
-        if patch is None or (header.height >= patch[0] and header.width >= patch[1]):
-            return None
-        return f"{header.height}x{header.width} pixels, smaller than the patch of {patch[0]}x{patch[1]}"
-
-    def leave_out(self, found: _Found, images: list[SkippedImage]) -> _Found:
-        """`found` without some images, each named aloud; their names are kept on storage.
-
-        Raises
-        ------
-        SkippedError
-            If these are too many.
-        """
-        for image in images:
-            self.reporter.event("skipped", image=image.key, reason=image.reason)
-        for image in images[:_NAMED]:
-            self.reporter.warn(f"skipped {image.key}: {image.reason}")
-        if len(images) > _NAMED:
-            self.reporter.warn(f"skipped {len(images) - _NAMED} more, listed in {self.claim.url}/skipped")
-        skipped = found.skipped + [(image.key, image.reason) for image in images]
-        if len(skipped) > self.config.max_skipped:
-            write_skipped(self.claim, skipped)
-            raise SkippedError(
-                f"{len(skipped)} images cannot be used, --max-skipped allows {self.config.max_skipped}; the "
-                f"first: {_first(skipped)}. All are listed in {self.claim.url}/skipped. Mend or remove them "
-                f"and pass --overwrite, or go on with --resume --max-skipped {len(skipped)}."
-            )
-        gone = {image.key for image in images}
-        stay = np.array([name not in gone for name in found.index.names], bool)
-        index = ImageIndex(
-            tuple(name for name in found.index.names if name not in gone),
-            found.index.height[stay],
-            found.index.width[stay],
-        )
-        return replace(found, source=found.source.without(gone), index=index, skipped=skipped)
-
-    def store_index(self, found: _Found) -> None:
+    def store_index(self, images: SourceCollection) -> None:
         """Write what is skipped, and which images there are."""
-        write_skipped(self.claim, found.skipped)
-        if not self.claim.has_group("images"):
-            self.claim.discard("images")
-            write_index(self.claim, found.index)
+        write_skipped(self.held, self.skipping.images)
+        if not self.held.has_group("images"):
+            self.held.discard("images")
+            write_index(self.held, images.index)
 
-    def store_pixels(self, found: _Found) -> tuple[list[str], list[SkippedImage]]:
+    def store_pixels(self, images: SourceCollection) -> tuple[list[str], list[SkippedImage]]:
         """Write all pixels, a task a shard; digests of the chunks, and images that cannot be decoded."""
-        offset = found.index.offset
-        n_pixels, dtype = int(offset[-1]), np.dtype(found.dtype)
-        self.claim.check()
-        layout = plan.layout_rows(n_pixels, self.channels * dtype.itemsize, self.config.shard_mib)
-        largest = int(np.diff(offset).max()) * self.channels * dtype.itemsize
-        self.check_memory(n_pixels, self.channels * dtype.itemsize, layout, largest)
-        self.claim.create_array(
+        offset, held = images.index.offset, self.held
+        n_pixels, row_bytes = int(offset[-1]), images.channels * images.dtype.itemsize
+        layout = plan.layout_rows(n_pixels, row_bytes, self.config.shard_mib)
+        self.check_memory(n_pixels, row_bytes, layout, int(images.sizes.max()) * row_bytes)
+        held.create_array(
             "pixels",
-            shape=(n_pixels, self.channels),
-            dtype=dtype,
-            chunks=(layout.chunk_rows, self.channels),
-            shards=(layout.shard_rows, self.channels),
+            shape=(n_pixels, images.channels),
+            dtype=images.dtype,
+            chunks=(layout.chunk_rows, images.channels),
+            shards=(layout.shard_rows, images.channels),
         )
-        finished = arrays.finished_shards(self.claim.url, "pixels")
-        write, read = self.cluster.task(shards.write_pixels), self.cluster.task(shards.read_pixels)
+        finished = arrays.finished_shards(held.store, "pixels")
+        write, read = self.executor.task(shards.write_pixels), self.executor.task(shards.read_pixels)
         tasks = []
-        for shard, (start, stop) in enumerate(plan.cuts(n_pixels, layout.shard_rows)):
+        for shard, cut in enumerate(plan.cuts(n_pixels, layout.shard_rows)):
             if shard in finished:
-                tasks.append(read(self.claim.url, start, stop))
+                tasks.append(read(held.store, *cut))
                 continue
-            spans = plan.image_spans(offset, start, stop)
-            part = found.source.part(spans[0].index, spans[-1].index + 1)
-            tasks.append(write(self.claim, part, spans, start, stop, self.config))
+            spans = plan.image_spans(offset, *cut)
+            tasks.append(write(held, images.part(spans[0].index, spans[-1].index + 1), spans, *cut))
         with self.reporter.stage("pixels", len(tasks), "shards") as advance:
-            written: list[shards.Pixels] = self.cluster.run(tasks, advance)
+            written: list[shards.Pixels] = self.executor.run(tasks, advance)
         unreadable = {image.key: image for shard in written for image in shard.unreadable}
         if not unreadable:
-            self.claim.seal("pixels", [shard.table for shard in written])
+            held.seal("pixels", [shard.table for shard in written])
         return [digest for shard in written for digest in shard.digests], list(unreadable.values())
 
     def check_memory(self, n_rows: int, row_bytes: int, layout: plan.RowLayout, largest: int) -> None:
         """Refuse shards that the workers cannot hold, before any is begun; `largest` image in bytes."""
         need = plan.shard_memory(min(layout.shard_rows, n_rows), row_bytes, largest)
-        self.cluster.check_memory(need, "a shard", "set a smaller --shard-mib")
+        self.executor.check_memory(need, "a shard", "set a smaller --shard-mib")
 
-    def store_patches(self, found: _Found) -> int:
+    def store_patches(self, dataset: Dataset) -> int:
         """Count the patches of each image, then write them all, a task a shard."""
-        url, config = self.claim.url, self.config
-        assert config.patch is not None
-        dataset = Dataset(url, {"config": config.recorded(), "channels": self.channels, "dtype": found.dtype})
-        ranges = plan.batches(np.diff(found.index.offset), _PIXELS_PER_TASK)
-        count = self.cluster.task(shards.count_patches)
+        held, n_features = self.held, dataset.space("patches").n_features
+        sizes, row_bytes = np.diff(dataset.offset), n_features * dataset.dtype.itemsize
+        ranges = plan.batches(sizes, _PIXELS_PER_TASK)
+        count = self.executor.task(shards.count_patches)
         with self.reporter.stage("counting patches", len(ranges), "batches") as advance:
-            counts = self.cluster.run([count(dataset, *images) for images in ranges], advance)
+            counts = self.executor.run([count(dataset.part(*images)) for images in ranges], advance)
         offset = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(counts))])
         n_patches = int(offset[-1])
-        self.claim.write_array("patch_offset", offset)
-        n_features = config.patch[0] * config.patch[1] * self.channels
-        self.claim.check()
-        layout = plan.layout_rows(n_patches, n_features * dataset.dtype.itemsize, config.shard_mib)
-        largest = int(np.diff(found.index.offset).max()) * self.channels * dataset.dtype.itemsize
-        self.check_memory(n_patches, n_features * dataset.dtype.itemsize, layout, largest)
-        self.claim.create_array(
+        held.write_array("patch_offset", offset)
+        layout = plan.layout_rows(n_patches, row_bytes, self.config.shard_mib)
+        largest = int(sizes.max()) * dataset.channels * dataset.dtype.itemsize
+        self.check_memory(n_patches, row_bytes, layout, largest)
+        held.create_array(
             "patches",
             shape=(n_patches, n_features),
             dtype=dataset.dtype,
             chunks=(layout.chunk_rows, n_features),
             shards=(layout.shard_rows, n_features),
         )
-        finished = arrays.finished_shards(url, "patches")
-        write, read = self.cluster.task(shards.write_patches), self.cluster.task(shards.read_table)
-        tasks = [
-            read(url, "patches", *cut)
-            if shard in finished
-            else write(self.claim, dataset, plan.image_spans(offset, *cut), cut[0])
-            for shard, cut in enumerate(plan.cuts(n_patches, layout.shard_rows))
-        ]
+        finished = arrays.finished_shards(held.store, "patches")
+        write, read = self.executor.task(shards.write_patches), self.executor.task(shards.read_table)
+        tasks = []
+        for shard, cut in enumerate(plan.cuts(n_patches, layout.shard_rows)):
+            if shard in finished:
+                tasks.append(read(held.store, "patches", *cut))
+                continue
+            spans = plan.image_spans(offset, *cut)
+            part = dataset.part(spans[0].index, spans[-1].index + 1)
+            tasks.append(write(held, part, spans, cut[0]))
         with self.reporter.stage("patches", len(tasks), "shards") as advance:
-            self.claim.seal("patches", self.cluster.run(tasks, advance))
+            held.seal("patches", self.executor.run(tasks, advance))
         return n_patches
-
-
-def _first(skipped: list[tuple[str, str]]) -> str:
-    return f"{skipped[0][0]} ({skipped[0][1]})"
-
-
-def _check_one_depth(url: str, headers: list[ImageHeader]) -> None:
-    """Refuse a source of 8-bit and 16-bit images together: one array holds one type."""
-    examples = {header.dtype: header.key for header in reversed(headers)}
-    if len(examples) > 1:
-        raise InputError(
-            f"{url} holds 8-bit images ({examples['uint8']}) and 16-bit ones ({examples['uint16']}); "
-            "expected one depth. Ingest them from separate folders."
-        )

@@ -1,7 +1,8 @@
-"""What a job would do: rows, bytes, blocks and memory of each stage, before anything is written."""
+"""The plan of a stage: rows, bytes, blocks and memory, before anything is written."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,15 +10,14 @@ import numpy as np
 
 from dkmeans import plan
 from dkmeans.artefacts.dataset import open_dataset
-from dkmeans.config import FitConfig, IngestConfig, JobConfig, SweepConfig
+from dkmeans.config.base import StageConfig
+from dkmeans.config.stages import CompressConfig, FitConfig, IngestConfig, ReconstructConfig, SweepConfig
 from dkmeans.errors import InputError
 from dkmeans.images.decode import CHANNELS, ImageHeader
 from dkmeans.images.sources import open_source
-from dkmeans.storage import stores
+from dkmeans.storage.urls import resolve_url
 
-__all__ = ["preview"]
-
-_UNPLANNED = ("cut", "quantize", "decode", "dictionary", "palette", "faces")
+__all__ = ["Shapes", "plan_compress", "plan_fit", "plan_ingest", "plan_reconstruct", "plan_sweep"]
 
 
 @dataclass(frozen=True)
@@ -33,37 +33,29 @@ class _Shape:
     shard_mib: float
 
 
-def preview(job: JobConfig) -> dict[str, Any]:
-    """The plan of a job; reads the headers of its images, and writes nothing.
+class Shapes:
+    """How large datasets are, or will be.
 
-    Returns
-    -------
-    dict
-        Per stage a list of plans. Bytes are of the decoded arrays; what is stored is compressed.
-
-    Raises
-    ------
-    InputError
-        If a source, or a dataset that the job itself does not make, is missing.
+    Parameters
+    ----------
+    made : sequence of IngestConfig
+        Of the datasets that the job itself makes; the headers of their images are read, nothing is written.
     """
-    shapes = {stores.resolve_url(stage.dataset): _scan(stage) for stage in job.ingest}
 
-    def shape_of(url: str) -> _Shape:
-        url = stores.resolve_url(url)
-        return shapes[url] if url in shapes else _stored(url)
+    def __init__(self, made: Sequence[StageConfig]) -> None:
+        configs = [config for config in made if isinstance(config, IngestConfig)]
+        self._made = {resolve_url(config.dataset): _scan(config) for config in configs}
 
-    plans: dict[str, Any] = {
-        "ingest": [_plan_ingest(stage, shape_of(stage.dataset)) for stage in job.ingest],
-        "fit": [_plan_fit(stage, stage.codebook, shape_of(stage.dataset)) for stage in job.fit],
-        "sweep": [_plan_fit(stage, stage.sweep, shape_of(stage.dataset)) for stage in job.sweep],
-        "compress": [_plan_codes(stage.result, shape_of(stage.dataset), "pixels") for stage in job.compress],
-        "reconstruct": [
-            _plan_codes(stage.result, shape_of(stage.dataset), "patches") for stage in job.reconstruct
-        ],
-    }
-    for name in _UNPLANNED:
-        plans[name] = [{"plan": f"none: {name} finds out as it goes"} for _ in getattr(job, name)]
-    return {name: found for name, found in plans.items() if found}
+    def of(self, url: str) -> _Shape:
+        """The shape of the dataset at `url`.
+
+        Raises
+        ------
+        InputError
+            If it is missing, and not made by the job.
+        """
+        url = resolve_url(url)
+        return self._made[url] if url in self._made else _stored(url)
 
 
 def _scan(config: IngestConfig) -> _Shape:
@@ -94,12 +86,12 @@ def _stored(url: str) -> _Shape:
     size = dataset.patch
     return _Shape(
         n_images=dataset.n_images,
-        n_pixels=int(facts["n_pixels"]),
-        n_patches=int(facts["n_patches"]),
+        n_pixels=facts.n_pixels,
+        n_patches=facts.n_patches,
         channels=dataset.channels,
         n_features=size[0] * size[1] * dataset.channels if size else 0,
         itemsize=dataset.dtype.itemsize,
-        shard_mib=float(facts["config"]["shard_mib"]),
+        shard_mib=facts.shard_mib,
     )
 
 
@@ -113,7 +105,9 @@ def _layout(shape: _Shape, on: str) -> plan.RowLayout:
     return plan.layout_rows(n_rows, max(1, n_features * shape.itemsize), shape.shard_mib)
 
 
-def _plan_ingest(config: IngestConfig, shape: _Shape) -> dict[str, Any]:
+def plan_ingest(config: IngestConfig, shapes: Shapes) -> dict[str, Any]:
+    """Plan an ingest; bytes are of the decoded arrays, what is stored is compressed."""
+    shape = shapes.of(config.dataset)
     made: dict[str, Any] = {"dataset": config.dataset, "n_images": shape.n_images}
     for on in ("pixels", "patches"):
         n_rows, n_features = _rows(shape, on)
@@ -123,14 +117,23 @@ def _plan_ingest(config: IngestConfig, shape: _Shape) -> dict[str, Any]:
     return made
 
 
-def _plan_fit(config: FitConfig | SweepConfig, codebook: str, shape: _Shape) -> dict[str, Any]:
-    """The plan of a fit; of several, that of the largest."""
+def plan_fit(config: FitConfig, shapes: Shapes) -> dict[str, Any]:
+    """Plan a fit."""
+    return _plan_fit(config, config.codebook, config.n_clusters, shapes)
+
+
+def plan_sweep(config: SweepConfig, shapes: Shapes) -> dict[str, Any]:
+    """Plan a sweep: its largest fit."""
+    return _plan_fit(config, config.sweep, max(config.n_clusters), shapes)
+
+
+def _plan_fit(config: FitConfig | SweepConfig, codebook: str, most: int, shapes: Shapes) -> dict[str, Any]:
+    shape = shapes.of(config.dataset)
     n_rows, n_features = _rows(shape, config.on)
     if not n_rows:
         raise InputError(f"{config.dataset} holds no {config.on}. Ingest with --patch, or fit on pixels.")
     # For one thread; more of them share the rows in as many more blocks.
     cuts = plan.fit_cuts(n_rows, n_features * shape.itemsize, _layout(shape, config.on), 1)
-    most = config.n_clusters if isinstance(config, FitConfig) else max(config.n_clusters)
     memory = plan.fit_memory(n_rows, n_features, shape.itemsize, most, cuts[0][1])
     return {
         "codebook": codebook,
@@ -141,6 +144,16 @@ def _plan_fit(config: FitConfig | SweepConfig, codebook: str, shape: _Shape) -> 
         "distances_per_iteration": n_rows * most,
         **{f"memory_{name}_bytes": size for name, size in memory.items()},
     }
+
+
+def plan_compress(config: CompressConfig, shapes: Shapes) -> dict[str, Any]:
+    """Plan the codes of pixels."""
+    return _plan_codes(config.result, shapes.of(config.dataset), "pixels")
+
+
+def plan_reconstruct(config: ReconstructConfig, shapes: Shapes) -> dict[str, Any]:
+    """Plan the codes of patches."""
+    return _plan_codes(config.result, shapes.of(config.dataset), "patches")
 
 
 def _plan_codes(result: str, shape: _Shape, on: str) -> dict[str, Any]:

@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from functools import partial
 from math import prod
 from statistics import fmean
 
-from dkmeans.clustering.lloyd import LloydResult, lloyd
-from dkmeans.clustering.seeding import seed_centers
-from dkmeans.clustering.state import State
-from dkmeans.compute.cluster import Cluster
-from dkmeans.config import ClusterConfig, QuantizeConfig
+from dkmeans.compute.executor import Executor
+from dkmeans.config.cluster import ClusterConfig
+from dkmeans.config.stages import QuantizeConfig
 from dkmeans.errors import UsageError
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.images.decode import CHANNELS
 from dkmeans.images.sources import open_source
 from dkmeans.kernels.exact import MAX_FEATURES
-from dkmeans.stages.quantizing.archives import write_archive
-from dkmeans.stages.quantizing.gathering import Found, Gathering
-from dkmeans.stages.quantizing.images import QuantizedImage, Written
-from dkmeans.stages.quantizing.pngs import write_folder
+from dkmeans.stages.shared.quantizing import QuantizedImage, Written, write_archive, write_folder
+from dkmeans.stages.shared.remaking import PNG_COLORS
 
 __all__ = ["QuantizeReport", "quantize"]
-
-_PNG_COLORS = 256
 
 
 @dataclass(frozen=True)
@@ -85,7 +78,7 @@ class QuantizeReport:
 
 def quantize(
     config: QuantizeConfig,
-    cluster: ClusterConfig | Cluster = ClusterConfig(),
+    executor: ClusterConfig | Executor = ClusterConfig(),
     reporter: Reporter = SILENT,
 ) -> QuantizeReport:
     """Reduce images to few colors, or code them by few patches, by exact k-means.
@@ -97,7 +90,7 @@ def quantize(
     Parameters
     ----------
     config : QuantizeConfig
-    cluster : ClusterConfig or Cluster
+    executor : ClusterConfig or Executor
     reporter : Reporter
 
     Raises
@@ -116,11 +109,8 @@ def quantize(
     began = time.perf_counter()
     _check(config)
     source = open_source(config.source)
-    if source.ignored:
-        names = ", ".join(source.ignored[:3])
-        reporter.warn(f"{len(source.ignored)} files are no images that can be used, and left out: {names}")
     write = write_archive if config.to == "archive" else write_folder
-    written = write(config, source, partial(_learn, config, reporter), cluster, reporter)
+    written = write(config, source, executor, reporter)
     return _report(config, written, time.perf_counter() - began)
 
 
@@ -145,10 +135,10 @@ def _check(config: QuantizeConfig) -> None:
         return
     if config.patch is not None:
         raise UsageError("--patch is for archives, found PNG files. Pass --to archive, or leave out --patch.")
-    if config.n_clusters > _PNG_COLORS:
+    if config.n_clusters > PNG_COLORS:
         raise UsageError(
-            f"found {config.n_clusters} colors, an indexed PNG holds at most {_PNG_COLORS}. "
-            f"Pass --k {_PNG_COLORS} or less, or --to archive."
+            f"found {config.n_clusters} colors, an indexed PNG holds at most {PNG_COLORS}. "
+            f"Pass --k {PNG_COLORS} or less, or --to archive."
         )
     if config.dither and config.color == "rgba":
         raise UsageError("--dither takes --color rgb or gray, found rgba. Leave out one of them.")
@@ -157,24 +147,6 @@ def _check(config: QuantizeConfig) -> None:
             f"--init {config.init} is for one palette for all images: one per image has starts of its own. "
             "Pass --palette shared, or leave out --init."
         )
-
-
-def _learn(
-    config: QuantizeConfig, reporter: Reporter, gathering: Gathering, found: Found
-) -> tuple[Found, LloydResult]:
-    """Centers for all images, and the images that they are of; the steps are those of fit."""
-    found, rows = gathering.rows(found)
-    with reporter.stage("seeds", 1, "set") as advance:
-        state = State(seed_centers(rows, config.n_clusters, config.init, config.seed))
-        advance(1)
-    with reporter.stage("iterations", config.max_iter, "iterations") as advance:
-
-        def on_iteration(state: State) -> None:
-            step = state.history[-1]
-            advance(1, f"inertia {step.inertia:.6g}  shift {step.center_shift:.3g}")
-
-        options = {"max_iter": config.max_iter, "tol": config.tol}
-        return found, lloyd(rows, state, on_iteration=on_iteration, **options)  # type: ignore[arg-type]
 
 
 def _report(config: QuantizeConfig, written: Written, seconds: float) -> QuantizeReport:

@@ -8,33 +8,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dkmeans import plan
-from dkmeans.artefacts.claims import Claim
-from dkmeans.artefacts.dataset import Dataset
-from dkmeans.compute.cluster import Cluster
-from dkmeans.config import ClusterConfig, ReconstructConfig
+from dkmeans.artefacts.dataset import Dataset, DatasetPart
+from dkmeans.artefacts.decoders import pack_masks
+from dkmeans.compute.executor import Executor
+from dkmeans.config.cluster import ClusterConfig
+from dkmeans.config.stages import ReconstructConfig
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.features import patches
-from dkmeans.kernels.exact import grid_integers
-from dkmeans.stages.shared.coding import write_codes, written
+from dkmeans.stages.shared.coding import StoredArray, write_codes
 from dkmeans.stages.shared.making import ResultReport, Work, make_result
 from dkmeans.storage import arrays
 
 __all__ = ["reconstruct"]
 
+_PIXELS_PER_TASK = 4 << 20
+
 
 def reconstruct(
     config: ReconstructConfig,
-    cluster: ClusterConfig | Cluster = ClusterConfig(),
+    executor: ClusterConfig | Executor = ClusterConfig(),
     reporter: Reporter = SILENT,
 ) -> ResultReport:
-    """Write the code of each patch, the pixels put together from the centers, and if asked PNG files.
+    """Write the code of each patch, and what puts the images together; if asked PNG files.
 
     A pixel is the mean of the centers that cover it; where no kept patch lies it is zero.
 
     Parameters
     ----------
     config : ReconstructConfig
-    cluster : ClusterConfig or Cluster
+    executor : ClusterConfig or Executor
     reporter : Reporter
 
     Raises
@@ -46,67 +48,37 @@ def reconstruct(
     StorageError
         If storage refuses or fails.
     """
-    return make_result(config, "reconstruct", "patches", lambda *_: None, _write, cluster, reporter)
+    return make_result(config, "reconstruct", "patches", lambda *_: None, _write, executor, reporter)
 
 
-def _write(work: Work) -> list[str]:
-    """Write codes, and pixels cut like those of the dataset; the digests of the pixels."""
-    dataset, centers, url = work.dataset, work.codebook.centers, work.claim.url
-    write_codes(dataset.url, "patches", centers, work.claim, work.cluster, work.reporter)
-    arrays.check_whole(dataset.url, "pixels")
-    pixels = dataset.pixels
-    work.claim.create_array(
-        "pixels", shape=pixels.shape, dtype=pixels.dtype, chunks=pixels.chunks, shards=pixels.shards
-    )
-    n_shards = len(plan.cuts(pixels.shape[0], arrays.row_layout(pixels).shard_rows))
-    finished = frozenset(arrays.finished_shards(url, "pixels"))
-    fresh = Dataset(dataset.url, dataset.manifest)  # without what is cached: a task need not carry it
-    options = {"dataset": fresh, "centers": centers, "claim": work.claim, "finished": finished}
-    with work.reporter.stage("overlap-add", n_shards, "shards") as advance:
-        blocks = work.cluster.map_shards(_write_shard, n_shards, advance, **options)
-    work.claim.seal("pixels", [block[0].table for block in blocks])
-    return [block[0].digest for block in blocks]
+def _write(work: Work) -> dict[str, Any]:
+    """Write the codes, the centers, and which patches of each image have codes."""
+    dataset, centers = work.dataset, work.codebook.centers
+    rows = StoredArray(dataset.store, "patches")
+    digest = write_codes(work.claim, rows, centers, work.executor, work.reporter)
+    work.claim.write_array("centers", centers)
+    work.claim.write_array("code_offset", dataset.patch_offset)
+    work.claim.write_array("mask", _masks(dataset, work.executor, work.reporter))
+    return {"decoder": "overlap", "stride": dataset.stride, "digest": digest}
 
 
-def _write_shard(
-    shards: NDArray[np.int64],
-    dataset: Dataset,
-    centers: NDArray[np.float32],
-    claim: Claim,
-    finished: frozenset[int],
-) -> NDArray[np.object_]:
-    """Put together the images of one shard of pixels, and write it unless it is there."""
-    pixels = arrays.open_array(claim.url, "pixels")
-    shard_rows = arrays.row_layout(pixels).shard_rows
-    shard = int(shards[0])
-    start, stop = shard * shard_rows, min((shard + 1) * shard_rows, pixels.shape[0])
-    if shard in finished:
-        rows = arrays.read_part(pixels, start, stop)
-    else:
-        spans = plan.image_spans(dataset.offset, start, stop)
-        first, last = spans[0].index, spans[-1].index
-        whole = np.concatenate(_images(dataset, centers, claim.url, first, last + 1))
-        rows = whole[spans[0].start : spans[0].start + stop - start]
-        claim.write_rows("pixels", start, rows)
-    return written(rows, pixels.chunks[0])
+def _masks(dataset: Dataset, executor: Executor, reporter: Reporter) -> NDArray[np.uint8]:
+    """One bit for each patch of each image, set where it is not blank; an image has whole bytes."""
+    arrays.check_whole(dataset.store, "pixels")
+    task = executor.task(_find_masks)
+    ranges = plan.batches(np.diff(dataset.offset), _PIXELS_PER_TASK)
+    with reporter.stage("masks", len(ranges), "batches") as advance:
+        found = executor.run([task(dataset.part(*images)) for images in ranges], advance)
+    return np.concatenate(found)
 
 
-def _images(
-    dataset: Dataset, centers: NDArray[np.float32], url: str, start: int, stop: int
-) -> list[NDArray[Any]]:
-    """The pixels, (n, channels), of the images `start` to `stop` as the codebook gives them back."""
+def _find_masks(part: DatasetPart) -> NDArray[np.uint8]:
+    dataset = part.dataset
     assert dataset.patch is not None
-    size = (*dataset.patch, dataset.channels)
-    integers = grid_integers(centers, dataset.dtype).reshape(-1, *size)
-    offset = dataset.patch_offset
-    codes = arrays.read_rows(url, "codes", int(offset[start]), int(offset[stop]))
-    pieces = []
-    at = 0
-    for stack in dataset.stacks(start, stop):
-        mask = patches.kept(stack, dataset.patch, dataset.stride, dataset.blank_threshold)
-        n_codes = int(mask.sum())
-        chosen = codes[at : at + n_codes]
-        at += n_codes
-        images = patches.overlap_add(chosen, mask, integers, stack.shape[1:], dataset.stride, dataset.dtype)
-        pieces.append(images.reshape(-1, dataset.channels))
-    return pieces
+    threshold = dataset.manifest.blank_threshold
+    return np.concatenate(
+        [
+            pack_masks(patches.find_kept(stack, dataset.patch, dataset.stride, threshold))
+            for stack in part.stacks()
+        ]
+    )

@@ -10,21 +10,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans.artefacts import checkpoint, claims
-from dkmeans.artefacts.claims import Claim
-from dkmeans.artefacts.codebook import HISTORY, open_codebook
+from dkmeans.artefacts import checkpoint
+from dkmeans.artefacts.claims import Claim, claim
+from dkmeans.artefacts.codebook import HISTORY, CodebookManifest, read_codebook
 from dkmeans.artefacts.dataset import Dataset, open_dataset
-from dkmeans.artefacts.sweep import codebook_url, open_sweep, write_sweep
-from dkmeans.clustering.elbow import elbow
+from dkmeans.artefacts.sweep import SweepManifest, codebook_store, open_sweep, write_sweep
+from dkmeans.clustering.elbow import find_elbow
 from dkmeans.clustering.rows import Rows
 from dkmeans.clustering.seeding import Seeds, draw_seeds
-from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
-from dkmeans.config import ClusterConfig, FitConfig, SweepConfig
-from dkmeans.config.stages import LearningConfig
+from dkmeans.compute.executor import Executor
+from dkmeans.config.cluster import ClusterConfig
+from dkmeans.config.stages import FitConfig, LearningConfig, SweepConfig
 from dkmeans.events.reporter import SILENT, Reporter
-from dkmeans.stages.shared.fitting import check_rows, fit_rows, open_rows
-from dkmeans.storage import arrays, objects, stores
+from dkmeans.stages.shared.fitting import check_rows, fit_rows
+from dkmeans.stages.shared.rows import open_rows
+from dkmeans.storage import arrays
+from dkmeans.storage.store import Store, open_store
 
 __all__ = ["SweepReport", "sweep"]
 
@@ -53,7 +55,7 @@ class SweepReport:
 
 def sweep(
     config: SweepConfig,
-    cluster: ClusterConfig | Cluster = ClusterConfig(),
+    executor: ClusterConfig | Executor = ClusterConfig(),
     reporter: Reporter = SILENT,
 ) -> SweepReport:
     """Learn a codebook for each of several numbers of clusters, from rows that are read once.
@@ -65,7 +67,7 @@ def sweep(
     Parameters
     ----------
     config : SweepConfig
-    cluster : ClusterConfig or Cluster
+    executor : ClusterConfig or Executor
     reporter : Reporter
 
     Raises
@@ -80,26 +82,26 @@ def sweep(
     began = time.perf_counter()
     dataset = open_dataset(config.dataset)
     check_rows(dataset, config.on, max(config.n_clusters))
-    url = stores.resolve_url(config.sweep)
-    with (
-        claims.claim(url, "sweep", config, dataset.manifest["digest"], [dataset.url]) as claim,
-        connect(cluster, reporter, "sweep") as workers,
-    ):
-        if not claim.finished:
-            _write(config, dataset, claim, workers, reporter)
-    return _report(url, time.perf_counter() - began)
+    store = open_store(config.sweep)
+    with claim(store, SweepManifest, config, dataset.manifest.digest, [dataset.url]) as held:
+        if isinstance(held, Claim):
+            with connect(executor, reporter, "sweep") as workers:
+                _write(config, dataset, held, workers, reporter)
+    return _report(store.url, time.perf_counter() - began)
 
 
-def _write(config: SweepConfig, dataset: Dataset, claim: Claim, cluster: Cluster, reporter: Reporter) -> None:
+def _write(
+    config: SweepConfig, dataset: Dataset, held: Claim[SweepManifest], executor: Executor, reporter: Reporter
+) -> None:
     most = max(config.n_clusters)
 
     @cache
     def rows() -> Rows:
-        return open_rows(dataset, config.on, most, config.seed, cluster, reporter)
+        return open_rows(dataset, config.on, most, config.seed, executor, reporter)
 
     @cache
     def seeds() -> Seeds:
-        return _drawn(config, rows(), claim)
+        return _drawn(config, rows(), held)
 
     def first(n_clusters: int) -> NDArray[Any]:
         return seeds().centers(n_clusters)
@@ -107,30 +109,30 @@ def _write(config: SweepConfig, dataset: Dataset, claim: Claim, cluster: Cluster
     learning = {name: getattr(config, name) for name in LearningConfig.model_fields}
     for number, k in enumerate(config.n_clusters, 1):
         reporter.say(f"k = {k}, {number} of {len(config.n_clusters)}")
-        claim.check()
-        place = codebook_url(claim.url, k)
+        held.check()
+        place = codebook_store(held.store, k)
         one = FitConfig(
             **{**learning, "overwrite": False, "resume": True},
             dataset=config.dataset,
-            codebook=place,
+            codebook=place.url,
             n_clusters=k,
             on=config.on,
         )
-        with claims.claim(place, "codebook", one, dataset.manifest["digest"]) as inner:
-            if not inner.finished:
+        with claim(place, CodebookManifest, one, dataset.manifest.digest) as inner:
+            if isinstance(inner, Claim):
                 fit_rows(one, dataset, rows(), partial(first, k), inner, reporter)
             checkpoint.remove(place)
-    curves, facts = _measure(config, claim.url)
-    claim.discard(_SEEDS)
-    write_sweep(claim, curves, facts)
+    curves, facts = _measure(config, held.store)
+    held.discard(_SEEDS)
+    write_sweep(held, curves, **facts)
 
 
-def _drawn(config: SweepConfig, rows: Rows, claim: Claim) -> Seeds:
+def _drawn(config: SweepConfig, rows: Rows, claim: Claim[SweepManifest]) -> Seeds:
     """The seeds of a sweep; they are kept until it is done, as those of many clusters take long to draw."""
     names = ("chosen", "candidates", "weights")
     if claim.has_group(_SEEDS):
-        found = {each.key.split("/")[1] for each in objects.list_objects(claim.url, _SEEDS)}
-        kept = {name: arrays.read_rows(claim.url, f"{_SEEDS}/{name}") for name in names if name in found}
+        found = {each.key.split("/")[1] for each in claim.store.list(_SEEDS)}
+        kept = {name: arrays.read_rows(claim.store, f"{_SEEDS}/{name}") for name in names if name in found}
         return Seeds(rows, **kept)
     claim.discard(_SEEDS)  # what a run that died has begun to write
     drawn = draw_seeds(rows, max(config.n_clusters), config.init, config.seed)
@@ -141,26 +143,27 @@ def _drawn(config: SweepConfig, rows: Rows, claim: Claim) -> Seeds:
     return drawn
 
 
-def _measure(config: SweepConfig, url: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+def _measure(config: SweepConfig, store: Store) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """The curves of a sweep, and what its manifest tells."""
-    books = [open_codebook(codebook_url(url, k)) for k in config.n_clusters]
+    books = [read_codebook(codebook_store(store, k)) for k in config.n_clusters]
     first = books[0].manifest
-    inertia = np.array([book.manifest["inertia"] for book in books], np.float64)
+    inertia = np.array([book.manifest.inertia for book in books], np.float64)
     curves = {
         "n_clusters": np.array(config.n_clusters, np.int64),
         "inertia": inertia,
-        "mse": inertia / (first["n_rows"] * first["n_features"]),
-        "n_iter": np.array([book.manifest["n_iter"] for book in books], np.int64),
-        "converged": np.array([book.manifest["converged"] for book in books]),
+        "mse": inertia / (first.n_rows * first.n_features),
+        "n_iter": np.array([book.manifest.n_iter for book in books], np.int64),
+        "converged": np.array([book.manifest.converged for book in books]),
         "seconds": np.array([book.history[:, HISTORY.index("seconds")].sum() for book in books]),
     }
-    facts = {name: first[name] for name in ("n_rows", "n_features", "channels", "dtype", "patch")}
-    return curves, {**facts, "elbow": elbow(config.n_clusters, inertia.tolist())}
+    facts = {name: getattr(first, name) for name in ("n_rows", "n_features", "space")}
+    bend = find_elbow(config.n_clusters, inertia.tolist())
+    return curves, {**facts, "n_clusters": config.n_clusters, "elbow": bend}
 
 
 def _report(url: str, seconds: float) -> SweepReport:
     found = open_sweep(url)
     curves = {name: values.tolist() for name, values in found.curves.items()}
     curves["iteration_seconds"] = curves.pop("seconds")
-    facts = {name: found.manifest[name] for name in ("n_rows", "n_features", "elbow")}
+    facts = {name: getattr(found.manifest, name) for name in ("n_rows", "n_features", "elbow")}
     return SweepReport(sweep=url, seconds=seconds, **facts, **curves)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,14 +13,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dkmeans import plan
-from dkmeans.artefacts import manifests
-from dkmeans.artefacts.codebook import centers_sha256
-from dkmeans.artefacts.dataset import dataset_digest, read_index
-from dkmeans.artefacts.sweep import codebook_url
+from dkmeans.artefacts.codebook import CodebookManifest, centers_sha256
+from dkmeans.artefacts.coded import CodedManifest
+from dkmeans.artefacts.dataset import DatasetManifest, dataset_digest
+from dkmeans.artefacts.folder import FolderManifest, check_records
+from dkmeans.artefacts.index import read_index
+from dkmeans.artefacts.kinds import KINDS, place_of
+from dkmeans.artefacts.manifests import (
+    Manifest,
+    array_names,
+    damaged_nodes,
+    digest,
+    kind_of,
+    read_root,
+    validated,
+)
+from dkmeans.artefacts.sweep import SweepManifest, codebook_store
 from dkmeans.errors import InputError
 from dkmeans.events.reporter import SILENT, Reporter
-from dkmeans.stages.quantizing.records import RECORDS, damaged_files, read_record
-from dkmeans.storage import arrays, objects, stores
+from dkmeans.storage import arrays
+from dkmeans.storage.store import Store, open_store
 
 __all__ = ["VerifyReport", "verify"]
 
@@ -37,7 +47,7 @@ class VerifyReport:
     Attributes
     ----------
     kind : str
-        ``dataset``, ``codebook``, ``sweep``, ``result``, ``archive`` or ``files`` (of quantize).
+        ``dataset``, ``codebook``, ``sweep``, ``coded`` or ``folder``.
     n_parts : int
         Shards of arrays, or files.
     bytes_read : int
@@ -67,16 +77,14 @@ def verify(url: str, reporter: Reporter = SILENT) -> VerifyReport:
         If storage refuses or fails.
     """
     began = time.perf_counter()
-    url = stores.resolve_url(url)
-    stores.reach(url)
+    store = open_store(url)
     reading = _Reading(reporter)
-    if not objects.exists(url, manifests.ROOT) and objects.list_objects(url, RECORDS):
-        kind = reading.files(url)
-    else:
-        kind = reading.artefact(url)
+    kind = reading.artefact(place_of(store))
+    if kind == FolderManifest.kind_name():
+        reading.files(store)
     if reading.problems:
-        raise InputError(reading.told(url))
-    return VerifyReport(url, kind, reading.n_parts, reading.bytes_read, time.perf_counter() - began)
+        raise InputError(reading.told(store.url))
+    return VerifyReport(store.url, kind, reading.n_parts, reading.bytes_read, time.perf_counter() - began)
 
 
 @dataclass
@@ -88,29 +96,30 @@ class _Reading:
     n_parts: int = 0
     bytes_read: int = 0
 
-    def artefact(self, url: str) -> str:
+    def artefact(self, store: Store) -> str:
         """Metadata, arrays, digest; of a sweep its codebooks too."""
         try:
-            manifest = manifests.read_root(url)
+            found = read_root(store)
+            manifest = validated(store, found, KINDS[kind_of(found)])
         except InputError as error:
             self.problems.append(str(error))
             return ""
         before = len(self.problems)
-        self.problems += [str(error) for error in manifests.damaged_nodes(url, manifest)]
-        digests = {} if len(self.problems) > before else self.arrays(url, manifests.array_names(manifest))
-        if len(self.problems) == before and _digest(url, manifest, digests) is False:
-            self.problems.append(f"{url}: the digest of what lies there is not that of the manifest.")
-        if manifest["kind"] == "sweep":
-            for n_clusters in manifest["config"]["n_clusters"]:
-                self.artefact(codebook_url(url, n_clusters))
-        return str(manifest["kind"])
+        self.problems += [str(error) for error in damaged_nodes(store, found)]
+        digests = {} if len(self.problems) > before else self.arrays(store, array_names(manifest.nodes))
+        if len(self.problems) == before and _same_digest(store, manifest, digests) is False:
+            self.problems.append(f"{store.url}: the digest of what lies there is not that of the manifest.")
+        if isinstance(manifest, SweepManifest):
+            for n_clusters in manifest.n_clusters:
+                self.artefact(codebook_store(store, n_clusters))
+        return manifest.kind
 
-    def arrays(self, url: str, names: list[str]) -> dict[str, list[str]]:
+    def arrays(self, store: Store, names: list[str]) -> dict[str, list[str]]:
         """Read all shards; SHA-256 of the parts that digests are made of, for each array."""
-        found = {name: arrays.array_at(url, name) for name in names}
+        found = {name: arrays.array_at(store, name) for name in names}
         opened = {name: array for name, array in found.items() if array is not None}
         self.problems += [
-            f"{url}: the array {name} has no checksums."
+            f"{store.url}: the array {name} has no checksums."
             for name, array in opened.items()
             if arrays.table_of(array) is None
         ]
@@ -121,7 +130,7 @@ class _Reading:
         ]
         digests: dict[str, list[str]] = {name: [] for name in opened}
         with (
-            self.reporter.stage(f"reading {url}", len(cuts), "shards") as advance,
+            self.reporter.stage(f"reading {store.url}", len(cuts), "shards") as advance,
             ThreadPoolExecutor(os.cpu_count()) as pool,
         ):
             tasks = [pool.submit(_read, array, *cut) for array, _, cut in cuts]
@@ -137,23 +146,12 @@ class _Reading:
                 advance(1)
         return digests
 
-    def files(self, folder: str) -> str:
-        """The files of quantize, by their records."""
-        found = objects.list_objects(folder, RECORDS)
-        keys = [each.key for each in found if re.search(r"/\d+\.json$", each.key)]
-        with self.reporter.stage(f"reading {folder}", len(keys), "batches") as advance:
-            for key in keys:
-                try:
-                    record = read_record(folder, key)
-                except ValueError:
-                    self.problems.append(f"{folder}: the record {key} is damaged.")
-                else:
-                    damaged = damaged_files(folder, record)
-                    self.problems += [f"{folder}: the file {name} is gone or damaged." for name in damaged]
-                    self.n_parts += len(record["images"])
-                    self.bytes_read += sum(image["stored_bytes"] for image in record["images"])
-                advance(1)
-        return "files"
+    def files(self, folder: Store) -> None:
+        """The files of a folder of images, by their records."""
+        for images, damaged in check_records(folder):
+            self.problems += damaged
+            self.n_parts += len(images)
+            self.bytes_read += sum(image["stored_bytes"] for image in images)
 
     def told(self, url: str) -> str:
         """All problems, the first ones in words."""
@@ -175,40 +173,32 @@ def _read(array: Any, start: int, stop: int) -> tuple[int, list[str]]:
     return rows.nbytes, [hashlib.sha256(part.tobytes()).hexdigest() for part in [*parts, rows]]
 
 
-def _digest(url: str, manifest: dict[str, Any], digests: dict[str, list[str]]) -> bool | None:
+def _same_digest(store: Store, manifest: Manifest, digests: dict[str, list[str]]) -> bool | None:
     """Whether the digest of an artefact is that of its manifest; None where it has none."""
-    compare: dict[str, Callable[..., bool | None]] = {
-        "dataset": _is_dataset,
-        "codebook": _is_codebook,
-        "archive": _is_codebook,
-        "result": _is_result,
-    }
-    kind = compare.get(manifest["kind"])
-    return kind(url, manifest, digests) if kind else None
+    if isinstance(manifest, DatasetManifest):
+        chunks, _ = _split(store, "pixels", digests)
+        cut = (manifest.patch, manifest.stride, manifest.dtype)
+        return manifest.digest == dataset_digest(*cut, read_index(store), chunks)
+    if isinstance(manifest, CodedManifest) and manifest.digest is not None:
+        _, shards = _split(store, "pixels" if manifest.decoder == "pixels" else "codes", digests)
+        return manifest.digest == digest(shards) and _same_centers(store, manifest, digests) is not False
+    if isinstance(manifest, (CodebookManifest, CodedManifest)):
+        return _same_centers(store, manifest, digests)
+    return None
 
 
-def _is_dataset(url: str, manifest: dict[str, Any], digests: dict[str, list[str]]) -> bool:
-    chunks = _split(url, "pixels", digests)[0]
-    return bool(
-        manifest["digest"] == dataset_digest(manifest["config"], manifest["dtype"], read_index(url), chunks)
-    )
-
-
-def _is_result(url: str, manifest: dict[str, Any], digests: dict[str, list[str]]) -> bool:
-    name = "codes" if manifest["on"] == "pixels" else "pixels"
-    return bool(manifest["digest"] == manifests.digest(_split(url, name, digests)[1]))
-
-
-def _is_codebook(url: str, manifest: dict[str, Any], digests: dict[str, list[str]]) -> bool | None:
-    if "centers" not in digests:  # an archive of pixels has the palette alone
+def _same_centers(
+    store: Store, manifest: CodebookManifest | CodedManifest, digests: dict[str, list[str]]
+) -> bool | None:
+    if "centers" not in digests:  # coded pixels have the palette alone
         return None
-    centers: NDArray[np.float32] = arrays.read_rows(url, "centers")
-    return bool(manifest["centers_sha256"] == centers_sha256(centers))
+    centers: NDArray[np.float32] = arrays.read_rows(store, "centers")
+    return manifest.centers_sha256 == centers_sha256(centers)
 
 
-def _split(url: str, name: str, digests: dict[str, list[str]]) -> tuple[list[str], list[str]]:
+def _split(store: Store, name: str, digests: dict[str, list[str]]) -> tuple[list[str], list[str]]:
     """Digests of the chunks and of the shards of an array, out of those of `_read`."""
-    array = arrays.open_array(url, name)
+    array = arrays.open_array(store, name)
     layout, left = arrays.row_layout(array), iter(digests[name])
     chunks, shards = [], []
     for start, stop in plan.cuts(array.shape[0], layout.shard_rows):

@@ -7,22 +7,22 @@ before that those of the packed chunks, by zarr, are compared. Nothing is ever r
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.metadata import ArrayV3Metadata
 from zarr.storage import StorePath
 
 from dkmeans import plan
 from dkmeans.errors import DkmeansError, InputError, StorageError
 from dkmeans.plan import RowLayout
-from dkmeans.storage import array_stores, checksums, objects, stores
-from dkmeans.storage.chunkstores import ReadingStore, WritingStore, damaged
+from dkmeans.storage import checksums, nodes
+from dkmeans.storage.faults import translated
+from dkmeans.storage.store import Store
+from dkmeans.storage.zarr_stores import ReadingStore, WritingStore, damaged
 
 __all__ = [
     "array_at",
@@ -41,13 +41,10 @@ __all__ = [
 
 _CHUNK_ROWS = 1 << 20
 """Rows in a chunk of an array that is written at once."""
-_SMALL_LEVEL = 19
-_ABOUT = "dkmeans"
-"""Attribute of an array that holds what dkmeans notes of it."""
 
 
 def create_array(
-    url: str,
+    store: Store,
     name: str,
     *,
     shape: tuple[int, ...],
@@ -57,114 +54,69 @@ def create_array(
     small: bool = False,
     table: NDArray[np.uint32] | None = None,
 ) -> zarr.Array[Any]:
-    """Create the array `name` of the group at `url` to write it, or open it if it is there, laid out alike.
+    """Create the array `name` of a group to write it, or open it if it is there, laid out alike.
 
-    `table` has the checksums of its chunks, where they are known before it is written.
-
-    `small` takes the codec that makes codes smallest of those that unpack 100 MB/s: zstd of level 19 instead
-    of zarr's default, which is zstd's level 3. Measured on the codes of 24 photos, 9.4 million pixels with 16
-    and 256 colors and 590,000 patches of 4x4 with 1,024 centers, in % of the bytes that they take in memory:
-
-    ============================  ====  ====  ====
-    zstd 3                        19.2  44.3  40.9
-    zstd 9                        17.1  42.0  38.7
-    zstd 19                       15.0  37.5  34.3
-    gzip 9                        16.5  40.3  37.8
-    Blosc, zstd 9, no shuffle     15.0  37.5  34.5
-    Blosc, zstd 9, bytes          15.0  37.5  39.3
-    Blosc, zstd 9, bits           20.7  68.9  50.1
-    lzma (unpacks 40 to 80 MB/s)  14.6  36.9  30.6
-    ============================  ====  ====  ====
-
-    It packs 1 to 2 MB/s and unpacks 300 to 600; zstd 9 packs 22 to 29 and zstd 3 90 to 180. That is right for
-    an archive, and too slow for the codes of compress, whose pixels are labelled many times faster.
-
-    zarr.create_array() would also write the metadata of every group above the array, which makes a
-    half-written artefact visible. So the metadata is made in memory and put in place by itself.
+    Parameters
+    ----------
+    store : Store
+        Of the group.
+    name : str
+    shape, chunks, shards : tuple of int
+    dtype : dtype, or "string"
+    small : bool
+        Whether to take the codec that makes codes smallest, and is slow to pack: for archives.
+    table : ndarray of shape (n_chunks,), uint32, or None
+        Checksums of its chunks, where they are known before it is written.
 
     Raises
     ------
     StorageError
         If another array of this name, with another layout, is in the way.
     """
-    scratch: dict[str, Any] = {}
-    zarr.create_array(
-        zarr.storage.MemoryStore(scratch),
-        shape=shape,
-        dtype=dtype,
-        chunks=tuple(max(1, size) for size in chunks or shape),
-        shards=shards,
-        compressors=_codecs(_SMALL_LEVEL if small else 0),
-    )
-    node = json.loads(scratch["zarr.json"].to_bytes())
+    node = nodes.make_node(shape, dtype, chunks, shards, small=small)
     if table is not None:
-        node["attributes"] = _attributes(table)
-    if not objects.create_object(url, f"{name}/zarr.json", _encoded(node)):
-        there = _read_node(url, name)
+        node = nodes.seal_node(node, table)
+    if not store.create(nodes.node_key(name), nodes.encode_node(node)):
+        there = nodes.read_node(store, name)
         if {**there, "attributes": {}} != {**node, "attributes": {}}:
             raise StorageError(
-                f"{url}: the array {name!r} is already there with another shape or chunks. "
+                f"{store.url}: the array {name!r} is already there with another shape or chunks. "
                 "Run with --overwrite to begin anew."
             )
         if table is not None and there != node:
-            objects.write_object(url, f"{name}/zarr.json", _encoded(node))
-    return _opened(url, name, WritingStore)
+            store.put(nodes.node_key(name), nodes.encode_node(node))
+    return _array(store, name, node, WritingStore)
 
 
-def _codecs(level: int) -> tuple[ZstdCodec | Crc32cCodec, ...]:
-    """Zarr's default, and a checksum of what it gives, which every reader compares.
-
-    It costs a thirtieth of zstd's own, one of the unpacked bytes, which takes half as long as unpacking them.
-    """
-    return ZstdCodec(level=level), Crc32cCodec()
-
-
-def seal(url: str, name: str, table: NDArray[np.uint32]) -> None:
+def seal(store: Store, name: str, table: NDArray[np.uint32]) -> None:
     """Note the checksums of the chunks of an array that has been written; from now on they are compared."""
-    node = _read_node(url, name)
-    node["attributes"] = _attributes(table)
-    objects.write_object(url, f"{name}/zarr.json", _encoded(node))
+    node = nodes.seal_node(nodes.read_node(store, name), table)
+    store.put(nodes.node_key(name), nodes.encode_node(node))
 
 
-def _attributes(table: NDArray[np.uint32]) -> dict[str, Any]:
-    return {_ABOUT: {"crc32c": checksums.packed(table)}}
+def array_at(store: Store, name: str) -> zarr.Array[Any] | None:
+    """The array `name` of a group, to read; None if a group has that name."""
+    node = nodes.read_node(store, name)
+    return _array(store, name, node, ReadingStore) if node.get("node_type") == "array" else None
 
 
-def _encoded(node: dict[str, Any]) -> bytes:
-    return json.dumps(node, indent=1, sort_keys=True).encode()
-
-
-def _read_node(url: str, name: str) -> dict[str, Any]:
-    """The metadata of an array, as JSON has them."""
-    try:
-        return dict(json.loads(objects.read_object(url, f"{name}/zarr.json")))
-    except (ValueError, TypeError) as error:
-        raise damaged(url, name, "zarr.json", f"{error}") from error
-
-
-def array_at(url: str, name: str) -> zarr.Array[Any] | None:
-    """The array `name` of the group at `url`, to read; None if a group has that name."""
-    return open_array(url, name) if _read_node(url, name).get("node_type") == "array" else None
-
-
-def open_array(url: str, name: str) -> zarr.Array[Any]:
-    """The array `name` of the group at `url`, to read.
+def open_array(store: Store, name: str) -> zarr.Array[Any]:
+    """The array `name` of a group, to read.
 
     A missing or empty chunk is an error, and a damaged one is; `read_part` also compares the checksums.
     """
-    return _opened(url, name, ReadingStore)
+    return _array(store, name, nodes.read_node(store, name), ReadingStore)
 
 
-def _opened(url: str, name: str, mode: type[ReadingStore]) -> zarr.Array[Any]:
-    with stores.translated(url, f"reading the array {name}"):
-        store = mode(array_stores.opened(url), url, name)
-        try:
-            metadata = ArrayV3Metadata.from_dict(_read_node(url, name))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise damaged(url, name, "zarr.json", f"{error}") from error
-    # Empty chunks are written too: then a shard that is done exists. open_array() up to zarr 3.1 ignores
-    # a config that it is given.
-    path = StorePath(store, stores.key_in_store(url, name))
+def _array(store: Store, name: str, node: dict[str, Any], mode: type[ReadingStore]) -> zarr.Array[Any]:
+    try:
+        metadata = ArrayV3Metadata.from_dict(node)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise damaged(store.url, name, "zarr.json", f"{error}") from error
+    with translated(store.url, f"reading the array {name}"):
+        # Empty chunks are written too: then a shard that is done exists. open_array() up to zarr 3.1 ignores
+        # a config that it is given.
+        path = StorePath(mode(store, name), store.path(name))
     return zarr.Array(zarr.AsyncArray(metadata, path, {"write_empty_chunks": True}))
 
 
@@ -177,10 +129,10 @@ def table_of(array: Any) -> NDArray[np.uint32] | None:
         If they are damaged.
     """
     store = array.store_path.store
-    if not isinstance(store, ReadingStore) or _ABOUT not in array.attrs:
+    if not isinstance(store, ReadingStore) or nodes.ABOUT not in array.attrs:
         return None
     try:
-        table = checksums.unpacked(array.attrs[_ABOUT]["crc32c"])
+        table = checksums.unpacked(array.attrs[nodes.ABOUT]["crc32c"])
     except (ValueError, KeyError, TypeError) as error:
         raise damaged(store.url, store.name, "zarr.json", f"{error!r}") from error
     if len(table) != len(plan.cuts(array.shape[0], array.chunks[0])):
@@ -193,19 +145,19 @@ def row_layout(array: zarr.Array[Any]) -> RowLayout:
     return RowLayout(array.chunks[0], (array.shards or array.chunks)[0])
 
 
-def finished_shards(url: str, name: str) -> set[int]:
+def finished_shards(store: Store, name: str) -> set[int]:
     """Indices along the first axis of the shards of `name` that are in storage.
 
     A shard is one object, put whole, so its presence means that it is complete. One without a byte is none:
     a disk that lost power can leave such files.
     """
     pattern = re.compile(rf"{re.escape(name)}/c/(\d+)(?:/0)*")
-    found = objects.list_objects(url, f"{name}/c")
+    found = store.list(f"{name}/c")
     matches = (pattern.fullmatch(each.key) for each in found if each.size)
     return {int(match[1]) for match in matches if match}
 
 
-def write_rows(url: str, name: str, start: int, rows: np.ndarray[Any, Any]) -> None:
+def write_rows(store: Store, name: str, start: int, rows: np.ndarray[Any, Any]) -> None:
     """Write whole shards of the array `name`, from row `start`.
 
     Raises
@@ -214,18 +166,18 @@ def write_rows(url: str, name: str, start: int, rows: np.ndarray[Any, Any]) -> N
         If the rows do not begin and end on borders of shards: two tasks would write one shard and
         lose data silently (zarr-python#3682, dask#12583).
     """
-    array = _opened(url, name, WritingStore)
+    array = _array(store, name, nodes.read_node(store, name), WritingStore)
     size = row_layout(array).shard_rows
     stop = start + len(rows)
     if start % size or stop > array.shape[0] or (stop % size and stop != array.shape[0]):
         raise ValueError(f"{name}: rows {start}:{stop} do not fill shards of {size} rows")
-    with stores.translated(url, f"writing {name}"):
+    with translated(store.url, f"writing {name}"):
         array[start:stop] = rows
 
 
-def read_rows(url: str, name: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
+def read_rows(store: Store, name: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
     """Rows `start` to `stop` of the array `name`, checked; all by default."""
-    array = open_array(url, name)
+    array = open_array(store, name)
     return read_part(array, start, array.shape[0] if stop is None else stop)
 
 
@@ -241,7 +193,7 @@ def read_part(array: zarr.Array[Any], start: int, stop: int) -> NDArray[Any]:
     store, size = _store_of(array), array.chunks[0]
     # Whole chunks, as zarr unpacks them whole too.
     first, last = start // size * size, min(-(-stop // size) * size, array.shape[0])
-    with stores.translated(store.url, f"reading {store.name}"):
+    with translated(store.url, f"reading {store.name}"):
         try:
             rows = np.atleast_1d(np.asarray(array[first:last]))
         except (DkmeansError, OSError, MemoryError):
@@ -282,20 +234,20 @@ def _raise_of_shard(array: zarr.Array[Any], first: int, last: int) -> None:
             raise damaged(store.url, store.name, _shard_key(array, shard), str(error)) from error
 
 
-def write_array(url: str, name: str, values: NDArray[Any]) -> None:
+def write_array(store: Store, name: str, values: NDArray[Any]) -> None:
     """Create the array `name`, write it all, and seal it: for what the driver holds, not for rows."""
     is_text = values.dtype.kind == "T"
     dtype = "string" if is_text else values.dtype
     # No larger than the array: zarr fills a whole chunk in memory, and compresses it.
     chunks = (max(1, min(_CHUNK_ROWS, len(values))), *values.shape[1:])
     table = checksums.of_chunks(values, chunks[0])
-    array = create_array(url, name, shape=values.shape, dtype=dtype, chunks=chunks, table=table)
+    array = create_array(store, name, shape=values.shape, dtype=dtype, chunks=chunks, table=table)
     if values.size:
-        with stores.translated(url, f"writing {name}"):
+        with translated(store.url, f"writing {name}"):
             array[...] = values
 
 
-def check_whole(url: str, name: str) -> None:
+def check_whole(store: Store, name: str) -> None:
     """Refuse an array of which a shard is missing or empty, before any is read.
 
     Raises
@@ -303,11 +255,11 @@ def check_whole(url: str, name: str) -> None:
     InputError
         Naming the first of the shards that are not there.
     """
-    array = open_array(url, name)
+    array = open_array(store, name)
     wanted = range(len(plan.cuts(array.shape[0], row_layout(array).shard_rows)))
-    missing = sorted(set(wanted) - finished_shards(url, name))
+    missing = sorted(set(wanted) - finished_shards(store, name))
     if missing:
         raise InputError(
-            f"{url}: {len(missing)} of {len(wanted)} shards of {name} are gone or empty, the first is "
+            f"{store.url}: {len(missing)} of {len(wanted)} shards of {name} are gone or empty, the first is "
             f"{_shard_key(array, missing[0])}. Bring them back from a copy, or make it anew with --overwrite."
         )

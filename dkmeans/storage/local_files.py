@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["read", "walk"]
+__all__ = ["read", "remove_empty_folders", "walk"]
 
 _STAGED = re.compile(r"#\d+$")
 """Names of files that obstore is writing, and will rename."""
@@ -81,3 +81,10 @@ def read(path: Path, start: int = 0, length: int = -1) -> bytes:
     with path.open("rb") as file:
         file.seek(start)
         return file.read(length)
+
+
+def remove_empty_folders(root: Path) -> None:
+    """Remove the folders below `root` that hold nothing."""
+    for folder in sorted(root.rglob("*"), reverse=True):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()

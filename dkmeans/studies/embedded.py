@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dkmeans.images.encode import encode_png
-from dkmeans.storage import objects, stores
+from dkmeans.storage.store import open_store
 
 __all__ = ["write_digits", "write_faces", "write_photos"]
 
@@ -24,8 +24,9 @@ def write_photos(url: str) -> None:
     """Write four photos of scikit-image as PNG files below `url`."""
     from skimage import data
 
+    store = open_store(url)
     for name in _PHOTOS:
-        objects.write_object(stores.resolve_url(url), f"{name}.png", encode_png(getattr(data, name)()))
+        store.put(f"{name}.png", encode_png(getattr(data, name)()))
 
 
 def write_digits(url: str) -> tuple[str, str]:
@@ -43,10 +44,10 @@ def write_digits(url: str) -> tuple[str, str]:
     large = resize(small, (len(small), _SIDE, _SIDE), order=3, mode="constant", anti_aliasing=False)
     digits = np.rint(np.clip(large, 0, 1) * 255).astype(np.uint8)
     n_learned = len(digits) - len(digits) // _TEST_SHARE
-    url = stores.resolve_url(url)
-    objects.write_object(url, "learn.npy", _npy(digits[:n_learned]))
-    objects.write_object(url, "test.npy", _npy(digits[n_learned:]))
-    return objects.join_url(url, "learn.npy"), objects.join_url(url, "test.npy")
+    store = open_store(url)
+    store.put("learn.npy", _npy(digits[:n_learned]))
+    store.put("test.npy", _npy(digits[n_learned:]))
+    return store.url_of("learn.npy"), store.url_of("test.npy")
 
 
 def write_faces(url: str) -> None:
@@ -54,10 +55,10 @@ def write_faces(url: str) -> None:
     from skimage import data
     from skimage.util import img_as_ubyte
 
-    images = data.lfw_subset()
+    images, store = data.lfw_subset(), open_store(url)
     for number, image in enumerate(images[: len(images) // 2]):
         pixels = img_as_ubyte(image).reshape(*image.shape, 1)
-        objects.write_object(stores.resolve_url(url), f"{number:03}.png", encode_png(pixels))
+        store.put(f"{number:03}.png", encode_png(pixels))
 
 
 def _npy(values: NDArray[Any]) -> bytes:

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from dkmeans import ClusterConfig, FitConfig, IngestConfig, fit, ingest, open_codebook
 from dkmeans.artefacts import checkpoint
 from dkmeans.artefacts.claims import CHECKPOINT, claim
-from dkmeans.clustering.state import Iteration, State
+from dkmeans.clustering.loop import Iteration, State
 from dkmeans.errors import OutputTakenError
 from dkmeans.stages import fit as stage
-from dkmeans.storage import objects
+from dkmeans.storage.store import Store
 
 pytestmark = pytest.mark.filterwarnings("ignore:not converged")
 
@@ -44,7 +44,7 @@ def test_what_is_saved_comes_back_to_the_bit(held, dtype, history, previous, con
     centers = CENTERS.astype(dtype)
     previous = None if previous is None else previous.astype(dtype)
     checkpoint.save(held, State(centers, previous, history, converged))
-    state, about = checkpoint.load(held.url)
+    state, about = checkpoint.load(Store(held.url))
     assert (state.centers.dtype, state.centers.tobytes()) == (np.dtype(dtype), centers.tobytes())
     assert state.centers.shape == centers.shape
     if previous is None:
@@ -63,24 +63,24 @@ def test_what_is_saved_comes_back_to_the_bit(held, dtype, history, previous, con
 
 
 def test_each_takes_the_place_of_the_one_before_until_it_is_removed(held):
-    assert checkpoint.load(held.url) is None
-    checkpoint.remove(held.url)  # nothing is there, which is no error
+    assert checkpoint.load(Store(held.url)) is None
+    checkpoint.remove(Store(held.url))  # nothing is there, which is no error
     for n in range(3):
         checkpoint.save(held, State(CENTERS + n, None, HISTORY[:n]))
-        assert len(checkpoint.load(held.url)[0].history) == n
-    assert [found.key for found in objects.list_objects(held.url)] == [CHECKPOINT, "claim/zarr.json"]
-    checkpoint.remove(held.url)
-    assert checkpoint.load(held.url) is None
-    assert [found.key for found in objects.list_objects(held.url)] == ["claim/zarr.json"]
+        assert len(checkpoint.load(Store(held.url))[0].history) == n
+    assert [found.key for found in Store(held.url).list()] == [CHECKPOINT, "claim/zarr.json"]
+    checkpoint.remove(Store(held.url))
+    assert checkpoint.load(Store(held.url)) is None
+    assert [found.key for found in Store(held.url).list()] == ["claim/zarr.json"]
 
 
 def test_a_run_that_is_taken_over_saves_nothing(held):
     with claim(held.url, "codebook", config(resume=True), "abc") as newer:
         checkpoint.save(newer, State(CENTERS, None, HISTORY))
-        found = objects.read_object(held.url, CHECKPOINT)
+        found = Store(held.url).get(CHECKPOINT)
         with pytest.raises(OutputTakenError):
             checkpoint.save(held, State(CENTERS + 1))
-        assert objects.read_object(held.url, CHECKPOINT) == found
+        assert Store(held.url).get(CHECKPOINT) == found
 
 
 def packed(**changes):
@@ -136,16 +136,16 @@ DAMAGED = {
 
 def test_what_others_would_write_is_read():
     url = f"memory://{uuid.uuid4().hex}"
-    objects.write_object(url, CHECKPOINT, packed())
-    np.testing.assert_array_equal(checkpoint.load(url)[0].centers, CENTERS)
+    Store(url).put(CHECKPOINT, packed())
+    np.testing.assert_array_equal(checkpoint.load(Store(url))[0].centers, CENTERS)
 
 
 @pytest.mark.parametrize("data", DAMAGED.values(), ids=DAMAGED)
 def test_a_damaged_checkpoint_is_a_value_error(data):
     url = f"memory://{uuid.uuid4().hex}"
-    objects.write_object(url, CHECKPOINT, data)
+    Store(url).put(CHECKPOINT, data)
     with pytest.raises(ValueError) as caught:  # noqa: PT011
-        checkpoint.load(url)
+        checkpoint.load(Store(url))
     assert str(caught.value).startswith(f"{url}: the checkpoint is damaged: ")
 
 
@@ -154,15 +154,15 @@ def test_a_damaged_checkpoint_is_a_value_error(data):
 def test_wherever_it_is_damaged_no_other_state_comes_back(held, where, bit, cut):
     state = State(CENTERS, CENTERS[::-1], HISTORY, True)
     checkpoint.save(held, state)
-    data = bytearray(objects.read_object(held.url, CHECKPOINT))
+    data = bytearray(Store(held.url).get(CHECKPOINT))
     at = int(where * len(data))
     if cut:
         del data[at:]
     else:
         data[at] ^= 1 << bit
-    objects.write_object(held.url, CHECKPOINT, bytes(data))
+    Store(held.url).put(CHECKPOINT, bytes(data))
     try:
-        found, about = checkpoint.load(held.url)
+        found, about = checkpoint.load(Store(held.url))
     except ValueError:
         return
     assert not cut
@@ -226,7 +226,7 @@ def test_a_fit_says_that_its_checkpoint_is_damaged_and_begins_anew(
     whole = run(dataset, tmp_path / "whole", sync)
     url = str(tmp_path / "book")
     run(dataset, url, sync, stop=3)
-    objects.write_object(url, CHECKPOINT, DAMAGED[name])
+    Store(url).put(CHECKPOINT, DAMAGED[name])
     seeds = seeded(monkeypatch)
     with pytest.warns(UserWarning, match=r"the checkpoint is damaged: .*; the fit begins anew"):
         again = run(dataset, url, sync, resume=True)
@@ -238,7 +238,7 @@ def test_a_fit_says_that_its_checkpoint_is_damaged_and_begins_anew(
     )
     one, other = (open_codebook(str(tmp_path / name)).history[:, :3] for name in ("whole", "book"))
     np.testing.assert_array_equal(one, other)
-    assert not objects.exists(url, CHECKPOINT)
+    assert not Store(url).exists(CHECKPOINT)
 
 
 def test_a_whole_checkpoint_is_used(dataset, tmp_path, sync, monkeypatch):
@@ -255,14 +255,14 @@ def test_a_checkpoint_of_another_config_is_not_used(dataset, tmp_path, sync, mon
     whole = run(dataset, tmp_path / "whole", sync)
     url = str(tmp_path / "book")
     run(dataset, url, sync, stop=2, **other)
-    left = objects.read_object(url, CHECKPOINT)
+    left = Store(url).get(CHECKPOINT)
     run(dataset, url, sync, stop=1, overwrite=True)
-    objects.write_object(url, CHECKPOINT, left)
+    Store(url).put(CHECKPOINT, left)
     seeds = seeded(monkeypatch)
     again = run(dataset, url, sync, resume=True)
     assert len(seeds) == 1
     assert (again.centers_sha256, again.n_iter) == (whole.centers_sha256, whole.n_iter)
-    assert not objects.exists(url, CHECKPOINT)
+    assert not Store(url).exists(CHECKPOINT)
 
 
 def test_overwrite_does_not_go_on_from_a_checkpoint(dataset, tmp_path, sync, monkeypatch):

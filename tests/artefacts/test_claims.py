@@ -23,7 +23,7 @@ from places import broken_root, foreign_attributes, foreign_file, foreign_group,
 from dkmeans.artefacts import claims, manifests
 from dkmeans.artefacts.claims import claim
 from dkmeans.artefacts.manifests import attributes_of, read_manifest
-from dkmeans.config import CompressConfig, FitConfig
+from dkmeans.config.stages import CompressConfig, FitConfig
 from dkmeans.errors import (
     InputError,
     OutputExistsError,
@@ -31,7 +31,8 @@ from dkmeans.errors import (
     OutputUnfinishedError,
     UsageError,
 )
-from dkmeans.storage import arrays, objects
+from dkmeans.storage import arrays
+from dkmeans.storage.store import Store
 
 CLAIM, ROOT = "claim/zarr.json", "zarr.json"
 OWN = ("run", "began", "host", "pid")
@@ -60,11 +61,11 @@ def config(**options):
 
 
 def keys(url):
-    return [found.key for found in objects.list_objects(url)]
+    return [found.key for found in Store(url).list()]
 
 
 def contents(url):
-    return {key: objects.read_object(url, key) for key in keys(url)}
+    return {key: Store(url).get(key) for key in keys(url)}
 
 
 def without_runs(url):
@@ -80,7 +81,7 @@ def without_runs(url):
 
 def tokens(url):
     """What the claims say, oldest first."""
-    return [attributes_of(url, claims.claim_key(number)) for number in claims.claim_numbers(keys(url))]
+    return [attributes_of(Store(url), claims.claim_key(number)) for number in claims.claim_numbers(keys(url))]
 
 
 def anonymous(token):
@@ -91,14 +92,14 @@ def anonymous(token):
 def finish(url, facts=None, **options):
     """A small complete artefact."""
     with claim(url, "codebook", config(**options), "abc") as held:
-        arrays.create_array(url, "centers", shape=(2,), dtype=np.float32)[:] = [1, 2]
+        arrays.create_array(Store(url), "centers", shape=(2,), dtype=np.float32)[:] = [1, 2]
         held.commit(facts or {"n_iter": 7})
 
 
 def begin(url, **options):
     """An artefact whose run was lost after its first array."""
     with pytest.raises(RuntimeError, match="power cut"), claim(url, "codebook", config(**options), "abc"):  # noqa: PT012
-        arrays.create_array(url, "centers", shape=(2,), dtype=np.float32)
+        arrays.create_array(Store(url), "centers", shape=(2,), dtype=np.float32)
         raise RuntimeError("power cut")
 
 
@@ -111,23 +112,23 @@ class Crash(BaseException):
 
 def test_the_manifest_says_what_made_it(url):
     finish(url, {"n_iter": 7, "inertia": 0.5})
-    manifest = read_manifest(url, "codebook")
+    manifest = read_manifest(Store(url), "codebook")
     versions = manifest.pop("versions")
     assert versions["numpy"] == np.__version__
     assert set(versions) == {"dkmeans", "numpy", "numba", "zarr", "dask", "dask-ml", "scikit-learn"}
     assert manifest == {
         "format_version": manifests.FORMAT_VERSION,
         "kind": "codebook",
-        "run": attributes_of(url, CLAIM)["run"],
+        "run": attributes_of(Store(url), CLAIM)["run"],
         "config": config().recorded(),
         "input_digest": "abc",
         "n_iter": 7,
         "inertia": 0.5,
-        "nodes": manifests.node_checksums(url),
+        "nodes": manifests.node_checksums(Store(url)),
         "crc32c": manifest["crc32c"],
     }
     assert list(manifest["nodes"]) == ["centers/zarr.json"]
-    assert read_manifest(url) == read_manifest(url, "codebook")
+    assert read_manifest(Store(url)) == read_manifest(Store(url), "codebook")
 
 
 def test_the_claim_is_there_before_anything_else_and_the_manifest_after(url):
@@ -138,16 +139,16 @@ def test_the_claim_is_there_before_anything_else_and_the_manifest_after(url):
         assert token["config"] == config().recorded()
         assert held.finished is None
         with pytest.raises(InputError, match="is unfinished"):
-            read_manifest(url)
+            read_manifest(Store(url))
         held.commit({})
         assert keys(url) == [CLAIM, ROOT]
-    assert read_manifest(url)["kind"] == "codebook"
+    assert read_manifest(Store(url))["kind"] == "codebook"
 
 
 def test_the_claim_says_who_holds_it(url):
     before = datetime.now(UTC)
     with claim(url, "codebook", config(), "abc") as held:
-        token = attributes_of(url, CLAIM)
+        token = attributes_of(Store(url), CLAIM)
         assert (token["host"], token["pid"]) == (socket.gethostname(), os.getpid())
         assert token["run"] == held.run
         assert before <= datetime.fromisoformat(token["began"]) <= datetime.now(UTC)
@@ -157,7 +158,7 @@ def test_groups_are_marked_and_discarded(url):
     with claim(url, "codebook", config(), "abc") as held:
         for name in ("images", "images2"):
             assert not held.has_group(name)
-            arrays.create_array(url, f"{name}/height", shape=(2,), dtype=np.int32)[:] = [1, 2]
+            arrays.create_array(Store(url), f"{name}/height", shape=(2,), dtype=np.int32)[:] = [1, 2]
             assert not held.has_group(name)
             held.commit_group(name)
             assert held.has_group(name)
@@ -171,10 +172,10 @@ def test_groups_are_marked_and_discarded(url):
 
 def test_discard_takes_the_mark_away_first(url, monkeypatch):
     with claim(url, "codebook", config(), "abc") as held:
-        arrays.create_array(url, "images/a", shape=(2,), dtype=np.int32)[:] = [1, 2]
+        arrays.create_array(Store(url), "images/a", shape=(2,), dtype=np.int32)[:] = [1, 2]
         held.commit_group("images")
         deleted = []
-        monkeypatch.setattr(objects, "delete_objects", lambda _, names: deleted.extend(names))
+        monkeypatch.setattr(Store, "delete", lambda _, names: deleted.extend(names))
         held.discard("images")
         assert deleted[0] == "images/zarr.json"
         assert sorted(deleted) == [key for key in keys(url) if key.startswith("images/")]
@@ -183,8 +184,8 @@ def test_discard_takes_the_mark_away_first(url, monkeypatch):
 def test_a_finished_artefact_is_plain_zarr(tmp_path):
     url = str(tmp_path / "book")
     with claim(url, "codebook", config(), "abc") as held:
-        arrays.create_array(url, "centers", shape=(2,), dtype=np.float32)[:] = [1, 2]
-        arrays.create_array(url, "images/height", shape=(1,), dtype=np.int32)[:] = [9]
+        arrays.create_array(Store(url), "centers", shape=(2,), dtype=np.float32)[:] = [1, 2]
+        arrays.create_array(Store(url), "images/height", shape=(1,), dtype=np.int32)[:] = [9]
         held.commit_group("images")
         held.commit({"n_iter": 7})
     group = zarr.open_group(url, mode="r")  # warnings are errors
@@ -209,8 +210,8 @@ def other_config_finished(url):
 
 def other_input(url):
     begin(url)
-    token = objects.read_object(url, CLAIM).replace(b'"abc"', b'"xyz"')
-    objects.write_object(url, CLAIM, token)
+    token = Store(url).get(CLAIM).replace(b'"abc"', b'"xyz"')
+    Store(url).put(CLAIM, token)
 
 
 NEW, AGAIN, DONE = "claimed anew", "goes on", "finished"
@@ -254,7 +255,7 @@ def test_who_may_claim_what(url, before, plain, resume, overwrite):
         ({"resume": True}, resume),
         ({"overwrite": True}, overwrite),
     ):
-        objects.delete_objects(url, keys(url))
+        Store(url).delete(keys(url))
         before(url)
         found = contents(url)
         if isinstance(outcome, tuple):
@@ -283,7 +284,7 @@ def test_who_may_claim_what(url, before, plain, resume, overwrite):
                 assert anonymous(tokens(url)[-1]).items() >= {"kind": "codebook", **held.recorded}.items()
             assert (held.finished is not None) == (outcome == DONE)
             if outcome == DONE:
-                assert held.finished == read_manifest(url)
+                assert held.finished == read_manifest(Store(url))
 
 
 def test_resume_names_another_kind_of_output(url):
@@ -311,18 +312,17 @@ def test_resume_names_another_kind_of_output(url):
 )
 def test_output_and_input_must_not_overlap(monkeypatch, output, source, refused):
     taken = []
-    monkeypatch.setattr(claims, "_take", lambda url, *_: taken.append(url))
-    monkeypatch.setattr(claims.stores, "reach", lambda _: None)
+    monkeypatch.setattr(claims, "_take", lambda store, *_: taken.append(store.url))
     if refused:
         message = re.escape(f"the output {output} and the input {source} overlap. Choose another output.")
         with (
             pytest.raises(UsageError, match=message),
-            claim(output, "codebook", config(), "d", ["/z", source]),
+            claim(Store(output), "codebook", config(), "d", ["/z", source]),
         ):
             pass
         assert taken == []
     else:
-        with claim(output, "codebook", config(), "d", ["/z", source]):
+        with claim(Store(output), "codebook", config(), "d", ["/z", source]):
             assert taken == [output]
 
 
@@ -352,7 +352,7 @@ def test_a_later_run_that_fails_before_anything_is_written_gives_all_claims_back
 
 def test_a_resumed_run_that_fails_at_once_leaves_all_as_it_was(url):
     for before, claimed in ((begin, ["claim/2/zarr.json"]), (finish, [])):
-        objects.delete_objects(url, keys(url))
+        Store(url).delete(keys(url))
         before(url)
         found = contents(url)
         with pytest.raises(ValueError, match="again"), claim(url, "codebook", config(resume=True), "abc"):
@@ -365,19 +365,19 @@ def test_a_resumed_run_that_fails_at_once_leaves_all_as_it_was(url):
 def test_overwrite_claims_first_and_then_deletes_beginning_with_the_manifest(url, monkeypatch):
     finish(url)
     deleted = []
-    really = objects.delete_objects
+    really = Store.delete
 
     def delete(where, names):
         assert [token["config"]["seed"] for token in tokens(url)] == [0, 5]
         deleted.extend(names)
         really(where, names)
 
-    monkeypatch.setattr(objects, "delete_objects", delete)
+    monkeypatch.setattr(Store, "delete", delete)
     with claim(url, "codebook", config(overwrite=True, seed=5), "abc") as held:
         assert deleted[0] == ROOT
         assert sorted(deleted) == ["centers/c/0", "centers/zarr.json", ROOT]
         held.commit({"n_iter": 8})
-    assert read_manifest(url)["n_iter"] == 8
+    assert read_manifest(Store(url))["n_iter"] == 8
     assert keys(url) == ["claim/2/zarr.json", CLAIM, ROOT]
 
 
@@ -400,7 +400,7 @@ def test_an_overwrite_that_died_while_it_deleted_leaves_nothing_to_a_resumed_run
         patched.setattr(obstore, "delete", delete)
         start(url, overwrite=True, seed=2)
     if before is finish and n_deleted == 0:
-        assert read_manifest(url)["config"]["seed"] == 1
+        assert read_manifest(Store(url))["config"]["seed"] == 1
         with (
             pytest.raises(UsageError, match="begun with seed = 1, found 2"),
             claim(url, "codebook", config(resume=True, seed=2), "abc"),
@@ -417,7 +417,7 @@ def test_the_second_to_commit_is_refused(url):
         held.commit({"n_iter": 1})
         with pytest.raises(OutputExistsError, match="another run has committed this output meanwhile"):
             held.commit({"n_iter": 2})
-    assert read_manifest(url)["n_iter"] == 1
+    assert read_manifest(Store(url))["n_iter"] == 1
 
 
 def test_of_racing_claims_exactly_one_wins(url):
@@ -444,7 +444,7 @@ def test_of_racing_claims_exactly_one_wins(url):
         for thread in threads:
             thread.join()
         assert sorted(outcomes) == ["refused"] * (n_runs - 1) + ["won"]
-        assert read_manifest(place)["kind"] == "codebook"
+        assert read_manifest(Store(place))["kind"] == "codebook"
 
 
 # Several runs at a time
@@ -453,14 +453,14 @@ def test_of_racing_claims_exactly_one_wins(url):
 def together(n_runs, monkeypatch, function):
     """`function` in several threads; all of them have looked around before the first of them claims."""
     looked = threading.Barrier(n_runs, timeout=20)
-    create = objects.create_object
+    create = Store.create
 
-    def create_object(url, key, data):
+    def create_object(store, key, data):
         if key.startswith("claim/"):
             looked.wait()
-        return create(url, key, data)
+        return create(store, key, data)
 
-    monkeypatch.setattr(objects, "create_object", create_object)
+    monkeypatch.setattr(Store, "create", create_object)
     outcomes = []
 
     def run():
@@ -492,7 +492,7 @@ def test_of_runs_that_take_over_together_exactly_one_goes_on(url, monkeypatch, n
     refused = [outcome for outcome in outcomes if outcome is not won]
     assert [type(error) for error in refused] == [OutputTakenError] * (n_runs - 1)
     assert {error.exit_code for error in refused} == {2}
-    assert read_manifest(url)["run"] == won.run == tokens(url)[1]["run"]
+    assert read_manifest(Store(url))["run"] == won.run == tokens(url)[1]["run"]
     assert keys(url)[-1] == ROOT
     assert len(tokens(url)) == 2
     assert ("centers/zarr.json" in keys(url)) == ("resume" in again)
@@ -506,11 +506,11 @@ def test_of_runs_that_take_over_one_after_the_other_the_last_goes_on(url, start,
         with pytest.raises(OutputTakenError):
             held.commit({})
     runs[-1].commit({"n_iter": 9})
-    assert read_manifest(url)["run"] == runs[-1].run
+    assert read_manifest(Store(url))["run"] == runs[-1].run
 
 
 def pixels_of(url):
-    arrays.create_array(url, "pixels", shape=(10, 3), dtype=np.uint8, chunks=(2, 3), shards=(4, 3))
+    arrays.create_array(Store(url), "pixels", shape=(10, 3), dtype=np.uint8, chunks=(2, 3), shards=(4, 3))
 
 
 WRITES = {
@@ -542,8 +542,8 @@ def test_a_live_run_that_is_taken_over_stops_at_its_next_write(url, start, write
     new.commit({"n_iter": 2})
     with pytest.raises(OutputTakenError):
         write(old)
-    assert arrays.read_rows(url, "pixels", 0, 4).tolist() == [[7] * 3] * 4
-    assert read_manifest(url)["run"] == new.run
+    assert arrays.read_rows(Store(url), "pixels", 0, 4).tolist() == [[7] * 3] * 4
+    assert read_manifest(Store(url))["run"] == new.run
 
 
 def test_a_run_that_was_taken_over_takes_nothing_with_it(url, start):
@@ -554,7 +554,7 @@ def test_a_run_that_was_taken_over_takes_nothing_with_it(url, start):
         old.write_rows("pixels", 0, np.zeros((4, 3), np.uint8))
     assert contents(url) == found
     new.commit({})
-    assert read_manifest(url)["run"] == new.run
+    assert read_manifest(Store(url))["run"] == new.run
 
 
 def test_a_run_does_not_give_back_the_claim_of_another_with_its_number(url, start):
@@ -575,7 +575,7 @@ def test_a_run_does_not_give_back_the_claim_of_another_with_its_number(url, star
 def test_giving_back_spares_a_claim_that_came_meanwhile(url, start, monkeypatch):
     start(url)
     later = []
-    delete = objects.delete_objects
+    delete = Store.delete
 
     def delete_objects(where, names):
         if not later:
@@ -583,29 +583,29 @@ def test_giving_back_spares_a_claim_that_came_meanwhile(url, start, monkeypatch)
             later[0] = start(url, resume=True)
         delete(where, names)
 
-    monkeypatch.setattr(objects, "delete_objects", delete_objects)
+    monkeypatch.setattr(Store, "delete", delete_objects)
     with pytest.raises(ValueError, match="again"), claim(url, "codebook", config(resume=True), "abc"):
         raise ValueError("again")
     assert later[0].number == 3
     assert tokens(url)[-1]["run"] == later[0].run
     later[0].check()
     with pytest.raises(InputError, match="is unfinished"):
-        read_manifest(url)
+        read_manifest(Store(url))
     later[0].commit({})
-    assert read_manifest(url)["run"] == later[0].run
+    assert read_manifest(Store(url))["run"] == later[0].run
 
 
 def before_it_claims(monkeypatch, act):
     """Do something between the look of the next run and its claim."""
-    create = objects.create_object
+    create = Store.create
     left = [act]
 
-    def create_object(url, key, data):
+    def create_object(store, key, data):
         if key.startswith("claim/") and left:
             left.pop()()
-        return create(url, key, data)
+        return create(store, key, data)
 
-    monkeypatch.setattr(objects, "create_object", create_object)
+    monkeypatch.setattr(Store, "create", create_object)
 
 
 def test_overwrite_deletes_what_the_older_run_wrote_until_it_was_claimed(url, start, monkeypatch):
@@ -621,7 +621,7 @@ def test_a_resumed_run_finds_what_the_older_run_committed_until_it_was_claimed(u
     old = start(url)
     before_it_claims(monkeypatch, lambda: old.commit({"n_iter": 3}))
     new = start(url, resume=True)
-    assert new.finished == read_manifest(url)
+    assert new.finished == read_manifest(Store(url))
     assert new.finished["run"] == old.run
 
 
@@ -631,9 +631,9 @@ def test_overwrite_deletes_what_the_older_run_committed_until_it_was_claimed(url
     before_it_claims(monkeypatch, lambda: old.commit({"n_iter": 3}))
     new = start(url, overwrite=True, seed=seed)
     with pytest.raises(InputError, match="is unfinished"):
-        read_manifest(url)
+        read_manifest(Store(url))
     new.commit({"n_iter": 4})
-    assert read_manifest(url)["n_iter"] == 4
+    assert read_manifest(Store(url))["n_iter"] == 4
 
 
 @pytest.mark.parametrize("options", [{}, {"seed": 4}])
@@ -771,14 +771,14 @@ class Story:
 
     def compare(self):
         assert [token["run"] for token in tokens(self.url)] == self.claimed
-        manifest = attributes_of(self.url, ROOT)
+        manifest = attributes_of(Store(self.url), ROOT)
         assert (manifest or {}).get("run") == self.manifest
         if manifest:
             assert manifest["config"] == tokens(self.url)[-1]["config"]
-        found = arrays.finished_shards(self.url, "pixels")
+        found = arrays.finished_shards(Store(self.url), "pixels")
         assert found == set(self.shards)
         for number in found:
-            rows = arrays.read_rows(self.url, "pixels", 4 * number, min(4 * number + 4, 10))
+            rows = arrays.read_rows(Store(self.url), "pixels", 4 * number, min(4 * number + 4, 10))
             assert np.unique(rows).tolist() == [self.shards[number]]
 
 
@@ -807,13 +807,13 @@ def write_small(url, **options):
             return
         rows = np.arange(30, dtype=np.uint8).reshape(10, 3)
         rows[4:8] = 0  # a shard of zeros is a shard
-        arrays.create_array(url, "rows", shape=(10, 3), dtype=np.uint8, chunks=(2, 3), shards=(4, 3))
-        done = arrays.finished_shards(url, "rows")
+        arrays.create_array(Store(url), "rows", shape=(10, 3), dtype=np.uint8, chunks=(2, 3), shards=(4, 3))
+        done = arrays.finished_shards(Store(url), "rows")
         for shard, start in enumerate(range(0, 10, 4)):
             if shard not in done:
-                arrays.write_rows(url, "rows", start, rows[start : start + 4])
+                arrays.write_rows(Store(url), "rows", start, rows[start : start + 4])
         if not held.has_group("images"):
-            arrays.create_array(url, "images/height", shape=(3,), dtype=np.int32)[:] = [1, 2, 3]
+            arrays.create_array(Store(url), "images/height", shape=(3,), dtype=np.int32)[:] = [1, 2, 3]
             held.commit_group("images")
         held.commit({"n_iter": 7})
 
@@ -870,26 +870,26 @@ def test_a_crash_at_any_put_shows_nothing_and_can_be_resumed(
         puts = Puts(patched, crash_at, before=before)
         if not cleaned_up:  # a killed process does not even give its claim back
 
-            def list_objects(*given, really=objects.list_objects):
+            def list_objects(*given, really=Store.list):
                 if puts.dead:
                     raise Crash
                 return really(*given)
 
-            patched.setattr(objects, "list_objects", list_objects)
+            patched.setattr(Store, "list", list_objects)
         with pytest.raises(Crash):
             write_small(url)
     committed = crash_at == N_PUTS and not before
     if committed:  # the manifest is in place: the artefact is complete, whatever came after
-        assert read_manifest(url)["n_iter"] == 7
+        assert read_manifest(Store(url))["n_iter"] == 7
     else:
         with pytest.raises(InputError, match=r"is unfinished|nothing is there"):
-            read_manifest(url)
+            read_manifest(Store(url))
         with pytest.raises(FileNotFoundError):
             zarr.open_group(url, mode="r")
         began = crash_at > 1 or not before
         # Given back by a stage that has written nothing; not if the answer to the claim itself was lost.
         given_back = cleaned_up and (crash_at, before) == (2, True)
-        assert objects.exists(url, CLAIM) == (began and not given_back)
+        assert Store(url).exists(CLAIM) == (began and not given_back)
     n_claims = len(tokens(url))
     # Without --resume a run that left anything is refused; with it, it goes on.
     if keys(url):
@@ -899,7 +899,7 @@ def test_a_crash_at_any_put_shows_nothing_and_can_be_resumed(
     assert without_runs(url) == without_runs(undisturbed)
     assert len(tokens(url)) == n_claims + (not committed)
     assert [anonymous(token) for token in tokens(url)] == len(tokens(url)) * [anonymous(*tokens(undisturbed))]
-    assert read_manifest(url)["run"] == tokens(url)[-1]["run"]
+    assert read_manifest(Store(url))["run"] == tokens(url)[-1]["run"]
     assert not list(Path(url).rglob("*#*"))  # no staged part of an object is left
     group = zarr.open_group(url, mode="r")
     assert group["rows"][:].sum() == sum(range(30)) - sum(range(12, 24))
@@ -928,7 +928,7 @@ def path_of(url, key):
 def test_overwrite_spares_what_others_have_put_beside(tmp_path):
     url = str(tmp_path / "a")
     finish(url)
-    objects.write_object(url, "notes/mine.txt", b"years of work")
+    Store(url).put("notes/mine.txt", b"years of work")
     found = contents(url)
     with (
         pytest.raises(UsageError, match=r"also holds notes/mine\.txt"),
@@ -941,6 +941,6 @@ def test_overwrite_spares_what_others_have_put_beside(tmp_path):
 def test_overwrite_knows_all_that_a_stage_writes(url):
     finish(url)
     for key in ("checkpoint.npz", "images/zarr.json", "codes/c/0", "palette/c/0/0"):
-        objects.write_object(url, key, b"x")
+        Store(url).put(key, b"x")
     with claim(url, "codebook", config(overwrite=True), "abc"):
         assert keys(url) == ["claim/2/zarr.json", CLAIM]

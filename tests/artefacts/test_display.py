@@ -9,14 +9,15 @@ import re
 
 import numpy as np
 import pytest
+from dkmeans.artefacts.result import Result
 from PIL import Image
 
 import dkmeans
 from dkmeans.artefacts import display
 from dkmeans.artefacts.codebook import Codebook
 from dkmeans.artefacts.dataset import Dataset
-from dkmeans.artefacts.result import Result
 from dkmeans.storage import arrays
+from dkmeans.storage.store import Store
 
 pytestmark = pytest.mark.filterwarnings("ignore:not converged")
 
@@ -125,7 +126,7 @@ def test_results(made):
 @pytest.mark.parametrize("shown", [Dataset, Result])
 def test_storage_that_fails_is_said(tmp_path, made, shown):
     manifest = dkmeans.open_dataset(made["d"]).manifest
-    gone = shown(str(tmp_path / "gone"), manifest)
+    gone = shown(Store(str(tmp_path / "gone")), manifest)
     assert repr(gone).startswith(f"{shown.__name__}(gone: 3 images")
     page = page_of(gone)
     assert not page.pictures
@@ -151,10 +152,10 @@ def test_a_store_that_is_lost_between_two_images(made, monkeypatch):
 @pytest.mark.parametrize("manifest", [{}, {"config": {}}, {"on": "pixels"}, {"config": {"patch": [5, 5]}}])
 def test_manifests_that_tell_little(manifest):
     """As those of outputs that are under way."""
-    assert repr(Dataset("/x/d/", manifest)) == "Dataset(d)"
-    assert repr(Result("s3://bucket/r", manifest)) == "Result(r)"
+    assert repr(Dataset(Store("/x/d/"), manifest)) == "Dataset(d)"
+    assert repr(Result(Store("s3://bucket/r"), manifest)) == "Result(r)"
     empty = np.zeros((2, 3), np.float32)
-    codebook = Codebook("c", manifest, empty, np.zeros(2, np.int64), np.zeros((0, 4)))
+    codebook = Codebook(Store("c"), manifest, empty, np.zeros(2, np.int64), np.zeros((0, 4)))
     assert repr(codebook) == "Codebook(c: 2 colors)"
     assert page_of(codebook).words[-1].startswith("not shown: KeyError")
 

@@ -12,9 +12,10 @@ from places import broken_root, foreign_attributes, foreign_file, foreign_group,
 
 from dkmeans.artefacts.claims import claim
 from dkmeans.artefacts.manifests import describe, digest, read_manifest
-from dkmeans.config import FitConfig
+from dkmeans.config.stages import FitConfig
 from dkmeans.errors import InputError
-from dkmeans.storage import arrays, objects
+from dkmeans.storage import arrays
+from dkmeans.storage.store import Store
 
 ROOT = "zarr.json"
 
@@ -38,18 +39,18 @@ def test_digest_depends_on_every_part_and_its_borders():
 
 def test_describe(url):
     with claim(url, "codebook", config(), "abc") as held:
-        arrays.create_array(url, "a", shape=(8, 3), dtype=np.uint8, chunks=(2, 3), shards=(4, 3))
-        arrays.create_array(url, "images/b", shape=(5,), dtype=np.int64)
+        arrays.create_array(Store(url), "a", shape=(8, 3), dtype=np.uint8, chunks=(2, 3), shards=(4, 3))
+        arrays.create_array(Store(url), "images/b", shape=(5,), dtype=np.int64)
         held.commit_group("images")
         held.commit({"n_iter": 7})
-    facts = describe(url)
+    facts = describe(Store(url))
     assert facts["url"] == url
     assert facts["n_iter"] == 7
     assert facts["arrays"] == {
         "a": {"shape": [8, 3], "dtype": "uint8", "chunks": [2, 3], "shards": [4, 3]},
         "images/b": {"shape": [5], "dtype": "int64", "chunks": [5], "shards": None},
     }
-    assert facts["stored_bytes"] == sum(found.size for found in objects.list_objects(url))
+    assert facts["stored_bytes"] == sum(found.size for found in Store(url).list())
 
 
 def finish(url):
@@ -60,7 +61,7 @@ def finish(url):
 def begin(url):
     """The run is lost after its first array."""
     with pytest.raises(RuntimeError, match="power cut"), claim(url, "codebook", config(), "abc"):  # noqa: PT012
-        arrays.create_array(url, "centers", shape=(2,), dtype=np.float32)
+        arrays.create_array(Store(url), "centers", shape=(2,), dtype=np.float32)
         raise RuntimeError("power cut")
 
 
@@ -75,15 +76,15 @@ def overwritten(url):
     """A complete artefact was there; the run with --overwrite is lost."""
     finish(url)
     with pytest.raises(RuntimeError), claim(url, "codebook", config(overwrite=True), "abc"):  # noqa: PT012
-        arrays.create_array(url, "centers", shape=(2,), dtype=np.float32)
+        arrays.create_array(Store(url), "centers", shape=(2,), dtype=np.float32)
         raise RuntimeError
 
 
 def rewrite_root(url, **changes):
     finish(url)
-    node = json.loads(objects.read_object(url, ROOT))
+    node = json.loads(Store(url).get(ROOT))
     node["attributes"]["dkmeans"].update(changes)
-    objects.write_object(url, ROOT, json.dumps(node).encode())
+    Store(url).put(ROOT, json.dumps(node).encode())
 
 
 @pytest.mark.parametrize(
@@ -122,6 +123,6 @@ def rewrite_root(url, **changes):
 def test_what_cannot_be_read(url, before, kind, message):
     before(url)
     with pytest.raises(InputError, match=message) as caught:
-        read_manifest(url, kind)
+        read_manifest(Store(url), kind)
     assert caught.value.exit_code == 3
     assert str(caught.value).startswith(url)

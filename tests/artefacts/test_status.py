@@ -13,7 +13,8 @@ from dkmeans.artefacts import checkpoint
 from dkmeans.artefacts.claims import CHECKPOINT, claim
 from dkmeans.artefacts.status import status
 from dkmeans.errors import InputError
-from dkmeans.storage import arrays, objects
+from dkmeans.storage import arrays
+from dkmeans.storage.store import Store
 
 pytestmark = pytest.mark.filterwarnings("ignore:not converged")
 
@@ -59,7 +60,7 @@ def begin_fit(dataset, url, sync, monkeypatch, *, n_saved, **options):
 
 
 def stored_bytes(url):
-    return sum(found.size for found in objects.list_objects(url))
+    return sum(found.size for found in Store(url).list())
 
 
 def own(told):
@@ -75,8 +76,8 @@ def test_of_nothing_there_is_no_status(tmp_path):
             InputError, match=r"no run of dkmeans has begun anything there\. Check the path\."
         ):
             status(str(place))
-    objects.write_object(str(tmp_path / "mine"), "notes.txt", b"mine")
-    objects.write_object(str(tmp_path / "mine"), "zarr.json", b'{"zarr_format": 3, "node_type": "group"}')
+    Store(str(tmp_path / "mine")).put("notes.txt", b"mine")
+    Store(str(tmp_path / "mine")).put("zarr.json", b'{"zarr_format": 3, "node_type": "group"}')
     with pytest.raises(InputError, match="no run of dkmeans"):
         status(str(tmp_path / "mine"))
 
@@ -88,7 +89,7 @@ def test_an_unfinished_ingest(source, tmp_path, sync, monkeypatch):
         patched.setattr(arrays, "write_rows", dying(arrays.write_rows, 2))
         with pytest.raises(Stop):
             ingest(config, sync)
-    shards = len(range(0, 4 * 12 * 12, arrays.row_layout(arrays.open_array(url, "pixels")).shard_rows))
+    shards = len(range(0, 4 * 12 * 12, arrays.row_layout(arrays.open_array(Store(url), "pixels")).shard_rows))
     assert shards > 2
     assert own(status(url)) == {
         "url": url,
@@ -130,7 +131,7 @@ def test_a_fit_that_has_its_seeds(dataset, tmp_path, sync, monkeypatch):
 def test_a_fit_under_way_and_complete(dataset, tmp_path, sync, monkeypatch):
     url = str(tmp_path / "c")
     begin_fit(dataset, url, sync, monkeypatch, n_saved=3)
-    history = checkpoint.load(url)[0].history
+    history = checkpoint.load(Store(url))[0].history
     assert len(history) == 2
     told = own(status(url))
     assert told.pop("fit") == {
@@ -161,6 +162,6 @@ def test_a_fit_under_way_and_complete(dataset, tmp_path, sync, monkeypatch):
 def test_a_damaged_checkpoint_is_told(dataset, tmp_path, sync, monkeypatch, data):
     url = str(tmp_path / "c")
     begin_fit(dataset, url, sync, monkeypatch, n_saved=2)
-    objects.write_object(url, CHECKPOINT, data)
+    Store(url).put(CHECKPOINT, data)
     (told,) = status(url)["fit"].values()
     assert told.startswith(f"{url}: the checkpoint is damaged: ")

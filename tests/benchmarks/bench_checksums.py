@@ -25,11 +25,12 @@ from zarr.codecs import ZstdCodec
 from dkmeans import ClusterConfig, IngestConfig, ingest
 from dkmeans.clustering import rows as rows_module
 from dkmeans.clustering.lloyd import lloyd
-from dkmeans.clustering.rows import stored_rows
-from dkmeans.clustering.state import State
+from dkmeans.clustering.loop import State
+from dkmeans.clustering.rows import load_stored_rows
 from dkmeans.compute.cluster import Cluster
 from dkmeans.kernels import exact
-from dkmeans.storage import arrays, checksums
+from dkmeans.storage import arrays, checksums, nodes
+from dkmeans.storage.store import Store
 from dkmeans.studies.embedded import write_photos
 
 SYNC = ClusterConfig(scheduler="sync")
@@ -45,7 +46,7 @@ def without_checksums() -> Iterator[None]:
     with (
         mock.patch.object(checksums, "of_chunks", none),
         mock.patch.object(arrays, "table_of", return_value=None),
-        mock.patch.object(arrays, "_codecs", lambda level: (ZstdCodec(level=level),)),
+        mock.patch.object(nodes, "codecs", lambda level: (ZstdCodec(level=level),)),
     ):
         yield
 
@@ -107,11 +108,11 @@ def main(argv: list[str] | None = None) -> list[dict]:
 
         def step(url: str, _: int) -> None:
             with mock.patch.object(rows_module, "_SHARE_FOR_ROWS", 0):
-                rows = stored_rows(url, "patches", Cluster("cpu"), options.k)
+                rows = load_stored_rows(Store(url), "patches", Cluster("cpu"), options.k)
             assert not rows.resident
             first = rows.take(np.linspace(0, rows.n_rows - 1, options.k).astype(np.int64))
             state = State(exact.snap(first, rows.dtype))
-            lloyd(rows, state, max_iter=3, tol=0, on_iteration=lambda _: None)
+            lloyd(rows, state, max_iter=3, tol=0)
 
         lines.append(
             compare("3 streamed steps", options.rounds, partial(step, checked), partial(step, unchecked))

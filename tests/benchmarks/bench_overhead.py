@@ -23,8 +23,8 @@ from peers import add_row_options, draw_rows, first_centers
 
 from dkmeans import ClusterConfig, kernels
 from dkmeans.clustering.lloyd import lloyd
-from dkmeans.clustering.rows import given_rows
-from dkmeans.clustering.state import State
+from dkmeans.clustering.loop import State
+from dkmeans.clustering.rows import load_given_rows
 from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
 from dkmeans.events.reporter import SILENT
@@ -63,7 +63,7 @@ def _step(block: kernels.Block, centers: np.ndarray, previous: np.ndarray | None
 def dask_loop(parts: list[np.ndarray], centers: np.ndarray, n_iter: int, cluster: Cluster) -> dict:
     """The same through the loop of a fit."""
     values = cluster.client.scatter(parts) if cluster.client else parts
-    rows = given_rows(values, [len(part) for part in parts], parts[0].shape[1], parts[0].dtype, cluster)
+    rows = load_given_rows(values, [len(part) for part in parts], parts[0].shape[1], parts[0].dtype, cluster)
     history = lloyd(rows, State(centers), max_iter=n_iter, tol=0.0, on_iteration=lambda step: None).history
     return {"seconds": fmean(step.seconds for step in history[1:]), "inertia": history[-1].inertia}
 

@@ -27,12 +27,13 @@ from peers import OURS, PEERS, PHOTOS, exact_inertia
 
 from dkmeans import ClusterConfig, FitConfig, IngestConfig, fit, ingest, open_codebook, open_dataset
 from dkmeans.artefacts.codebook import HISTORY
-from dkmeans.clustering.histogram import counted_rows
-from dkmeans.clustering.seeding import sample_positions, seed_centers
+from dkmeans.clustering.counted import count_stored_rows
+from dkmeans.clustering.seeding import draw_positions, seed_centers
 from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
 from dkmeans.events.reporter import Reporter
 from dkmeans.images.encode import encode_png
+from dkmeans.storage.store import Store
 
 _TWICE = f"{OURS}, twice the pixels"
 _COLUMNS = {
@@ -146,8 +147,8 @@ def make_datasets(folder: Path, options: argparse.Namespace) -> None:
         )
         ingest(two, cluster)
     dataset = open_dataset(str(folder / "one-dataset"))
-    positions = sample_positions(dataset.manifest["n_pixels"], options.k, options.seed)
-    rows = counted_rows(dataset.url, "pixels", cluster, positions)
+    positions = draw_positions(dataset.manifest["n_pixels"], options.k, options.seed)
+    rows = count_stored_rows(Store(dataset.url), "pixels", cluster, positions)
     np.save(folder / "seeds.npy", seed_centers(rows, options.k, "k-means||", options.seed))
 
 

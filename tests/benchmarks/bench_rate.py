@@ -32,7 +32,7 @@ from bench_pixels import write_photos
 from PIL import Image, features
 
 from dkmeans.compute.cluster import Cluster
-from dkmeans.config import QuantizeConfig
+from dkmeans.config.stages import QuantizeConfig
 from dkmeans.events.reporter import Reporter
 from dkmeans.images.measures import compare
 from dkmeans.images.sources import open_source

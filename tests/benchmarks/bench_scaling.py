@@ -19,8 +19,8 @@ import numpy as np
 
 from dkmeans import ClusterConfig
 from dkmeans.clustering.lloyd import lloyd
-from dkmeans.clustering.rows import Rows, given_rows
-from dkmeans.clustering.state import State
+from dkmeans.clustering.loop import State
+from dkmeans.clustering.rows import Rows, load_given_rows
 from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
 from dkmeans.events.reporter import SILENT
@@ -40,7 +40,9 @@ def measure(n_tasks: int, options: argparse.Namespace, cluster: Cluster) -> dict
     """Median over iterations of their seconds, and of the CPU seconds of this process."""
     rng = np.random.default_rng(options.seed)
     parts = [rng.integers(0, 256, (options.rows, 25), np.uint8) for _ in range(n_tasks)]
-    given = given_rows(cluster.client.scatter(parts), [options.rows] * n_tasks, 25, parts[0].dtype, cluster)
+    given = load_given_rows(
+        cluster.client.scatter(parts), [options.rows] * n_tasks, 25, parts[0].dtype, cluster
+    )
     rows = _OneByOne(given.blocks, given.cuts, 25, parts[0].dtype, cluster, True)
     centers = np.ascontiguousarray(parts[0][: options.k], np.float32)
     clocks = [time.process_time()]

@@ -39,7 +39,8 @@ from dkmeans import ClusterConfig, IngestConfig, ingest, plan
 from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
 from dkmeans.events.reporter import SILENT
-from dkmeans.storage import arrays, objects, stores
+from dkmeans.storage import arrays
+from dkmeans.storage.store import Store
 
 _IMAGES = {"loop": "", "s": ".2f", "objects/s": ".0f", "rate": ".2f"}
 _ARRAYS = {
@@ -69,7 +70,7 @@ def put_images(url: str, n: int, side: int) -> None:
         file = io.BytesIO()
         pixels = photos[number % 2][top : top + side, left : left + side]
         Image.fromarray(np.ascontiguousarray(pixels)).save(file, "PNG")
-        objects.write_object(url, f"{number // 1000:03d}/{number:06d}.png", file.getvalue())
+        Store(url).put(f"{number // 1000:03d}/{number:06d}.png", file.getvalue())
 
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(put, range(n), *rng.integers(0, 400 - side, (2, n)).tolist()))
@@ -78,7 +79,7 @@ def put_images(url: str, n: int, side: int) -> None:
 def bare_loop(url: str, threads: int) -> float:
     """Seconds to list, get and decode all images by a pool of threads and nothing else."""
     began = time.perf_counter()
-    store = stores.open_store(url)
+    store = Store(url).backend()
     keys = [meta["path"] for page in obstore.list(store) for meta in page]
 
     def read(key: str) -> Any:
@@ -129,15 +130,15 @@ def compare_arrays(options: argparse.Namespace, url: str) -> list[dict]:
         n_rows = options.mib * plan.MIB // row_bytes
         name = f"c{chunk_mib}-s{shard_mib}-{at_a_time}".replace(".", "_")
         layout = {"chunks": (chunk_rows, row_bytes), "shards": (shard_rows, row_bytes)}
-        arrays.create_array(url, name, shape=(n_rows, row_bytes), dtype=np.uint8, **layout)
+        arrays.create_array(Store(url), name, shape=(n_rows, row_bytes), dtype=np.uint8, **layout)
         rows = rng.integers(0, 32, (shard_rows, row_bytes), np.uint8)  # compresses by about 1.6
         cuts = plan.cuts(n_rows, shard_rows)
 
         def write(cut: tuple[int, int], name: str = name, rows: np.ndarray = rows) -> None:
-            arrays.write_rows(url, name, cut[0], rows[: cut[1] - cut[0]])
+            arrays.write_rows(Store(url), name, cut[0], rows[: cut[1] - cut[0]])
 
         def read(cut: tuple[int, int], name: str = name) -> None:
-            arrays.read_rows(url, name, *cut)
+            arrays.read_rows(Store(url), name, *cut)
 
         parts = [(start, start + chunk_rows) for start in range(0, n_rows, 8 * chunk_rows)]
         found.append(

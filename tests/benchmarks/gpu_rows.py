@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from dkmeans.features.patches import extract, kept, windows
+from dkmeans.features.patches import extract, find_kept, windows
 from dkmeans.kernels.exact import snap
 
 _MADE = TypeVar("_MADE")
@@ -101,7 +101,7 @@ def digit_patches(images: np.ndarray) -> np.ndarray:
 
     def cut(start: int) -> np.ndarray:
         stack = images[start : start + _BATCH, :, :, None]
-        return extract(stack, kept(stack, PATCH, _STRIDE, 0.0), PATCH, _STRIDE)
+        return extract(stack, find_kept(stack, PATCH, _STRIDE, 0.0), PATCH, _STRIDE)
 
     return np.concatenate(_in_threads(cut, range(0, len(images), _BATCH)))
 

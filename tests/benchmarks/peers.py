@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dkmeans.features.patches import extract, kept
+from dkmeans.features.patches import extract, find_kept
 from dkmeans.images.decode import SkippedImage, convert_color
 from dkmeans.images.sources import open_source
 from dkmeans.kernels.exact import snap
@@ -43,7 +43,7 @@ def draw_rows(data: str | None, color: str, patch: int, n: int, seed: int) -> np
             return np.ascontiguousarray(rows[_draw(len(rows), n, rng)])
     stacks = list(_stacks(_images(data, color)))
     sizes = [(patch, patch) if patch else stack.shape[1:3] for stack in stacks]
-    masks = [kept(stack, size, (1, 1), 0.0) for stack, size in zip(stacks, sizes, strict=True)]
+    masks = [find_kept(stack, size, (1, 1), 0.0) for stack, size in zip(stacks, sizes, strict=True)]
     chosen = np.zeros(sum(int(mask.sum()) for mask in masks), bool)
     chosen[_draw(len(chosen), n, rng)] = True
     parts, start = [], 0
@@ -162,17 +162,17 @@ def _as_float(rows: np.ndarray, threads: int) -> np.ndarray:
 
 
 def _our_rows(rows: np.ndarray, threads: int) -> Any:
-    from dkmeans.clustering.rows import given_rows
+    from dkmeans.clustering.rows import load_given_rows
     from dkmeans.compute.cluster import Cluster
 
     parts = np.array_split(rows, threads)
     cluster = Cluster("cpu", None, threads=threads)
-    return given_rows(parts, [len(part) for part in parts], rows.shape[1], rows.dtype, cluster)
+    return load_given_rows(parts, [len(part) for part in parts], rows.shape[1], rows.dtype, cluster)
 
 
 def _our_fit(data: Any, centers: np.ndarray, n_iter: int, threads: int) -> Fit:
     from dkmeans.clustering.lloyd import lloyd
-    from dkmeans.clustering.state import State
+    from dkmeans.clustering.loop import State
 
     found = lloyd(data, State(centers), max_iter=n_iter, tol=0.0, on_iteration=lambda step: None)
     seconds, inertias = zip(*((step.seconds, step.inertia) for step in found.history), strict=True)

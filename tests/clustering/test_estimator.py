@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import sklearn.cluster
 import zarr
+from clustering.fits import assert_same_fit, blobs
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.pipeline import make_pipeline
@@ -19,8 +20,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import dkmeans
 from dkmeans import KMeans, kernels
-from dkmeans.clustering import labels, parts, seeding
+from dkmeans.clustering import parts
 from dkmeans.errors import DeviceError
+from dkmeans.features import histogram
 from dkmeans.kernels import exact, reference
 
 U8, U16 = np.dtype(np.uint8), np.dtype(np.uint16)
@@ -32,34 +34,6 @@ INITS = get_args(dkmeans.FitConfig.model_fields["init"].annotation)  # the estim
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 def test_checks_of_scikit_learn(estimator, check):
     check(estimator)
-
-
-def blobs(n_rows=900, n_features=4, n_middles=6, seed=5):
-    rng = np.random.default_rng(seed)
-    middles = rng.integers(40, 216, (n_middles, n_features))
-    return np.clip(
-        middles[rng.integers(n_middles, size=n_rows)] + rng.normal(0, 15, (n_rows, n_features)), 0, 255
-    )
-
-
-@pytest.fixture(scope="module")
-def values():
-    return blobs().astype(np.uint8)
-
-
-@pytest.fixture
-def threads():
-    """Dask's own threads, whatever clients other tests have left open."""
-    with dask.config.set(scheduler="threads"):
-        yield
-
-
-def assert_same_fit(one, other, *, labels=True):
-    np.testing.assert_array_equal(one.cluster_centers_, other.cluster_centers_)
-    assert one.cluster_centers_.dtype == other.cluster_centers_.dtype
-    assert (one.inertia_, one.n_iter_) == (other.inertia_, other.n_iter_)
-    if labels:
-        np.testing.assert_array_equal(np.asarray(one.labels_), np.asarray(other.labels_))
 
 
 # The exact path
@@ -131,8 +105,7 @@ def test_pixels_that_are_counted_give_the_same(threads, monkeypatch, channels, i
     lazy = da.from_array(pixels, (300, channels))
     first = pixels[:5] if init == "array" else init
     expected = KMeans(5, init=first, random_state=3).fit(pixels)
-    monkeypatch.setattr(parts, "COUNTED", 200)
-    monkeypatch.setattr(labels, "COUNTED", 200)
+    monkeypatch.setattr(histogram, "COUNTED", 200)
     counted = []
     count = parts.count_part
     monkeypatch.setattr(parts, "count_part", lambda *part: counted.append(1) or count(*part))
@@ -307,9 +280,8 @@ def test_a_large_mean_costs_no_digits():
 
 
 @pytest.mark.parametrize("init", INITS)
-def test_floats_do_not_depend_on_threads(init, monkeypatch):
-    monkeypatch.setattr(parts, "_FLOAT_BLOCK_ROWS", 50)
-    rows = blobs(seed=10)
+def test_floats_do_not_depend_on_threads(init):
+    rows = blobs(20_000, seed=10)  # in several blocks
     one, two = (KMeans(6, init=init, random_state=2, n_jobs=n).fit(rows) for n in (1, 2))
     assert_same_fit(one, two)
     assert_same_fit(KMeans(6, init=init, random_state=2).fit(rows), two)  # nor on anything else
@@ -351,112 +323,6 @@ def test_the_order_of_floats_that_fit_into_the_sample_is_of_no_account(init):
     one, other = (KMeans(6, init=init, random_state=3).fit(given) for given in (rows, rows[order]))
     np.testing.assert_allclose(one.cluster_centers_, other.cluster_centers_, rtol=1e-12)
     np.testing.assert_array_equal(one.labels_[order], other.labels_)
-
-
-# Weights
-
-
-@pytest.mark.parametrize("init", INITS)
-@pytest.mark.parametrize("dtype", [np.uint8, np.int16, float])
-def test_integer_weights_are_repetitions(values, init, dtype, monkeypatch):
-    monkeypatch.setattr(seeding, "_SAMPLE_LEAST", 400)
-    monkeypatch.setattr(seeding, "_SAMPLE_PER_CLUSTER", 10)
-    rows = values[:300].astype(dtype)
-    weights = np.random.default_rng(3).integers(0, 5, 300)
-    repeated = KMeans(6, init=init, random_state=4).fit(np.repeat(rows, weights, axis=0))
-    for given in (weights, weights.astype(float), weights.tolist()):
-        weighted = KMeans(6, init=init, random_state=4).fit(rows, sample_weight=given)
-        np.testing.assert_allclose(weighted.cluster_centers_, repeated.cluster_centers_, rtol=1e-12)
-        assert weighted.inertia_ == pytest.approx(repeated.inertia_, rel=1e-12)
-        assert weighted.n_iter_ == repeated.n_iter_
-        np.testing.assert_array_equal(weighted.labels_, repeated.predict(rows))
-        assert weighted.score(rows, sample_weight=given) == pytest.approx(-weighted.inertia_, rel=1e-12)
-        if dtype == np.uint8:
-            assert_same_fit(weighted, repeated, labels=False)
-
-
-@pytest.mark.parametrize("chunks", [900, 200, (1, 0, 899)], ids=str)
-def test_weights_of_dask(values, threads, chunks):
-    weights = np.arange(900) % 4
-    lazy = da.from_array(values, (300, 4))
-    expected = KMeans(6, random_state=1).fit(values, sample_weight=weights)
-    for given in (da.from_array(weights, (chunks,)), weights):
-        assert_same_fit(KMeans(6, random_state=1).fit(lazy, sample_weight=given), expected)
-    assert expected.score(lazy, sample_weight=da.from_array(weights)) == -expected.inertia_
-
-
-def test_weights_of_whole_blocks_of_zero(values, threads):
-    weights = np.zeros(900, int)
-    weights[350:380] = 2
-    lazy = da.from_array(values, (100, 4))
-    expected = KMeans(3, random_state=1).fit(values[350:380])
-    found = KMeans(3, random_state=1, init=expected.cluster_centers_).fit(lazy, sample_weight=weights)
-    np.testing.assert_array_equal(found.cluster_centers_, expected.cluster_centers_)
-    assert found.inertia_ == 2 * expected.inertia_
-    np.testing.assert_array_equal(found.labels_.compute(), expected.predict(values))
-
-
-@pytest.mark.parametrize("init", INITS)
-@pytest.mark.parametrize("weight", [1, 0.37])
-def test_rows_of_weight_zero_take_part_in_nothing(init, weight):
-    rng = np.random.default_rng(6)
-    rows = np.concatenate([rng.integers(0, 50, (60, 2)), rng.integers(200, 256, (60, 2))]).astype(np.uint8)
-    weights = np.repeat([weight, 0], 60)
-    model = KMeans(5, init=init, random_state=0).fit(rows, sample_weight=weights)
-    assert (model.cluster_centers_ < 50).all()
-    assert model.labels_.shape == (120,)
-    np.testing.assert_array_equal(model.labels_, model.predict(rows))
-
-
-def test_float_weights_take_the_float_path():
-    rows = blobs(seed=13).astype(np.uint8)
-    weights = np.random.default_rng(7).uniform(0, 3, len(rows))
-    ours = KMeans(6, init=rows[:6], tol=0).fit(rows, sample_weight=weights)
-    theirs = sklearn.cluster.KMeans(6, init=rows[:6].astype(float), n_init=1, tol=0)
-    theirs.fit(rows.astype(float), sample_weight=weights)
-    np.testing.assert_array_equal(ours.labels_, theirs.labels_)
-    np.testing.assert_allclose(ours.cluster_centers_, theirs.cluster_centers_)
-    assert ours.inertia_ == pytest.approx(theirs.inertia_)
-    assert ours.score(rows, sample_weight=weights) == pytest.approx(-ours.inertia_)
-    assert ours.cluster_centers_.dtype == np.float64
-
-
-def test_heavy_rows_draw_the_seeds():
-    rows = np.arange(100.0)[:, None]
-    weights = np.where(np.arange(100) < 4, 1e6, 1e-6)
-    model = KMeans(4, init="random", random_state=0, max_iter=1).fit(rows, sample_weight=weights)
-    assert sorted(model.labels_[:4]) == [0, 1, 2, 3]
-
-
-def test_weights_too_large_for_int64_take_the_float_path():
-    rows = np.random.default_rng(8).integers(0, 1 << 16, (50, 3)).astype(np.uint16)
-    small = KMeans(4, init=rows[:4]).fit(rows, sample_weight=np.full(50, 2))
-    large = KMeans(4, init=rows[:4]).fit(rows, sample_weight=np.full(50, 1 << 40))
-    assert (small.cluster_centers_.dtype, large.cluster_centers_.dtype) == (np.float32, np.float64)
-    np.testing.assert_allclose(small.cluster_centers_, large.cluster_centers_, atol=2**-7)
-    assert large.inertia_ == pytest.approx(small.inertia_ * 2**39, rel=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("weights", "match"),
-    [
-        ([1, 2, -1], "negative"),
-        ([1, 2, np.nan], "NaN"),
-        ([0, 0, 0], "all weights are zero"),
-        ([1, 2], "one number for each of 3 rows"),
-        ([[1], [2], [3]], "one number for each of 3 rows"),
-    ],
-)
-def test_weights_that_cannot_be_used(weights, match, threads):
-    rows = np.arange(6.0).reshape(3, 2)
-    for given in (weights, da.asarray(weights)):
-        with pytest.raises(ValueError, match=match):
-            KMeans(2).fit(rows, sample_weight=given)
-
-
-def test_one_weight_for_all(values):
-    one, all_of_them = (KMeans(6, random_state=0).fit(values, sample_weight=w) for w in (2, np.full(900, 2)))
-    assert_same_fit(one, all_of_them)
 
 
 # Few distinct rows, parameters, errors

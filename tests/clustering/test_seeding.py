@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from sklearn.cluster import KMeans
 
-from dkmeans.clustering import seeding
 from dkmeans.clustering.lloyd import lloyd
-from dkmeans.clustering.rows import stored_rows
-from dkmeans.clustering.seeding import sample_positions, seed_centers
-from dkmeans.clustering.state import State
+from dkmeans.clustering.loop import State
+from dkmeans.clustering.rows import load_stored_rows
+from dkmeans.clustering.seeding import draw_positions, seed_centers
 from dkmeans.compute.cluster import Cluster
 from dkmeans.errors import DistinctRowsError
 from dkmeans.storage import arrays
+from dkmeans.storage.store import Store
 
 INITS = ["k-means||", "k-means||-cached", "k-means++", "random"]
 
@@ -21,10 +21,15 @@ INITS = ["k-means||", "k-means||-cached", "k-means++", "random"]
 def rows_of(url, values, chunk=100, shard=200):
     width = values.shape[1]
     array = arrays.create_array(
-        str(url), "rows", shape=values.shape, dtype=values.dtype, chunks=(chunk, width), shards=(shard, width)
+        Store(str(url)),
+        "rows",
+        shape=values.shape,
+        dtype=values.dtype,
+        chunks=(chunk, width),
+        shards=(shard, width),
     )
     array[:] = values
-    return stored_rows(str(url), "rows", Cluster("cpu"), 1)
+    return load_stored_rows(Store(str(url)), "rows", Cluster("cpu"), 1)
 
 
 def seeds(rows, n_clusters, init, seed=0):
@@ -49,22 +54,23 @@ def test_the_seed_decides(tmp_path, values, init):
 
 
 @pytest.mark.parametrize("init", INITS)
-def test_a_bounded_sample_is_the_same_for_any_blocks(tmp_path, values, init, monkeypatch):
-    monkeypatch.setattr(seeding, "_SAMPLE_LEAST", 300)
-    monkeypatch.setattr(seeding, "_SAMPLE_PER_CLUSTER", 2)
-    rows, again = rows_of(tmp_path / "a", values), rows_of(tmp_path / "b", values, 30, 90)
+def test_a_bounded_sample_is_the_same_for_any_blocks(tmp_path, init):
+    values = np.random.default_rng(6).integers(0, 256, (30_000, 3)).astype(np.uint8)
+    rows = rows_of(tmp_path / "a", values, 5000, 10_000)
+    again = rows_of(tmp_path / "b", values, 3000, 9000)
+    assert len(draw_positions(len(values), 8, 0)) < len(values)
     np.testing.assert_array_equal(seeds(rows, 8, init), seeds(again, 8, init))
 
 
-def test_a_sample_holds_rows_of_the_array_once_each(tmp_path, monkeypatch):
-    values = np.arange(1000, dtype=np.uint16)[:, None]
-    rows = rows_of(tmp_path / "a", values)
-    everything = rows.take(sample_positions(1000, 2, 0))
-    np.testing.assert_array_equal(everything, values)
-    monkeypatch.setattr(seeding, "_SAMPLE_LEAST", 100)
-    sample = rows.take(sample_positions(1000, 2, 0))[:, 0]
-    assert len(sample) == len(np.unique(sample)) == 100
-    assert (np.diff(sample.astype(int)) > 0).all()
+def test_a_sample_holds_each_row_once(tmp_path):
+    """50 rows a cluster, at least 20,000; all where there are not so many."""
+    np.testing.assert_array_equal(draw_positions(20_000, 400, 0), np.arange(20_000))
+    for n_clusters, size in [(2, 20_000), (400, 20_000), (500, 25_000)]:
+        sample = draw_positions(30_000, n_clusters, 0)
+        assert len(sample) == size
+        assert (np.diff(sample) > 0).all()
+        assert 0 <= sample[0] <= sample[-1] < 30_000
+    assert (draw_positions(30_000, 2, 0) != draw_positions(30_000, 2, 1)).any()
 
 
 @pytest.mark.parametrize("init", INITS)
@@ -81,12 +87,11 @@ def test_more_clusters_than_distinct_rows(tmp_path, init):
         seeds(rows, 6, init)
 
 
-def test_distinct_rows_that_the_sample_missed_are_found(tmp_path, monkeypatch):
-    monkeypatch.setattr(seeding, "_SAMPLE_LEAST", 10)
-    monkeypatch.setattr(seeding, "_SAMPLE_PER_CLUSTER", 1)
-    values = np.zeros((1000, 1), np.uint8)
-    values[[3, 444, 999], 0] = 7, 8, 9
-    found = seeds(rows_of(tmp_path / "a", values), 4, "k-means||")
+def test_distinct_rows_that_the_sample_missed_are_found(tmp_path):
+    values = np.zeros((300_000, 1), np.uint8)
+    rare = np.setdiff1d(np.arange(len(values)), draw_positions(len(values), 4, 0))[[0, 5, -1]]
+    values[rare, 0] = 7, 8, 9
+    found = seeds(rows_of(tmp_path / "a", values, 50_000, 100_000), 4, "k-means||")
     assert sorted(found[:, 0]) == [0, 7, 8, 9]
 
 
@@ -109,6 +114,6 @@ def test_final_inertia_is_that_of_scikit_learns_seeds(tmp_path, init):
     ours = []
     for seed in range(3):
         centers = seed_centers(rows, 40, init, seed)
-        ours.append(lloyd(rows, State(centers), max_iter=20, tol=0, on_iteration=lambda _: None).inertia)
+        ours.append(lloyd(rows, State(centers), max_iter=20, tol=0).inertia)
     theirs = [KMeans(40, n_init=1, max_iter=300, random_state=s).fit(values.astype(float)) for s in range(3)]
     assert np.mean(ours) <= 1.05 * np.mean([model.inertia_ for model in theirs])

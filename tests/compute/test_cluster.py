@@ -24,8 +24,9 @@ from dkmeans.compute.connecting import connect
 from dkmeans.errors import ClusterError, ImageError
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.plan import MIB
-from dkmeans.storage import access, objects
+from dkmeans.storage import access
 from dkmeans.storage.access import storage_options
+from dkmeans.storage.store import Store
 
 LOCAL = ClusterConfig(workers=1, threads_per_worker=2, memory_limit="1GiB")
 
@@ -134,7 +135,7 @@ def test_a_worker_without_a_limit_takes_any_task():
 
 
 def write(url, key, data):
-    objects.write_object(url, key, data)
+    Store(url).put(key, data)
     return os.getpid()
 
 
@@ -188,17 +189,17 @@ def test_storage_options_go_with_the_tasks_to_the_workers(s3, bare):
     url = f"s3://{s3.bucket}/{uuid.uuid4().hex}"
     assert not any(bare.client.run(environment).values())
     with storage_options(s3.options()):
-        objects.write_object(url, "a", b"12345")
-        read = bare.task(objects.read_object)
-        assert bare.run([read(url, "a") for _ in range(4)]) == [b"12345"] * 4
+        Store(url).put("a", b"12345")
+        read = bare.task(Store.get)
+        assert bare.run([read(Store(url), "a") for _ in range(4)]) == [b"12345"] * 4
 
         def shard(block, name):
-            return np.array([objects.read_object(url, name)], dtype=object)
+            return np.array([Store(url).get(name)], dtype=object)
 
         assert [part[0] for part in bare.map_shards(shard, 2, lambda n=1, note="": None, name="a")] == [
             b"12345"
         ] * 2
-        kept = bare.persist([read(url, "a")])
+        kept = bare.persist([read(Store(url), "a")])
         assert bare.run(kept) == [b"12345"]
     with storage_options({}):  # they were of that job only
         assert dict(access.current_access().options) == {}
@@ -214,9 +215,9 @@ def test_traffic_is_summed_over_the_workers(bare, tmp_path):
             for number, worker in enumerate(sorted(bare.workers()))
         ]
         assert len(set(bare.client.gather(futures))) == 2  # processes
-        objects.write_object(url, "here", bytes(100))
-        objects.read_object(url, "0")
-        bare.run([bare.task(objects.read_object)(url, "1")])
+        Store(url).put("here", bytes(100))
+        Store(url).get("0")
+        bare.run([bare.task(Store.get)(Store(url), "1")])
         assert bare.traffic() == {"bytes_read": 10 + 11, "bytes_written": 100 + 10 + 11, "retries": 0}
         with storage_options({}):
             assert bare.traffic() == {"bytes_read": 0, "bytes_written": 0, "retries": 0}

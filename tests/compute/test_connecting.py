@@ -22,8 +22,8 @@ from dkmeans.compute import waiting
 from dkmeans.compute.connecting import connect
 from dkmeans.errors import ClusterError, UsageError
 from dkmeans.events.reporter import SILENT, Reporter
-from dkmeans.storage import objects
 from dkmeans.storage.access import storage_options
+from dkmeans.storage.store import Store
 
 LOCAL = ClusterConfig(workers=1, threads_per_worker=2, memory_limit="1GiB")
 MAKE_CERTS = Path(__file__).parents[2] / "deploy/tls/make-certs.sh"
@@ -297,7 +297,7 @@ def test_a_certificate_of_another_ca(encrypted, other_tls, photos, tmp_path, dkm
     (line,) = err.splitlines()
     assert line.startswith(f"error: no scheduler with workers answers at {encrypted}")
     assert "TLS files" in line
-    assert objects.list_objects(str(tmp_path / "d")) == []
+    assert Store(str(tmp_path / "d")).list() == []
 
 
 def test_no_certificate_at_all(encrypted):
@@ -444,9 +444,9 @@ def test_a_stage_whose_workers_are_gone_has_moved_nothing_rather_than_less(worke
     events = []
     reporter = Reporter(quiet=True, log=events.append)
     with storage_options({}):
-        objects.write_object(str(tmp_path), "a", bytes(1000))
+        Store(str(tmp_path)).put("a", bytes(1000))
         with connect(workers, reporter, "one"):
-            workers.run([workers.task(objects.read_object)(str(tmp_path), "a")])
+            workers.run([workers.task(Store.get)(Store(str(tmp_path)), "a")])
         with connect(workers, reporter, "two"):
             monkeypatch.setattr(workers.client.__class__, "run", lambda *_, **__: {})
     ends = [event for event in events if event["event"] == "end"]

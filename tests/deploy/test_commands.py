@@ -11,7 +11,7 @@ import typer
 import yaml
 from distributed.cli import dask_scheduler, dask_worker
 
-from jobs.__main__ import app
+from dkmeans.command.main import app
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 DASK = {"scheduler": dask_scheduler.main, "worker": dask_worker.main}

@@ -19,7 +19,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from dkmeans.config import load_job
+from dkmeans.command.job import load_job
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

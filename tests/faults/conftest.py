@@ -10,8 +10,8 @@ from faults.place import Outputs, stored
 from object_store.proxy import FaultyProxy
 from object_store.server import Server
 
-from dkmeans.storage import objects
-from jobs.__main__ import main
+from dkmeans.command.main import main
+from dkmeans.storage.store import Store
 
 
 def run(arguments: list[str]) -> None:
@@ -42,5 +42,5 @@ def proxy(s3: Server, s3_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 def outputs(photos: Path, s3_url: str, proxy: FaultyProxy) -> Outputs:
     """Photos and a place for outputs, both in a bucket."""
     for file in sorted(photos.rglob("*.*")):
-        objects.write_object(f"{s3_url}/photos", str(file.relative_to(photos)), file.read_bytes())
+        Store(f"{s3_url}/photos").put(str(file.relative_to(photos)), file.read_bytes())
     return Outputs(f"{s3_url}/photos", f"{s3_url}/out")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import distributed
 
-from dkmeans.storage import objects
+from dkmeans.storage.store import Store
 
 __all__ = ["STAGES", "Hosts", "Outputs", "cluster_of", "dkmeans", "first_of", "stored", "until"]
 
@@ -57,9 +57,7 @@ def stored(url: str) -> dict[str, bytes]:
     """All objects but claims and manifest, and the history of a fit: these hold times and names of runs."""
     skip = ("claim/", "history/", "zarr.json")
     return {
-        found.key: objects.read_object(url, found.key)
-        for found in objects.list_objects(url)
-        if not found.key.startswith(skip)
+        found.key: Store(url).get(found.key) for found in Store(url).list() if not found.key.startswith(skip)
     }
 
 

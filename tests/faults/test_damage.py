@@ -14,10 +14,11 @@ from faults.conftest import run
 from PIL import Image
 
 from dkmeans.artefacts import archive, codebook, dataset, result, sweep
+from dkmeans.command.main import main
 from dkmeans.errors import DkmeansError
 from dkmeans.stages.verify import verify
-from dkmeans.storage import arrays, objects
-from jobs.__main__ import main
+from dkmeans.storage import arrays
+from dkmeans.storage.store import Store
 
 # What lies on a disk
 
@@ -56,7 +57,7 @@ def artefacts(tmp_path_factory) -> Path:
 
 def whole(url: str, *names: str) -> list[bytes]:
     """Some arrays as dkmeans reads them; text as JSON."""
-    found = [arrays.read_rows(url, name) for name in names]
+    found = [arrays.read_rows(Store(url), name) for name in names]
     return [
         json.dumps(rows.tolist()).encode() if rows.dtype.kind == "T" else rows.tobytes() for rows in found
     ]
@@ -95,7 +96,7 @@ def read_archive(url: str) -> list[object]:
     return [
         found.manifest,
         images,
-        dataset.read_skipped(url),
+        dataset.read_skipped(Store(url)),
         *whole(url, *INDEX, "codes", "images/measures"),
     ]
 
@@ -259,7 +260,7 @@ COMMANDS = {
 def output(root: Path) -> dict[str, bytes]:
     """What a command has written, but for what holds times and names of runs."""
     skip = ("claim/", "history/", "zarr.json", "page.html")
-    found = objects.list_objects(str(root / "out"))
+    found = Store(str(root / "out")).list()
     return {
         each.key: (root / "out" / each.key).read_bytes() for each in found if not each.key.startswith(skip)
     }

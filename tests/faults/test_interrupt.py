@@ -17,16 +17,16 @@ import pytest
 from faults.conftest import run
 from faults.place import STAGES, Outputs, first_of, stored, until
 from faults.test_killed import prepare
+from jobs.stopping import exit_code
 
 from dkmeans.artefacts.claims import claim
 from dkmeans.artefacts.status import kept, status
-from dkmeans.config import IngestConfig
-from dkmeans.storage import objects
-from jobs.stopping import exit_code
+from dkmeans.config.stages import IngestConfig
+from dkmeans.storage.store import Store
 
 # A shell's background jobs ignore SIGINT, and so would their children.
 BEGIN = "import os, signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
-MAIN = "from jobs.__main__ import main\nmain()\n"
+MAIN = "from dkmeans.command.main import main\nmain()\n"
 SELF = """
 import {module} as module
 whole, calls = module.{name}, []
@@ -129,7 +129,7 @@ def test_nothing_is_kept(local):
         local, "ingest", "SIGTERM", "dkmeans.stages.shared.shards", "read_headers", 1, code=143
     )
     assert last == "interrupted; nothing was kept"
-    assert not objects.list_objects(local.url("ingest"))
+    assert not Store(local.url("ingest")).list()
     run(local.command("ingest"))  # needs no --resume
 
 

@@ -12,6 +12,7 @@ from faults.place import STAGES, cluster_of, dkmeans, first_of, stored
 
 from dkmeans.artefacts import manifests
 from dkmeans.errors import InputError
+from dkmeans.storage.store import Store
 
 pytestmark = pytest.mark.slow
 BEFORE = {
@@ -88,7 +89,7 @@ def test_the_scheduler_is_killed(stage, outputs, undisturbed, proxy, tmp_path):
         assert "--resume" in told
     proxy.plan(lambda *_: None)
     with pytest.raises(InputError, match="unfinished"):
-        manifests.read_manifest(outputs.url(stage))
+        manifests.read_manifest(Store(outputs.url(stage)))
     with cluster_of(tmp_path, "another") as hosts:
         finish(dkmeans(*outputs.command(stage), "--scheduler", hosts.file, "--resume"))
     assert stored(outputs.url(stage)) == undisturbed[stage]

@@ -9,7 +9,7 @@ from faults.conftest import run
 from faults.place import STAGES, dkmeans, first_of, stored
 from faults.test_killed import prepare
 
-from dkmeans.storage import objects
+from dkmeans.storage.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -38,6 +38,6 @@ def test_the_driver_is_killed_before_its_writes(stage, step, outputs, undisturbe
         proxy.plan(lambda *_: None)
         assert process.returncode == -signal.SIGKILL, number
         # The last request may have been on its way when the process died.
-        assert objects.exists(url, "zarr.json") <= (number == n_writes)
+        assert Store(url).exists("zarr.json") <= (number == n_writes)
         run([*command, "--resume"])
         assert stored(url) == undisturbed[stage], number

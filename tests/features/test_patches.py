@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.feature_extraction.image import reconstruct_from_patches_2d
 
-from dkmeans.features.patches import extract, kept, overlap_add, windows
+from dkmeans.features.patches import extract, find_kept, overlap_add, windows
 from dkmeans.kernels.exact import fraction_bits, grid_integers, snap
 
 DTYPES = [np.dtype(np.uint8), np.dtype(np.uint16)]
@@ -68,7 +68,7 @@ def test_extract_takes_the_kept_patches_image_by_image_row_major(case, threshold
             mask.append(Fraction(int(window.sum(dtype=int)), window.size * top) > Fraction(threshold))
             if mask[-1]:
                 expected.append(window.ravel())
-    found = kept(stack, patch, stride, threshold)
+    found = find_kept(stack, patch, stride, threshold)
     assert found.dtype == bool
     assert found.ravel().tolist() == mask
     rows = extract(stack, found, patch, stride)
@@ -96,24 +96,24 @@ def test_extract_takes_the_kept_patches_image_by_image_row_major(case, threshold
 def test_a_patch_is_kept_when_its_sum_exceeds_the_share(dtype, values, threshold, expected):
     top = np.iinfo(dtype).max
     stack = np.array([top if value == "top" else value for value in values], dtype).reshape(1, 2, 2, 1)
-    assert kept(stack, (2, 2), (1, 1), threshold).tolist() == [[[expected]]]
+    assert find_kept(stack, (2, 2), (1, 1), threshold).tolist() == [[[expected]]]
     # The same in each of three channels, and in one patch among others.
     wide = np.zeros((1, 2, 5, 3), dtype)
     wide[:, :, 2:4] = stack
-    assert kept(wide, (2, 2), (1, 2), threshold)[0, 0, 1] == expected
+    assert find_kept(wide, (2, 2), (1, 2), threshold)[0, 0, 1] == expected
 
 
 def test_kept_does_not_overflow():
     white = np.full((1, 40, 40, 4), 65535, np.uint16)
-    assert kept(white, (40, 40), (1, 1), 0.999).all()
-    assert not kept(white, (40, 40), (1, 1), 1).any()
+    assert find_kept(white, (40, 40), (1, 1), 0.999).all()
+    assert not find_kept(white, (40, 40), (1, 1), 1).any()
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(cases(covered=True))
 def test_patches_that_are_their_own_centers_give_the_image_back(case):
     stack, patch, stride = case
-    mask = kept(stack, patch, stride, -1)
+    mask = find_kept(stack, patch, stride, -1)
     rows = extract(stack, mask, patch, stride)
     integers = (rows.astype(np.int64) << fraction_bits(stack.dtype)).reshape(-1, *patch, stack.shape[3])
     codes = np.arange(len(rows))
@@ -153,7 +153,7 @@ def test_overlap_add_is_the_rounded_mean_of_fractions(case, n_clusters, kind, da
         "quarters": rng.integers(0, 40, size) << (bits - 2),  # means just between two values
         "extreme": rng.choice([0, top << bits], size),
     }[kind]
-    mask = kept(stack, patch, stride, 0.3)
+    mask = find_kept(stack, patch, stride, 0.3)
     codes = rng.integers(0, n_clusters, int(mask.sum())).astype(np.uint8)
     arguments = (codes, mask, integers, stack.shape[1:], stride, dtype)
     np.testing.assert_array_equal(overlap_add(*arguments), overlap_add_by_hand(*arguments))
@@ -193,7 +193,7 @@ def test_a_stack_without_a_kept_patch_is_black():
 def test_it_agrees_with_scikit_learn(channels):
     rng = np.random.default_rng(5)
     stack = random_stack(rng, (1, 12, 9, channels), np.uint8)
-    mask = kept(stack, (4, 3), (1, 1), -1)
+    mask = find_kept(stack, (4, 3), (1, 1), -1)
     centers = snap(rng.uniform(0, 255, (7, 4 * 3 * channels)), np.dtype(np.uint8))
     codes = rng.integers(0, 7, int(mask.sum()))
     integers = grid_integers(centers, np.dtype(np.uint8)).reshape(7, 4, 3, channels)

@@ -12,7 +12,7 @@ from dkmeans.features import tiles
 def test_together_they_are_the_image(size, patch, channels):
     image = np.random.default_rng(0).integers(0, 256, (*size, channels)).astype(np.uint8)
     rows = tiles.cut(image, patch)
-    down, across = tiles.n_tiles(*size, patch)
+    down, across = tiles.count_tiles(*size, patch)
     assert rows.shape == (down * across, patch[0] * patch[1] * channels)
     np.testing.assert_array_equal(tiles.assemble(rows, size, patch), image)
 

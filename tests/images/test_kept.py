@@ -18,8 +18,8 @@ from dkmeans.errors import SkippedError
 from dkmeans.events.reporter import SILENT
 from dkmeans.images import kept, sources
 from dkmeans.images.sources import open_source
-from dkmeans.storage import objects
 from dkmeans.storage.access import storage_options
+from dkmeans.storage.store import Store
 
 LIMIT = 10**6
 
@@ -158,7 +158,7 @@ def place():
 
 def fill(url, values):
     for number, value in enumerate(values):
-        objects.write_object(url, f"{number}.bmp", bmp(value))
+        Store(url).put(f"{number}.bmp", bmp(value))
 
 
 def pixels_of(url):
@@ -237,12 +237,12 @@ def test_a_second_ingest_sees_images_that_changed_in_place(place, sync):
 
 def test_an_ingest_that_failed_leaves_no_stale_images(place, sync):
     fill(f"{place}/images", [1, 2, 3])
-    objects.write_object(f"{place}/images", "bad.bmp", b"no image")
+    Store(f"{place}/images").put("bad.bmp", b"no image")
     config = IngestConfig(source=f"{place}/images", dataset=f"{place}/d")
     with pytest.raises(SkippedError), pytest.warns(UserWarning, match=r"skipped bad\.bmp"):
         ingest(config, sync, SILENT)
     assert kept_bytes() > 0  # the headers were read
-    objects.delete_objects(f"{place}/images", ["bad.bmp"])
+    Store(f"{place}/images").delete(["bad.bmp"])
     fill(f"{place}/images", [4, 5, 6])
     ingest(config.model_copy(update={"overwrite": True}), sync, SILENT)
     assert pixels_of(f"{place}/d") == [4, 5, 6]

@@ -14,8 +14,9 @@ from dkmeans.errors import ImageError, InputError, StorageError
 from dkmeans.images import sources, stacks
 from dkmeans.images.decode import convert_color, decode
 from dkmeans.images.encode import encode_png
-from dkmeans.images.sources import IMAGE_SUFFIXES, SkippedImage, open_source
-from dkmeans.storage import objects
+from dkmeans.images.formats import SUFFIXES
+from dkmeans.images.sources import SkippedImage, open_source
+from dkmeans.storage.store import Store
 
 LIMIT = 10**6
 rng = np.random.default_rng(0)
@@ -34,7 +35,7 @@ def place(request, tmp_path):
 
 def fill(url, files):
     for key, data in files.items():
-        objects.write_object(url, key, data)
+        Store(url).put(key, data)
 
 
 def test_folder_in_natural_order_with_nested_keys(place):
@@ -51,8 +52,8 @@ def test_folder_in_natural_order_with_nested_keys(place):
 
 
 def test_every_suffix_is_taken(place):
-    fill(place, {f"{n}{suffix}": png(n) for n, suffix in enumerate(IMAGE_SUFFIXES)})
-    assert len(open_source(place)) == len(IMAGE_SUFFIXES) == 11
+    fill(place, {f"{n}{suffix}": png(n) for n, suffix in enumerate(SUFFIXES)})
+    assert len(open_source(place)) == len(SUFFIXES) == 11
 
 
 def test_parts_and_removal_are_small_and_picklable(place):
@@ -70,7 +71,7 @@ def test_fingerprint_is_of_keys_and_sizes(tmp_path):
         fill(str(tmp_path / folder), {"a.png": png(0), "b/c.png": png(1)})
     fill(str(tmp_path / "two"), {"notes.txt": b""})
     fill(str(tmp_path / "three"), {"a.png": png(0) + b"\0"})
-    objects.delete_objects(str(tmp_path / "four"), ["a.png"])
+    Store(str(tmp_path / "four")).delete(["a.png"])
     fill(str(tmp_path / "four"), {"A.png": png(0)})
     one, two, three, four = (
         open_source(str(tmp_path / name)).fingerprint for name in ("one", "two", "three", "four")
@@ -124,7 +125,7 @@ def test_storage_failures_are_not_skipped_images(place, monkeypatch):
     def fail(*_):
         raise StorageError("the network is gone")
 
-    monkeypatch.setattr(objects, "read_object", fail)
+    monkeypatch.setattr(Store, "get", fail)
     with pytest.raises(StorageError, match="network"):
         source.headers(max_pixels=LIMIT)
     with pytest.raises(StorageError, match="network"):
@@ -136,8 +137,8 @@ def test_headers_of_large_files_read_only_a_prefix(place, monkeypatch):
     fill(place, {"a.png": encode_png(noise)})
     Image.fromarray(noise).save(target := io.BytesIO(), "TIFF")
     fill(place, {"b.tif": target.getvalue()})
-    read, whole = [], objects.read_object
-    monkeypatch.setattr(objects, "read_object", lambda url, key: read.append(key) or whole(url, key))
+    read, whole = [], Store.get
+    monkeypatch.setattr(Store, "get", lambda store, key: read.append(key) or whole(store, key))
     sizes = [(header.height, header.width) for header in open_source(place).headers(max_pixels=LIMIT)]
     assert sizes == [(200, 300)] * 2
     assert read == ["b.tif"]
@@ -301,14 +302,14 @@ def test_stack_that_shrinks_while_it_is_read(place):
 def test_ranges_at_the_end_of_an_object(place):
     fill(place, {"a": b"abc", "z": b""})
     found = [
-        objects.read_range(place, "a", start, length)
+        Store(place).get_range("a", start, length)
         for start, length in [(0, 9), (2, 9), (3, 9), (9, 1), (1, 0)]
     ]
     assert found == [b"abc", b"c", b"", b"", b""]
-    assert objects.read_range(place, "z", 0, 5) == b""
-    assert objects.object_size(place, "a") == 3
+    assert Store(place).get_range("z", 0, 5) == b""
+    assert Store(place).head("a") == 3
     with pytest.raises(InputError, match="not found"):
-        objects.read_range(place, "nope", 0, 5)
+        Store(place).get_range("nope", 0, 5)
 
 
 def test_module_exports():

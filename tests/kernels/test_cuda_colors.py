@@ -9,7 +9,7 @@ from gpu_checks import assert_same_array
 from skimage import data
 
 from dkmeans import kernels
-from dkmeans.features.colors import color_labels, count_colors
+from dkmeans.kernels.colors import color_labels, count_colors
 
 
 @pytest.fixture(params=["emulated", pytest.param("gpu", marks=pytest.mark.gpu)])

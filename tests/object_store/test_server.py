@@ -15,8 +15,7 @@ from obstore.exceptions import AlreadyExistsError, GenericError
 from obstore.store import S3Store
 
 from dkmeans.errors import StorageError
-from dkmeans.storage import objects
-from dkmeans.storage.objects import StoredObject
+from dkmeans.storage.store import Store, StoredObject
 
 SOON = {"init_backoff": timedelta(milliseconds=10), "max_backoff": timedelta(milliseconds=50), "base": 2}
 
@@ -53,18 +52,18 @@ def first(method, fault):
 
 
 def test_objects_are_written_listed_read_and_deleted(s3_url):
-    assert objects.list_objects(s3_url) == []
-    objects.write_object(s3_url, "a/b.bin", bytes(range(100)))
-    objects.write_object(s3_url, "c", b"")
-    assert objects.list_objects(s3_url) == [StoredObject("a/b.bin", 100), StoredObject("c", 0)]
-    assert objects.list_objects(s3_url, "a") == [StoredObject("a/b.bin", 100)]
-    assert objects.exists(s3_url, "c")
-    assert not objects.exists(s3_url, "a")
-    assert objects.read_object(s3_url, "a/b.bin") == bytes(range(100))
-    assert objects.read_range(s3_url, "a/b.bin", 90, 20) == bytes(range(90, 100))
-    assert objects.read_range(s3_url, "a/b.bin", 100, 20) == b""
-    objects.delete_objects(s3_url, ["a/b.bin", "c", "never"])
-    assert objects.list_objects(s3_url) == []
+    assert Store(s3_url).list() == []
+    Store(s3_url).put("a/b.bin", bytes(range(100)))
+    Store(s3_url).put("c", b"")
+    assert Store(s3_url).list() == [StoredObject("a/b.bin", 100), StoredObject("c", 0)]
+    assert Store(s3_url).list("a") == [StoredObject("a/b.bin", 100)]
+    assert Store(s3_url).exists("c")
+    assert not Store(s3_url).exists("a")
+    assert Store(s3_url).get("a/b.bin") == bytes(range(100))
+    assert Store(s3_url).get_range("a/b.bin", 90, 20) == bytes(range(90, 100))
+    assert Store(s3_url).get_range("a/b.bin", 100, 20) == b""
+    Store(s3_url).delete(["a/b.bin", "c", "never"])
+    assert Store(s3_url).list() == []
 
 
 def test_of_many_creators_exactly_one_wins(s3_url):
@@ -72,12 +71,12 @@ def test_of_many_creators_exactly_one_wins(s3_url):
 
     def create(number):
         barrier.wait()
-        return objects.create_object(s3_url, "claim", b"%d" % number)
+        return Store(s3_url).create("claim", b"%d" % number)
 
     with ThreadPoolExecutor(8) as threads:
         won = list(threads.map(create, range(8)))
     assert won.count(True) == 1
-    assert objects.read_object(s3_url, "claim") == b"%d" % won.index(True)
+    assert Store(s3_url).get("claim") == b"%d" % won.index(True)
 
 
 def test_a_wrong_secret_is_refused(s3, s3_url, monkeypatch):
@@ -85,15 +84,15 @@ def test_a_wrong_secret_is_refused(s3, s3_url, monkeypatch):
         pytest.skip("moto accepts any secret")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(StorageError, match="permission denied"):
-        objects.write_object(s3_url, "a", b"a")
+        Store(s3_url).put("a", b"a")
 
 
 def test_a_paused_server_answers_when_it_goes_on(s3, s3_url):
-    objects.write_object(s3_url, "a", b"a")
+    Store(s3_url).put("a", b"a")
     s3.pause()
     try:
         with ThreadPoolExecutor(1) as thread:
-            read = thread.submit(objects.read_object, s3_url, "a")
+            read = thread.submit(Store(s3_url).get, "a")
             time.sleep(0.3)
             assert not read.done()
             s3.go_on()
@@ -105,9 +104,9 @@ def test_a_paused_server_answers_when_it_goes_on(s3, s3_url):
 def test_objects_outlive_a_crash_of_the_gateway(s3, s3_url):
     if not s3.keeps_data:
         pytest.skip(f"{s3.kind} keeps nothing")
-    objects.write_object(s3_url, "a", b"a")
+    Store(s3_url).put("a", b"a")
     s3.restart()
-    assert objects.read_object(s3_url, "a") == b"a"
+    assert Store(s3_url).get("a") == b"a"
 
 
 def test_a_writer_waits_for_a_gateway_that_comes_back(s3, s3_url):
@@ -116,14 +115,14 @@ def test_a_writer_waits_for_a_gateway_that_comes_back(s3, s3_url):
     with ThreadPoolExecutor(1) as thread:
         s3.kill()
         try:
-            written = thread.submit(objects.write_object, s3_url, "a", b"a")
+            written = thread.submit(Store(s3_url).put, "a", b"a")
             time.sleep(0.3)
             waits = not written.done()
         finally:
             s3.restart()
         written.result(timeout=60)
     assert waits
-    assert objects.read_object(s3_url, "a") == b"a"
+    assert Store(s3_url).get("a") == b"a"
 
 
 def test_moto_stands_in_for_ceph(tmp_path, monkeypatch):
@@ -131,11 +130,11 @@ def test_moto_stands_in_for_ceph(tmp_path, monkeypatch):
         for name, value in server.environment().items():
             monkeypatch.setenv(name, value)
         url = f"s3://{server.bucket}/place"
-        assert objects.create_object(url, "a", b"a")
-        assert not objects.create_object(url, "a", b"b")
-        assert objects.list_objects(url) == [StoredObject("a", 1)]
+        assert Store(url).create("a", b"a")
+        assert not Store(url).create("a", b"b")
+        assert Store(url).list() == [StoredObject("a", 1)]
         server.restart()
-        assert objects.list_objects(url) == []
+        assert Store(url).list() == []
 
 
 # Faults on the way

@@ -12,21 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dkmeans.artefacts.result import open_result
 from PIL import Image
 from report.browser import check_page
 from report.markup import Page
 
 from dkmeans.artefacts.codebook import open_codebook
 from dkmeans.artefacts.dataset import open_dataset
-from dkmeans.artefacts.result import open_result
-from dkmeans.config import (
-    ClusterConfig,
-    CompressConfig,
-    FitConfig,
-    IngestConfig,
-    ReconstructConfig,
-    ReportConfig,
-)
+from dkmeans.config.cluster import ClusterConfig
+from dkmeans.config.stages import CompressConfig, FitConfig, IngestConfig, ReconstructConfig, ReportConfig
 from dkmeans.errors import InputError, MismatchError, StorageError, UsageError
 from dkmeans.report import page as report
 from dkmeans.report import words
@@ -36,7 +30,7 @@ from dkmeans.stages.compress import compress
 from dkmeans.stages.fit import fit
 from dkmeans.stages.ingest import ingest
 from dkmeans.stages.reconstruct import reconstruct
-from dkmeans.storage import objects
+from dkmeans.storage.store import Store
 
 SYNC = ClusterConfig(scheduler="sync")
 
@@ -151,7 +145,7 @@ def test_numbers_are_those_of_the_manifests(page, results):
         assert sizes["source"] == dataset.manifest["source_bytes"]
         assert sizes["raw"] == (120 * 130 + 40 * 30 + 100 * 500) * 3
         assert sizes["images"] == result.manifest["image_bytes"]
-        stored = [found.size for found in objects.list_objects(url) if found.key.startswith("codes/c/")]
+        stored = [found.size for found in Store(url).list() if found.key.startswith("codes/c/")]
         assert sizes["codes"] == sum(stored) > 0
         assert sizes["compressed"] == sizes["codes"] + sizes["codebook"]
         assert facts["bits_per_pixel"] == pytest.approx(8 * sizes["compressed"] / facts["n_pixels"])

@@ -15,7 +15,7 @@ from report.markup import Page
 from dkmeans.errors import StorageError
 from dkmeans.report import figures, plots, references
 from dkmeans.report.study import Pictures, Section, Shown, Study, Table, write_study
-from dkmeans.storage import objects
+from dkmeans.storage.store import Store
 
 SWEEP = [
     {"k": 2, "mse": 700 / 3, "psnr": 24.45, "bytes": 12345, "seconds": 75.5, "share": 0.5, "name": "<two>"},
@@ -185,14 +185,12 @@ def test_contents_are_listed_from_three_sections_on(page, tmp_path):
 
 def test_the_page_is_written_last_and_where_objects_are(monkeypatch):
     keys = []
-    write = objects.write_object
-    monkeypatch.setattr(
-        objects, "write_object", lambda url, key, data: (keys.append(key), write(url, key, data))
-    )
+    put = Store.put
+    monkeypatch.setattr(Store, "put", lambda store, key, data: (keys.append(key), put(store, key, data)))
     found = write_study("memory://studies/one", STUDY)
     assert found.page == "memory://studies/one/index.html"
     assert keys[-2:] == ["numbers.json", "index.html"]
-    assert [stored.key for stored in objects.list_objects("memory://studies/one")] == FILES
+    assert [stored.key for stored in Store("memory://studies/one").list()] == FILES
 
 
 def with_part(part, **options):

@@ -17,7 +17,7 @@ from dkmeans.artefacts import manifests
 from dkmeans.artefacts.claims import CHECKPOINT
 from dkmeans.artefacts.manifests import ROOT
 from dkmeans.errors import InputError
-from dkmeans.storage import objects
+from dkmeans.storage.store import Store
 
 __all__ = ["Expected", "complaints", "differences", "expect", "finished", "look", "n_there", "n_writes"]
 
@@ -41,7 +41,7 @@ def leaves(url: str) -> dict[str, bytes]:
 
 
 def _facts(url: str) -> dict[str, Any]:
-    manifest = manifests.read_manifest(url)
+    manifest = manifests.read_manifest(Store(url))
     return {name: manifest[name] for name in FACTS if name in manifest}
 
 
@@ -63,7 +63,7 @@ def n_writes(expected: Expected) -> int:
 def n_there(step: Step, root: str) -> int:
     """How many objects of a step are there."""
     outputs = [output for output in (*step.artefacts, *step.folders) if "/" not in output]
-    return sum(len(objects.list_objects(f"{root}/{output}")) for output in outputs)
+    return sum(len(Store(f"{root}/{output}").list()) for output in outputs)
 
 
 def differences(step: Step, root: str, expected: Expected, aside: Path) -> list[str]:
@@ -98,14 +98,14 @@ def look(step: Step, root: str, expected: Expected) -> list[str]:
     for output in step.artefacts:
         url = f"{root}/{output}"
         try:
-            before = manifests.read_manifest(url)
+            before = manifests.read_manifest(Store(url))
         except InputError as error:
             told += [] if NOTHING_YET.search(str(error)) else [f"{output}: a reader is told {error}"]
             continue
         found = leaves(url)
         found.pop(CHECKPOINT, None)  # which goes once the manifest is there
         try:
-            same = manifests.read_manifest(url) == before  # else it was being overwritten
+            same = manifests.read_manifest(Store(url)) == before  # else it was being overwritten
         except InputError:
             same = False
         if same and found != expected.objects[output]:
@@ -113,9 +113,9 @@ def look(step: Step, root: str, expected: Expected) -> list[str]:
             told.append(f"{output}: visible, but not as expected: {sorted(keys) or 'other bytes'}")
     for output in step.folders:
         for key, data in expected.objects[output].items():
-            if objects.exists(f"{root}/{output}", key):
+            if Store(f"{root}/{output}").exists(key):
                 try:
-                    found_data = objects.read_object(f"{root}/{output}", key)
+                    found_data = Store(f"{root}/{output}").get(key)
                 except InputError:  # it was deleted meanwhile
                     continue
                 told += [] if found_data == data else [f"{output}/{key}: visible, with other bytes"]
@@ -124,8 +124,8 @@ def look(step: Step, root: str, expected: Expected) -> list[str]:
 
 def finished(step: Step, root: str, expected: Expected) -> bool:
     """Whether all of a step is there."""
-    return all(objects.exists(f"{root}/{output}", ROOT) for output in step.artefacts) and all(
-        objects.exists(f"{root}/{output}", key) for output in step.folders for key in expected.objects[output]
+    return all(Store(f"{root}/{output}").exists(ROOT) for output in step.artefacts) and all(
+        Store(f"{root}/{output}").exists(key) for output in step.folders for key in expected.objects[output]
     )
 
 

@@ -7,6 +7,6 @@ import stacks  # noqa: F401
 if __name__ == "__main__":
     # A shell's background jobs ignore SIGINT, and so would their children.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    from jobs.__main__ import main
+    from dkmeans.command.main import main
 
     main()

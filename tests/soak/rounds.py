@@ -21,8 +21,8 @@ from soak.plans import Plan, Try, plan
 from soak.scene import Scene
 from soak.stores import Store
 
-from dkmeans.storage import objects
-from jobs.__main__ import main
+from dkmeans.command.main import main
+from dkmeans.storage.store import open_store
 
 __all__ = ["Round", "Tally", "undisturbed"]
 
@@ -64,7 +64,7 @@ def undisturbed(seed: int, folder: Path) -> tuple[Expected, ...]:
 
 def write_pictures(made: Pipeline, url: str) -> None:
     for key, data in pictures(made).items():
-        objects.write_object(url, key, data)
+        open_store(url).put(key, data)
 
 
 @dataclass

@@ -11,7 +11,7 @@ from soak.disturbance import Disturbance
 from soak.pipelines import Step, pictures, pipeline
 from soak.plans import KINDS, Fault, plan
 
-from dkmeans.storage import objects
+from dkmeans.storage.store import Store
 
 SEEDS = range(300)
 STEP = Step(("quantize",), ("archive",), ("images",))
@@ -114,10 +114,10 @@ def test_other_bytes_are_found(archive, tmp_path):
     assert differences(STEP, archive, expected, aside) == look(STEP, archive, expected) == []
     assert finished(STEP, archive, expected)
     key = next(key for key in expected.objects["archive"] if key.startswith("codes/c/"))
-    data = objects.read_object(f"{archive}/archive", key)
-    objects.write_object(f"{archive}/archive", key, data + b"x")
-    objects.write_object(f"{archive}/images", "cat.png", b"")
-    objects.write_object(f"{archive}/images", "more.png", b"")
+    data = Store(f"{archive}/archive").get(key)
+    Store(f"{archive}/archive").put(key, data + b"x")
+    Store(f"{archive}/images").put("cat.png", b"")
+    Store(f"{archive}/images").put("more.png", b"")
     told = differences(STEP, archive, expected, aside)
     assert [re.split(": ", line)[0] for line in told] == [
         f"archive/{key}",
@@ -133,8 +133,8 @@ def test_other_bytes_are_found(archive, tmp_path):
 
 def test_what_is_unfinished_is_in_order_for_a_reader(archive):
     expected = expect(STEP, archive)
-    objects.delete_objects(f"{archive}/archive", ["zarr.json"])
-    objects.delete_objects(f"{archive}/images", ["cat.png"])
+    Store(f"{archive}/archive").delete(["zarr.json"])
+    Store(f"{archive}/images").delete(["cat.png"])
     assert look(STEP, archive, expected) == []
     assert not finished(STEP, archive, expected)
 

@@ -23,7 +23,8 @@ from dkmeans import (
 from dkmeans.errors import MismatchError, StorageError, UsageError
 from dkmeans.kernels import reference
 from dkmeans.stages.shared import export
-from dkmeans.storage import arrays, objects
+from dkmeans.storage import arrays
+from dkmeans.storage.store import Store
 
 
 def run(dataset, codebook, result, cluster, **options):
@@ -33,7 +34,7 @@ def run(dataset, codebook, result, cluster, **options):
 
 @pytest.mark.parametrize("counted", [1, 1 << 40])
 def test_codes_are_the_nearest_colors(dataset, palette, tmp_path, sync, monkeypatch, counted):
-    monkeypatch.setattr("dkmeans.clustering.labels.COUNTED", counted)  # colors counted, or each looked for
+    monkeypatch.setattr("dkmeans.features.histogram.COUNTED", counted)  # colors counted, or each looked for
     report = run(dataset, palette, tmp_path / "r", sync)
     result, codebook = open_result(str(tmp_path / "r")), open_codebook(palette)
     labels = reference.assign(open_dataset(dataset).pixels[:], codebook.centers)
@@ -47,7 +48,7 @@ def test_codes_are_the_nearest_colors(dataset, palette, tmp_path, sync, monkeypa
 def test_every_image_is_a_png_of_its_codes(dataset, palette, tmp_path, sync):
     report = run(dataset, palette, tmp_path / "r", sync, images=str(tmp_path / "png"))
     result = open_result(str(tmp_path / "r"))
-    keys = [found.key for found in objects.list_objects(str(tmp_path / "png"))]
+    keys = [found.key for found in Store(str(tmp_path / "png")).list()]
     assert keys == ["astronaut.png", "astronaut2.png", "cat.png", "deep/coffee.png", "deep/er/cup.png"]
     for position, name in enumerate(result.index.names):
         key = name.rsplit(".", 1)[0] + ".png"
@@ -75,8 +76,8 @@ def test_workers_do_not_change_a_byte(dataset, palette, tmp_path, sync, workers)
     one = run(dataset, palette, tmp_path / "a", sync, images=str(tmp_path / "a.png"))
     two = run(dataset, palette, tmp_path / "b", workers, images=str(tmp_path / "b.png"))
     assert one.digest == two.digest
-    for found in objects.list_objects(str(tmp_path / "a.png")):
-        first, other = (objects.read_object(str(tmp_path / n), found.key) for n in ("a.png", "b.png"))
+    for found in Store(str(tmp_path / "a.png")).list():
+        first, other = (Store(str(tmp_path / n)).get(found.key) for n in ("a.png", "b.png"))
         assert first == other
 
 
@@ -88,7 +89,7 @@ def test_gray_and_rgba(photos, tmp_path, sync, color, channels):
     run(tmp_path / "d", tmp_path / "c", tmp_path / "r", sync, images=str(tmp_path / "png"))
     result = open_result(str(tmp_path / "r"))
     assert result.palette.shape == (5, channels)
-    data = objects.read_object(str(tmp_path / "png"), "cat.png")
+    data = Store(str(tmp_path / "png")).get("cat.png")
     mode = "L" if color == "gray" else "RGBA"
     position = result.index.names.index("cat.jpg")
     decoded = np.asarray(Image.open(io.BytesIO(data)).convert(mode))

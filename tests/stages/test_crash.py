@@ -28,7 +28,7 @@ from dkmeans.events.reporter import Reporter
 from dkmeans.stages import fit as fit_module
 from dkmeans.stages import ingest as ingest_module
 from dkmeans.stages.shared import making
-from dkmeans.storage import objects
+from dkmeans.storage.store import Store
 
 SIMILAR = ("compress", "reconstruct")  # write as ingest does
 pytestmark = pytest.mark.filterwarnings("ignore:not converged")
@@ -114,9 +114,7 @@ def stored(url):
     """All objects but claims and manifest, and the history of a fit: these hold times."""
     skip = ("claim/", "history/", "zarr.json")
     return {
-        found.key: objects.read_object(url, found.key)
-        for found in objects.list_objects(url)
-        if not found.key.startswith(skip)
+        found.key: Store(url).get(found.key) for found in Store(url).list() if not found.key.startswith(skip)
     }
 
 
@@ -136,12 +134,12 @@ def test_a_crash_at_every_write(name, inputs, tmp_path, sync, power):
             stage(config(url), sync)
         power.restore()
         with pytest.raises(InputError, match=r"unfinished|nothing is there"):
-            manifests.read_manifest(url)
+            manifests.read_manifest(Store(url))
         with pytest.raises(FileNotFoundError):
             zarr.open_group(url, mode="r")
         stage(config(url).model_copy(update={"resume": True}), sync)
         assert stored(url) == whole
-        old, new = (manifests.read_manifest(place) for place in (str(tmp_path / "whole"), url))
+        old, new = (manifests.read_manifest(Store(place)) for place in (str(tmp_path / "whole"), url))
         own = {"config", "crc32c", "image_bytes", "nodes", "run"}
         assert {key: old[key] for key in old.keys() - own} == {key: new[key] for key in new.keys() - own}
 
@@ -172,7 +170,7 @@ def test_a_fit_that_died_repeats_no_iteration_that_a_checkpoint_holds(inputs, tm
         with pytest.raises(PowerCut):
             stage(config(url), sync)
         power.restore()
-        found = checkpoint.load(url)
+        found = checkpoint.load(Store(url))
         before = found[0].history if found else ()
         kept.add(len(before) if found else None)
         steps.clear()
@@ -187,7 +185,7 @@ def test_a_fit_that_died_repeats_no_iteration_that_a_checkpoint_holds(inputs, tm
         resumed = open_codebook(url).history
         np.testing.assert_array_equal(resumed[:, :3], history[:, :3])
         assert resumed[: len(before), 3].tolist() == [step.seconds for step in before]
-        assert not objects.exists(url, "checkpoint.npz")
+        assert not Store(url).exists("checkpoint.npz")
     assert kept == {None, 0, 1, 2, 3}
 
 
@@ -204,12 +202,12 @@ def test_a_fit_that_died_between_its_commit_and_its_checkpoint_is_cleaned_by_res
         patched.setattr(obstore, "delete", delete)
         with pytest.raises(PowerCut):
             stage(config(url), sync)
-    manifest = manifests.read_manifest(url)
-    assert objects.exists(url, "checkpoint.npz")
+    manifest = manifests.read_manifest(Store(url))
+    assert Store(url).exists("checkpoint.npz")
     steps.clear()
     report = stage(config(url).model_copy(update={"resume": True}), sync)
-    assert not objects.exists(url, "checkpoint.npz")
-    assert manifests.read_manifest(url) == manifest
+    assert not Store(url).exists("checkpoint.npz")
+    assert manifests.read_manifest(Store(url)) == manifest
     assert report.centers_sha256 == manifest["centers_sha256"]
     assert steps == []
 

@@ -6,17 +6,17 @@ import shutil
 
 import numpy as np
 import pytest
+from jobs.cut import main
 
 from dkmeans import FitConfig, IngestConfig, fit, ingest, open_codebook, open_dataset, open_result
 from dkmeans.clustering.hierarchy import group_centers, merge_groups
-from dkmeans.config import CompressConfig, CutConfig, ReconstructConfig, ReportConfig
+from dkmeans.config.stages import CompressConfig, CutConfig, ReconstructConfig, ReportConfig
 from dkmeans.errors import InputError, MismatchError, OutputExistsError, UsageError
 from dkmeans.kernels import exact, reference
 from dkmeans.report.page import write_report
 from dkmeans.stages.compress import compress
 from dkmeans.stages.cut import cut
 from dkmeans.stages.reconstruct import reconstruct
-from jobs.cut import main
 
 pytestmark = pytest.mark.filterwarnings("ignore:not converged")
 

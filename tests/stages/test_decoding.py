@@ -6,16 +6,16 @@ import shutil
 
 import numpy as np
 import pytest
+from dkmeans.artefacts.archive import open_archive
+from jobs.decode import main
 from PIL import Image
 
 from dkmeans import CompressConfig, ReconstructConfig, compress, open_result, reconstruct
-from dkmeans.artefacts.archive import open_archive
-from dkmeans.config import DecodeConfig, QuantizeConfig
+from dkmeans.config.stages import DecodeConfig, QuantizeConfig
 from dkmeans.errors import InputError, StorageError, UsageError
 from dkmeans.stages.decode import decode
 from dkmeans.stages.quantize import quantize
-from dkmeans.storage import objects
-from jobs.decode import main
+from dkmeans.storage.store import Store
 
 KEYS = ["astronaut.png", "astronaut2.png", "cat.png", "deep/coffee.png", "deep/er/cup.png"]
 
@@ -25,8 +25,8 @@ def run(archive, images, cluster, **options):
 
 
 def files(folder):
-    found = [file.key for file in objects.list_objects(str(folder)) if not file.key.startswith(".dkmeans/")]
-    return {key: objects.read_object(str(folder), key) for key in found}
+    found = [file.key for file in Store(str(folder)).list() if not file.key.startswith(".dkmeans/")]
+    return {key: Store(str(folder)).get(key) for key in found}
 
 
 def archived(source, url, cluster, **options):
@@ -38,7 +38,7 @@ def archived(source, url, cluster, **options):
 @pytest.fixture(scope="module")
 def archive(photos, tmp_path_factory):
     """Codes of patches of a size that no image is made up of."""
-    from dkmeans.config import ClusterConfig
+    from dkmeans.config.cluster import ClusterConfig
 
     url = str(tmp_path_factory.mktemp("archives") / "z")
     archived(photos, url, ClusterConfig(scheduler="sync"), patch="7x4")
@@ -144,7 +144,7 @@ def test_files_in_the_way(archive, tmp_path, sync):
 
 def test_a_run_that_died_goes_on(archive, tmp_path, sync, monkeypatch):
     run(archive, tmp_path / "whole", sync)
-    write, count = objects.write_object, []
+    write, count = Store.put, []
 
     def dying(folder, key, data):
         count.append(key)
@@ -153,7 +153,7 @@ def test_a_run_that_died_goes_on(archive, tmp_path, sync, monkeypatch):
         write(folder, key, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(objects, "write_object", dying)
+        patch.setattr(Store, "put", dying)
         with pytest.raises(StorageError):
             run(archive, tmp_path / "png", sync)
     report = run(archive, tmp_path / "png", sync, resume=True)

@@ -11,7 +11,7 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
 from dkmeans import ClusterConfig, FitConfig, fit, ingest, open_codebook, open_dataset
-from dkmeans.config import IngestConfig
+from dkmeans.config.stages import IngestConfig
 from dkmeans.errors import DeviceError, DistinctRowsError, InputError, OutputExistsError, UsageError
 from dkmeans.kernels import exact, reference
 

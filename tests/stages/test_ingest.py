@@ -23,7 +23,8 @@ from dkmeans.errors import (
 )
 from dkmeans.images.sources import open_source
 from dkmeans.stages.shared import shards
-from dkmeans.storage import arrays, objects
+from dkmeans.storage import arrays
+from dkmeans.storage.store import Store
 
 TINY_SHARDS = {"shard_mib": 0.006}
 
@@ -35,8 +36,8 @@ def run(source, dataset, cluster, **options):
 def every_object(url):
     """All stored bytes but those of claims and manifest, which name times and runs."""
     return {
-        found.key: objects.read_object(str(url), found.key)
-        for found in objects.list_objects(str(url))
+        found.key: Store(str(url)).get(found.key)
+        for found in Store(str(url)).list()
         if found.key != "zarr.json" and not found.key.startswith("claim/")
     }
 
@@ -56,7 +57,7 @@ def test_pixels_lie_where_the_index_says(photos, tmp_path, sync):
             np.testing.assert_array_equal(dataset.image(position), np.asarray(image.convert("RGB")))
     assert report.n_images == dataset.n_images == 5
     assert report.n_pixels == dataset.pixels.shape[0] == int(dataset.index.offset[-1])
-    assert len(arrays.finished_shards(dataset.url, "pixels")) > 5  # images straddle shards
+    assert len(arrays.finished_shards(Store(dataset.url), "pixels")) > 5  # images straddle shards
     assert dataset.skipped() == []
     assert dataset.patch is None
 
@@ -79,7 +80,7 @@ def test_patches_are_the_windows_that_are_not_blank(photos, tmp_path, sync, patc
     np.testing.assert_array_equal(dataset.patches[:], np.concatenate(expected))
     np.testing.assert_array_equal(dataset.patch_offset, np.cumsum(counts))
     assert report.n_patches == sum(counts)
-    assert len(arrays.finished_shards(dataset.url, "patches")) > 1
+    assert len(arrays.finished_shards(Store(dataset.url), "patches")) > 1
 
 
 def test_an_idx_file(tmp_path, sync):
@@ -115,7 +116,7 @@ def test_workers_and_shards_do_not_change_what_is_stored(photos, tmp_path, sync,
     assert every_object(tmp_path / "one") == every_object(tmp_path / "two")
     assert one.digest == two.digest
     for name in ("pixels", "patches"):
-        first, last = (arrays.open_array(str(tmp_path / place), name)[:] for place in ("one", "other"))
+        first, last = (arrays.open_array(Store(str(tmp_path / place)), name)[:] for place in ("one", "other"))
         np.testing.assert_array_equal(first, last)
     assert one.n_patches == other.n_patches
 
@@ -169,7 +170,7 @@ def test_too_many_bad_images_commit_nothing(spoiled, tmp_path, sync, allowed):
     assert caught.value.exit_code == 6
     with pytest.raises(InputError, match="unfinished"):
         open_dataset(url)
-    kept = arrays.open_array(url, "skipped/name")[:]
+    kept = arrays.open_array(Store(url), "skipped/name")[:]
     assert set(kept) <= set(BAD)
     assert len(kept) > allowed
     report = run(spoiled, url, sync, max_skipped=5, resume=True)

@@ -8,16 +8,18 @@ import shutil
 
 import numpy as np
 import pytest
+from dkmeans.artefacts.archive import open_archive
+from dkmeans.stages.quantizing import archives, gathering, pngs
+from jobs.quantize import main
 from PIL import Image
 from skimage import data
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from sklearn.cluster import KMeans
 
 from dkmeans import CompressConfig, FitConfig, IngestConfig, compress, fit, ingest, open_codebook
-from dkmeans.artefacts.archive import open_archive
 from dkmeans.clustering import palette, seeding
 from dkmeans.compute.cluster import Cluster
-from dkmeans.config import QuantizeConfig
+from dkmeans.config.stages import QuantizeConfig
 from dkmeans.errors import (
     ClusterError,
     DistinctRowsError,
@@ -27,11 +29,11 @@ from dkmeans.errors import (
     StorageError,
     UsageError,
 )
+from dkmeans.features.histogram import Histogram
 from dkmeans.kernels import reference
 from dkmeans.stages.quantize import quantize
-from dkmeans.stages.quantizing import archives, gathering, pngs
-from dkmeans.storage import arrays, objects
-from jobs.quantize import main
+from dkmeans.storage import arrays
+from dkmeans.storage.store import Store
 
 KEYS = ["astronaut.png", "astronaut2.png", "cat.png", "deep/coffee.png", "deep/er/cup.png"]
 
@@ -42,8 +44,8 @@ def run(source, destination, cluster, k=8, **options):
 
 def files(folder):
     """Keys and bytes of the images of a folder."""
-    found = [file.key for file in objects.list_objects(str(folder)) if not file.key.startswith(".dkmeans/")]
-    return {key: objects.read_object(str(folder), key) for key in found}
+    found = [file.key for file in Store(str(folder)).list() if not file.key.startswith(".dkmeans/")]
+    return {key: Store(str(folder)).get(key) for key in found}
 
 
 def original(photos, image, mode="RGB"):
@@ -154,8 +156,8 @@ def test_dithering_is_pillows(photos, tmp_path, sync, color):
     dithered = run(photos, tmp_path / "b", sync, k=4, color=color, dither=True)
     for image, other in zip(plain.images, dithered.images, strict=True):
         pixels = original(photos, image, "L" if color == "gray" else "RGB")
-        colors = palette.count(pixels.reshape(-1, pixels.shape[2]))
-        learned = palette.learn_palette(colors, 4, seed=0, max_iter=100, tol=1e-4)
+        histogram = Histogram.of(pixels.reshape(-1, pixels.shape[2]))
+        learned = palette.learn_palette(histogram, 4, seed=0, max_iter=100, tol=1e-4)
         filled = np.rint(learned.centers).astype(np.uint8)[[0, 1, 2, *[3] * 253]]
         holder = Image.new("P", (1, 1))
         holder.putpalette(np.ascontiguousarray(np.broadcast_to(filled, (256, 3))).tobytes())
@@ -243,7 +245,7 @@ def test_rows_that_do_not_fit_into_memory(photos, tmp_path, sync, monkeypatch):
     monkeypatch.setattr(Cluster, "memory_bytes", lambda _: 10_000)
     with pytest.raises(ClusterError, match=r"expected at most half.*ingest, fit"):
         run(photos, tmp_path / "q", sync, to="archive", patch=4)
-    assert not objects.list_objects(str(tmp_path / "q"))
+    assert not Store(str(tmp_path / "q")).list()
 
 
 # Bad images
@@ -303,7 +305,7 @@ def test_a_palette_that_did_not_converge(photos, tmp_path, sync):
 
 def die_after(monkeypatch, n):
     """Let the write of file `n` fail."""
-    write, count = objects.write_object, []
+    write, count = Store.put, []
 
     def dying(folder, key, data):
         if key.endswith(".png"):
@@ -312,7 +314,7 @@ def die_after(monkeypatch, n):
                 raise StorageError("no space left on the device")
         write(folder, key, data)
 
-    monkeypatch.setattr(objects, "write_object", dying)
+    monkeypatch.setattr(Store, "put", dying)
 
 
 @pytest.mark.parametrize("options", [{}, {"palette": "shared"}], ids=str)
@@ -329,8 +331,8 @@ def test_a_run_that_died_goes_on(photos, tmp_path, sync, monkeypatch, options):
             run(photos, tmp_path / "q", sync, **options)
     monkeypatch.setattr(pngs, "_PIXELS_PER_TASK", 5000)
     written = []
-    write = objects.write_object
-    monkeypatch.setattr(objects, "write_object", lambda *a: (written.append(a[1]), write(*a)))
+    write = Store.put
+    monkeypatch.setattr(Store, "put", lambda *a: (written.append(a[1]), write(*a)))
     report = run(photos, tmp_path / "q", sync, resume=True, **options)
     assert files(tmp_path / "q") == files(tmp_path / "whole")
     assert report.inertia == whole.inertia
@@ -414,7 +416,7 @@ def test_an_archive_holds_the_nearest_centers(photos, tmp_path, sync, patch, col
         np.testing.assert_array_equal(codes, reference.assign(rows, centers))
         np.testing.assert_array_equal(archive.palette, np.rint(centers))
     assert list(archive.index.names) == names
-    stored = [file for file in objects.list_objects(str(tmp_path / "z")) if not file.key.startswith("claim/")]
+    stored = [file for file in Store(str(tmp_path / "z")).list() if not file.key.startswith("claim/")]
     assert report.stored_bytes == sum(file.size for file in stored)
 
 
@@ -438,8 +440,8 @@ def test_a_codebook_of_patches_is_that_of_ingest_and_fit(tmp_path, sync):
 
 def arrays_of(url):
     return {
-        file.key: objects.read_object(str(url), file.key)
-        for file in objects.list_objects(str(url))
+        file.key: Store(str(url)).get(file.key)
+        for file in Store(str(url)).list()
         if not (file.key == "zarr.json" or file.key.startswith("claim/"))
     }
 

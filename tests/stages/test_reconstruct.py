@@ -23,7 +23,7 @@ from dkmeans import (
 from dkmeans.errors import MismatchError
 from dkmeans.features import patches
 from dkmeans.kernels import exact, reference
-from dkmeans.storage import objects
+from dkmeans.storage.store import Store
 
 pytestmark = pytest.mark.filterwarnings("ignore:not converged")
 
@@ -97,8 +97,8 @@ def test_workers_do_not_change_a_byte(dataset, patch_codebook, tmp_path, sync, w
     two = run(dataset, patch_codebook, tmp_path / "b", workers, images=str(tmp_path / "b.png"))
     assert one.digest == two.digest
     assert (one.mean_psnr, one.image_bytes) == (two.mean_psnr, two.image_bytes)
-    for found in objects.list_objects(str(tmp_path / "a.png")):
-        first, other = (objects.read_object(str(tmp_path / n), found.key) for n in ("a.png", "b.png"))
+    for found in Store(str(tmp_path / "a.png")).list():
+        first, other = (Store(str(tmp_path / n)).get(found.key) for n in ("a.png", "b.png"))
         assert first == other
 
 

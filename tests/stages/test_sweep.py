@@ -11,6 +11,7 @@ from dkmeans.clustering import seeding
 from dkmeans.errors import DistinctRowsError, InputError, OutputExistsError, OutputUnfinishedError, UsageError
 from dkmeans.kernels import exact, reference
 from dkmeans.stages import sweep as stage
+from dkmeans.storage.store import Store
 
 pytestmark = pytest.mark.filterwarnings("ignore:not converged")
 INITS = ["k-means||", "k-means||-cached", "k-means++", "random"]
@@ -75,9 +76,9 @@ def test_rows_are_read_once_and_seeds_drawn_once(dataset, tmp_path, sync, monkey
 
 
 def test_fewer_seeds_are_the_first_of_more(dataset, sync, workers):
-    from dkmeans.clustering.rows import stored_rows
+    from dkmeans.clustering.rows import load_stored_rows
 
-    rows = stored_rows(str(dataset), "patches", workers, 9)
+    rows = load_stored_rows(Store(str(dataset)), "patches", workers, 9)
     drawn = seeding.draw_seeds(rows, 9, "k-means++", 3)
     np.testing.assert_array_equal(drawn.centers(4), drawn.centers(9)[:4])
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from dkmeans.artefacts import manifests
-from dkmeans.config import ClusterConfig, CompressConfig, FitConfig, IngestConfig, QuantizeConfig
+from dkmeans.config.cluster import ClusterConfig
+from dkmeans.config.stages import CompressConfig, FitConfig, IngestConfig, QuantizeConfig
 from dkmeans.errors import InputError
 from dkmeans.events.reporter import Reporter
 from dkmeans.stages.compress import compress
@@ -16,7 +17,7 @@ from dkmeans.stages.fit import fit
 from dkmeans.stages.ingest import ingest
 from dkmeans.stages.quantize import quantize
 from dkmeans.stages.verify import verify
-from dkmeans.storage import objects
+from dkmeans.storage.store import Store
 
 SYNC = ClusterConfig(scheduler="sync")
 
@@ -48,7 +49,7 @@ def test_what_is_whole(made, name, kind):
     assert (report.url, report.kind) == (str(made / name), kind)
     assert report.n_parts >= 3
     if kind == "dataset":
-        manifest = manifests.read_manifest(report.url)
+        manifest = manifests.read_manifest(Store(report.url))
         rows = manifest["n_pixels"] * 3 + manifest["n_patches"] * 192
         assert report.bytes_read > rows
 
@@ -76,33 +77,33 @@ def test_all_that_is_damaged_is_named(made, dkmeans):
 def test_a_digest_that_belongs_to_other_rows(made, name, key):
     """Somebody has changed the manifest, its checksum too."""
     url = str(made / name)
-    root = objects.read_object(url, manifests.ROOT)
+    root = Store(url).get(manifests.ROOT)
     manifest = json.loads(root)["attributes"]["dkmeans"]
     del manifest["crc32c"]
     forged = manifests.sealed({**manifest, key: "0" * 64})
     try:
-        objects.write_object(url, manifests.ROOT, manifests.group_metadata({"dkmeans": forged}))
+        Store(url).put(manifests.ROOT, manifests.group_metadata({"dkmeans": forged}))
         with pytest.raises(InputError, match="the digest of what lies there is not that of the manifest"):
             verify(url)
     finally:
-        objects.write_object(url, manifests.ROOT, root)
+        Store(url).put(manifests.ROOT, root)
 
 
 def test_an_array_without_checksums_is_told(made):
     """As a program other than dkmeans leaves it, with the manifest made to fit."""
     url, key = str(made / "book"), "counts/zarr.json"
-    root, node = objects.read_object(url, manifests.ROOT), objects.read_object(url, key)
+    root, node = Store(url).get(manifests.ROOT), Store(url).get(key)
     try:
-        objects.write_object(url, key, json.dumps({**json.loads(node), "attributes": {}}).encode())
+        Store(url).put(key, json.dumps({**json.loads(node), "attributes": {}}).encode())
         manifest = json.loads(root)["attributes"]["dkmeans"]
         del manifest["crc32c"]
-        forged = manifests.sealed({**manifest, "nodes": manifests.node_checksums(url)})
-        objects.write_object(url, manifests.ROOT, manifests.group_metadata({"dkmeans": forged}))
+        forged = manifests.sealed({**manifest, "nodes": manifests.node_checksums(Store(url))})
+        Store(url).put(manifests.ROOT, manifests.group_metadata({"dkmeans": forged}))
         with pytest.raises(InputError, match="the array counts has no checksums"):
             verify(url)
     finally:
-        objects.write_object(url, manifests.ROOT, root)
-        objects.write_object(url, key, node)
+        Store(url).put(manifests.ROOT, root)
+        Store(url).put(key, node)
 
 
 def test_nothing_is_there(tmp_path):
@@ -131,6 +132,6 @@ def test_a_resumed_run_knows_the_same_checksums(photos, tmp_path, sync, monkeypa
             ingest(config, sync, Reporter(quiet=True))
     ingest(config.model_copy(update={"resume": True}), sync, Reporter(quiet=True))
     verify(config.dataset)
-    table = arrays.table_of(arrays.open_array(config.dataset, "patches"))
+    table = arrays.table_of(arrays.open_array(Store(config.dataset), "patches"))
     assert table is not None
     assert len(np.unique(table)) > 3

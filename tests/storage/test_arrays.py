@@ -8,7 +8,8 @@ import zarr
 
 from dkmeans.errors import InputError, StorageError
 from dkmeans.plan import RowLayout
-from dkmeans.storage import arrays, objects
+from dkmeans.storage import arrays
+from dkmeans.storage.store import Store
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -18,7 +19,7 @@ def url(request, tmp_path):
 
 
 def make_array(url, name="rows", n_rows=10, dtype=np.uint8):
-    return arrays.create_array(url, name, shape=(n_rows, 3), dtype=dtype, chunks=(2, 3), shards=(4, 3))
+    return arrays.create_array(Store(url), name, shape=(n_rows, 3), dtype=dtype, chunks=(2, 3), shards=(4, 3))
 
 
 def values(n_rows=10):
@@ -27,35 +28,35 @@ def values(n_rows=10):
 
 def test_arrays_come_back(url):
     make_array(url)
-    array = arrays.open_array(url, "rows")
+    array = arrays.open_array(Store(url), "rows")
     assert (array.shape, array.dtype, array.chunks, array.shards) == ((10, 3), np.uint8, (2, 3), (4, 3))
     assert arrays.row_layout(array) == RowLayout(2, 4)
     for start in (8, 0, 4):
-        arrays.write_rows(url, "rows", start, values()[start : start + 4])
-    np.testing.assert_array_equal(arrays.open_array(url, "rows")[:], values())
-    plain = arrays.create_array(url, "deep/plain", shape=(5,), dtype=np.int64)
+        arrays.write_rows(Store(url), "rows", start, values()[start : start + 4])
+    np.testing.assert_array_equal(arrays.open_array(Store(url), "rows")[:], values())
+    plain = arrays.create_array(Store(url), "deep/plain", shape=(5,), dtype=np.int64)
     assert arrays.row_layout(plain) == RowLayout(5, 5)
     plain[:] = np.arange(5)
-    np.testing.assert_array_equal(arrays.open_array(url, "deep/plain")[:], np.arange(5))
+    np.testing.assert_array_equal(arrays.open_array(Store(url), "deep/plain")[:], np.arange(5))
 
 
 @pytest.mark.parametrize("shape", [(0,), (0, 3)])
 def test_empty_arrays(url, shape):
-    array = arrays.create_array(url, "none", shape=shape, dtype=np.uint16)
+    array = arrays.create_array(Store(url), "none", shape=shape, dtype=np.uint16)
     assert array.shape == shape
-    assert arrays.open_array(url, "none")[:].shape == shape
+    assert arrays.open_array(Store(url), "none")[:].shape == shape
 
 
 def test_strings(url):
     names = np.array(["a", "", "é/ü", "x" * 300], dtype=np.dtypes.StringDType())
-    arrays.create_array(url, "name", shape=(4,), dtype="string")[:] = names
-    assert arrays.open_array(url, "name")[:].tolist() == names.tolist()
+    arrays.create_array(Store(url), "name", shape=(4,), dtype="string")[:] = names
+    assert arrays.open_array(Store(url), "name")[:].tolist() == names.tolist()
 
 
 def test_an_array_does_not_make_the_groups_above_it_visible(tmp_path):
     url = str(tmp_path / "place")
     make_array(url, "images/deep/rows")
-    assert [found.key for found in objects.list_objects(url)] == ["images/deep/rows/zarr.json"]
+    assert [found.key for found in Store(url).list()] == ["images/deep/rows/zarr.json"]
     for folder in ("", "images", "images/deep"):
         with pytest.raises(FileNotFoundError):
             zarr.open_group(tmp_path / "place" / folder, mode="r")
@@ -63,16 +64,16 @@ def test_an_array_does_not_make_the_groups_above_it_visible(tmp_path):
 
 def test_creating_the_same_array_again_keeps_its_rows(url):
     make_array(url)
-    arrays.write_rows(url, "rows", 0, values()[:4])
+    arrays.write_rows(Store(url), "rows", 0, values()[:4])
     make_array(url)
-    np.testing.assert_array_equal(arrays.read_rows(url, "rows", 0, 4), values()[:4])
-    before = objects.list_objects(url)
+    np.testing.assert_array_equal(arrays.read_rows(Store(url), "rows", 0, 4), values()[:4])
+    before = Store(url).list()
     for change in ({"n_rows": 11}, {"dtype": np.uint16}):
         with pytest.raises(StorageError, match=r"the array 'rows' is already there .* --overwrite"):
             make_array(url, **change)
     with pytest.raises(StorageError, match="another shape or chunks"):
-        arrays.create_array(url, "rows", shape=(10, 3), dtype=np.uint8, chunks=(1, 3), shards=(4, 3))
-    assert objects.list_objects(url) == before
+        arrays.create_array(Store(url), "rows", shape=(10, 3), dtype=np.uint8, chunks=(1, 3), shards=(4, 3))
+    assert Store(url).list() == before
 
 
 @pytest.mark.parametrize(
@@ -82,25 +83,25 @@ def test_creating_the_same_array_again_keeps_its_rows(url):
 def test_misaligned_rows_are_refused(url, start, n_rows):
     make_array(url)
     with pytest.raises(ValueError, match=f"rows: rows {start}:{start + n_rows} do not fill shards of 4 rows"):
-        arrays.write_rows(url, "rows", start, np.ones((n_rows, 3), np.uint8))
-    assert arrays.finished_shards(url, "rows") == set()
+        arrays.write_rows(Store(url), "rows", start, np.ones((n_rows, 3), np.uint8))
+    assert arrays.finished_shards(Store(url), "rows") == set()
 
 
 def test_finished_shards_are_those_in_storage(url):
     make_array(url)
     make_array(url, "rows2")
-    assert arrays.finished_shards(url, "rows") == set()
-    assert arrays.finished_shards(url, "none") == set()
-    arrays.write_rows(url, "rows", 8, values()[8:])
-    assert arrays.finished_shards(url, "rows") == {2}
-    arrays.write_rows(url, "rows", 0, np.zeros((4, 3), np.uint8))  # zeros are written all the same
-    assert arrays.finished_shards(url, "rows") == {0, 2}
-    assert arrays.finished_shards(url, "rows2") == set()
-    arrays.write_rows(url, "rows2", 0, values())
-    assert arrays.finished_shards(url, "rows2") == {0, 1, 2}
-    line = arrays.create_array(url, "line", shape=(5,), dtype=np.int64, chunks=(2,))
+    assert arrays.finished_shards(Store(url), "rows") == set()
+    assert arrays.finished_shards(Store(url), "none") == set()
+    arrays.write_rows(Store(url), "rows", 8, values()[8:])
+    assert arrays.finished_shards(Store(url), "rows") == {2}
+    arrays.write_rows(Store(url), "rows", 0, np.zeros((4, 3), np.uint8))  # zeros are written all the same
+    assert arrays.finished_shards(Store(url), "rows") == {0, 2}
+    assert arrays.finished_shards(Store(url), "rows2") == set()
+    arrays.write_rows(Store(url), "rows2", 0, values())
+    assert arrays.finished_shards(Store(url), "rows2") == {0, 1, 2}
+    line = arrays.create_array(Store(url), "line", shape=(5,), dtype=np.int64, chunks=(2,))
     line[2:4] = 0
-    assert arrays.finished_shards(url, "line") == {1}
+    assert arrays.finished_shards(Store(url), "line") == {1}
 
 
 @pytest.mark.parametrize(
@@ -115,17 +116,17 @@ def test_finished_shards_are_those_in_storage(url):
     ],
 )
 def test_damaged_metadata_of_an_array(url, metadata):
-    objects.write_object(url, "rows/zarr.json", metadata)
+    Store(url).put("rows/zarr.json", metadata)
     with pytest.raises(InputError, match=r"zarr\.json of the array rows is damaged: .* --overwrite"):
-        arrays.open_array(url, "rows")
+        arrays.open_array(Store(url), "rows")
 
 
 def test_rows_are_read_by_range(url):
     make_array(url)
-    arrays.write_rows(url, "rows", 0, values())
-    np.testing.assert_array_equal(arrays.read_rows(url, "rows"), values())
-    np.testing.assert_array_equal(arrays.read_rows(url, "rows", 3, 9), values()[3:9])
-    assert arrays.read_rows(url, "rows", 4, 4).shape == (0, 3)
+    arrays.write_rows(Store(url), "rows", 0, values())
+    np.testing.assert_array_equal(arrays.read_rows(Store(url), "rows"), values())
+    np.testing.assert_array_equal(arrays.read_rows(Store(url), "rows", 3, 9), values()[3:9])
+    assert arrays.read_rows(Store(url), "rows", 4, 4).shape == (0, 3)
 
 
 @pytest.mark.parametrize(
@@ -139,8 +140,8 @@ def test_rows_are_read_by_range(url):
     ],
 )
 def test_an_array_is_written_at_once(url, written):
-    arrays.write_array(url, "deep/one", written)
-    found = arrays.read_rows(url, "deep/one")
+    arrays.write_array(Store(url), "deep/one", written)
+    found = arrays.read_rows(Store(url), "deep/one")
     assert found.dtype == written.dtype
     assert found.shape == written.shape
     assert found.tolist() == written.tolist()
@@ -148,10 +149,10 @@ def test_an_array_is_written_at_once(url, written):
 
 def test_a_shard_that_is_gone_is_noticed(url):
     make_array(url)
-    arrays.write_rows(url, "rows", 0, values())
-    arrays.check_whole(url, "rows")
-    objects.delete_objects(url, ["rows/c/1/0"])
+    arrays.write_rows(Store(url), "rows", 0, values())
+    arrays.check_whole(Store(url), "rows")
+    Store(url).delete(["rows/c/1/0"])
     with pytest.raises(
         InputError, match=r"1 of 3 shards of rows are gone or empty, the first is c/1/0\..*--overwrite"
     ):
-        arrays.check_whole(url, "rows")
+        arrays.check_whole(Store(url), "rows")

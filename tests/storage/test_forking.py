@@ -12,7 +12,8 @@ import pytest
 import dkmeans
 from dkmeans import KMeans
 from dkmeans.errors import InputError, StorageError
-from dkmeans.storage import arrays, forking, objects
+from dkmeans.storage import arrays, forking
+from dkmeans.storage.store import Store
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork() here"),
@@ -70,31 +71,31 @@ def test_a_local_dataset(dataset):
 
 def test_local_objects(dataset, tmp_path):
     def read():
-        listed = objects.list_objects(dataset.url)
+        listed = Store(dataset.url).list()
         key = listed[0].key
         return (
             listed,
-            objects.list_objects(dataset.url, "pixels"),
-            objects.list_objects(str(tmp_path / "none")),
-            objects.read_object(dataset.url, key),
-            objects.read_range(dataset.url, key, 3, 7),
-            objects.read_range(dataset.url, key, 1 << 40, 7),
-            objects.object_size(dataset.url, key),
-            objects.exists(dataset.url, key),
+            Store(dataset.url).list("pixels"),
+            Store(str(tmp_path / "none")).list(),
+            Store(dataset.url).get(key),
+            Store(dataset.url).get_range(key, 3, 7),
+            Store(dataset.url).get_range(key, 1 << 40, 7),
+            Store(dataset.url).head(key),
+            Store(dataset.url).exists(key),
         )
 
     assert read() == in_a_child(read)
     with pytest.raises(InputError, match="not found while reading it"):
-        in_a_child(lambda: objects.read_object(dataset.url, "none"))
+        in_a_child(lambda: Store(dataset.url).get("none"))
 
 
 def test_other_storage_is_refused_with_the_remedy(tmp_path):
-    objects.write_object("memory://forking", "a", b"a")
+    Store("memory://forking").put("a", b"a")
     for call in (
-        lambda: objects.read_object("memory://forking", "a"),
-        lambda: objects.read_object("s3://bucket/place", "a"),
+        lambda: Store("memory://forking").get("a"),
+        lambda: Store("s3://bucket/place").get("a"),
         lambda: dkmeans.open_dataset("s3://bucket/place"),
-        lambda: objects.write_object(str(tmp_path), "a", b"a"),
+        lambda: Store(str(tmp_path)).put("a", b"a"),
     ):
         start = time.monotonic()
         with pytest.raises(StorageError, match=r"fork\(\).*'spawn' or 'forkserver'"):
@@ -104,8 +105,8 @@ def test_other_storage_is_refused_with_the_remedy(tmp_path):
 
 def test_an_open_array_elsewhere_is_refused():
     url = "memory://forking/array"
-    arrays.write_array(url, "a", np.arange(5))
-    array = arrays.open_array(url, "a")
+    arrays.write_array(Store(url), "a", np.arange(5))
+    array = arrays.open_array(Store(url), "a")
     with pytest.raises(StorageError, match=r"fork\(\)"):
         in_a_child(lambda: array[:])
 
@@ -114,7 +115,7 @@ def test_a_process_that_used_nothing_is_no_such_child(monkeypatch):
     """A fork server that has dkmeans imported, say."""
     monkeypatch.setattr(forking, "_users", set())
     assert in_a_child(forking.forked) is False
-    assert in_a_child(lambda: objects.write_object("memory://forking", "b", b"b")) is None
+    assert in_a_child(lambda: Store("memory://forking").put("b", b"b")) is None
     assert not forking.forked()
 
 

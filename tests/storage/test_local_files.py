@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from dkmeans.storage import objects
+from dkmeans.storage.store import Store
 
 
 def test_odd_entries_are_told_and_stop_nothing(tmp_path):
@@ -19,7 +19,7 @@ def test_odd_entries_are_told_and_stop_nothing(tmp_path):
     with open(os.fsencode(tmp_path) + b"/\xff.png", "wb"):
         pass
     told: list[str] = []
-    found = objects.list_objects(str(tmp_path), left_out=told)
+    found = Store(str(tmp_path)).list(left_out=told)
     assert [(each.key, each.size) for each in found] == [("a.png", 1), ("deep/b.png", 1)]
     words = ("lies in", "levels of symbolic links", "link to nothing", "no file", "control", "UTF-8")
     assert len(told) == 6

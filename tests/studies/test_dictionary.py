@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 
 import numpy as np
 import pytest
@@ -17,8 +16,9 @@ from sklearn.metrics import mean_squared_error, pairwise_distances
 from dkmeans import ClusterConfig, DictionaryConfig, open_dataset, open_sweep
 from dkmeans.artefacts.codebook import Codebook
 from dkmeans.errors import OutputExistsError
+from dkmeans.storage.store import Store
 from dkmeans.studies.dictionary import study
-from dkmeans.studies.dictionary.facts import _kinds, _psnr
+from dkmeans.studies.dictionary.facts import _kinds
 from dkmeans.studies.embedded import write_digits
 
 pytestmark = pytest.mark.filterwarnings("ignore:not converged")
@@ -98,14 +98,14 @@ def test_directions_and_ink_of_known_centers(out):
     down, across = np.mgrid[0:3, 0:3]
     ramps = [across, down, 4 - down - across, np.full((3, 3), 2)]
     centers = np.stack([100 * ramp / 4 for ramp in ramps]).reshape(4, 9).astype(np.float32)
-    book = Codebook("", {}, centers, np.ones(4, np.int64), np.zeros((0, 4)))
+    book = Codebook(Store(""), {}, centers, np.ones(4, np.int64), np.zeros((0, 4)))
     found = _kinds(book, open_dataset(str(out / "dataset.zarr")))
     turned = {name: share for name, share in found["directions"].items() if share}
     assert turned == {"right": 0.25, "down": 0.25, "up left": 0.25}
     assert found["flat"] == 0.25
     # means 25, 25, 50, 50 of 255: the first two of five parts of the range
     assert found["ink"] == [1.0, 0, 0, 0, 0]
-    brighter = Codebook("", {}, centers * 2.5, book.counts, book.history)
+    brighter = Codebook(Store(""), {}, centers * 2.5, book.counts, book.history)
     assert _kinds(brighter, open_dataset(str(out / "dataset.zarr")))["ink"] == [
         0,
         0.5,
@@ -158,9 +158,3 @@ def test_the_embedded_digits(tmp_path):
     for large, digit in zip((learned[0], tried[1700 - 1618]), small, strict=True):
         again = resize(large, (8, 8), anti_aliasing=True)
         assert np.corrcoef(again.ravel(), digit.ravel())[0, 1] > 0.95
-
-
-def test_the_error_of_nothing_lost():
-    assert _psnr(0.0, 255) is None
-    assert _psnr(255.0**2, 255) == 0
-    assert _psnr(1.0, 255) == pytest.approx(20 * math.log10(255))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from jobs.faces import main
 from PIL import Image
 from report.browser import browser, check_page  # noqa: F401
 from skimage import data
@@ -20,11 +21,11 @@ from sklearn.preprocessing import KBinsDiscretizer
 
 import jobs
 from dkmeans import open_codebook, open_dataset, open_result
-from dkmeans.config import ClusterConfig, FacesConfig
+from dkmeans.config.cluster import ClusterConfig
+from dkmeans.config.studies import FacesConfig
 from dkmeans.errors import InputError, OutputExistsError, UsageError
 from dkmeans.kernels import exact, reference
 from dkmeans.studies.faces.study import faces
-from jobs.faces import main
 
 SYNC = ClusterConfig(scheduler="sync")
 OPTIONS = {"levels": 5, "gallery": "2x6", "n_clusters": "2,5", "n_neighbors": 4}

@@ -12,7 +12,7 @@ from skimage.metrics import peak_signal_noise_ratio
 from sklearn.cluster import KMeans
 
 from dkmeans import ClusterConfig, PaletteConfig
-from dkmeans.clustering.elbow import elbow
+from dkmeans.clustering.elbow import find_elbow
 from dkmeans.errors import InputError, UsageError
 from dkmeans.studies.embedded import write_photos
 from dkmeans.studies.palette.study import palette
@@ -73,7 +73,7 @@ def test_inertia_is_that_of_scikit_learn_on_intensities(facts, photos, out):
         assert sum(image["inertia"] for image in facts["by_k"][KS.index(k)]["images"]) == pytest.approx(found)
     curve = [row["inertia"] for row in facts["by_k"]]
     assert sorted(curve, reverse=True) == curve
-    assert facts["elbow"] == elbow(KS, curve)
+    assert facts["elbow"] == find_elbow(KS, curve)
 
 
 def test_the_page_in_a_browser(browser, out):

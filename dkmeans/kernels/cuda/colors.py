@@ -1,4 +1,4 @@
-"""Colors counted and looked up on the device; see `dkmeans.features.colors`."""
+"""Colors counted and looked up on the device; see `dkmeans.kernels.colors`."""
 
 from __future__ import annotations
 

@@ -1,97 +1,185 @@
-"""Codes of the rows of an array on storage, a shard each task, as a map_blocks stage."""
+"""Codes of rows, a shard each task, wherever the rows come from: an array on storage, or images."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dkmeans import plan
 from dkmeans.artefacts.claims import Claim
-from dkmeans.clustering.labels import code_dtype, label_rows
-from dkmeans.compute.cluster import Cluster
+from dkmeans.artefacts.coded import row_offset
+from dkmeans.artefacts.manifests import digest
+from dkmeans.clustering.labels import choose_code_dtype, label_rows
+from dkmeans.compute.executor import Executor
 from dkmeans.events.reporter import Reporter
+from dkmeans.features.space import FeatureSpace
+from dkmeans.images.collections import Images, SourceCollection
+from dkmeans.plan import RowLayout
 from dkmeans.storage import arrays, checksums
+from dkmeans.storage.store import Store
 
-__all__ = ["Written", "write_codes", "written"]
+__all__ = ["ImageRows", "StoredArray", "write_codes"]
+
+_SHARD_MIB = 64.0
+"""MiB of the rows of images whose codes are one object."""
+
+
+class Cut(Protocol):
+    """Some rows, small until a task has read them."""
+
+    def read(self) -> NDArray[Any]:
+        """The rows; shape (n, n_features)."""
+
+
+class RowSource(Protocol):
+    """Rows that get codes.
+
+    Attributes
+    ----------
+    n_rows, n_features : int
+    dtype : numpy dtype
+    layout : RowLayout
+        How the codes are cut.
+    small : bool
+        Whether codes are packed as small as they get, for good; see `arrays.create_array`.
+    remedy : str
+        What to do where a shard does not fit into memory.
+    """
+
+    n_rows: int
+    n_features: int
+    dtype: np.dtype[Any]
+    layout: RowLayout
+    small: bool
+    remedy: str
+
+    def cut(self, start: int, stop: int) -> Cut:
+        """The rows `start` to `stop`, for one task."""
 
 
 @dataclass(frozen=True)
-class Written:
-    """What is known of a shard that is written: SHA-256 of its rows, and the checksums of its chunks."""
+class _StoredCut:
+    store: Store
+    name: str
+    start: int
+    stop: int
+
+    def read(self) -> NDArray[Any]:
+        return arrays.read_rows(self.store, self.name, self.start, self.stop)
+
+
+class StoredArray:
+    """The rows of the array `name` in a store; a shard of codes is a block of labels."""
+
+    small = False
+    remedy = "ingest with a smaller --shard-mib"
+
+    def __init__(self, store: Store, name: str) -> None:
+        arrays.check_whole(store, name)
+        self.store, self.name = store, name
+        array = arrays.open_array(store, name)
+        self.n_rows, self.n_features = array.shape
+        self.dtype = np.dtype(array.dtype)
+        layout = arrays.row_layout(array)
+        self.layout = RowLayout(layout.chunk_rows, plan.block_rows(self.n_rows, layout))
+
+    def cut(self, start: int, stop: int) -> _StoredCut:
+        """The rows `start` to `stop`, for one task."""
+        return _StoredCut(self.store, self.name, start, stop)
+
+
+@dataclass(frozen=True)
+class _ImageCut:
+    """The rows of some images, of the first and the last perhaps a part."""
+
+    images: Images
+    spans: Sequence[plan.ImageSpan]
+    space: FeatureSpace
+
+    def read(self) -> NDArray[Any]:
+        pieces = [
+            self.space.to_rows(image)[span.start : span.stop]
+            for span, image in zip(self.spans, self.images.images(), strict=True)
+        ]
+        return np.concatenate(pieces)
+
+
+class ImageRows:
+    """The pixels, or the patches side by side, of images that are decoded in the tasks."""
+
+    small = True
+    remedy = "use a smaller --patch"
+
+    def __init__(self, images: SourceCollection, space: FeatureSpace) -> None:
+        self.images, self.space = images, space
+        self.offset = row_offset(images.index, space.patch)
+        self.n_rows, self.n_features = int(self.offset[-1]), space.n_features
+        self.dtype = images.dtype
+        rows = plan.layout_rows(self.n_rows, self.n_features * self.dtype.itemsize, _SHARD_MIB).shard_rows
+        self.layout = RowLayout(rows, rows)
+
+    def cut(self, start: int, stop: int) -> _ImageCut:
+        """The rows `start` to `stop`, for one task."""
+        spans = plan.image_spans(self.offset, start, stop)
+        return _ImageCut(self.images.part(spans[0].index, spans[-1].index + 1), spans, self.space)
+
+
+@dataclass(frozen=True)
+class _Written:
+    """One shard of codes: SHA-256 of it, and the checksums of its chunks."""
 
     digest: str
     table: NDArray[np.uint32]
 
 
-def written(rows: NDArray[Any], chunk_rows: int) -> NDArray[np.object_]:
-    """The `Written` of some rows as a block of ``map_blocks``, shape (1,)."""
-    block = np.empty(1, object)
-    block[0] = Written(hashlib.sha256(rows.tobytes()).hexdigest(), checksums.of_chunks(rows, chunk_rows))
-    return block
+def _written(codes: NDArray[Any], chunk_rows: int) -> _Written:
+    return _Written(hashlib.sha256(codes.tobytes()).hexdigest(), checksums.of_chunks(codes, chunk_rows))
 
 
-def _write_block(
-    shards: NDArray[np.int64],
-    url: str,
-    name: str,
-    centers: NDArray[np.float32],
-    claim: Claim,
-    finished: frozenset[int],
-    device: str,
-) -> NDArray[np.object_]:
-    """Label the rows of one shard, and write their codes unless they are there."""
-    codes = arrays.open_array(claim.url, "codes")
-    shard_rows = arrays.row_layout(codes).shard_rows
-    shard = int(shards[0])
-    start, stop = shard * shard_rows, min((shard + 1) * shard_rows, codes.shape[0])
-    if shard in finished:
-        values = arrays.read_part(codes, start, stop)
-    else:
-        rows = arrays.read_rows(url, name, start, stop)
-        values = label_rows(rows, centers, device).astype(codes.dtype)
-        claim.write_rows("codes", start, values)
-    return written(values, codes.chunks[0])
+def _write_shard(
+    claim: Claim[Any], cut: Cut, start: int, centers: NDArray[np.float32], device: str, chunk_rows: int
+) -> _Written:
+    """Label some rows, and write their codes."""
+    codes = label_rows(cut.read(), centers, device).astype(choose_code_dtype(len(centers)))
+    claim.write_rows("codes", start, codes)
+    return _written(codes, chunk_rows)
+
+
+def _read_shard(store: Store, start: int, stop: int, chunk_rows: int) -> _Written:
+    """What is known of a shard that an earlier run has written."""
+    return _written(arrays.read_rows(store, "codes", start, stop), chunk_rows)
 
 
 def write_codes(
-    url: str,
-    name: str,
-    centers: NDArray[np.float32],
-    claim: Claim,
-    cluster: Cluster,
-    reporter: Reporter,
-) -> list[str]:
-    """Write the array ``codes`` of a result: the nearest center of each row of the array `name` at `url`.
-
-    A shard of the codes is a block of the rows; shards that are there are kept.
+    claim: Claim[Any], rows: RowSource, centers: NDArray[np.float32], executor: Executor, reporter: Reporter
+) -> str:
+    """Write the array ``codes``: the nearest center of each row. Shards that are there are kept.
 
     Returns
     -------
-    list of str
-        SHA-256 of the codes of each shard.
+    str
+        Digest of the codes.
     """
-    arrays.check_whole(url, name)
-    rows = arrays.open_array(url, name)
-    n_rows = rows.shape[0]
-    layout = arrays.row_layout(rows)
-    shard_rows = plan.block_rows(n_rows, layout)
-    need = plan.label_memory(min(shard_rows, n_rows), rows.shape[1], rows.dtype.itemsize)
-    cluster.check_memory(need, "a block of labels", "ingest with a smaller --shard-mib")
-    claim.create_array(
-        "codes",
-        shape=(n_rows,),
-        dtype=code_dtype(len(centers)),
-        chunks=(layout.chunk_rows,),
-        shards=(shard_rows,),
-    )
-    n_shards = len(plan.cuts(n_rows, shard_rows))
-    finished = frozenset(arrays.finished_shards(claim.url, "codes"))
-    options = {"url": url, "name": name, "centers": centers, "claim": claim, "finished": finished}
-    with reporter.stage("labels", n_shards, "blocks") as advance:
-        blocks = cluster.map_shards(_write_block, n_shards, advance, device=cluster.device, **options)
-    claim.seal("codes", [block[0].table for block in blocks])
-    return [block[0].digest for block in blocks]
+    chunk_rows, shard_rows = rows.layout.chunk_rows, rows.layout.shard_rows
+    need = plan.label_memory(min(shard_rows, rows.n_rows), rows.n_features, rows.dtype.itemsize)
+    executor.check_memory(need, "a block of codes", rows.remedy)
+    shards = None if rows.small else (shard_rows,)
+    layout = {"shape": (rows.n_rows,), "dtype": choose_code_dtype(len(centers)), "chunks": (chunk_rows,)}
+    claim.create_array("codes", **layout, shards=shards, small=rows.small)
+    finished = arrays.finished_shards(claim.store, "codes")
+    write, read = executor.task(_write_shard), executor.task(_read_shard)
+    tasks = [
+        read(claim.store, *cut, chunk_rows)
+        if shard in finished
+        else write(claim, rows.cut(*cut), cut[0], centers, executor.device, chunk_rows)
+        for shard, cut in enumerate(plan.cuts(rows.n_rows, shard_rows))
+    ]
+    with reporter.stage("codes", len(tasks), "blocks") as advance:
+        written: list[_Written] = executor.run(tasks, advance)
+    claim.seal("codes", [shard.table for shard in written])
+    return digest([shard.digest for shard in written])

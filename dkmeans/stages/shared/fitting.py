@@ -10,23 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans.artefacts import checkpoint, manifests
+from dkmeans.artefacts import checkpoint
 from dkmeans.artefacts.claims import Claim
-from dkmeans.artefacts.codebook import HISTORY, write_codebook
+from dkmeans.artefacts.codebook import HISTORY, CodebookManifest, write_codebook
 from dkmeans.artefacts.dataset import Dataset
-from dkmeans.clustering.histogram import counted_rows
-from dkmeans.clustering.lloyd import LloydResult, lloyd
-from dkmeans.clustering.rows import Rows, stored_rows
-from dkmeans.clustering.seeding import sample_positions
-from dkmeans.clustering.state import State
-from dkmeans.compute.cluster import Cluster
-from dkmeans.config import FitConfig
+from dkmeans.clustering.lloyd import lloyd
+from dkmeans.clustering.loop import LloydResult, State
+from dkmeans.clustering.rows import Rows
+from dkmeans.config.stages import FitConfig
 from dkmeans.errors import DistinctRowsError, InputError
 from dkmeans.events.reporter import Reporter
-from dkmeans.features.colors import countable
 from dkmeans.kernels.exact import MAX_FEATURES
 
-__all__ = ["FitReport", "check_rows", "commit_codebook", "fit_report", "fit_rows", "open_rows"]
+__all__ = ["FitReport", "check_rows", "commit_codebook", "fit_report", "fit_rows"]
 
 
 @dataclass(frozen=True)
@@ -44,10 +40,10 @@ class FitReport:
     seconds: float
 
 
-def fit_report(url: str, seconds: float) -> FitReport:
-    """The report of the codebook at `url`, from its manifest."""
-    manifest = manifests.read_manifest(url, "codebook")
-    facts = {name: manifest[name] for name in FitReport.__dataclass_fields__ if name in manifest}
+def fit_report(url: str, manifest: CodebookManifest, seconds: float) -> FitReport:
+    """The report of a codebook that is complete."""
+    names = set(FitReport.__dataclass_fields__) - {"codebook", "seconds"}
+    facts = {name: getattr(manifest, name) for name in names}
     return FitReport(codebook=url, seconds=seconds, **facts)
 
 
@@ -63,36 +59,17 @@ def check_rows(dataset: Dataset, on: str, n_clusters: int) -> None:
         raise InputError(
             f"{dataset.url} holds no patches, --on patches needs them. Ingest with --patch, or fit on pixels."
         )
-    n_rows = int(dataset.manifest[f"n_{on}"])
+    n_rows = int(getattr(dataset.manifest, f"n_{on}"))
     if n_clusters > n_rows:
         raise DistinctRowsError(
             f"found {n_rows} {on} in {dataset.url}, fewer than the {n_clusters} clusters asked "
             f"for. Use --k {n_rows} or less."
         )
-    if on == "patches" and dataset.patches.shape[1] > MAX_FEATURES:
+    if dataset.space(on).n_features > MAX_FEATURES:
         raise InputError(
-            f"the patches of {dataset.url} have {dataset.patches.shape[1]} values, the exact arithmetic "
+            f"the patches of {dataset.url} have {dataset.space(on).n_features} values, the exact arithmetic "
             f"takes at most {MAX_FEATURES}. Ingest with a smaller --patch."
         )
-
-
-def open_rows(
-    dataset: Dataset, on: str, n_clusters: int, seed: int, cluster: Cluster, reporter: Reporter
-) -> Rows:
-    """The rows of a fit; of pixels, if they are few colors, the distinct ones and how often they occur.
-
-    `n_clusters` and `seed` decide which pixels are kept for `Rows.take` besides their colors.
-    """
-    with reporter.stage("rows", 1, "set") as advance:
-        if on == "pixels" and countable(dataset.dtype, dataset.channels):
-            positions = sample_positions(int(dataset.manifest["n_pixels"]), n_clusters, seed)
-            rows: Rows = counted_rows(dataset.url, on, cluster, positions)
-        else:
-            rows = stored_rows(dataset.url, on, cluster, n_clusters)
-        if not rows.resident:
-            reporter.say("the rows do not fit into the workers' memory: each iteration reads them again")
-        advance(1)
-    return rows
 
 
 def fit_rows(
@@ -100,9 +77,9 @@ def fit_rows(
     dataset: Dataset,
     rows: Rows,
     seeds: Callable[[], NDArray[Any]],
-    claim: Claim,
+    claim: Claim[CodebookManifest],
     reporter: Reporter,
-) -> None:
+) -> CodebookManifest:
     """Lloyd's iterations to a codebook, from the first centers or a checkpoint.
 
     Parameters
@@ -137,15 +114,15 @@ def fit_rows(
         result = lloyd(rows, state, max_iter=config.max_iter, tol=config.tol, on_iteration=on_iteration)
     if not result.converged:
         reporter.warn(f"not converged after {config.max_iter} iterations; --max-iter allows more")
-    commit_codebook(config.on, dataset, claim, rows, result)
+    return commit_codebook(config.on, dataset, claim, rows, result, max_iter=config.max_iter)
 
 
-def _begun(claim: Claim, reporter: Reporter) -> State | None:
+def _begun(claim: Claim[CodebookManifest], reporter: Reporter) -> State | None:
     """Where an earlier run of this fit was; None if it has left no checkpoint."""
     if claim.number == 1:
         return None
     try:
-        found = checkpoint.load(claim.url)
+        found = checkpoint.load(claim.store)
     except ValueError as error:
         reporter.warn(f"{error}; the fit begins anew")
         return None
@@ -155,18 +132,29 @@ def _begun(claim: Claim, reporter: Reporter) -> State | None:
     return found[0]
 
 
-def commit_codebook(on: str, dataset: Dataset, claim: Claim, rows: Rows, result: LloydResult) -> None:
-    """Write a codebook of pixels or patches of `dataset`, and commit it."""
+def commit_codebook(
+    on: str,
+    dataset: Dataset,
+    claim: Claim[CodebookManifest],
+    rows: Rows,
+    result: LloydResult,
+    **facts: Any,
+) -> CodebookManifest:
+    """Write a codebook of pixels or patches of `dataset`, and commit it with some more `facts`."""
     history = np.array([[asdict(step)[name] for name in HISTORY] for step in result.history], np.float64)
-    facts = {
-        "n_rows": rows.n_rows,
-        "n_features": rows.n_features,
-        "n_clusters": len(result.centers),
-        "channels": dataset.channels,
-        "dtype": str(dataset.dtype),
-        "patch": list(dataset.patch) if on == "patches" and dataset.patch else None,
-        "inertia": result.inertia,
-        "n_iter": len(result.history),
-        "converged": result.converged,
-    }
-    write_codebook(claim, result.centers, result.counts, history.reshape(-1, len(HISTORY)), facts)
+    return write_codebook(
+        claim,
+        result.centers,
+        result.counts,
+        history.reshape(-1, len(HISTORY)),
+        dataset=dataset.url,
+        dataset_digest=dataset.manifest.digest,
+        space=dataset.space(on),
+        n_rows=rows.n_rows,
+        n_features=rows.n_features,
+        n_clusters=len(result.centers),
+        inertia=result.inertia,
+        n_iter=len(result.history),
+        converged=result.converged,
+        **facts,
+    )

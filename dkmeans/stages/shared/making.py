@@ -1,29 +1,42 @@
-"""From a dataset and a codebook to a result: what compress and reconstruct have in common."""
+"""From a dataset and a codebook to coded images: what compress and reconstruct have in common."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
-from dkmeans.artefacts import claims, manifests
-from dkmeans.artefacts.claims import Claim
+import numpy as np
+
+from dkmeans import plan
+from dkmeans.artefacts import folder as folders
+from dkmeans.artefacts.claims import Claim, Finished, claim
 from dkmeans.artefacts.codebook import Codebook, open_codebook
-from dkmeans.artefacts.dataset import Dataset, open_dataset, write_index
-from dkmeans.artefacts.result import Result
-from dkmeans.compute.cluster import Cluster
+from dkmeans.artefacts.coded import COMPARED, CodedImages, CodedManifest
+from dkmeans.artefacts.dataset import Dataset, open_dataset
+from dkmeans.artefacts.folder import FileBatch, FolderManifest
+from dkmeans.artefacts.index import write_index
+from dkmeans.artefacts.manifests import digest
 from dkmeans.compute.connecting import connect
-from dkmeans.config import ClusterConfig, CompressConfig, ReconstructConfig
+from dkmeans.compute.executor import Executor
+from dkmeans.config.cluster import ClusterConfig
+from dkmeans.config.stages import CompressConfig, ReconstructConfig
 from dkmeans.events.reporter import Reporter
-from dkmeans.stages.shared import export
-from dkmeans.storage import stores
+from dkmeans.stages.shared.files import output_keys, refuse_originals
+from dkmeans.stages.shared.remaking import Decoding
+from dkmeans.stages.shared.writing import Batch, run_pass, totals_of
+from dkmeans.storage.store import Store, open_store
 
 __all__ = ["ResultReport", "Work", "make_result"]
+
+_PIXELS_PER_TASK = 4 << 20
 
 
 @dataclass(frozen=True)
 class ResultReport:
-    """What compress or reconstruct wrote; see `dkmeans.stages.shared.export.Exported` for the measures."""
+    """What compress or reconstruct wrote; see `dkmeans.stages.shared.writing.Totals` for the measures."""
 
     result: str
     on: str
@@ -40,12 +53,12 @@ class ResultReport:
 
 @dataclass(frozen=True)
 class Work:
-    """All that a stage needs to write the arrays of a result."""
+    """All that a stage needs to write the arrays of coded images."""
 
     dataset: Dataset
     codebook: Codebook
-    claim: Claim
-    cluster: Cluster
+    claim: Claim[CodedManifest]
+    executor: Executor
     reporter: Reporter
 
 
@@ -54,8 +67,8 @@ def make_result(
     stage: str,
     on: str,
     check: Callable[[Dataset, Codebook], None],
-    write: Callable[[Work], list[str]],
-    cluster: ClusterConfig | Cluster,
+    write: Callable[[Work], dict[str, Any]],
+    executor: ClusterConfig | Executor,
     reporter: Reporter,
 ) -> ResultReport:
     """Claim a result, write its arrays, compare its images with the originals, and commit it.
@@ -70,37 +83,108 @@ def make_result(
     check : callable
         Refuses, before anything is claimed, what the stage cannot do.
     write : callable
-        Writes the arrays, and returns the digests of their shards.
-    cluster : ClusterConfig or Cluster
+        Writes the arrays, and returns what the manifest tells of them: the decoder and the digest.
+    executor : ClusterConfig or Executor
     reporter : Reporter
     """
     began = time.perf_counter()
     dataset, codebook = open_dataset(config.dataset), open_codebook(config.codebook)
     codebook.check_fits(dataset, on)
     check(dataset, codebook)
-    export.check_image_folder(config, dataset)
-    url = stores.resolve_url(config.result)
-    digest = manifests.digest([dataset.manifest["digest"], codebook.manifest["centers_sha256"]])
-    with (
-        claims.claim(url, "result", config, digest, [dataset.url, codebook.url]) as claim,
-        connect(cluster, reporter, stage) as workers,
-    ):
-        if not claim.finished:
-            if not claim.has_group("images"):
-                write_index(claim, dataset.index)
-            digests = write(Work(dataset, codebook, claim, workers, reporter))
-            result = Result(url, {"on": on})
-            exported = export.export_images(dataset, result, claim, config.images, workers, reporter)
-            claim.commit(
-                {
-                    "on": on,
-                    "n_images": dataset.n_images,
-                    "n_codes": int(dataset.manifest[f"n_{on}"]),
-                    "n_clusters": codebook.n_clusters,
-                    **vars(exported),
-                    "digest": manifests.digest(digests),
-                }
-            )
-    manifest = manifests.read_manifest(url, "result")
-    facts = {name: manifest[name] for name in ResultReport.__dataclass_fields__ if name in manifest}
-    return ResultReport(result=url, seconds=time.perf_counter() - began, **facts)
+    folder = None if config.images is None else _checked_folder(config, dataset)
+    store = open_store(config.result)
+    identity = digest([dataset.manifest.digest, codebook.manifest.centers_sha256])
+    with claim(store, CodedManifest, config, identity, [dataset.url, codebook.url]) as held:
+        if isinstance(held, Finished):
+            manifest = held.manifest
+        else:
+            with connect(executor, reporter, stage) as workers:
+                work = Work(dataset, codebook, held, workers, reporter)
+                manifest = _write(work, on, config, folder, identity, write)
+    names = ("n_images", "n_codes", "n_clusters", "mean_psnr", "mse", "n_exact", "image_bytes", "digest")
+    facts = {name: getattr(manifest, name) for name in names}
+    return ResultReport(result=store.url, on=on, seconds=time.perf_counter() - began, **facts)
+
+
+def _checked_folder(config: CompressConfig | ReconstructConfig, dataset: Dataset) -> Store:
+    """The folder for images, unless it holds the originals, or files in the way.
+
+    Raises
+    ------
+    UsageError
+        Naming the folder or the first such file.
+    """
+    folder = open_store(str(config.images))
+    refuse_originals(folder, dataset.manifest.source, "--images")
+    if not (config.overwrite or config.resume):
+        there = folders.files_there(folder, output_keys(dataset.index.names))
+        folders.refuse_files(folder, there, "--images")
+    return folder
+
+
+def _write(
+    work: Work,
+    on: str,
+    config: CompressConfig | ReconstructConfig,
+    folder: Store | None,
+    identity: str,
+    write: Callable[[Work], dict[str, Any]],
+) -> CodedManifest:
+    dataset, held = work.dataset, work.claim
+    if not held.has_group("images"):
+        write_index(held, dataset.index)
+    facts: dict[str, Any] = {
+        "dataset": dataset.url,
+        "codebook": work.codebook.url,
+        "images": None if folder is None else folder.url,
+        "space": dataset.space(on),
+        "n_images": dataset.n_images,
+        "n_codes": getattr(dataset.manifest, f"n_{on}"),
+        "n_clusters": work.codebook.n_clusters,
+        "centers_sha256": work.codebook.manifest.centers_sha256,
+        "measures_columns": COMPARED,
+        **write(work),
+    }
+    coded = CodedImages(held.store, held.described(**facts))
+    with _folder_claim(folder, config, identity) as files:
+        batches = _batches(coded, dataset, folder, files, config)
+        table, _ = run_pass(batches, work.executor, work.reporter)
+        totals = totals_of(table, np.diff(dataset.index.offset))
+        if isinstance(files, Claim):
+            n_pixels = dataset.manifest.n_pixels
+            about = {"source": held.store.url, "n_images": dataset.n_images, "n_pixels": n_pixels}
+            files.commit(**about, image_bytes=totals.image_bytes, n_clusters=work.codebook.n_clusters)
+    held.write_array("images/measures", np.ascontiguousarray(table[:, : len(COMPARED)]))
+    return held.commit(**facts, **vars(totals))
+
+
+@contextmanager
+def _folder_claim(
+    folder: Store | None, config: CompressConfig | ReconstructConfig, identity: str
+) -> Iterator[Claim[FolderManifest] | Finished[FolderManifest] | None]:
+    if folder is None:
+        yield None
+        return
+    with folders.claim_folder(folder, config, identity) as files:
+        yield files
+
+
+def _batches(
+    coded: CodedImages,
+    dataset: Dataset,
+    folder: Store | None,
+    files: Claim[FolderManifest] | Finished[FolderManifest] | None,
+    config: CompressConfig | ReconstructConfig,
+) -> list[Batch]:
+    index = dataset.index
+    keys, there = output_keys(index.names), {}
+    if folder is not None and files is not None:
+        there = folders.begin_files(files, folder, keys, config, "--images")
+    batches = []
+    for start, stop in plan.batches(np.diff(index.offset), _PIXELS_PER_TASK):
+        part = Decoding(coded.part(start, stop), dataset.part(start, stop), indexed=folder is not None)
+        own = None
+        if folder is not None and files is not None:
+            own = FileBatch(files, folder, start, tuple(keys[start:stop]), there)
+        batches.append(Batch(index.names[start:stop], index.sizes(start, stop), (), part, own, full=False))
+    return batches

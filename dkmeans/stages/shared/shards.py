@@ -1,4 +1,4 @@
-"""What the tasks of ingest do: read headers, and write one shard of pixels or of patches each."""
+"""What the tasks of ingest do: write one shard of pixels or of patches each."""
 
 from __future__ import annotations
 
@@ -11,22 +11,14 @@ from numpy.typing import NDArray
 
 from dkmeans import plan
 from dkmeans.artefacts.claims import Claim
-from dkmeans.artefacts.dataset import Dataset
-from dkmeans.config import IngestConfig
+from dkmeans.artefacts.dataset import DatasetManifest, DatasetPart
 from dkmeans.features import patches
-from dkmeans.images.decode import ImageHeader
-from dkmeans.images.sources import SkippedImage, Source
+from dkmeans.images.collections import Part
+from dkmeans.images.decode import SkippedImage
 from dkmeans.storage import arrays, checksums
+from dkmeans.storage.store import Store
 
-__all__ = [
-    "Pixels",
-    "count_patches",
-    "read_headers",
-    "read_pixels",
-    "read_table",
-    "write_patches",
-    "write_pixels",
-]
+__all__ = ["Pixels", "count_patches", "read_pixels", "read_table", "write_patches", "write_pixels"]
 
 
 @dataclass(frozen=True)
@@ -48,38 +40,36 @@ class Pixels:
     unreadable: list[SkippedImage] = field(default_factory=list)
 
 
-def read_headers(part: Source, max_pixels: int) -> list[ImageHeader | SkippedImage]:
-    """The header of each image of `part`, or why it has none."""
-    return part.headers(max_pixels=max_pixels)
-
-
 def _pixels(rows: NDArray[Any], chunk_rows: int) -> Pixels:
     starts = range(0, len(rows), chunk_rows)
     digests = [hashlib.sha256(rows[start : start + chunk_rows].tobytes()).hexdigest() for start in starts]
     return Pixels(digests, checksums.of_chunks(rows, chunk_rows))
 
 
-def read_pixels(url: str, start: int, stop: int) -> Pixels:
+def read_pixels(store: Store, start: int, stop: int) -> Pixels:
     """What is known of a shard that an earlier run has written."""
-    array = arrays.open_array(url, "pixels")
+    array = arrays.open_array(store, "pixels")
     return _pixels(arrays.read_part(array, start, stop), array.chunks[0])
 
 
-def read_table(url: str, name: str, start: int, stop: int) -> NDArray[np.uint32]:
+def read_table(store: Store, name: str, start: int, stop: int) -> NDArray[np.uint32]:
     """The checksums of a shard of the array `name` that an earlier run has written."""
-    array = arrays.open_array(url, name)
+    array = arrays.open_array(store, name)
     return checksums.of_chunks(arrays.read_part(array, start, stop), array.chunks[0])
 
 
 def write_pixels(
-    claim: Claim, part: Source, spans: list[plan.ImageSpan], start: int, stop: int, config: IngestConfig
+    claim: Claim[DatasetManifest],
+    part: Part,
+    spans: list[plan.ImageSpan],
+    start: int,
+    stop: int,
 ) -> Pixels:
     """Decode the images of one shard of pixels and write it, unless one of them cannot be decoded."""
-    array = arrays.open_array(claim.url, "pixels")
+    array = arrays.open_array(claim.store, "pixels")
     rows = np.empty((stop - start, array.shape[1]), array.dtype)
     unreadable = []
-    images = part.read(config.color, max_pixels=config.max_image_pixels)
-    for span, image in zip(spans, images, strict=True):
+    for span, image in zip(spans, part.read(), strict=True):
         if isinstance(image, SkippedImage):
             unreadable.append(image)
             continue
@@ -91,27 +81,30 @@ def write_pixels(
     return _pixels(rows, array.chunks[0])
 
 
-def count_patches(dataset: Dataset, start: int, stop: int) -> NDArray[np.int64]:
-    """Number of kept patches of the images `start` to `stop`."""
-    assert dataset.patch is not None
-    counts = [
-        patches.kept(stack, dataset.patch, dataset.stride, dataset.blank_threshold).sum(axis=(1, 2))
-        for stack in dataset.stacks(start, stop)
-    ]
+def count_patches(part: DatasetPart) -> NDArray[np.int64]:
+    """Number of kept patches of some images."""
+    counts = [_kept(part, stack).sum(axis=(1, 2)) for stack in part.stacks()]
     return np.concatenate(counts).astype(np.int64)
 
 
+def _kept(part: DatasetPart, stack: NDArray[Any]) -> NDArray[np.bool_]:
+    dataset = part.dataset
+    assert dataset.patch is not None
+    return patches.find_kept(stack, dataset.patch, dataset.stride, dataset.manifest.blank_threshold)
+
+
 def write_patches(
-    claim: Claim, dataset: Dataset, spans: list[plan.ImageSpan], start: int
+    claim: Claim[DatasetManifest], part: DatasetPart, spans: list[plan.ImageSpan], start: int
 ) -> NDArray[np.uint32]:
     """Cut the patches of one shard from the images that hold them, and write it; checksums of its chunks."""
+    dataset = part.dataset
     assert dataset.patch is not None
     first, last = spans[0], spans[-1]
     stop = first.start + last.at + last.stop - last.start
     pieces = []
     seen = 0  # patches before this stack, counted from the first patch of the first image
-    for stack in dataset.stacks(first.index, last.index + 1):
-        mask = patches.kept(stack, dataset.patch, dataset.stride, dataset.blank_threshold)
+    for stack in part.stacks():
+        mask = _kept(part, stack)
         # Of an image that straddles a border only the patches of this shard are cut out.
         rank = seen + np.cumsum(mask).reshape(mask.shape)
         seen = int(rank.flat[-1])

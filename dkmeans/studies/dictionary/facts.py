@@ -15,8 +15,9 @@ from dkmeans import kernels, plan
 from dkmeans.artefacts.codebook import Codebook
 from dkmeans.artefacts.dataset import Dataset
 from dkmeans.artefacts.sweep import Sweep
-from dkmeans.config import DictionaryConfig
+from dkmeans.config.studies import DictionaryConfig
 from dkmeans.features import patches
+from dkmeans.images.measures import psnr
 from dkmeans.kernels.exact import grid_integers
 from dkmeans.storage import arrays
 
@@ -119,7 +120,7 @@ def _about(dataset: Dataset, sample: NDArray[Any]) -> dict[str, Any]:
     assert dataset.patch is not None
     return {
         "n_images": dataset.n_images,
-        "n_patches": int(dataset.manifest["n_patches"]),
+        "n_patches": dataset.manifest.n_patches,
         "n_features": int(dataset.patches.shape[1]),
         "height": dataset.patch[0],
         "width": dataset.patch[1],
@@ -135,7 +136,7 @@ def _sample(dataset: Dataset, seed: int) -> NDArray[Any]:
     positions = np.sort(rng.choice(n_rows, min(_SAMPLE, n_rows), replace=False, shuffle=False))
     cuts = plan.cuts(n_rows, arrays.row_layout(array).shard_rows)
     local = zip(cuts, plan.in_cuts(positions, cuts), strict=True)
-    return np.concatenate([arrays.read_rows(dataset.url, "patches", *cut)[chosen] for cut, chosen in local])
+    return np.concatenate([arrays.read_rows(dataset.store, "patches", *cut)[chosen] for cut, chosen in local])
 
 
 def _random(sample: NDArray[Any], seed: int) -> NDArray[Any]:
@@ -152,14 +153,9 @@ def _shown(n_clusters: list[int]) -> list[int]:
     return [n_clusters[place] for place in places]
 
 
-def _psnr(mse: float, limit: int) -> float | None:
-    """In dB; None where nothing is lost."""
-    return 10 * math.log10(limit**2 / mse) if mse else None
-
-
 def _curve(sweep: Sweep, place: int, limit: int) -> dict[str, Any]:
     values: dict[str, Any] = {name: array[place].item() for name, array in sweep.curves.items()}
-    return {**values, "psnr": _psnr(values["mse"], limit)}
+    return {**values, "psnr": psnr(values["mse"], limit)}
 
 
 def _coverage(sample: NDArray[Any], book: Codebook, limit: int) -> dict[str, Any]:
@@ -188,7 +184,7 @@ def _rebuild(image: NDArray[Any], dataset: Dataset, book: Codebook) -> tuple[NDA
     """An image put together from the nearest centers of its patches, and what it is made of."""
     assert dataset.patch is not None
     stack = image[np.newaxis]
-    mask = patches.kept(stack, dataset.patch, dataset.stride, dataset.blank_threshold)
+    mask = patches.find_kept(stack, dataset.patch, dataset.stride, dataset.manifest.blank_threshold)
     rows = patches.extract(stack, mask, dataset.patch, dataset.stride)
     codes = kernels.load(np.ascontiguousarray(rows)).labels(book.centers)
     integers = grid_integers(book.centers, dataset.dtype).reshape(-1, *dataset.patch, dataset.channels)
@@ -196,7 +192,7 @@ def _rebuild(image: NDArray[Any], dataset: Dataset, book: Codebook) -> tuple[NDA
     times = np.sort(np.bincount(codes))[::-1] if len(codes) else np.zeros(1, np.int64)
     error = float(mean_squared_error(image, whole))
     numbers = {
-        "psnr": _psnr(error, int(np.iinfo(dataset.dtype).max)),
+        "psnr": psnr(error, int(np.iinfo(dataset.dtype).max)),
         "n_patches": len(codes),
         "n_codes": int((times > 0).sum()),
         "top_share": float(times[:_N_RANDOM].sum() / max(1, len(codes))),

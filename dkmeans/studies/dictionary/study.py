@@ -11,13 +11,14 @@ from dkmeans.artefacts.dataset import open_dataset
 from dkmeans.artefacts.sweep import open_sweep
 from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
-from dkmeans.config import ClusterConfig, DictionaryConfig, IngestConfig, SweepConfig
-from dkmeans.config.stages import LearningConfig
+from dkmeans.config.cluster import ClusterConfig
+from dkmeans.config.stages import IngestConfig, LearningConfig, SweepConfig
+from dkmeans.config.studies import DictionaryConfig
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.report.study import StudyReport, write_study
 from dkmeans.stages.ingest import ingest
 from dkmeans.stages.sweep import sweep
-from dkmeans.storage import objects, stores
+from dkmeans.storage.store import open_store
 from dkmeans.studies.dictionary.facts import gather
 from dkmeans.studies.dictionary.page import draw
 from dkmeans.studies.embedded import write_digits
@@ -47,10 +48,10 @@ def dictionary(
     StorageError
         If storage refuses or fails.
     """
-    out = stores.resolve_url(config.out)
+    out = open_store(config.out).url
     source, test = config.source, config.test
     if source is None:
-        source, test = write_digits(objects.join_url(out, "digits"))
+        source, test = write_digits(f"{out}/digits")
     with connect(cluster, reporter, "dictionary") as workers:
         _make(config, out, source, test, workers, reporter)
     dataset, tried = (

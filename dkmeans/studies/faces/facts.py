@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from dkmeans import plan
 from dkmeans.artefacts.codebook import Codebook, open_codebook
+from dkmeans.artefacts.coded import CodedImages, open_coded
 from dkmeans.artefacts.dataset import Dataset, open_dataset
-from dkmeans.artefacts.result import Result, open_result
 from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.tree import reduced
-from dkmeans.config import FacesConfig
-from dkmeans.features.colors import count_colors, merge_colors
+from dkmeans.config.studies import FacesConfig
+from dkmeans.features.histogram import Histogram
 from dkmeans.features.levels import (
     N_GRAYS,
     Bins,
@@ -29,7 +29,9 @@ from dkmeans.features.levels import (
     uniform_bins,
     unpack_codes,
 )
-from dkmeans.storage import arrays, objects
+from dkmeans.images.measures import psnr
+from dkmeans.storage import arrays
+from dkmeans.storage.store import Store
 
 __all__ = ["STRATEGIES", "Levels", "Made", "Size", "open_made"]
 
@@ -67,7 +69,7 @@ class Made:
 
     config: FacesConfig
     dataset: Dataset
-    codes: Result
+    codes: CodedImages
     gallery: Codebook
     levels: dict[str, Levels]
     sizes: tuple[Size, ...]
@@ -90,7 +92,7 @@ def open_made(config: FacesConfig, out: str, cluster: Cluster) -> Made:
     cluster : Cluster
         Counts the gray values, and packs the codes.
     """
-    dataset, codes = open_dataset(f"{out}/dataset.zarr"), open_result(f"{out}/levels-codes.zarr")
+    dataset, codes = open_dataset(f"{out}/dataset.zarr"), open_coded(f"{out}/levels-codes.zarr")
     fitted, gallery = open_codebook(f"{out}/levels.zarr"), open_codebook(f"{out}/gallery.zarr")
     sizes = tuple(
         Size(
@@ -122,7 +124,7 @@ def _image_facts(config: FacesConfig, dataset: Dataset) -> dict[str, Any]:
         "n_images": dataset.n_images,
         "height": height,
         "width": width,
-        "n_pixels": int(dataset.manifest["n_pixels"]),
+        "n_pixels": dataset.manifest.n_pixels,
     }
 
 
@@ -131,17 +133,20 @@ def _gray_counts(dataset: Dataset, cluster: Cluster) -> NDArray[np.int64]:
     array = dataset.pixels
     blocks = plan.fit_cuts(array.shape[0], 1, arrays.row_layout(array), cluster.n_threads())
     count = cluster.task(_count)
-    colors, times = reduced(cluster, merge_colors, [count(dataset.url, *block) for block in blocks])
+    tasks = [count(dataset.store, *block) for block in blocks]
+    found: Histogram = reduced(cluster, Histogram.merge, tasks)
     counts = np.zeros(N_GRAYS, np.int64)
-    counts[colors[:, 0]] = times
+    counts[found.colors[:, 0]] = found.counts
     return counts
 
 
-def _count(url: str, start: int, stop: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    return count_colors(arrays.read_rows(url, "pixels", start, stop))
+def _count(store: Store, start: int, stop: int) -> Histogram:
+    return Histogram.of(arrays.read_rows(store, "pixels", start, stop))
 
 
-def _levels(n_levels: int, counts: NDArray[np.int64], fitted: Codebook, codes: Result) -> dict[str, Levels]:
+def _levels(
+    n_levels: int, counts: NDArray[np.int64], fitted: Codebook, codes: CodedImages
+) -> dict[str, Levels]:
     """Levels by strategy; those of k-means are shown as its palette, as in the image files."""
     assert codes.palette is not None
     palette = codes.palette[:, 0]
@@ -155,7 +160,7 @@ def _levels(n_levels: int, counts: NDArray[np.int64], fitted: Codebook, codes: R
 def _level_facts(counts: NDArray[np.int64], levels: dict[str, Levels], fitted: Codebook) -> dict[str, Any]:
     facts: dict[str, Any] = {name: _measured(counts, found) for name, found in levels.items()}
     best = min(levels, key=lambda name: facts[name]["mse"])
-    facts["kmeans"] |= {name: fitted.manifest[name] for name in ("inertia", "n_iter", "converged")}
+    facts["kmeans"] |= {name: getattr(fitted.manifest, name) for name in ("inertia", "n_iter", "converged")}
     facts["kmeans"]["centers"] = np.sort(fitted.centers[:, 0]).tolist()
     return {"n_levels": fitted.n_clusters, "best": STRATEGIES[best], **facts}
 
@@ -170,25 +175,25 @@ def _measured(counts: NDArray[np.int64], levels: Levels) -> dict[str, Any]:
         "shares": (totals / counts.sum()).tolist(),
         "mse": error,
         "rmse": math.sqrt(error),
-        "psnr": 10 * math.log10(255**2 / error) if error else None,  # of all pixels together
+        "psnr": psnr(error, 255),  # of all pixels together
     }
 
 
-def _byte_facts(n_levels: int, dataset: Dataset, codes: Result, cluster: Cluster) -> dict[str, Any]:
+def _byte_facts(n_levels: int, dataset: Dataset, codes: CodedImages, cluster: Cluster) -> dict[str, Any]:
     """Bytes of each form, the bits that it takes a pixel, and how it compares with the image in memory."""
-    n_pixels, bits = int(dataset.manifest["n_pixels"]), code_bits(n_levels)
+    n_pixels, bits = dataset.manifest.n_pixels, code_bits(n_levels)
     blocks = plan.cuts(n_pixels, max(8, arrays.row_layout(codes.codes).shard_rows // 8 * 8))
     pack = cluster.task(_pack)
-    packed = sum(cluster.run([pack(codes.url, *block, bits) for block in blocks]))
+    packed = sum(cluster.run([pack(codes.store, *block, bits) for block in blocks]))
     sizes = {
         "image": n_pixels,
         "labels": n_pixels * np.dtype(np.int32).itemsize,  # as scikit-learn's KMeans returns them
         "codes": n_pixels * codes.codes.dtype.itemsize,
         "packed": packed,
-        "image_files": int(dataset.manifest["source_bytes"]),
-        "image_stored": _stored_bytes(dataset.url, "pixels"),
-        "codes_stored": _stored_bytes(codes.url, "codes"),
-        "code_files": int(codes.manifest["image_bytes"]),
+        "image_files": dataset.manifest.source_bytes,
+        "image_stored": _stored_bytes(dataset.store, "pixels"),
+        "codes_stored": _stored_bytes(codes.store, "codes"),
+        "code_files": codes.manifest.image_bytes,
     }
     forms = {
         name: {"bytes": size, "bits_per_pixel": 8 * size / n_pixels, "share": size / n_pixels}
@@ -197,18 +202,18 @@ def _byte_facts(n_levels: int, dataset: Dataset, codes: Result, cluster: Cluster
     return {"bits": bits, "palette": n_levels, **forms}
 
 
-def _pack(url: str, start: int, stop: int, bits: int) -> int:
+def _pack(store: Store, start: int, stop: int, bits: int) -> int:
     """Bytes of some codes, packed; they are unpacked again to see that nothing is lost."""
-    codes = arrays.read_rows(url, "codes", start, stop)
+    codes = arrays.read_rows(store, "codes", start, stop)
     packed = pack_codes(codes, bits)
     if not np.array_equal(unpack_codes(packed, len(codes)), codes):
         raise AssertionError(f"codes {start} to {stop} do not come back from {bits} bits")
     return packed.nbytes
 
 
-def _stored_bytes(url: str, name: str) -> int:
+def _stored_bytes(store: Store, name: str) -> int:
     """Bytes of the chunks of an array as they are stored, without its metadata."""
-    return sum(found.size for found in objects.list_objects(url, f"{name}/c"))
+    return sum(found.size for found in store.list(f"{name}/c"))
 
 
 def _gallery_facts(config: FacesConfig, gallery: Codebook) -> dict[str, Any]:
@@ -225,23 +230,23 @@ def _gallery_facts(config: FacesConfig, gallery: Codebook) -> dict[str, Any]:
 
 def _fit_facts(codebook: Codebook) -> dict[str, Any]:
     names = ("n_clusters", "inertia", "n_iter", "converged")
-    return {name: codebook.manifest[name] for name in names}
+    return {name: getattr(codebook.manifest, name) for name in names}
 
 
 def _hierarchy_facts(config: FacesConfig, gallery: Codebook, sizes: tuple[Size, ...]) -> dict[str, Any]:
     found, ratios = [], []
     for size in sizes:
-        direct = float(size.direct.manifest["inertia"])
+        direct = size.direct.manifest.inertia
         one: dict[str, Any] = {"k": size.direct.n_clusters, "direct": _fit_facts(size.direct)}
         for name, codebook in (("cut", size.cut), ("linked", size.linked)):
-            inertia = float(codebook.manifest["inertia"])
+            inertia = codebook.manifest.inertia
             one[name] = {"inertia": inertia, "ratio": inertia / direct if direct else None}
             ratios += [inertia / direct] if direct else []
         found.append(one)
     return {
         "n_clusters": gallery.n_clusters,
         "n_neighbors": config.n_neighbors,
-        "n_components": int(sizes[0].linked.manifest["n_components"]),
+        "n_components": sizes[0].linked.manifest.n_components,
         "least_ratio": min(ratios, default=1.0),
         "largest_ratio": max(ratios, default=1.0),
         "sizes": found,

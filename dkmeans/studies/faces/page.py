@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dkmeans.artefacts.codebook import Codebook
+from dkmeans.features.space import FeatureSpace
 from dkmeans.report import figures, plots
 from dkmeans.report.study import Pictures, Section, Shown, Study, Table, Text
 from dkmeans.studies.faces.facts import Made
@@ -46,9 +47,8 @@ def draw(made: Made) -> Study:
 
 def _centers(made: Made, codebook: Codebook) -> NDArray[np.uint8]:
     """The centers as images, those of most rows first; shape (n_clusters, height, width, 1)."""
-    assert made.dataset.patch is not None
     order = np.argsort(-codebook.counts, kind="stable")
-    return np.rint(codebook.centers[order]).astype(np.uint8).reshape(-1, *made.dataset.patch, 1)
+    return FeatureSpace(np.dtype(np.uint8), 1, made.dataset.patch).to_pixels(codebook.centers[order])
 
 
 def _gallery(made: Made) -> Section:

@@ -9,15 +9,9 @@ from typing import Any
 
 from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
-from dkmeans.config import (
-    ClusterConfig,
-    CompressConfig,
-    CutConfig,
-    FacesConfig,
-    FitConfig,
-    IngestConfig,
-)
-from dkmeans.config.stages import LearningConfig
+from dkmeans.config.cluster import ClusterConfig
+from dkmeans.config.stages import CompressConfig, CutConfig, FitConfig, IngestConfig, LearningConfig
+from dkmeans.config.studies import FacesConfig
 from dkmeans.errors import InputError, UsageError
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.images.decode import ImageHeader
@@ -28,7 +22,7 @@ from dkmeans.stages.compress import compress
 from dkmeans.stages.cut import cut
 from dkmeans.stages.fit import fit
 from dkmeans.stages.ingest import ingest
-from dkmeans.storage import objects, stores
+from dkmeans.storage.store import open_store
 from dkmeans.studies.embedded import write_faces
 from dkmeans.studies.faces.facts import open_made
 from dkmeans.studies.faces.page import draw
@@ -62,8 +56,8 @@ def faces(
         If storage refuses or fails.
     """
     _check_sizes(config)
-    out = stores.resolve_url(config.out)
-    source = config.source or objects.join_url(out, "images")
+    out = open_store(config.out).url
+    source = config.source or f"{out}/images"
     if config.source is None:
         write_faces(source)
     size = _one_size(source, config.gallery)

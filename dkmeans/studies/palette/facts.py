@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans.clustering.elbow import elbow
-from dkmeans.config import QuantizeConfig
+from dkmeans.clustering.elbow import find_elbow
+from dkmeans.config.stages import QuantizeConfig
 from dkmeans.errors import InputError
 from dkmeans.images.sources import SkippedImage, open_source
 from dkmeans.stages.quantize import QuantizeReport
@@ -99,7 +99,7 @@ def gather(kind: str, source: str, reports: dict[int, QuantizeReport], folders: 
 
 
 def _elbow(rows: list[dict[str, Any]], inertia: list[float]) -> int | None:
-    return elbow([row["n_clusters"] for row in rows], inertia)
+    return find_elbow([row["n_clusters"] for row in rows], inertia)
 
 
 def _read(url: str, position: int) -> NDArray[np.uint8]:

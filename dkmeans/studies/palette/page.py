@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans.features.colors import count_colors
+from dkmeans.features.histogram import Histogram
 from dkmeans.report import figures, plots
 from dkmeans.report.references import literal
 from dkmeans.report.study import Pictures, Section, Shown, Study, Table, Text
@@ -119,9 +119,9 @@ def _photo(made: Made, position: int) -> Section:
 
 def _sorted_colors(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """The colors of an image from dark to light, and how often each occurs."""
-    colors, times = count_colors(pixels.reshape(-1, 3))
-    order = np.argsort(colors @ np.array([0.2126, 0.7152, 0.0722]), kind="stable")  # Rec. 709
-    return colors[order], times[order]
+    found = Histogram.of(pixels.reshape(-1, 3))
+    order = np.argsort(found.colors @ np.array([0.2126, 0.7152, 0.0722]), kind="stable")  # Rec. 709
+    return found.colors[order], found.counts[order]
 
 
 def _colors(made: Made) -> Section:

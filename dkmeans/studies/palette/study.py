@@ -9,12 +9,13 @@ from typing import Any
 
 from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
-from dkmeans.config import ClusterConfig, PaletteConfig, QuantizeConfig
-from dkmeans.config.stages import LearningConfig
+from dkmeans.config.cluster import ClusterConfig
+from dkmeans.config.stages import LearningConfig, QuantizeConfig
+from dkmeans.config.studies import PaletteConfig
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.report.study import StudyReport, write_study
 from dkmeans.stages.quantize import QuantizeReport, quantize
-from dkmeans.storage import objects, stores
+from dkmeans.storage.store import open_store
 from dkmeans.studies.embedded import write_photos
 from dkmeans.studies.palette.facts import gather
 from dkmeans.studies.palette.page import draw
@@ -44,8 +45,8 @@ def palette(
     StorageError
         If storage refuses or fails.
     """
-    out = stores.resolve_url(config.out)
-    source = config.source or objects.join_url(out, "images")
+    out = open_store(config.out)
+    source = config.source or out.url_of("images")
     if config.source is None:
         write_photos(source)
     with connect(cluster, reporter, "palette") as workers:
@@ -56,7 +57,7 @@ def palette(
 
 
 def _folder(config: PaletteConfig, n_clusters: int) -> str:
-    return objects.join_url(stores.resolve_url(config.out), f"colors-{n_clusters}")
+    return open_store(config.out).url_of(f"colors-{n_clusters}")
 
 
 def _reduce(

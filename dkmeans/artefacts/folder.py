@@ -1,0 +1,332 @@
+"""A folder of image files that one run writes: claimed and committed as every artefact is.
+
+Beside the files lies one hidden folder, ``.dkmeans``, with the claims, the manifest, and a record of each
+batch of files: what is known of each image, and the checksum of its file. A run that resumes takes what is
+recorded, and writes the rest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dkmeans.artefacts.claims import Claim, Finished, claim
+from dkmeans.artefacts.manifests import Manifest, read_manifest
+from dkmeans.config.base import StageConfig
+from dkmeans.errors import InputError, UsageError
+from dkmeans.images.decode import decode
+from dkmeans.images.index import ImageIndex
+from dkmeans.storage import checksums
+from dkmeans.storage.store import Store, StoredObject, open_store
+
+__all__ = [
+    "HIDDEN",
+    "FileBatch",
+    "FolderManifest",
+    "ImageFolder",
+    "begin_files",
+    "check_records",
+    "claim_folder",
+    "files_there",
+    "open_folder",
+    "refuse_files",
+]
+
+HIDDEN = ".dkmeans"
+"""Folder of the claims, the manifest and the records, beside the files."""
+RECORDS = "records"
+_MOST_PIXELS = 1 << 40  # of a file of our own
+
+
+class FolderManifest(Manifest):
+    """What is recorded of a folder of image files.
+
+    Attributes
+    ----------
+    source : str
+        URL of the images, or coded images, that they were made from.
+    n_clusters : int or None
+        Colors asked for.
+    mean_psnr, mean_ssim, n_exact : None where nothing was measured
+    inertia, n_iter, converged, centers_sha256 : None where nothing was learned
+    """
+
+    kind: Literal["folder"] = "folder"
+    names: ClassVar[tuple[str, ...]] = (RECORDS, "skipped")
+
+    source: str
+    n_images: int
+    n_skipped: int = 0
+    n_pixels: int
+    image_bytes: int
+    n_clusters: int | None = None
+    mean_psnr: float | None = None
+    mean_ssim: float | None = None
+    n_exact: int | None = None
+    inertia: float | None = None
+    n_iter: int | None = None
+    converged: bool | None = None
+    centers_sha256: str | None = None
+
+
+@contextmanager
+def claim_folder(
+    folder: Store, config: StageConfig, input_digest: str
+) -> Iterator[Claim[FolderManifest] | Finished[FolderManifest]]:
+    """Claim a folder for image files; see `claim`.
+
+    A complete folder of which a file is gone, or has another size, is gone on with by a run that resumes.
+    """
+    hidden = folder.below(HIDDEN)
+
+    def is_whole(manifest: FolderManifest) -> bool:
+        sizes = {found.key: found.size for found in folder.list()}
+        records = ImageFolder(folder, manifest).records
+        return all(sizes.get(image["key"]) == image["stored_bytes"] for image in records)
+
+    found = {each.key for each in hidden.list()}
+    if found and not any(key.startswith("claim/") for key in found):
+        raise UsageError(
+            f"{folder.url} was written by an older dkmeans, which this one does not go on with. Delete "
+            f"{hidden.url}, or choose another folder."
+        )
+    with claim(hidden, FolderManifest, config, input_digest, is_whole=is_whole, shown=folder.url) as held:
+        yield held
+
+
+def begin_files(
+    held: Claim[FolderManifest] | Finished[FolderManifest],
+    folder: Store,
+    keys: Sequence[str],
+    config: StageConfig,
+    what: str,
+) -> dict[str, int]:
+    """The files of some keys that an earlier run has left, and their sizes in bytes.
+
+    Raises
+    ------
+    UsageError
+        If files that no run has written are in the way; `what` says where the folder was given.
+    """
+    there = files_there(folder, keys)
+    if isinstance(held, Finished):
+        return there
+    if config.overwrite:
+        folder.delete(list(there))
+        return {}
+    if held.number == 1 and there and config.resume:
+        raise UsageError(
+            f"{folder.url} holds {min(there)}, which no run of these options has written. Choose another "
+            "folder, or pass --overwrite."
+        )
+    if held.number == 1:
+        refuse_files(folder, there, what)
+    return there
+
+
+def files_there(folder: Store, keys: Sequence[str]) -> dict[str, int]:
+    """The files of some keys that are in a folder already, and their sizes in bytes."""
+    wanted = frozenset(keys)
+    return {found.key: found.size for found in folder.list() if found.key in wanted}
+
+
+@dataclass(frozen=True)
+class FileBatch:
+    """The files that one task writes, and their record.
+
+    Attributes
+    ----------
+    held : Claim or Finished
+        The hidden folder; where it is finished nothing is written.
+    folder : Store
+        Of the files.
+    number : int
+        Of the first image of the batch among all: the name of the record.
+    keys : tuple of str
+        Of the files.
+    there : dict of str to int
+        Sizes of the files that are in the folder already.
+    """
+
+    held: Claim[FolderManifest] | Finished[FolderManifest]
+    folder: Store
+    number: int
+    keys: tuple[str, ...]
+    there: dict[str, int]
+
+    @property
+    def _record(self) -> str:
+        return f"{RECORDS}/{self.number}.json"
+
+    def finished(self) -> list[dict[str, Any]]:
+        """What an earlier run has recorded, if it has written all files; else an empty list."""
+        if not all(key in self.there for key in self.keys):
+            return []
+        data = self.held.store.get_or_none(self._record)
+        try:
+            images, files = _parsed(data or b"")
+        except ValueError:  # damaged: the batch is written again
+            return []
+        same = tuple(image["key"] for image in images) == self.keys
+        sizes = all(self.there[image["key"]] == image["stored_bytes"] for image in images) if same else False
+        return images if sizes and not damaged_files(self.folder, images, files) else []
+
+    def write(self, position: int, data: bytes) -> None:
+        """Write one file."""
+        assert isinstance(self.held, Claim)
+        self.held.check()
+        self.folder.put(self.keys[position], data)
+
+    def record(self, images: Sequence[dict[str, Any]], files: Sequence[int]) -> None:
+        """Record the batch as written; see `_parsed` for what is recorded."""
+        record = {"images": list(images), "files": list(files)}
+        data = json.dumps({**record, "crc32c": checksums.of_json(record)})
+        assert isinstance(self.held, Claim)
+        self.held.put(self._record, data.encode())
+
+
+def _parsed(data: bytes) -> tuple[list[dict[str, Any]], list[int]]:
+    """What is known of each image of a batch, its `key` and `stored_bytes` among it; CRC-32C of their files.
+
+    Raises
+    ------
+    ValueError
+        If the record is damaged.
+    """
+    record = json.loads(data)
+    if not isinstance(record, dict) or record.pop("crc32c", None) != checksums.of_json(record):
+        raise ValueError("it has another checksum than was written")
+    return record["images"], record["files"]
+
+
+def damaged_files(folder: Store, images: Sequence[dict[str, Any]], files: Sequence[int]) -> list[str]:
+    """Keys of the files of a batch that are gone, or are not as they were written.
+
+    Raises
+    ------
+    StorageError
+        If storage refuses or fails.
+    """
+    objects = [StoredObject(image["key"], image["stored_bytes"]) for image in images]
+    damaged = []
+    for found, data, expected in zip(objects, folder.get_many(objects), files, strict=True):
+        if isinstance(data, bytes):
+            if checksums.of_bytes(data) != expected:
+                damaged.append(found.key)
+        elif isinstance(data, InputError):
+            damaged.append(found.key)
+        else:
+            raise data
+    return damaged
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """A folder of image files that is complete.
+
+    Attributes
+    ----------
+    store : Store
+        Of the files.
+    manifest : FolderManifest
+    """
+
+    store: Store
+    manifest: FolderManifest
+
+    @property
+    def url(self) -> str:
+        """Where the files lie."""
+        return self.store.url
+
+    @cached_property
+    def records(self) -> list[dict[str, Any]]:
+        """What is known of each image, in order: `name`, `key`, `height`, `width`, `stored_bytes` and more.
+
+        Raises
+        ------
+        InputError
+            If a record is damaged.
+        """
+        hidden = self.store.below(HIDDEN)
+        found = sorted(hidden.list(RECORDS), key=lambda each: int(each.key.split("/")[-1].split(".")[0]))
+        records = []
+        for each, data in zip(found, hidden.get_many(found), strict=True):
+            try:
+                if not isinstance(data, bytes):
+                    raise data
+                records += _parsed(data)[0]
+            except ValueError as error:
+                raise InputError(
+                    f"{self.url}: the record {each.key} is damaged: {error}. Run the command that wrote the "
+                    "folder again with --resume."
+                ) from error
+        return records
+
+    @cached_property
+    def index(self) -> ImageIndex:
+        """Names and sizes of the images."""
+        sizes = np.array([[image["height"], image["width"]] for image in self.records], np.int32)
+        return ImageIndex(tuple(image["name"] for image in self.records), sizes[:, 0], sizes[:, 1])
+
+    @property
+    def keys(self) -> list[str]:
+        """Keys of the files."""
+        return [image["key"] for image in self.records]
+
+    def image(self, position: int) -> NDArray[Any]:
+        """One image; shape (height, width, 3)."""
+        key = self.keys[position]
+        return decode(self.store.get(key), key, "rgb", max_pixels=_MOST_PIXELS)
+
+
+def check_records(folder: Store) -> Iterator[tuple[list[dict[str, Any]], list[str]]]:
+    """Yield the images of each record of a folder, and what is damaged of them, in words."""
+    hidden = folder.below(HIDDEN)
+    for each in hidden.list(RECORDS):
+        try:
+            images, files = _parsed(hidden.get(each.key))
+        except ValueError:
+            yield [], [f"{folder.url}: the record {each.key} is damaged."]
+        else:
+            yield (
+                images,
+                [
+                    f"{folder.url}: the file {key} is gone or damaged."
+                    for key in damaged_files(folder, images, files)
+                ],
+            )
+
+
+def refuse_files(folder: Store, there: Iterable[str], what: str) -> None:
+    """Refuse files in the way.
+
+    Raises
+    ------
+    UsageError
+        Naming the first; `what` says where the folder was given.
+    """
+    if first := min(there, default=None):
+        raise UsageError(
+            f"{what}: {folder.url} already holds {first}; expected a place without it. Choose another "
+            "folder, or pass --overwrite."
+        )
+
+
+def open_folder(url: str) -> ImageFolder:
+    """Open a folder of image files that is complete.
+
+    Raises
+    ------
+    InputError
+        If no run of dkmeans has written it, or it is unfinished.
+    """
+    store = open_store(url)
+    return ImageFolder(store, read_manifest(store.below(HIDDEN), FolderManifest))

@@ -1,0 +1,157 @@
+"""Commands made from the models of `dkmeans.config`: one option per field, its help the field's docstring.
+
+So the command line, the job file and the Python calls take the same names, defaults and checks.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from dkmeans.command.options import KEYS, SHARED, model_parameters, shared_parameters
+from dkmeans.command.registry import Stage
+from dkmeans.command.stopping import exit_code, stoppable
+from dkmeans.command.surroundings import check_dask, printed
+from dkmeans.config.base import StageConfig
+from dkmeans.config.cluster import ClusterConfig
+from dkmeans.errors import DkmeansError, UsageError
+
+__all__ = ["new_command", "stage_command"]
+
+
+def stage_command(stage: Stage) -> Callable[..., None]:
+    """A command that runs one stage."""
+    fields, cluster = stage.config.model_fields, ClusterConfig.model_fields
+    in_cluster = issubclass(stage.config, StageConfig)
+
+    def work(reporter: Any, **values: Any) -> Any:
+        given = {name: value for name, value in values.items() if value is not None}
+        config = stage.config(**{KEYS.get(name, name): given[name] for name in fields if name in given})
+        if not in_cluster:
+            return stage.function(config)
+        where = ClusterConfig(**{name: given[name] for name in cluster if name in given})
+        return stage.function(config, where, reporter)
+
+    return new_command(
+        work, model_parameters(stage.config, in_cluster=in_cluster), stage.config.__doc__ or ""
+    )
+
+
+def new_command(
+    work: Callable[..., Any], parameters: Sequence[inspect.Parameter], text: str
+) -> Callable[..., None]:
+    """A command with some parameters of its own, besides those that all have.
+
+    Parameters
+    ----------
+    work : callable
+        ``work(reporter, **values)``, returning a report: a dataclass or a dict.
+    parameters : sequence of inspect.Parameter
+        Annotated for Typer.
+    text : str
+        The help of the command.
+    """
+
+    def command(**values: Any) -> None:
+        shared = {name: values.pop(name) for name in SHARED}
+        _execute(lambda reporter: work(reporter, **values), **shared)
+
+    command.__doc__ = inspect.cleandoc(text)
+    command.__signature__ = inspect.Signature([*parameters, *shared_parameters()])  # type: ignore[attr-defined]
+    return command
+
+
+def _execute(work: Callable[[Any], Any], *, as_json: bool, quiet: bool, debug: bool, **options: Any) -> None:
+    """Run `work`, print its report on stdout, and exit with the code of the error that it ends in."""
+    try:
+        check_dask()
+        with stoppable(quiet=quiet):
+            report = _run(work, quiet=quiet, **options)
+        values = report if isinstance(report, dict) else asdict(report)
+        printed(lambda: _print_report(report, values, as_json=as_json, quiet=quiet), " The work is done.")
+    except DkmeansError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt as stopped:
+        print("; ".join(["interrupted", *getattr(stopped, "__notes__", [])]), file=sys.stderr)
+        raise SystemExit(exit_code(stopped)) from None
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+            raise SystemExit(1) from None
+        print(f"error: this is a bug: {type(error).__name__}: {error}", file=sys.stderr)
+        print("Run again with --debug and report what it shows.", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def _print_report(report: Any, values: dict[str, Any], *, as_json: bool, quiet: bool) -> None:
+    if as_json:
+        print(json.dumps(values))
+    elif not quiet:
+        for name, value in values.items():
+            print(f"{name:>15}  {_shown(value, whole=isinstance(report, dict))}")
+
+
+def _shown(value: Any, *, whole: bool) -> Any:
+    """A value of a report for people: what tells of each of many images only if it is asked for `whole`."""
+    if isinstance(value, (list, tuple)) and value and isinstance(value[0], dict) and not whole:
+        return f"{len(value)}, listed by --json"
+    return value if isinstance(value, (str, int, float, bool, type(None))) else json.dumps(value)
+
+
+def _run(
+    work: Callable[[Any], Any], *, quiet: bool, events: str | None, storage_option: list[str] | None
+) -> Any:
+    """The report of `work`; a note of what is kept goes with a KeyboardInterrupt."""
+    from dkmeans.artefacts.claims import noted
+    from dkmeans.command.eventlog import event_log
+    from dkmeans.events.reporter import Reporter
+    from dkmeans.storage.access import storage_options  # here, so that --help does not load the libraries
+
+    claimed: list[str] = []
+    with storage_options(_pairs(storage_option or [])):
+        try:
+            with event_log(events) as log, noted(claimed):
+                return work(Reporter(quiet=quiet, log=log))
+        except BaseException as error:
+            stopped = _interruption(error)
+            if stopped is None:
+                raise
+            if claimed:  # the URLs of what it writes
+                stopped.add_note(_kept(claimed))
+            raise stopped from None
+
+
+def _interruption(error: BaseException | None) -> KeyboardInterrupt | None:
+    """The KeyboardInterrupt that an error is, or during which it came: of a cluster that closes, say."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error
+
+
+def _kept(claimed: Sequence[str]) -> str:
+    """What is kept of a run that was stopped, and how to go on, from what lies where it was writing."""
+    from dkmeans.artefacts.status import kept
+
+    try:
+        found = kept(claimed)
+    except DkmeansError as error:
+        return f"what is finished is kept, go on with --resume. It cannot be seen now: {error}"
+    return f"kept {found}. Go on with --resume." if found else "nothing was kept"
+
+
+def _pairs(options: Sequence[str]) -> dict[str, str]:
+    """``KEY=VALUE`` options as a dict."""
+    pairs = [option.partition("=") for option in options]
+    if not all(key and equals for key, equals, _ in pairs):  # which is not shown, as it may be a secret
+        raise UsageError(
+            "--storage-option: found one without '='; expected KEY=VALUE as in region=eu-west-1."
+        )
+    return {key: value for key, _, value in pairs}

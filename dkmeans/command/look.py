@@ -1,0 +1,59 @@
+"""The commands that look at what lies in storage: info, status, verify."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from dkmeans.command.commands import new_command
+from dkmeans.command.options import url_argument
+
+__all__ = ["LOOKS"]
+
+
+def _info(reporter: Any, url: str) -> dict[str, Any]:
+    from dkmeans.artefacts.kinds import describe
+
+    return describe(url)
+
+
+def _status(reporter: Any, url: str) -> dict[str, Any]:
+    from dkmeans.artefacts.status import status
+
+    return status(url)
+
+
+def _verify(reporter: Any, url: str) -> Any:
+    from dkmeans.stages.verify import verify
+
+    return verify(url, reporter)
+
+
+LOOKS: dict[str, Callable[..., None]] = {
+    "info": new_command(
+        _info,
+        [url_argument("URL of a dataset, codebook, sweep, coded images, or a folder of images.")],
+        """Tell what lies at a URL.
+
+        Kind, config, shapes, chunks, digests; for a codebook its centers_sha256.
+        """,
+    ),
+    "status": new_command(
+        _status,
+        [url_argument("URL of an output, complete or not.")],
+        """Tell how far the run is that writes an output.
+
+        Who has claimed it and when, which shards are finished, and of a fit the last iteration in storage.
+        """,
+    ),
+    "verify": new_command(
+        _verify,
+        [url_argument("URL of an artefact, or of a folder of images that dkmeans wrote.")],
+        """Read everything that lies at a URL, and tell what is damaged.
+
+        Compares all checksums and digests of a dataset, codebook, sweep or coded images, or of the files in a
+        folder of images. Exits with 3 if any part is not as it was written, and names each.
+        """,
+    ),
+}
+"""The command of each name."""

@@ -1,0 +1,53 @@
+"""Run a whole pipeline from one job file."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from dkmeans.command.commands import stage_command
+from dkmeans.command.job import JobConfig, RunConfig, load_job
+from dkmeans.command.registry import REPORT, STAGES, Stage
+from dkmeans.config.cluster import ClusterConfig
+
+__all__ = ["command", "preview_job", "run_job"]
+
+
+def _run(config: RunConfig, cluster: ClusterConfig, reporter: Any) -> dict[str, Any]:
+    from dkmeans.storage.access import current_access, storage_options
+
+    job = load_job(config.job).override(config, cluster)
+    with storage_options({**job.storage, **dict(current_access().options)}):
+        return preview_job(job) if config.dry_run else run_job(job, reporter)
+
+
+def preview_job(job: JobConfig) -> dict[str, Any]:
+    """The plan of each stage of `job`, and nothing is written; see `dkmeans.stages.preview`."""
+    from dkmeans.stages import preview
+
+    shapes = preview.Shapes(job.stages.get("ingest", ()))
+    plans: dict[str, Any] = {}
+    for stage in STAGES:
+        plan = getattr(preview, stage.plan) if stage.plan else None
+        for config in job.stages.get(stage.name, ()):
+            found = plan(config, shapes) if plan else {"plan": f"none: {stage.name} finds out as it goes"}
+            plans.setdefault(stage.name, []).append(found)
+    return plans
+
+
+def run_job(job: JobConfig, reporter: Any) -> dict[str, Any]:
+    """Run all stages of `job` on one cluster; their reports by stage."""
+    from dkmeans.compute.connecting import connect
+
+    reports: dict[str, Any] = {}
+    with connect(job.cluster, reporter) as executor:
+        for stage in STAGES:
+            for config in job.stages.get(stage.name, ()):
+                report = asdict(stage.function(config, executor, reporter))
+                reports.setdefault(stage.name, []).append(report)
+    if job.report:
+        reports["report"] = [asdict(REPORT.function(job.report))]
+    return reports
+
+
+command = stage_command(Stage("run", RunConfig, "In one step", f"{__name__}:_run"))

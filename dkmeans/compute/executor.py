@@ -1,0 +1,3 @@
+from dkmeans.compute.cluster import Cluster as Executor
+
+__all__ = ["Executor"]

@@ -1,0 +1,222 @@
+"""Images made again: from codes that are stored, or by a palette, in a task; each with what it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import repeat
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dkmeans import kernels
+from dkmeans.artefacts.coded import CodedPart
+from dkmeans.clustering.palette import Learned, learn_palette
+from dkmeans.features.histogram import Histogram
+from dkmeans.features.space import FeatureSpace
+from dkmeans.images.collections import Images, Part
+from dkmeans.images.decode import SkippedImage
+from dkmeans.images.encode import compact, dithered
+from dkmeans.kernels import exact
+from dkmeans.storage.store import Store
+
+__all__ = [
+    "PNG_COLORS",
+    "Copying",
+    "Decoding",
+    "Given",
+    "Made",
+    "PerImage",
+    "Quantizing",
+    "Remaking",
+    "n_colors",
+]
+
+PNG_COLORS = 256
+"""Colors of an indexed PNG."""
+_SLICE = 1 << 16
+"""Rows whose distances are computed at a time."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """An image made again.
+
+    Attributes
+    ----------
+    pixels : ndarray of shape (height, width, channels), uint8 or uint16
+    codes, palette : ndarray of shape (height, width), and (n_colors, channels), uint8; or None
+        The same as at most 256 colors that all occur, from dark to light.
+    original : ndarray of the shape of `pixels`, or None
+        The image before, where it is to be compared.
+    n_source_colors : int or None
+        Distinct colors of the original.
+    inertia : float or None
+        Sum of the squared distances of its pixels, or patches, to their centers before these are rounded.
+    n_iter : int or None
+        Iterations to a palette of its own.
+    converged : bool or None
+        Whether these ended before the most that are allowed.
+    file : bytes or None
+        The image as a file, where it is one already.
+    """
+
+    pixels: NDArray[Any]
+    codes: NDArray[np.uint8] | None = None
+    palette: NDArray[Any] | None = None
+    original: NDArray[Any] | None = None
+    n_source_colors: int | None = None
+    inertia: float | None = None
+    n_iter: int | None = None
+    converged: bool | None = None
+    file: bytes | None = None
+
+
+class Remaking(Protocol):
+    """How a task makes some images again."""
+
+    def images(self) -> Iterator[Made | SkippedImage]:
+        """Yield each image, or why it cannot be decoded."""
+
+
+@dataclass(frozen=True)
+class PerImage:
+    """A palette for each image, learned from its own colors."""
+
+    n_clusters: int
+    seed: int
+    max_iter: int
+    tol: float
+
+    def learn(self, histogram: Histogram) -> Learned:
+        """Find the palette of the pixels that these are the colors of."""
+        options = {"seed": self.seed, "max_iter": self.max_iter, "tol": self.tol}
+        return learn_palette(histogram, self.n_clusters, **options)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Given:
+    """One palette for every image; `centers` of shape (n_clusters, channels), float32."""
+
+    centers: NDArray[np.float32]
+
+    def learn(self, histogram: Histogram) -> Learned:
+        """Find the nearest center of each color."""
+        block, centers = kernels.load(histogram.colors, "cpu", histogram.counts), self.centers
+        inertia = exact.inertia(block.lloyd(centers), centers, block.dtype)  # type: ignore[arg-type]
+        return Learned(centers, block.labels(centers), inertia, 0, True)
+
+
+@dataclass(frozen=True)
+class Quantizing:
+    """Images that are reduced to few colors in the task.
+
+    Attributes
+    ----------
+    part : Part
+        The images.
+    palettes : PerImage or Given
+    dither : bool
+        Whether pixels take the colors that Floyd-Steinberg dithering gives them.
+    """
+
+    part: Part
+    palettes: PerImage | Given
+    dither: bool
+
+    def images(self) -> Iterator[Made | SkippedImage]:
+        """Yield each image; see `Remaking`."""
+        for image in self.part.read():
+            yield image if isinstance(image, SkippedImage) else self._made(image)
+
+    def _made(self, image: NDArray[np.uint8]) -> Made:
+        pixels = image.reshape(-1, image.shape[2])
+        histogram = Histogram.of(pixels)
+        learned = self.palettes.learn(histogram)
+        palette = FeatureSpace(image.dtype, image.shape[2]).to_pixels(learned.centers)
+        if self.dither:
+            codes = dithered(image, palette)
+        else:
+            codes = histogram.look_up(pixels, learned.labels.astype(np.uint8)).reshape(image.shape[:2])
+        codes, palette = compact(codes, palette)
+        return Made(
+            palette[codes],
+            codes,
+            palette,
+            image,
+            len(histogram.colors),
+            learned.inertia,
+            learned.n_iter,
+            learned.converged,
+        )
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """Images that are put together from codes.
+
+    Attributes
+    ----------
+    part : CodedPart
+    originals : Images or None
+        The images before, where they are to be compared.
+    centers : ndarray of shape (n_clusters, n_features), float32, or None
+        Of the codes, before they are rounded, where the inertia of each image is wanted.
+    indexed : bool
+        Whether codes of few colors are wanted besides the pixels.
+    """
+
+    part: CodedPart
+    originals: Images | None = None
+    centers: NDArray[np.float32] | None = None
+    indexed: bool = True
+
+    def images(self) -> Iterator[Made | SkippedImage]:
+        """Yield each image; see `Remaking`."""
+        originals = repeat(None) if self.originals is None else self.originals.images()
+        palette = self.part.coded.palette
+        small = palette is not None and palette.dtype == np.uint8 and len(palette) <= PNG_COLORS
+        for position, (pixels, original) in enumerate(zip(self.part.images(), originals, strict=False)):
+            codes = colors = None
+            if self.indexed and small and palette is not None:
+                codes, colors = compact(self.part.codes_of(position).reshape(pixels.shape[:2]), palette)
+            if self.centers is None or original is None:
+                yield Made(pixels, codes, colors, original)
+                continue
+            space = self.part.coded.manifest.space
+            assert space is not None
+            inertia = _inertia(space.to_rows(original), self.part.codes_of(position), self.centers)
+            yield Made(pixels, codes, colors, original, n_colors(original), inertia)
+
+
+@dataclass(frozen=True)
+class Copying:
+    """Images that are files already."""
+
+    folder: Store
+    keys: tuple[str, ...]
+
+    def images(self) -> Iterator[Made | SkippedImage]:
+        """Yield each image as the file that it is; see `Remaking`."""
+        for key in self.keys:
+            yield Made(np.empty((0, 0, 0), np.uint8), file=self.folder.get(key))
+
+
+def n_colors(image: NDArray[Any]) -> int:
+    """Distinct colors of an image of shape (height, width, channels)."""
+    pixels = image.reshape(-1, image.shape[2])
+    return len(Histogram.of(pixels).colors if image.dtype == np.uint8 else np.unique(pixels, axis=0))
+
+
+def _inertia(rows: NDArray[Any], codes: NDArray[Any], centers: NDArray[np.float32]) -> float:
+    """Sum of the squared distances of rows to their centers: of integers, so whatever the order."""
+    bits, total = exact.fraction_bits(rows.dtype), 0
+    integers = exact.grid_integers(centers, rows.dtype)
+    for start in range(0, len(rows), _SLICE):
+        part = slice(start, start + _SLICE)
+        gaps = (rows[part].astype(np.int64) << bits) - integers[codes[part]]
+        squares = np.einsum("ij,ij->i", gaps, gaps)  # below 2^63, as in `dkmeans.kernels.exact`
+        high, low = squares >> 32, squares & ((1 << 32) - 1)
+        total += (int(high.sum()) << 32) + int(low.sum())
+    return total / (1 << 2 * bits)

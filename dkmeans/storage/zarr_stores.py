@@ -1,0 +1,89 @@
+"""The stores of zarr that arrays are read from and written to: nothing is ever read as a fill value.
+
+Below them is obstore's, or, in a forked child, one that reads files without obstore.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import zarr.abc.store
+from zarr.abc.store import ByteRequest
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import LocalStore, ObjectStore, WrapperStore
+
+from dkmeans.errors import InputError
+from dkmeans.storage import access, forking
+from dkmeans.storage.store import Store
+
+__all__ = ["ReadingStore", "WritingStore", "damaged"]
+
+
+def _opened(store: Store) -> zarr.abc.store.Store:
+    if forking.forked() and store.is_local:
+        return LocalStore(store.url, read_only=True)
+    return ObjectStore(store.backend())
+
+
+def _alive(store: Any) -> Any:
+    """A store as `_opened` gave it, perhaps in the process that this one was forked from.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be read here.
+    """
+    if not (forking.forked() and isinstance(store, ObjectStore)):
+        return store
+    local = getattr(store.store, "prefix", None) if type(store.store).__name__ == "LocalStore" else None
+    if local is None:
+        forking.check(str(store))
+    return LocalStore(str(local), read_only=True)
+
+
+class ReadingStore(WrapperStore[Any]):
+    """Storage to read an array from: counts bytes for the job that opened it, and takes no gap for zeros."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        super().__init__(_opened(store))
+        self.url, self.name, self.retries = store.url, name, store.retries
+        self.job = access.current_access().job
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """Read an object, or a part of it, that has to be there."""
+        self._store = _alive(self._store)
+        found: Buffer | None = await self.retries.call_async(super().get, key, prototype, byte_range)
+        if found is None or not len(found):
+            raise damaged(self.url, self.name, _key(key), "it is gone" if found is None else "it is empty")
+        access.traffic_of(self.job).add(read=len(found))
+        return found
+
+
+class WritingStore(ReadingStore):
+    """Storage to write whole shards to: what lies there does not matter, so zarr need not look."""
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """Find nothing."""
+        return None
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Write an object whole."""
+        await self.retries.call_async(super().set, key, value)
+        access.traffic_of(self.job).add(written=len(value))
+
+
+def _key(path: str) -> str:
+    """The part of the path of a chunk that begins behind the name of its array."""
+    return path[path.rindex("c/") :] if "c/" in path else path
+
+
+def damaged(url: str, name: str, what: str, why: str) -> InputError:
+    """The error for a part of an array that is not as it was written; `what` is its key below the array."""
+    return InputError(
+        f"{url}: {what} of the array {name} is damaged: {why.rstrip('.')}. Bring it back from a copy, or "
+        "make the output anew with --overwrite; `dkmeans verify` tells what else is damaged."
+    )

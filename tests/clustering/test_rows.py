@@ -1,0 +1,82 @@
+"""Rows in blocks: taken by their positions, held by workers or read anew."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dkmeans.clustering.lloyd import lloyd
+from dkmeans.clustering.loop import State
+from dkmeans.clustering.rows import load_given_rows, load_stored_rows
+from dkmeans.compute.cluster import Cluster
+from dkmeans.storage import arrays
+
+HERE = Cluster("cpu")
+
+
+class Small(Cluster):
+    """A cluster with so little memory that it holds no rows."""
+
+    def memory_bytes(self):
+        return 1000
+
+
+def store(url, values):
+    width = values.shape[1]
+    array = arrays.create_array(
+        str(url), "rows", shape=values.shape, dtype=values.dtype, chunks=(100, width), shards=(200, width)
+    )
+    array[:] = values
+    return str(url)
+
+
+@pytest.fixture
+def values():
+    return np.random.default_rng(0).integers(0, 256, (1000, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float64])
+def test_rows_are_taken_from_all_blocks(values, dtype):
+    parts = np.split(values.astype(dtype), [1, 400, 999])
+    rows = load_given_rows(parts, [len(part) for part in parts], 3, np.dtype(dtype), HERE)
+    assert (rows.n_rows, rows.cuts) == (1000, [(0, 1), (1, 400), (400, 999), (999, 1000)])
+    for positions in ([0], [399, 400], [0, 1, 998, 999], range(1000)):
+        found = rows.take(np.array(positions))
+        np.testing.assert_array_equal(found, values[positions])
+        assert found.dtype == dtype
+
+
+def test_blocks_are_shared_only_where_no_sum_depends_on_it(values):
+    def shares(dtype, resident):
+        rows = load_given_rows([values.astype(dtype)] * 3, [1000] * 3, 3, np.dtype(dtype), HERE)
+        return type(rows)(rows.blocks, rows.cuts, 3, rows.dtype, HERE, resident).shares()
+
+    assert sorted(number for share in shares(np.uint8, True) for number in share) == [0, 1, 2]
+    assert len(shares(np.uint8, True)) == 1  # of one thread
+    assert shares(np.uint8, False) == [[0], [1], [2]]
+    assert shares(np.float64, True) == [[0], [1], [2]]
+
+
+def test_stored_rows_are_held_if_memory_suffices(tmp_path, values):
+    url = store(tmp_path / "a", values)
+    held, streamed = (load_stored_rows(url, "rows", cluster, 5) for cluster in (HERE, Small("cpu")))
+    assert (held.resident, streamed.resident) == (True, False)
+    results = []
+    for rows in (held, streamed):
+        np.testing.assert_array_equal(rows.take(np.arange(1000)), values)
+        results.append(lloyd(rows, State(values[:5].astype(np.float32)), max_iter=20, tol=0))
+    np.testing.assert_array_equal(results[0].centers, results[1].centers)
+    assert results[0].inertia == results[1].inertia
+
+
+def test_the_memory_of_a_block_is_asked_for(tmp_path, values):
+    asked = []
+
+    class Asked(Cluster):
+        def check_memory(self, task, what, remedy):
+            asked.append((task, what, remedy))
+
+    load_stored_rows(store(tmp_path / "a", values), "rows", Asked("cpu"), 5)
+    ((task, what, remedy),) = asked
+    assert task > values.nbytes
+    assert (what, remedy) == ("a block of the fit", "ingest with a smaller --shard-mib")
