@@ -17,12 +17,12 @@ from dkmeans import (
     fit,
     ingest,
     open_codebook,
+    open_coded,
     open_dataset,
-    open_result,
 )
 from dkmeans.errors import MismatchError, StorageError, UsageError
 from dkmeans.kernels import reference
-from dkmeans.stages.shared import export
+from dkmeans.stages.shared.files import output_keys
 from dkmeans.storage import arrays
 from dkmeans.storage.store import Store
 
@@ -36,7 +36,7 @@ def run(dataset, codebook, result, cluster, **options):
 def test_codes_are_the_nearest_colors(dataset, palette, tmp_path, sync, monkeypatch, counted):
     monkeypatch.setattr("dkmeans.features.histogram.COUNTED", counted)  # colors counted, or each looked for
     report = run(dataset, palette, tmp_path / "r", sync)
-    result, codebook = open_result(str(tmp_path / "r")), open_codebook(palette)
+    result, codebook = open_coded(str(tmp_path / "r")), open_codebook(palette)
     labels = reference.assign(open_dataset(dataset).pixels[:], codebook.centers)
     np.testing.assert_array_equal(result.codes[:], labels)
     assert result.codes.dtype == np.uint8
@@ -47,7 +47,7 @@ def test_codes_are_the_nearest_colors(dataset, palette, tmp_path, sync, monkeypa
 
 def test_every_image_is_a_png_of_its_codes(dataset, palette, tmp_path, sync):
     report = run(dataset, palette, tmp_path / "r", sync, images=str(tmp_path / "png"))
-    result = open_result(str(tmp_path / "r"))
+    result = open_coded(str(tmp_path / "r"))
     keys = [found.key for found in Store(str(tmp_path / "png")).list()]
     assert keys == ["astronaut.png", "astronaut2.png", "cat.png", "deep/coffee.png", "deep/er/cup.png"]
     for position, name in enumerate(result.index.names):
@@ -64,9 +64,9 @@ def test_every_image_is_a_png_of_its_codes(dataset, palette, tmp_path, sync):
 
 def test_psnr_is_scikit_images(dataset, palette, tmp_path, sync):
     report = run(dataset, palette, tmp_path / "r", sync)
-    result, images = open_result(str(tmp_path / "r")), open_dataset(dataset)
+    result, images = open_coded(str(tmp_path / "r")), open_dataset(dataset)
     expected = [peak_signal_noise_ratio(images.image(i), result.image(i)) for i in range(5)]
-    np.testing.assert_allclose(result.psnr, expected)
+    np.testing.assert_allclose(result.measures["psnr"], expected)
     assert report.mean_psnr == pytest.approx(np.mean(expected))
     difference = images.pixels[:].astype(float) - result.palette[result.codes[:]]
     assert report.mse == pytest.approx((difference**2).mean())
@@ -87,7 +87,7 @@ def test_gray_and_rgba(photos, tmp_path, sync, color, channels):
     ingest(IngestConfig(source=str(photos), dataset=str(tmp_path / "d"), color=color), sync)
     fit(FitConfig(dataset=str(tmp_path / "d"), codebook=str(tmp_path / "c"), n_clusters=5), sync)
     run(tmp_path / "d", tmp_path / "c", tmp_path / "r", sync, images=str(tmp_path / "png"))
-    result = open_result(str(tmp_path / "r"))
+    result = open_coded(str(tmp_path / "r"))
     assert result.palette.shape == (5, channels)
     data = Store(str(tmp_path / "png")).get("cat.png")
     mode = "L" if color == "gray" else "RGBA"
@@ -124,7 +124,7 @@ def test_pngs_that_cannot_be(dataset, tmp_path, sync):
     with pytest.raises(UsageError, match="found 257 colors, an indexed PNG holds at most 256"):
         run(dataset, tmp_path / "c", tmp_path / "r", sync, images=str(tmp_path / "png"))
     run(dataset, tmp_path / "c", tmp_path / "r", sync)
-    assert open_result(str(tmp_path / "r")).codes.dtype == np.uint16
+    assert open_coded(str(tmp_path / "r")).codes.dtype == np.uint16
     np.save(tmp_path / "deep.npy", np.arange(192, dtype=np.uint16).reshape(1, 8, 8, 3) * 99)
     ingest(IngestConfig(source=str(tmp_path / "deep.npy"), dataset=str(tmp_path / "deep")), sync)
     fit(FitConfig(dataset=str(tmp_path / "deep"), codebook=str(tmp_path / "c16"), n_clusters=4), sync)
@@ -145,15 +145,21 @@ def test_the_originals_are_never_written_over(dataset, palette, photos, tmp_path
 
 def test_output_keys():
     names = ["a.jpg", "b/a.jpg", "b/a.tif", "c.tar.png", "UP.png", "up.jpg", "plain"]
-    assert export.output_keys(names) == [
-        "a.png",
-        "b/a.jpg.png",
-        "b/a.tif.png",
-        "c.tar.png",
-        "UP.png.png",
-        "up.jpg.png",
-        "plain.png",
-    ]
+    assert output_keys(names) == dict(
+        zip(
+            names,
+            [
+                "a.png",
+                "b/a.jpg.png",
+                "b/a.tif.png",
+                "c.tar.png",
+                "UP.png.png",
+                "up.jpg.png",
+                "plain.png",
+            ],
+            strict=True,
+        )
+    )
 
 
 def test_a_run_that_died_goes_on(dataset, palette, tmp_path, sync, monkeypatch):

@@ -32,7 +32,7 @@ def test_the_codebook_holds_what_the_report_says(dataset, tmp_path, sync, on):
     assert report.inertia == exact.inertia(stats, codebook.centers, np.dtype(np.uint8))
     assert report.centers_sha256 == hashlib.sha256(codebook.centers.astype("<f4").tobytes()).hexdigest()
     assert codebook.history.shape == (report.n_iter, 4)
-    assert codebook.manifest["input_digest"] == open_dataset(dataset).manifest["digest"]
+    assert codebook.manifest.input_digest == open_dataset(dataset).manifest.digest
     assert (report.n_rows, report.n_features) == rows.shape
 
 

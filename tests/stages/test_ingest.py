@@ -153,8 +153,8 @@ def test_bad_images_are_skipped_and_named(spoiled, tmp_path, sync):
     dataset = open_dataset(str(tmp_path / "d"))
     assert dataset.index.names == ("astronaut.png", "cat.jpg")
     assert report.n_skipped == 5
-    assert sorted(name for name, _ in dataset.skipped()) == BAD
-    reasons = dict(dataset.skipped())
+    assert sorted(image.key for image in dataset.skipped()) == BAD
+    reasons = {image.key: image.reason for image in dataset.skipped()}
     assert "200000000" in reasons["f_bomb.png"].replace(",", "").replace("_", "")
     for position, name in enumerate(dataset.index.names):
         with Image.open(spoiled / name) as image:
@@ -187,7 +187,7 @@ def test_an_image_smaller_than_the_patch_is_skipped(photos, tmp_path, sync):
     with pytest.raises(SkippedError, match=r"flat\.png \(4x9 pixels, smaller than the patch of 5x5\)"):
         run(folder, tmp_path / "d", sync, patch=5)
     run(folder, tmp_path / "d2", sync, patch=5, max_skipped=1)
-    assert open_dataset(str(tmp_path / "d2")).skipped()[0][0] == "flat.png"
+    assert open_dataset(str(tmp_path / "d2")).skipped()[0].key == "flat.png"
 
 
 def test_mixed_depths_are_refused(photos, tmp_path, sync):
@@ -266,7 +266,7 @@ def test_a_run_that_died_goes_on(photos, tmp_path, sync, monkeypatch, fails_at):
     run(photos, tmp_path / "d", sync, resume=True, **options)
     assert before.isdisjoint(written)
     assert every_object(tmp_path / "d") == every_object(tmp_path / "whole")
-    one, other = (open_dataset(str(tmp_path / name)).manifest["digest"] for name in ("whole", "d"))
+    one, other = (open_dataset(str(tmp_path / name)).manifest.digest for name in ("whole", "d"))
     assert one == other
 
 
@@ -279,10 +279,12 @@ def test_a_run_that_died_after_broken_pixels_goes_on(spoiled, tmp_path, sync, mo
     monkeypatch.undo()
     report = run(spoiled, tmp_path / "d", sync, max_skipped=5, patch=5, resume=True)
     assert report.n_images == 2
-    assert sorted(name for name, _ in open_dataset(str(tmp_path / "d")).skipped()) == BAD
+    assert sorted(image.key for image in open_dataset(str(tmp_path / "d")).skipped()) == BAD
     run(spoiled, tmp_path / "whole", sync, max_skipped=5, patch=5)
     one, other = (open_dataset(str(tmp_path / name)) for name in ("d", "whole"))
-    assert sorted(one.skipped()) == sorted(other.skipped())
+    assert {image.key: image.reason for image in one.skipped()} == {
+        image.key: image.reason for image in other.skipped()
+    }
     one, other = every_object(tmp_path / "d"), every_object(tmp_path / "whole")
     assert {key: one[key] for key in one if "skipped" not in key} == {
         key: other[key] for key in other if "skipped" not in key

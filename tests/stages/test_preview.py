@@ -25,15 +25,15 @@ def test_the_plan_is_what_ingest_then_writes(photos, dataset, tmp_path):
     stored = open_dataset(dataset)  # the same photos with the same options
     made = plans["ingest"][0]
     assert made["n_images"] == 5
-    assert made["n_pixels"] == stored.manifest["n_pixels"]
+    assert made["n_pixels"] == stored.manifest.n_pixels
     assert made["pixels_bytes"] == stored.pixels.nbytes
-    assert made["n_patches"] == stored.manifest["n_patches"]  # no patch of these photos is blank
+    assert made["n_patches"] == stored.manifest.n_patches  # no patch of these photos is blank
     assert made["patches_bytes"] == stored.patches.nbytes
     on_pixels, on_patches = plans["fit"]
-    assert on_pixels["n_rows"] == stored.manifest["n_pixels"]
+    assert on_pixels["n_rows"] == stored.manifest.n_pixels
     assert on_patches["n_features"] == 60
     assert on_patches["memory_sums_bytes"] == 30 * 61 * 8
-    assert plans["compress"][0]["n_codes"] == stored.manifest["n_pixels"]
+    assert plans["compress"][0]["n_codes"] == stored.manifest.n_pixels
     assert not (tmp_path / "d").exists()
 
 

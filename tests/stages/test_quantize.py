@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from dkmeans.artefacts.archive import open_archive
-from dkmeans.stages.quantizing import archives, gathering, pngs
-from jobs.quantize import main
 from PIL import Image
 from skimage import data
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from sklearn.cluster import KMeans
 
-from dkmeans import CompressConfig, FitConfig, IngestConfig, compress, fit, ingest, open_codebook
-from dkmeans.clustering import palette, seeding
+from dkmeans import CompressConfig, FitConfig, IngestConfig, compress, fit, ingest, open_codebook, plan
+from dkmeans.artefacts.coded import open_coded
+from dkmeans.artefacts.folder import open_folder
+from dkmeans.clustering import palette
+from dkmeans.clustering.seeding import draw_positions
 from dkmeans.compute.cluster import Cluster
 from dkmeans.config.stages import QuantizeConfig
 from dkmeans.errors import (
@@ -25,21 +26,25 @@ from dkmeans.errors import (
     DistinctRowsError,
     InputError,
     OutputExistsError,
+    OutputUnfinishedError,
     SkippedError,
     StorageError,
     UsageError,
 )
+from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.features.histogram import Histogram
 from dkmeans.kernels import reference
 from dkmeans.stages.quantize import quantize
+from dkmeans.stages.shared import coding, writing
 from dkmeans.storage import arrays
 from dkmeans.storage.store import Store
 
 KEYS = ["astronaut.png", "astronaut2.png", "cat.png", "deep/coffee.png", "deep/er/cup.png"]
 
 
-def run(source, destination, cluster, k=8, **options):
-    return quantize(QuantizeConfig(source=str(source), destination=str(destination), k=k, **options), cluster)
+def run(source, destination, cluster, reporter=SILENT, k=8, **options):
+    config = QuantizeConfig(source=str(source), destination=str(destination), k=k, **options)
+    return quantize(config, cluster, reporter)
 
 
 def files(folder):
@@ -93,14 +98,41 @@ def test_a_palette_per_image_is_near_the_best_of_scikit_learn(tmp_path, sync):
     assert image.inertia <= 1.002 * theirs.inertia_
 
 
+class Parts(Reporter):
+    """Notes how many steps each part of a stage has."""
+
+    def __init__(self):
+        super().__init__(quiet=True)
+        self.totals = {}
+
+    @contextmanager
+    def stage(self, name, total, unit="tasks"):
+        self.totals[name] = total
+        with super().stage(name, total, unit) as advance:
+            yield advance
+
+
+@pytest.fixture
+def crops(tmp_path):
+    """Four images of 30,000 pixels together, more than seeds are drawn from."""
+    (tmp_path / "crops").mkdir()
+    for number, (first, width) in enumerate([(0, 60), (60, 90), (150, 60), (210, 90)]):
+        pixels = data.coffee()[::4, ::2][:, first : first + width]
+        Image.fromarray(np.ascontiguousarray(pixels)).save(tmp_path / "crops" / f"{number}.png")
+    return tmp_path / "crops"
+
+
 @pytest.mark.filterwarnings("ignore:not converged")
 @pytest.mark.parametrize("color", ["rgb", "gray", "rgba"])
-def test_a_shared_palette_is_ingest_fit_compress(photos, tmp_path, sync, color, monkeypatch):
-    """The very bits of the centers, and of the files."""
-    monkeypatch.setattr(gathering, "_PIXELS_PER_TASK", 6000)  # several batches
-    monkeypatch.setattr(seeding, "_SAMPLE_LEAST", 2000)  # not all pixels
-    report = run(photos, tmp_path / "q", sync, k=6, palette="shared", color=color, max_iter=15)
-    ingest(IngestConfig(source=str(photos), dataset=str(tmp_path / "d"), color=color), sync)
+def test_a_shared_palette_is_ingest_fit_compress(crops, tmp_path, sync, color, monkeypatch):
+    """The very bits of the centers, and of the files, whatever the batches."""
+    for module, name in ((plan, "PIXELS_PER_TASK"), (writing, "MEASURED_PER_TASK")):
+        monkeypatch.setattr(module, name, 10_000)
+    parts = Parts()
+    report = run(crops, tmp_path / "q", sync, parts, k=6, palette="shared", color=color, max_iter=15)
+    assert [parts.totals[name] for name in ("decoding", "rows", "images")] == [4, 4, 4]
+    assert len(draw_positions(report.n_pixels, 6, 0)) < report.n_pixels == 30_000
+    ingest(IngestConfig(source=str(crops), dataset=str(tmp_path / "d"), color=color), sync)
     fitted = fit(FitConfig(dataset=str(tmp_path / "d"), codebook=str(tmp_path / "c"), k=6, max_iter=15), sync)
     options = {"dataset": str(tmp_path / "d"), "codebook": str(tmp_path / "c")}
     done = compress(CompressConfig(result=str(tmp_path / "r"), images=str(tmp_path / "png"), **options), sync)
@@ -108,7 +140,7 @@ def test_a_shared_palette_is_ingest_fit_compress(photos, tmp_path, sync, color, 
     assert (report.inertia, report.n_iter) == (fitted.inertia, fitted.n_iter)
     assert report.mean_psnr == pytest.approx(done.mean_psnr)
     assert files(tmp_path / "q") == files(tmp_path / "png")
-    assert sum(image.inertia for image in report.images) == pytest.approx(fitted.inertia)
+    assert sum(image.inertia for image in report.images) == fitted.inertia  # all are exact
 
 
 @pytest.mark.filterwarnings("ignore:.*not converged")
@@ -125,9 +157,11 @@ def test_workers_do_not_change_a_byte(photos, tmp_path, sync, workers, options):
 
 
 def test_threads_do_not_change_a_byte(photos, tmp_path, sync, monkeypatch):
-    monkeypatch.setattr(pngs, "_PIXELS_PER_TASK", 1)  # a task for each image
     run(photos, tmp_path / "a", sync)
-    run(photos, tmp_path / "b", Cluster("cpu", threads=4))
+    monkeypatch.setattr(writing, "MEASURED_PER_TASK", 1)
+    parts = Parts()
+    run(photos, tmp_path / "b", Cluster("cpu", threads=4), parts)
+    assert parts.totals["images"] == 5  # a task for each
     assert files(tmp_path / "a") == files(tmp_path / "b")
 
 
@@ -215,7 +249,7 @@ def test_files_in_the_way(photos, tmp_path, sync):
     (tmp_path / "q" / "cat.png").write_bytes(b"mine")
     with pytest.raises(UsageError, match=r"already holds cat\.png"):
         run(photos, tmp_path / "q", sync)
-    with pytest.raises(UsageError, match=r"holds cat\.png, which a run of other options"):
+    with pytest.raises(UsageError, match=r"holds cat\.png, which no run of these options has written"):
         run(photos, tmp_path / "q", sync, resume=True)
     assert (tmp_path / "q" / "cat.png").read_bytes() == b"mine"
     (tmp_path / "q" / "notes.txt").write_text("mine too")
@@ -229,9 +263,7 @@ def test_sixteen_bits_are_for_archives(tmp_path, sync):
         run(tmp_path / "deep.npy", tmp_path / "q", sync)
     report = run(tmp_path / "deep.npy", tmp_path / "z", sync, to="archive", k=64)
     assert report.n_exact == 1
-    np.testing.assert_array_equal(
-        open_archive(str(tmp_path / "z")).image(0), np.load(tmp_path / "deep.npy")[0]
-    )
+    np.testing.assert_array_equal(open_coded(str(tmp_path / "z")).image(0), np.load(tmp_path / "deep.npy")[0])
 
 
 def test_more_clusters_than_colors(tmp_path, sync):
@@ -320,23 +352,27 @@ def die_after(monkeypatch, n):
 @pytest.mark.parametrize("options", [{}, {"palette": "shared"}], ids=str)
 def test_a_run_that_died_goes_on(photos, tmp_path, sync, monkeypatch, options):
     whole = run(photos, tmp_path / "whole", sync, **options)
+    monkeypatch.setattr(writing, "MEASURED_PER_TASK", 5000)
     with monkeypatch.context() as patch:
-        patch.setattr(pngs, "_PIXELS_PER_TASK", 5000)
         die_after(patch, 3)
         with pytest.raises(StorageError):
             run(photos, tmp_path / "q", sync, **options)
         there = files(tmp_path / "q")
         assert len(there) == 3
-        with pytest.raises(UsageError, match="already holds"):
+        with pytest.raises(OutputUnfinishedError, match=r"not finished.*--resume"):
             run(photos, tmp_path / "q", sync, **options)
-    monkeypatch.setattr(pngs, "_PIXELS_PER_TASK", 5000)
+        with pytest.raises(InputError, match=r"is unfinished.*--resume"):
+            open_folder(str(tmp_path / "q"))
     written = []
     write = Store.put
     monkeypatch.setattr(Store, "put", lambda *a: (written.append(a[1]), write(*a)))
-    report = run(photos, tmp_path / "q", sync, resume=True, **options)
+    parts = Parts()
+    report = run(photos, tmp_path / "q", sync, parts, resume=True, **options)
+    assert parts.totals["images"] == 3
     assert files(tmp_path / "q") == files(tmp_path / "whole")
-    assert report.inertia == whole.inertia
-    assert len([key for key in written if key.endswith(".png")]) == 2  # those that were not there
+    assert (report.inertia, report.mean_psnr) == (whole.inertia, whole.mean_psnr)
+    # Those that were not there: the first two batches, of two images and one, had been written whole.
+    assert sorted(set(KEYS) - there.keys()) == sorted(key for key in written if key.endswith(".png"))
 
 
 def test_a_finished_folder_stays_as_it_is(photos, tmp_path, sync, monkeypatch):
@@ -344,18 +380,30 @@ def test_a_finished_folder_stays_as_it_is(photos, tmp_path, sync, monkeypatch):
     die_after(monkeypatch, 0)
     again = run(photos, tmp_path / "q", sync, resume=True)
     assert again.images == first.images
-    for options in ({"k": 9}, {"seed": 1}, {"dither": True}):
-        with pytest.raises(UsageError, match="a run of other options or from other images"):
-            run(photos, tmp_path / "q", sync, resume=True, **options)
+    with pytest.raises(OutputExistsError, match="--overwrite"):
+        run(photos, tmp_path / "q", sync)
+    others = {"k": ("n_clusters", 8, 9), "seed": ("seed", 0, 1), "dither": ("dither", False, True)}
+    for option, (name, before, now) in others.items():
+        with pytest.raises(UsageError, match=f"begun with {name} = {before}, found {now} now"):
+            run(photos, tmp_path / "q", sync, resume=True, **{option: now})
+    with pytest.raises(UsageError, match="begun from another input"):
+        run(photos / "deep", tmp_path / "q", sync, resume=True)
 
 
 def test_a_file_that_is_gone_is_made_again(photos, tmp_path, sync):
-    run(photos, tmp_path / "q", sync)
+    first = run(photos, tmp_path / "q", sync)
     before = files(tmp_path / "q")
     (tmp_path / "q" / "cat.png").unlink()
     (tmp_path / "q" / "astronaut.png").write_bytes(b"half")
-    run(photos, tmp_path / "q", sync, resume=True)
+    again = run(photos, tmp_path / "q", sync, resume=True)
     assert files(tmp_path / "q") == before
+    assert again.inertia == first.inertia
+    (tmp_path / "q" / ".dkmeans" / "records" / "0.json").write_bytes(b"{}")
+    with pytest.raises(InputError, match=r"record records/0\.json is damaged.*--resume"):
+        _ = open_folder(str(tmp_path / "q")).records
+    again = run(photos, tmp_path / "q", sync, resume=True)
+    assert files(tmp_path / "q") == before
+    assert [image.psnr for image in again.images] == [image.psnr for image in first.images]
 
 
 def test_overwriting_takes_other_options(photos, tmp_path, sync):
@@ -373,7 +421,7 @@ def test_a_run_that_died_while_overwriting(photos, tmp_path, sync, monkeypatch):
         with pytest.raises(StorageError):
             run(photos, tmp_path / "q", sync, k=2, overwrite=True)
     assert len(files(tmp_path / "q")) == 2
-    with pytest.raises(UsageError, match="a run of other options"):
+    with pytest.raises(UsageError, match="begun with n_clusters = 2, found 8 now"):
         run(photos, tmp_path / "q", sync, resume=True)
     run(photos, tmp_path / "q", sync, k=2, resume=True)
     run(photos, tmp_path / "two", sync, k=2)
@@ -389,7 +437,7 @@ def test_a_run_that_died_while_overwriting(photos, tmp_path, sync, monkeypatch):
 @pytest.mark.filterwarnings("ignore:not converged")
 def test_an_archive_holds_the_nearest_centers(photos, tmp_path, sync, patch, color):
     report = run(photos, tmp_path / "z", sync, to="archive", patch=patch, color=color, max_iter=6)
-    archive = open_archive(str(tmp_path / "z"))
+    archive = open_coded(str(tmp_path / "z"))
     mode, size = {"rgb": "RGB", "gray": "L", "rgba": "RGBA"}[color], (4, 5) if patch else (1, 1)
     names = [image.name for image in report.images]
     pieces, total = [], 0
@@ -412,7 +460,7 @@ def test_an_archive_holds_the_nearest_centers(photos, tmp_path, sync, patch, col
         ingest(IngestConfig(source=str(photos), dataset=str(tmp_path / "d"), color=color), sync)
         fit(FitConfig(dataset=str(tmp_path / "d"), codebook=str(tmp_path / "c"), k=8, max_iter=6), sync)
         centers = open_codebook(str(tmp_path / "c")).centers
-        assert report.centers_sha256 == open_codebook(str(tmp_path / "c")).manifest["centers_sha256"]
+        assert report.centers_sha256 == open_codebook(str(tmp_path / "c")).manifest.centers_sha256
         np.testing.assert_array_equal(codes, reference.assign(rows, centers))
         np.testing.assert_array_equal(archive.palette, np.rint(centers))
     assert list(archive.index.names) == names
@@ -457,28 +505,32 @@ def test_workers_do_not_change_an_archive(photos, tmp_path, sync, workers, patch
 
 @pytest.mark.filterwarnings("ignore:not converged")
 def test_an_archive_that_died_goes_on(photos, tmp_path, sync, monkeypatch):
-    monkeypatch.setattr(archives, "_SHARD_MIB", 0.005)  # many shards of codes
+    monkeypatch.setattr(coding, "SHARD_MIB", 0.005)
     options = {"to": "archive", "patch": 4, "max_iter": 5}
-    whole = run(photos, tmp_path / "whole", sync, **options)
+    parts = Parts()
+    whole = run(photos, tmp_path / "whole", sync, parts, **options)
+    assert parts.totals["codes"] > 5  # many shards
     written = []
     write = arrays.write_rows
 
     def dying(url, name, start, rows):
         if len(written) == 4:
             raise StorageError("no space left on the device")
-        written.append(start)
+        written.append((name, start))
         write(url, name, start, rows)
 
     monkeypatch.setattr(arrays, "write_rows", dying)
     with pytest.raises(StorageError):
         run(photos, tmp_path / "z", sync, **options)
     with pytest.raises(InputError, match="unfinished"):
-        open_archive(str(tmp_path / "z"))
+        open_coded(str(tmp_path / "z"))
     before = written.copy()
+    assert len([name for name, _ in before if name == "codes"]) >= 2
     written.clear()
-    monkeypatch.setattr(arrays, "write_rows", lambda *a: (written.append(a[2]), write(*a)))
+    monkeypatch.setattr(arrays, "write_rows", lambda *a: (written.append(a[1:3]), write(*a)))
     report = run(photos, tmp_path / "z", sync, resume=True, **options)
-    assert set(before).isdisjoint(written)
+    codes = {start for name, start in before if name == "codes"}
+    assert codes.isdisjoint(start for name, start in written if name == "codes")
     assert arrays_of(tmp_path / "z") == arrays_of(tmp_path / "whole")
     assert report.images == whole.images
     with pytest.raises(OutputExistsError):
@@ -489,11 +541,11 @@ def test_an_archive_that_died_goes_on(photos, tmp_path, sync, monkeypatch):
 # The command
 
 
-def test_the_command(photos, tmp_path, capsys):
-    with pytest.raises(SystemExit) as caught:
-        main([str(photos), str(tmp_path / "q"), "--k", "4", "--scheduler", "sync", "--json", "--quiet"])
-    assert not caught.value.code
-    report = json.loads(capsys.readouterr().out)
+def test_the_command(photos, tmp_path, dkmeans):
+    options = ["--k", "4", "--scheduler", "sync", "--json", "--quiet"]
+    code, out, _ = dkmeans("quantize", photos, tmp_path / "q", *options)
+    assert code == 0
+    report = json.loads(out)
     assert sorted(image["key"] for image in report["images"]) == KEYS
     assert report["n_images"] == 5
 

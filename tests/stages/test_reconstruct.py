@@ -16,8 +16,8 @@ from dkmeans import (
     fit,
     ingest,
     open_codebook,
+    open_coded,
     open_dataset,
-    open_result,
     reconstruct,
 )
 from dkmeans.errors import MismatchError
@@ -36,14 +36,14 @@ def run(dataset, codebook, result, cluster, **options):
 def test_codes_are_the_nearest_patches(dataset, patch_codebook, tmp_path, sync):
     report = run(dataset, patch_codebook, tmp_path / "r", sync)
     rows, centers = open_dataset(dataset).patches[:], open_codebook(patch_codebook).centers
-    np.testing.assert_array_equal(open_result(str(tmp_path / "r")).codes[:], reference.assign(rows, centers))
+    np.testing.assert_array_equal(open_coded(str(tmp_path / "r")).codes[:], reference.assign(rows, centers))
     assert report.n_codes == len(rows)
 
 
 def test_images_are_those_of_scikit_learn(dataset, patch_codebook, tmp_path, sync):
     """Where every patch is kept, the mean of overlapping patches, but for the rounding."""
     report = run(dataset, patch_codebook, tmp_path / "r", sync, images=str(tmp_path / "png"))
-    images, result = open_dataset(dataset), open_result(str(tmp_path / "r"))
+    images, result = open_dataset(dataset), open_coded(str(tmp_path / "r"))
     centers = open_codebook(patch_codebook).centers.astype(float)
     for position in range(images.n_images):
         start, stop = images.patch_offset[position : position + 2]
@@ -68,7 +68,7 @@ def test_blank_patches_leave_zeros(tmp_path, sync):
     n_distinct = len(np.unique(open_dataset(str(tmp_path / "d")).patches[:], axis=0))
     fit(FitConfig(dataset=options["dataset"], codebook=str(tmp_path / "c"), on="patches", k=n_distinct), sync)
     found = run(tmp_path / "d", tmp_path / "c", tmp_path / "r", sync)
-    result = open_result(str(tmp_path / "r"))
+    result = open_coded(str(tmp_path / "r"))
     for position in range(4):
         np.testing.assert_array_equal(result.image(position)[:, :, 0], digits[position])
     assert (found.mean_psnr, found.n_exact) == (None, 4)
@@ -84,7 +84,7 @@ def test_strides_and_sixteen_bits(tmp_path, sync):
     )
     fit(FitConfig(dataset=str(tmp_path / "d"), codebook=str(tmp_path / "c"), on="patches", k=6), sync)
     run(tmp_path / "d", tmp_path / "c", tmp_path / "r", sync, images=str(tmp_path / "png"))
-    result, centers = open_result(str(tmp_path / "r")), open_codebook(str(tmp_path / "c")).centers
+    result, centers = open_coded(str(tmp_path / "r")), open_codebook(str(tmp_path / "c")).centers
     integers = exact.grid_integers(centers, stack.dtype).reshape(-1, 4, 3, 3)
     mask = np.ones((3, 3, 5), bool)
     expected = patches.overlap_add(result.codes[:], mask, integers, (10, 11, 3), (3, 2), np.dtype(np.uint16))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import numpy as np
 import pytest
-from dkmeans.artefacts.archive import open_archive
-from jobs.decode import main
 from PIL import Image
 
-from dkmeans import CompressConfig, ReconstructConfig, compress, open_result, reconstruct
+from dkmeans import CompressConfig, ReconstructConfig, compress, reconstruct
+from dkmeans.artefacts.coded import open_coded
 from dkmeans.config.stages import DecodeConfig, QuantizeConfig
 from dkmeans.errors import InputError, StorageError, UsageError
 from dkmeans.stages.decode import decode
@@ -47,7 +47,7 @@ def archive(photos, tmp_path_factory):
 
 def test_patches_are_their_rounded_centers_side_by_side(archive, photos, tmp_path, sync):
     report = run(archive, tmp_path / "png", sync)
-    found = open_archive(archive)
+    found = open_coded(archive)
     values = np.rint(found.centers).astype(np.uint8).reshape(-1, 7, 4, 3)
     first = 0
     assert sorted(files(tmp_path / "png")) == KEYS
@@ -92,7 +92,7 @@ def test_more_colors_than_a_png_indexes(photos, tmp_path, sync):
     run(tmp_path / "z", tmp_path / "png", sync)
     with Image.open(tmp_path / "png" / "cat.png") as file:
         assert file.mode == "RGB"
-        found = open_archive(str(tmp_path / "z"))
+        found = open_coded(str(tmp_path / "z"))
         assert found.codes.dtype == np.uint16
         np.testing.assert_array_equal(np.asarray(file), found.image(found.index.names.index("cat.jpg")))
 
@@ -109,7 +109,7 @@ def test_a_result_of_reconstruct(dataset, patch_codebook, tmp_path, sync):
     reconstruct(ReconstructConfig(images=str(tmp_path / "a"), **options), sync)
     run(tmp_path / "r", tmp_path / "b", sync)
     assert files(tmp_path / "a") == files(tmp_path / "b")
-    assert open_result(str(tmp_path / "r")).palette is None
+    assert open_coded(str(tmp_path / "r")).palette is None
 
 
 def test_workers_do_not_change_a_byte(archive, tmp_path, sync, workers):
@@ -119,7 +119,7 @@ def test_workers_do_not_change_a_byte(archive, tmp_path, sync, workers):
 
 
 def test_what_cannot_be_decoded(dataset, archive, tmp_path, sync):
-    with pytest.raises(InputError, match="is a dataset; expected an archive of quantize, or a result"):
+    with pytest.raises(InputError, match="is a dataset; expected coded images .*or a folder of images"):
         run(dataset, tmp_path / "png", sync)
     with pytest.raises(InputError, match="nothing is there; expected"):
         run(tmp_path / "none", tmp_path / "png", sync)
@@ -162,8 +162,8 @@ def test_a_run_that_died_goes_on(archive, tmp_path, sync, monkeypatch):
     assert report.image_bytes == sum(map(len, files(tmp_path / "png").values()))
 
 
-def test_the_command(archive, tmp_path, capsys):
-    with pytest.raises(SystemExit) as caught:
-        main([archive, str(tmp_path / "png"), "--scheduler", "sync", "--quiet"])
-    assert not caught.value.code
+def test_the_command(archive, tmp_path, dkmeans):
+    code, out, _ = dkmeans("decode", archive, tmp_path / "png", "--scheduler", "sync", "--quiet", "--json")
+    assert code == 0
+    assert json.loads(out)["n_written"] == 5
     assert sorted(files(tmp_path / "png")) == KEYS
