@@ -43,6 +43,8 @@ __all__ = [
 HIDDEN = ".dkmeans"
 """Folder of the claims, the manifest and the records, beside the files."""
 RECORDS = "records"
+_BEGUN = "begun"
+"""Key of the mark that files may have been written: a run that fails behind it keeps its claim."""
 _MOST_PIXELS = 1 << 40  # of a file of our own
 
 
@@ -60,7 +62,7 @@ class FolderManifest(Manifest):
     """
 
     kind: Literal["folder"] = "folder"
-    names: ClassVar[tuple[str, ...]] = (RECORDS, "skipped")
+    names: ClassVar[tuple[str, ...]] = (RECORDS, _BEGUN, "skipped")
 
     source: str
     n_images: int
@@ -171,6 +173,11 @@ class Files:
     folder: Store
     keys: dict[str, str]
     there: dict[str, int]
+
+    def begin(self) -> None:
+        """Mark the folder as one with files of this run, before the first is written."""
+        if isinstance(self.held, Claim):
+            self.held.put(_BEGUN, b"")
 
     def batch(self, number: int, names: Sequence[str]) -> FileBatch:
         """The files of some images, of which the first has this number among all."""

@@ -22,7 +22,7 @@ from dkmeans.errors import UsageError
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.stages.shared.files import output_keys
 from dkmeans.stages.shared.remaking import Copying, Decoding, Remaking
-from dkmeans.stages.shared.writing import COLUMNS, cut_batches, run_pass
+from dkmeans.stages.shared.writing import COLUMNS, remake_images
 from dkmeans.storage import arrays
 from dkmeans.storage.store import open_store
 
@@ -94,9 +94,8 @@ def decode(
             with connect(executor, reporter, "decode") as workers:
                 largest = int(np.diff(coded.index.offset).max()) * 4 * 2
                 workers.check_memory(4 * largest, "an image", "decode on larger workers")
-                table, _ = run_pass(
-                    cut_batches(coded.index, partial(_remaking, coded), files), workers, reporter
-                )
+                remaking = partial(_remaking, coded)
+                table, _ = remake_images(coded.index, remaking, workers, reporter, files=files)
             n_written = len(coded.index) - len(files.there)
             about: dict[str, Any] = {"source": coded.url, "n_images": len(coded.index), "n_pixels": n_pixels}
             manifest = held.commit(**about, image_bytes=int(table[:, COLUMNS.index("stored_bytes")].sum()))

@@ -11,8 +11,9 @@ from PIL import Image
 
 from dkmeans import CompressConfig, ReconstructConfig, compress, reconstruct
 from dkmeans.artefacts.coded import open_coded
+from dkmeans.artefacts.folder import open_folder
 from dkmeans.config.stages import DecodeConfig, QuantizeConfig
-from dkmeans.errors import InputError, StorageError, UsageError
+from dkmeans.errors import InputError, OutputExistsError, StorageError, UsageError
 from dkmeans.stages.decode import decode
 from dkmeans.stages.quantize import quantize
 from dkmeans.storage.store import Store
@@ -119,7 +120,7 @@ def test_workers_do_not_change_a_byte(archive, tmp_path, sync, workers):
 
 
 def test_what_cannot_be_decoded(dataset, archive, tmp_path, sync):
-    with pytest.raises(InputError, match="is a dataset; expected coded images .*or a folder of images"):
+    with pytest.raises(InputError, match=r"is a dataset; expected coded images .*or a folder of images"):
         run(dataset, tmp_path / "png", sync)
     with pytest.raises(InputError, match="nothing is there; expected"):
         run(tmp_path / "none", tmp_path / "png", sync)
@@ -138,8 +139,53 @@ def test_files_in_the_way(archive, tmp_path, sync):
     assert (tmp_path / "png" / "cat.png").read_bytes() == b"mine"
     with pytest.raises(UsageError, match="overlap"):
         run(archive, f"{archive}/png", sync)
+    with pytest.raises(UsageError, match=r"holds cat\.png, which no run of these options has written"):
+        run(archive, tmp_path / "png", sync, resume=True)
     assert run(archive, tmp_path / "png", sync, overwrite=True).n_written == 5
     assert (tmp_path / "png" / "cat.png").read_bytes() != b"mine"
+
+
+def test_the_files_of_another_archive_are_not_taken_for_its_own(archive, photos, tmp_path, sync):
+    """Its images have the same names and sizes, and other colors; the place is the same."""
+    place = tmp_path / "z"
+    shutil.copytree(archive, place)
+    run(place, tmp_path / "png", sync)
+    before = files(tmp_path / "png")
+    shutil.rmtree(place)
+    archived(photos, place, sync, patch="7x4", k=3)
+    with pytest.raises(UsageError, match="begun from another input"):
+        run(place, tmp_path / "png", sync, resume=True)
+    with pytest.raises(OutputExistsError):
+        run(place, tmp_path / "png", sync)
+    assert files(tmp_path / "png") == before
+    run(place, tmp_path / "png", sync, overwrite=True)
+    run(place, tmp_path / "new", sync)
+    assert files(tmp_path / "png") == files(tmp_path / "new") != before
+
+
+def test_an_archive_that_was_moved_is_another_option(archive, tmp_path, sync):
+    run(archive, tmp_path / "png", sync)
+    shutil.copytree(archive, tmp_path / "z")
+    with pytest.raises(UsageError, match="begun with archive = "):
+        run(tmp_path / "z", tmp_path / "png", sync, resume=True)
+    assert run(archive, tmp_path / "png", sync, resume=True).n_written == 0
+
+
+def test_a_folder_of_quantize_is_copied(photos, tmp_path, sync):
+    config = QuantizeConfig(source=str(photos), destination=str(tmp_path / "q"), k=4)
+    quantize(config, sync)
+    report = run(tmp_path / "q", tmp_path / "png", sync)
+    assert files(tmp_path / "png") == files(tmp_path / "q")
+    assert (report.n_images, report.n_written) == (5, 5)
+    assert report.image_bytes == sum(map(len, files(tmp_path / "q").values()))
+    assert [image["name"] for image in open_folder(str(tmp_path / "png")).records] == [
+        image["name"] for image in open_folder(str(tmp_path / "q")).records
+    ]
+    with pytest.raises(UsageError, match="overlap"):
+        run(tmp_path / "q", tmp_path / "q" / "png", sync)
+    (tmp_path / "q" / "cat.png").unlink()
+    with pytest.raises(InputError, match=r"cat\.png"):
+        run(tmp_path / "q", tmp_path / "other", sync)
 
 
 def test_a_run_that_died_goes_on(archive, tmp_path, sync, monkeypatch):
@@ -147,7 +193,7 @@ def test_a_run_that_died_goes_on(archive, tmp_path, sync, monkeypatch):
     write, count = Store.put, []
 
     def dying(folder, key, data):
-        count.append(key)
+        count.extend([key] * key.endswith(".png"))
         if len(count) == 3:
             raise StorageError("no space left on the device")
         write(folder, key, data)

@@ -22,7 +22,7 @@ from dkmeans.stages.shared.coding import ImageRows, write_codes
 from dkmeans.stages.shared.learning import gather_images, learn_centers
 from dkmeans.stages.shared.quantized import Written, describe_image
 from dkmeans.stages.shared.remaking import Decoding
-from dkmeans.stages.shared.writing import check_image_memory, cut_batches, json_value, run_pass, totals_of
+from dkmeans.stages.shared.writing import check_image_memory, json_value, remake_images, totals_of
 from dkmeans.storage.store import open_store
 
 __all__ = ["write_archive"]
@@ -88,8 +88,7 @@ def _encode(
         return Decoding(coded.part(start, stop), images.part(start, stop), result.centers, indexed=False)
 
     check_image_memory(int(images.sizes.max()), images.channels, executor)
-    batches = cut_batches(images.index, remaking, source_bytes=images.source_bytes)
-    table, _ = run_pass(batches, executor, reporter)
+    table, _ = remake_images(images.index, remaking, executor, reporter, source_bytes=images.source_bytes)
     held.write_array("images/measures", np.ascontiguousarray(table[:, : len(MEASURED)]))
     return held.commit(**facts, **vars(totals_of(table, images.sizes)))
 

@@ -25,7 +25,7 @@ from dkmeans.config.stages import CompressConfig, ReconstructConfig
 from dkmeans.events.reporter import Reporter
 from dkmeans.stages.shared.files import output_keys, refuse_originals
 from dkmeans.stages.shared.remaking import Decoding
-from dkmeans.stages.shared.writing import cut_batches, run_pass, totals_of
+from dkmeans.stages.shared.writing import remake_images, totals_of
 from dkmeans.storage.store import Store, open_store
 
 __all__ = ["ResultReport", "Work", "make_result"]
@@ -148,7 +148,7 @@ def _write(
         def remaking(start: int, stop: int) -> Decoding:
             return Decoding(coded.part(start, stop), dataset.part(start, stop), indexed=files is not None)
 
-        table, _ = run_pass(cut_batches(dataset.index, remaking, files), work.executor, work.reporter)
+        table, _ = remake_images(dataset.index, remaking, work.executor, work.reporter, files=files)
         totals = totals_of(table, np.diff(dataset.index.offset))
         if files is not None and isinstance(files.held, Claim):
             n_pixels = dataset.manifest.n_pixels

@@ -19,12 +19,13 @@ from dkmeans.config.stages import QuantizeConfig
 from dkmeans.errors import UsageError
 from dkmeans.events.reporter import Reporter
 from dkmeans.features.space import FeatureSpace
+from dkmeans.images.collections import SourceCollection
 from dkmeans.images.sources import Source
 from dkmeans.stages.shared.files import output_keys, refuse_originals
 from dkmeans.stages.shared.learning import gather_images, learn_centers
 from dkmeans.stages.shared.quantized import Written, describe_image
 from dkmeans.stages.shared.remaking import Given, PerImage, Quantizing
-from dkmeans.stages.shared.writing import COLUMNS, check_image_memory, cut_batches, run_pass, totals_of
+from dkmeans.stages.shared.writing import COLUMNS, check_image_memory, remake_images, totals_of
 from dkmeans.storage.store import Store, open_store
 
 __all__ = ["write_folder"]
@@ -85,11 +86,7 @@ def _quantize(
     reporter: Reporter,
 ) -> FolderManifest:
     images, skipping = gather_images(config, source, held, executor, reporter)
-    if images.dtype != np.uint8:
-        raise UsageError(
-            f"{source.url} holds {images.dtype} images, the palette of a PNG holds 8 bits a channel. "
-            "Pass --to archive."
-        )
+    _check_depth(images)
     files = begin_files(held, folder, output_keys(images.index.names), config, "destination")
     result: LloydResult | None = None
     palettes: PerImage | Given = PerImage(config.n_clusters, config.seed, config.max_iter, config.tol)
@@ -98,20 +95,39 @@ def _quantize(
         images, result = learn_centers(config, images, space, executor, skipping, reporter)
         palettes = Given(result.centers)
     check_image_memory(int(images.sizes.max()), images.channels, executor)
-    part, dither = images.part, config.dither
-    batches = cut_batches(
-        images.index, lambda *cut: Quantizing(part(*cut), palettes, dither), files, images.source_bytes
+
+    def remaking(start: int, stop: int) -> Quantizing:
+        return Quantizing(images.part(start, stop), palettes, config.dither)
+
+    table, skipped = remake_images(
+        images.index, remaking, executor, reporter, files=files, source_bytes=images.source_bytes
     )
-    table, skipped = run_pass(batches, executor, reporter)
     if skipped:
         skipping.add(skipped)
         images = images.without(skipped)
     write_skipped(held, skipping.images)
-    facts = vars(totals_of(table, images.sizes))
-    facts |= {"source": source.url, "n_images": len(images.index), "n_pixels": int(images.sizes.sum())}
-    facts |= {"n_skipped": len(skipping.images), "n_clusters": config.n_clusters}
-    del facts["mse"]
-    return held.commit(**facts, **_learned(config, table, result, reporter))
+    totals = totals_of(table, images.sizes)
+    return held.commit(
+        source=source.url,
+        n_images=len(images.index),
+        n_skipped=len(skipping.images),
+        n_pixels=int(images.sizes.sum()),
+        n_clusters=config.n_clusters,
+        image_bytes=totals.image_bytes,
+        mean_psnr=totals.mean_psnr,
+        mean_ssim=totals.mean_ssim,
+        n_exact=totals.n_exact,
+        **_learned(config, table, result, reporter),
+    )
+
+
+def _check_depth(images: SourceCollection) -> None:
+    """Refuse images that no indexed PNG can hold."""
+    if images.dtype != np.uint8:
+        raise UsageError(
+            f"{images.source.url} holds {images.dtype} images, the palette of a PNG holds 8 bits a channel. "
+            "Pass --to archive."
+        )
 
 
 def _learned(

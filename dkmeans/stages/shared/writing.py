@@ -27,12 +27,10 @@ from dkmeans.storage import checksums
 __all__ = [
     "COLUMNS",
     "MEASURED_PER_TASK",
-    "Batch",
     "Totals",
     "check_image_memory",
-    "cut_batches",
     "json_value",
-    "run_pass",
+    "remake_images",
     "totals_of",
 ]
 
@@ -44,7 +42,7 @@ MEASURED_PER_TASK = 1 << 20
 
 
 @dataclass(frozen=True)
-class Batch:
+class _Batch:
     """The images of one task.
 
     Attributes
@@ -66,38 +64,7 @@ class Batch:
     source_bytes: tuple[int, ...] | None
 
 
-def cut_batches(
-    index: ImageIndex,
-    remaking: Callable[[int, int], Remaking],
-    files: Files | None = None,
-    source_bytes: Sequence[int] | None = None,
-) -> list[Batch]:
-    """Cut images into the batches of a pass, whatever the number of threads, so that records stay valid.
-
-    Parameters
-    ----------
-    index : ImageIndex
-    remaking : callable
-        ``remaking(start, stop)`` tells how these images are made again.
-    files : Files or None
-        Where files of them go.
-    source_bytes : sequence of int, or None
-        Of each image as it was found, where all is measured; None for the error alone.
-    """
-    limit = plan.PIXELS_PER_TASK if source_bytes is None else MEASURED_PER_TASK
-    return [
-        Batch(
-            index.names[start:stop],
-            index.sizes(start, stop),
-            remaking(start, stop),
-            None if files is None else files.batch(start, index.names[start:stop]),
-            None if source_bytes is None else tuple(source_bytes[start:stop]),
-        )
-        for start, stop in plan.batches(np.diff(index.offset), limit)
-    ]
-
-
-def _finish(batch: Batch) -> tuple[NDArray[np.float64], list[SkippedImage]]:
+def _finish(batch: _Batch) -> tuple[NDArray[np.float64], list[SkippedImage]]:
     """Make, compare and write the images of one batch; a table of `COLUMNS`, and those that are damaged."""
     if batch.files is not None and (finished := batch.files.finished()):
         return np.array([[_number(image[name]) for name in COLUMNS] for image in finished]), []
@@ -155,7 +122,7 @@ def _measured(made: Made, *, full: bool) -> dict[str, Any]:
     }
 
 
-def _records(batch: Batch, rows: dict[int, list[float]]) -> list[dict[str, Any]]:
+def _records(batch: _Batch, rows: dict[int, list[float]]) -> list[dict[str, Any]]:
     """What is known of each image that was made, as JSON values; `rows` by its position."""
     assert batch.files is not None
     records = []
@@ -192,10 +159,28 @@ def check_image_memory(n_pixels: int, channels: int, executor: Executor) -> None
     executor.check_memory(need, "an image", "leave out the largest images")
 
 
-def run_pass(
-    batches: Sequence[Batch], executor: Executor, reporter: Reporter
+def remake_images(
+    index: ImageIndex,
+    remaking: Callable[[int, int], Remaking],
+    executor: Executor,
+    reporter: Reporter,
+    *,
+    files: Files | None = None,
+    source_bytes: Sequence[int] | None = None,
 ) -> tuple[NDArray[np.float64], list[SkippedImage]]:
     """Make, compare and write images, a task a batch.
+
+    Parameters
+    ----------
+    index : ImageIndex
+    remaking : callable
+        ``remaking(start, stop)`` tells how these images are made again.
+    executor : Executor
+    reporter : Reporter
+    files : Files or None
+        Where files of them go.
+    source_bytes : sequence of int, or None
+        Of each image as it was found, where all is measured; None for the error alone.
 
     Returns
     -------
@@ -204,6 +189,20 @@ def run_pass(
     skipped : list of SkippedImage
         The others.
     """
+    # Whatever the number of threads, so that records stay valid.
+    limit = plan.PIXELS_PER_TASK if source_bytes is None else MEASURED_PER_TASK
+    batches = [
+        _Batch(
+            index.names[start:stop],
+            index.sizes(start, stop),
+            remaking(start, stop),
+            None if files is None else files.batch(start, index.names[start:stop]),
+            None if source_bytes is None else tuple(source_bytes[start:stop]),
+        )
+        for start, stop in plan.batches(np.diff(index.offset), limit)
+    ]
+    if files is not None:
+        files.begin()
     task = executor.task(_finish)
     with reporter.stage("images", len(batches), "batches") as advance:
         found = executor.run([task(batch) for batch in batches], advance)
