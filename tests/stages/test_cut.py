@@ -116,7 +116,7 @@ def test_finished_output(palette, tmp_path, sync, dataset):
 def test_resume_sees_that_the_codebook_is_another(grays, tmp_path, sync):
     run(grays[1], tmp_path / "c", sync, n_clusters=2)
     fit(FitConfig(dataset=grays[0], codebook=grays[1], n_clusters=3, overwrite=True), sync)
-    with pytest.raises(UsageError, match=r"cut from another codebook.*--overwrite"):
+    with pytest.raises(UsageError, match=r"begun from another input.*--overwrite"):
         run(grays[1], tmp_path / "c", sync, n_clusters=2, resume=True)
 
 
@@ -146,7 +146,7 @@ def test_refusals(grays, palette, tmp_path, sync):
 def test_a_run_that_died_is_resumed(palette, tmp_path, sync, monkeypatch):
     whole = run(palette, tmp_path / "whole", sync, n_clusters=4)
 
-    def die(*_):
+    def die(*_, **__):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:

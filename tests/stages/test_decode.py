@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
+from stages.outputs import KEYS, read_files
 
 from dkmeans import CompressConfig, ReconstructConfig, compress, reconstruct
 from dkmeans.artefacts.coded import open_coded
@@ -18,16 +19,9 @@ from dkmeans.stages.decode import decode
 from dkmeans.stages.quantize import quantize
 from dkmeans.storage.store import Store
 
-KEYS = ["astronaut.png", "astronaut2.png", "cat.png", "deep/coffee.png", "deep/er/cup.png"]
-
 
 def run(archive, images, cluster, **options):
     return decode(DecodeConfig(archive=str(archive), images=str(images), **options), cluster)
-
-
-def files(folder):
-    found = [file.key for file in Store(str(folder)).list() if not file.key.startswith(".dkmeans/")]
-    return {key: Store(str(folder)).get(key) for key in found}
 
 
 def archived(source, url, cluster, **options):
@@ -51,7 +45,7 @@ def test_patches_are_their_rounded_centers_side_by_side(archive, photos, tmp_pat
     found = open_coded(archive)
     values = np.rint(found.centers).astype(np.uint8).reshape(-1, 7, 4, 3)
     first = 0
-    assert sorted(files(tmp_path / "png")) == KEYS
+    assert sorted(read_files(tmp_path / "png")) == KEYS
     for position, name in enumerate(found.index.names):
         height, width = int(found.index.height[position]), int(found.index.width[position])
         down, across = -(-height // 7), -(-width // 4)
@@ -62,7 +56,7 @@ def test_patches_are_their_rounded_centers_side_by_side(archive, photos, tmp_pat
             np.testing.assert_array_equal(np.asarray(file), np.concatenate(rows)[:height, :width])
         np.testing.assert_array_equal(found.image(position), np.concatenate(rows)[:height, :width])
     assert (report.n_images, report.n_written) == (5, 5)
-    assert report.image_bytes == sum(map(len, files(tmp_path / "png").values()))
+    assert report.image_bytes == sum(map(len, read_files(tmp_path / "png").values()))
 
 
 @pytest.mark.parametrize("color", ["rgb", "gray", "rgba"])
@@ -74,7 +68,7 @@ def test_an_archive_of_pixels_gives_the_files_of_quantize(photos, tmp_path, sync
         source=str(photos), destination=str(tmp_path / "b"), k=8, max_iter=5, palette="shared", color=color
     )
     quantize(config, sync)
-    assert files(tmp_path / "a") == files(tmp_path / "b")
+    assert read_files(tmp_path / "a") == read_files(tmp_path / "b")
 
 
 def test_an_archive_decodes_by_itself(photos, tmp_path, sync):
@@ -85,7 +79,7 @@ def test_an_archive_decodes_by_itself(photos, tmp_path, sync):
     shutil.rmtree(tmp_path / "in")
     (tmp_path / "z").rename(tmp_path / "moved")
     run(tmp_path / "moved", tmp_path / "b", sync)
-    assert files(tmp_path / "a") == files(tmp_path / "b")
+    assert read_files(tmp_path / "a") == read_files(tmp_path / "b")
 
 
 def test_more_colors_than_a_png_indexes(photos, tmp_path, sync):
@@ -102,21 +96,21 @@ def test_a_result_of_compress(dataset, palette, tmp_path, sync):
     options = {"dataset": dataset, "codebook": palette, "result": str(tmp_path / "r")}
     compress(CompressConfig(images=str(tmp_path / "a"), **options), sync)
     run(tmp_path / "r", tmp_path / "b", sync)
-    assert files(tmp_path / "a") == files(tmp_path / "b")
+    assert read_files(tmp_path / "a") == read_files(tmp_path / "b")
 
 
 def test_a_result_of_reconstruct(dataset, patch_codebook, tmp_path, sync):
     options = {"dataset": dataset, "codebook": patch_codebook, "result": str(tmp_path / "r")}
     reconstruct(ReconstructConfig(images=str(tmp_path / "a"), **options), sync)
     run(tmp_path / "r", tmp_path / "b", sync)
-    assert files(tmp_path / "a") == files(tmp_path / "b")
+    assert read_files(tmp_path / "a") == read_files(tmp_path / "b")
     assert open_coded(str(tmp_path / "r")).palette is None
 
 
 def test_workers_do_not_change_a_byte(archive, tmp_path, sync, workers):
     run(archive, tmp_path / "a", sync)
     run(archive, tmp_path / "b", workers)
-    assert files(tmp_path / "a") == files(tmp_path / "b")
+    assert read_files(tmp_path / "a") == read_files(tmp_path / "b")
 
 
 def test_what_cannot_be_decoded(dataset, archive, tmp_path, sync):
@@ -150,17 +144,17 @@ def test_the_files_of_another_archive_are_not_taken_for_its_own(archive, photos,
     place = tmp_path / "z"
     shutil.copytree(archive, place)
     run(place, tmp_path / "png", sync)
-    before = files(tmp_path / "png")
+    before = read_files(tmp_path / "png")
     shutil.rmtree(place)
     archived(photos, place, sync, patch="7x4", k=3)
     with pytest.raises(UsageError, match="begun from another input"):
         run(place, tmp_path / "png", sync, resume=True)
     with pytest.raises(OutputExistsError):
         run(place, tmp_path / "png", sync)
-    assert files(tmp_path / "png") == before
+    assert read_files(tmp_path / "png") == before
     run(place, tmp_path / "png", sync, overwrite=True)
     run(place, tmp_path / "new", sync)
-    assert files(tmp_path / "png") == files(tmp_path / "new") != before
+    assert read_files(tmp_path / "png") == read_files(tmp_path / "new") != before
 
 
 def test_an_archive_that_was_moved_is_another_option(archive, tmp_path, sync):
@@ -175,9 +169,9 @@ def test_a_folder_of_quantize_is_copied(photos, tmp_path, sync):
     config = QuantizeConfig(source=str(photos), destination=str(tmp_path / "q"), k=4)
     quantize(config, sync)
     report = run(tmp_path / "q", tmp_path / "png", sync)
-    assert files(tmp_path / "png") == files(tmp_path / "q")
+    assert read_files(tmp_path / "png") == read_files(tmp_path / "q")
     assert (report.n_images, report.n_written) == (5, 5)
-    assert report.image_bytes == sum(map(len, files(tmp_path / "q").values()))
+    assert report.image_bytes == sum(map(len, read_files(tmp_path / "q").values()))
     assert [image["name"] for image in open_folder(str(tmp_path / "png")).records] == [
         image["name"] for image in open_folder(str(tmp_path / "q")).records
     ]
@@ -204,12 +198,12 @@ def test_a_run_that_died_goes_on(archive, tmp_path, sync, monkeypatch):
             run(archive, tmp_path / "png", sync)
     report = run(archive, tmp_path / "png", sync, resume=True)
     assert (report.n_images, report.n_written) == (5, 3)
-    assert files(tmp_path / "png") == files(tmp_path / "whole")
-    assert report.image_bytes == sum(map(len, files(tmp_path / "png").values()))
+    assert read_files(tmp_path / "png") == read_files(tmp_path / "whole")
+    assert report.image_bytes == sum(map(len, read_files(tmp_path / "png").values()))
 
 
 def test_the_command(archive, tmp_path, dkmeans):
     code, out, _ = dkmeans("decode", archive, tmp_path / "png", "--scheduler", "sync", "--quiet", "--json")
     assert code == 0
     assert json.loads(out)["n_written"] == 5
-    assert sorted(files(tmp_path / "png")) == KEYS
+    assert sorted(read_files(tmp_path / "png")) == KEYS

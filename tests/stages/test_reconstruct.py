@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 
 import numpy as np
 import pytest
 from PIL import Image
 from sklearn.feature_extraction.image import reconstruct_from_patches_2d
+from stages.outputs import KEYS, read_files
 
 from dkmeans import (
     FitConfig,
@@ -20,10 +22,11 @@ from dkmeans import (
     open_dataset,
     reconstruct,
 )
+from dkmeans.config.stages import DecodeConfig
 from dkmeans.errors import MismatchError
 from dkmeans.features import patches
 from dkmeans.kernels import exact, reference
-from dkmeans.storage.store import Store
+from dkmeans.stages.decode import decode
 
 pytestmark = pytest.mark.filterwarnings("ignore:not converged")
 
@@ -97,9 +100,29 @@ def test_workers_do_not_change_a_byte(dataset, patch_codebook, tmp_path, sync, w
     two = run(dataset, patch_codebook, tmp_path / "b", workers, images=str(tmp_path / "b.png"))
     assert one.digest == two.digest
     assert (one.mean_psnr, one.image_bytes) == (two.mean_psnr, two.image_bytes)
-    for found in Store(str(tmp_path / "a.png")).list():
-        first, other = (Store(str(tmp_path / n)).get(found.key) for n in ("a.png", "b.png"))
-        assert first == other
+    assert read_files(tmp_path / "a.png") == read_files(tmp_path / "b.png")
+    assert len(read_files(tmp_path / "a.png")) == 5
+
+
+@pytest.mark.parametrize("stride", [1, 3])
+def test_the_codes_decode_by_themselves(photos, tmp_path, sync, stride):
+    """Where dataset, codebook and photos are gone, and a mask says which patches were blank."""
+    shutil.copytree(photos, tmp_path / "in")
+    options = {"patch": 5, "stride": stride, "blank_threshold": 0.35, "shard_mib": 0.02}
+    report = ingest(IngestConfig(source=str(tmp_path / "in"), dataset=str(tmp_path / "d"), **options), sync)
+    fit(FitConfig(dataset=str(tmp_path / "d"), codebook=str(tmp_path / "c"), on="patches", k=9), sync)
+    found = run(tmp_path / "d", tmp_path / "c", tmp_path / "r", sync, images=str(tmp_path / "a"))
+    windows = sum(
+        ((height - 5) // stride + 1) * ((width - 5) // stride + 1)
+        for height, width in open_coded(str(tmp_path / "r")).index.sizes(0, 5).tolist()
+    )
+    assert 0 < report.n_patches == found.n_codes < windows
+    for name in ("in", "d", "c"):
+        shutil.rmtree(tmp_path / name)
+    (tmp_path / "r").rename(tmp_path / "moved")
+    decode(DecodeConfig(archive=str(tmp_path / "moved"), images=str(tmp_path / "b")), sync)
+    assert read_files(tmp_path / "b") == read_files(tmp_path / "a")
+    assert sorted(read_files(tmp_path / "b")) == KEYS
 
 
 def test_a_codebook_that_does_not_fit(dataset, palette, patch_codebook, photos, tmp_path, sync):
