@@ -298,7 +298,7 @@ def test_more_clusters_than_colors(tmp_path, sync):
     assert run(tmp_path / "s.npy", tmp_path / "q", sync, k=3, color="gray").n_exact == 1
 
 
-class Small(Cluster):
+class Small(InProcess):
     """This process, as if it had less memory."""
 
     def __init__(self, n_bytes):
