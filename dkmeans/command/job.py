@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -10,7 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field
 
 from dkmeans.command.registry import REPORT, STAGES, Stage
-from dkmeans.config.base import Model, StageConfig
+from dkmeans.config.base import Model, StageConfig, nearest
 from dkmeans.config.cluster import ClusterConfig
 from dkmeans.config.stages import ReportConfig
 from dkmeans.errors import InputError, UsageError
@@ -70,9 +69,7 @@ class JobConfig(Model):
         known = ("cluster", "storage", *(stage.name for stage in STAGES), REPORT.name)
         for name in tables:
             if name not in known:
-                close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-                hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(known)}"
-                raise UsageError(f"unknown key {name!r}; {hint}")
+                raise UsageError(f"unknown key {name!r}{nearest(name, known)}")
         stages = {stage.name: _runs(stage, tables[stage.name]) for stage in STAGES if stage.name in tables}
         values: dict[str, Any] = {"storage": tables.get("storage", {}), "stages": stages}
         for name, model in (("cluster", ClusterConfig), ("report", ReportConfig)):

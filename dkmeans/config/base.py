@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from dkmeans.errors import UsageError
 
-__all__ = ["Counts", "Model", "Positive", "Size", "StageConfig"]
+__all__ = ["Counts", "Model", "Positive", "Size", "StageConfig", "nearest"]
 
 
 def _parse_size(value: object) -> object:
@@ -113,9 +114,12 @@ def _explain_one(details: dict[str, Any], model: type[BaseModel]) -> str:
 
 
 def _nearest(key: str, model: type[BaseModel]) -> str:
-    """The hint ``; did you mean 'max_iter'?`` among the keys of `model`."""
+    """The hint at the keys of `model`."""
     keys = ["k" if name == "n_clusters" else name for name in model.model_fields]
-    if key in keys:  # k beside n_clusters, which is the same
-        return "; it is given twice"
+    return "; it is given twice" if key in keys else nearest(key, keys)  # k beside n_clusters
+
+
+def nearest(key: str, keys: Sequence[str]) -> str:
+    """Hint at what an unknown key may have been meant for, such as ``; did you mean 'max_iter'?``."""
     close = difflib.get_close_matches(key, keys, n=1, cutoff=0.4)
     return f"; did you mean {close[0]!r}?" if close else f"; expected one of {', '.join(keys)}"

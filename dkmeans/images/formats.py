@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import imagecodecs
 import numpy as np
@@ -28,10 +28,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.PpmImagePlugin import PpmImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-__all__ = ["Found", "Refused", "find"]
-
-
-_FORMATS = "PNG, JPEG, TIFF, WebP, BMP or PGM/PPM/PBM"
+__all__ = ["SUFFIXES", "Found", "Refused", "find"]
 
 
 class Refused(Exception):
@@ -53,13 +50,13 @@ class Found:
 def find(data: bytes, *, whole: bool) -> Found | None:
     """Read the header of `data`; None if it is the beginning of a file that must be read whole."""
     if not data:
-        raise Refused(f"the file is empty (0 bytes); expected {_FORMATS}")
-    opener = next((opener for magic, opener in _OPENERS if magic.match(data)), None)
-    if opener is None:
-        raise Refused(f"the file begins with {data[:8]!r}, which is no image; expected {_FORMATS}")
-    if not whole and opener in (_open_tiff, _open_webp):
-        return None  # their metadata may lie behind the pixels
-    return opener(data)
+        raise Refused(f"the file is empty (0 bytes); expected {_NAMES}")
+    found = next((row for row in _FORMATS if row.magic.match(data)), None)
+    if found is None:
+        raise Refused(f"the file begins with {data[:8]!r}, which is no image; expected {_NAMES}")
+    if not whole and found.whole:
+        return None
+    return found.opener(data)
 
 
 _quiet = threading.Lock()
@@ -212,11 +209,39 @@ def _load_tiff(data: bytes) -> NDArray[Any]:
     return pixels
 
 
-_OPENERS: list[tuple[re.Pattern[bytes], Callable[[bytes], Found]]] = [
-    (re.compile(rb"\x89PNG\r\n\x1a\n"), _open_png),
-    (re.compile(rb"\xff\xd8\xff"), _open_jpeg),
-    (re.compile(rb"II[*+]\0|MM\0[*+]"), _open_tiff),
-    (re.compile(rb"RIFF....WEBP", re.DOTALL), _open_webp),
-    (re.compile(rb"BM"), _open_bmp),
-    (re.compile(rb"P[1-6][\s#]"), _open_pnm),
-]
+class _Format(NamedTuple):
+    """One format of image files.
+
+    Attributes
+    ----------
+    name : str
+        For messages.
+    suffixes : tuple of str
+        Of the files that are taken for images, lower case.
+    magic : re.Pattern
+        How the bytes of such a file begin.
+    opener : callable
+        Reads the header of all the bytes.
+    whole : bool
+        Whether that takes the whole file, as what it tells may lie behind the pixels.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    magic: re.Pattern[bytes]
+    opener: Callable[[bytes], Found]
+    whole: bool = False
+
+
+_FORMATS = (
+    _Format("PNG", (".png",), re.compile(rb"\x89PNG\r\n\x1a\n"), _open_png),
+    _Format("JPEG", (".jpg", ".jpeg"), re.compile(rb"\xff\xd8\xff"), _open_jpeg),
+    _Format("TIFF", (".tif", ".tiff"), re.compile(rb"II[*+]\0|MM\0[*+]"), _open_tiff, whole=True),
+    _Format("WebP", (".webp",), re.compile(rb"RIFF....WEBP", re.DOTALL), _open_webp, whole=True),
+    _Format("BMP", (".bmp",), re.compile(rb"BM"), _open_bmp),
+    _Format("PGM/PPM/PBM", (".pgm", ".ppm", ".pbm", ".pnm"), re.compile(rb"P[1-6][\s#]"), _open_pnm),
+)
+"""A new format is one row here, and its opener."""
+_NAMES = " or ".join([", ".join(row.name for row in _FORMATS[:-1]), _FORMATS[-1].name])
+SUFFIXES = tuple(suffix for row in _FORMATS for suffix in row.suffixes)
+"""Of the files that are taken for images, lower case."""

@@ -13,17 +13,15 @@ from numpy.typing import NDArray
 
 from dkmeans.errors import DkmeansError, ImageError, InputError, StorageError
 from dkmeans.images.decode import Color, ImageHeader, IncompleteHeader, SkippedImage, decode, read_header
+from dkmeans.images.formats import SUFFIXES
 from dkmeans.images.stacks import fingerprint, open_stack
 from dkmeans.storage.store import Store, StoredObject, open_store
 from dkmeans.storage.urls import check_key
 
-__all__ = ["IMAGE_SUFFIXES", "FileSource", "SkippedImage", "Source", "open_source"]
+__all__ = ["FileSource", "SkippedImage", "Source", "open_source"]
 
-IMAGE_SUFFIXES = (
-    ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".pgm", ".ppm", ".pbm", ".pnm"
-)  # fmt: skip
 _ACCEPTED = (
-    f"a folder of images ({', '.join(suffix[1:] for suffix in IMAGE_SUFFIXES)}), one image, "
+    f"a folder of images ({', '.join(suffix[1:] for suffix in SUFFIXES)}), one image, "
     "an IDX file (also .gz), or an .npy array"
 )
 _PREFIX = 64 * 2**10  # bytes read for a header; most fit, photographs with a preview in their EXIF do too
@@ -222,7 +220,7 @@ def open_source(url: str) -> Source:
 
 
 def _open_file(folder: Store, name: str) -> Source:
-    if name.lower().endswith(IMAGE_SUFFIXES):
+    if name.lower().endswith(SUFFIXES):
         file = StoredObject(name, folder.head(name))
         return FileSource(folder.url_of(name), folder, (file,))
     stack = open_stack(folder, name)
@@ -249,7 +247,7 @@ def _is_image(store: Store, found: StoredObject) -> bool:
     except InputError:  # a store may hold keys that lead out of every folder
         return False
     hidden = any(part.startswith(".") for part in found.key.split("/"))
-    return not hidden and found.key.lower().endswith(IMAGE_SUFFIXES) and not _leaves(store, found.key)
+    return not hidden and found.key.lower().endswith(SUFFIXES) and not _leaves(store, found.key)
 
 
 def _leaves(store: Store, key: str) -> bool:

@@ -14,7 +14,8 @@ from dkmeans.errors import ImageError, InputError, StorageError
 from dkmeans.images import sources, stacks
 from dkmeans.images.decode import convert_color, decode
 from dkmeans.images.encode import encode_png
-from dkmeans.images.sources import IMAGE_SUFFIXES, SkippedImage, open_source
+from dkmeans.images.formats import SUFFIXES
+from dkmeans.images.sources import SkippedImage, open_source
 from dkmeans.storage.store import Store
 
 LIMIT = 10**6
@@ -51,8 +52,8 @@ def test_folder_in_natural_order_with_nested_keys(place):
 
 
 def test_every_suffix_is_taken(place):
-    fill(place, {f"{n}{suffix}": png(n) for n, suffix in enumerate(IMAGE_SUFFIXES)})
-    assert len(open_source(place)) == len(IMAGE_SUFFIXES) == 11
+    fill(place, {f"{n}{suffix}": png(n) for n, suffix in enumerate(SUFFIXES)})
+    assert len(open_source(place)) == len(SUFFIXES) == 11
 
 
 def test_parts_and_removal_are_small_and_picklable(place):
