@@ -23,7 +23,7 @@ from dkmeans.errors import InputError
 from dkmeans.storage import arrays
 from dkmeans.storage.store import Store, open_store
 
-__all__ = ["KINDS", "describe", "open_images", "place_of", "read_any"]
+__all__ = ["KINDS", "describe", "model_of", "open_images", "place_of", "read_any"]
 
 _MODELS: tuple[type[Manifest], ...] = (
     DatasetManifest, CodebookManifest, SweepManifest, CodedManifest, FolderManifest
@@ -40,6 +40,23 @@ def place_of(store: Store) -> Store:
     return hidden if hidden.list() else store
 
 
+def model_of(store: Store, found: dict[str, Any]) -> type[Manifest]:
+    """Tell the model of a manifest that `read_root` has given.
+
+    Raises
+    ------
+    InputError
+        If it is of no kind that is known here.
+    """
+    kind = kind_of(found)
+    if kind not in KINDS:
+        raise InputError(
+            f"{store.url} is {article(kind)}; expected {article(None)} of dkmeans. Use the version of "
+            f"dkmeans that wrote it: {found.get('versions', {}).get('dkmeans')}."
+        )
+    return KINDS[kind]
+
+
 def read_any(store: Store) -> Manifest:
     """The manifest of a complete artefact of any kind, checked with the metadata of all its arrays.
 
@@ -51,7 +68,7 @@ def read_any(store: Store) -> Manifest:
     found = read_root(store)
     for error in damaged_nodes(store, found):
         raise error
-    return validated(store, found, KINDS[kind_of(found)])
+    return validated(store, found, model_of(store, found))
 
 
 def open_images(url: str) -> CodedImages | ImageFolder:

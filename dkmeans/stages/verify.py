@@ -18,13 +18,12 @@ from dkmeans.artefacts.coded import CodedManifest
 from dkmeans.artefacts.dataset import DatasetManifest, dataset_digest
 from dkmeans.artefacts.folder import FolderManifest, check_records
 from dkmeans.artefacts.index import read_index
-from dkmeans.artefacts.kinds import KINDS, place_of
+from dkmeans.artefacts.kinds import model_of, place_of
 from dkmeans.artefacts.manifests import (
     Manifest,
     array_names,
     damaged_nodes,
     digest,
-    kind_of,
     read_root,
     validated,
 )
@@ -100,7 +99,7 @@ class _Reading:
         """Metadata, arrays, digest; of a sweep its codebooks too."""
         try:
             found = read_root(store)
-            manifest = validated(store, found, KINDS[kind_of(found)])
+            manifest = validated(store, found, model_of(store, found))
         except InputError as error:
             self.problems.append(str(error))
             return ""
