@@ -38,7 +38,7 @@ def resident(process: psutil.Process) -> int:
 
 def run(*arguments: str) -> dict:
     """One dkmeans command: its JSON report, wall seconds and peak memory in MiB."""
-    command = [sys.executable, "-m", "jobs", *arguments, "--json", "--quiet"]
+    command = [sys.executable, "-m", "dkmeans", *arguments, "--json", "--quiet"]
     began, peak = time.perf_counter(), 0
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as job:
         process = psutil.Process(job.pid)

@@ -17,10 +17,10 @@ import pytest
 from faults.conftest import run
 from faults.place import STAGES, Outputs, first_of, stored, until
 from faults.test_killed import prepare
-from jobs.stopping import exit_code
 
 from dkmeans.artefacts.claims import claim
 from dkmeans.artefacts.status import kept, status
+from dkmeans.command.stopping import exit_code
 from dkmeans.config.stages import IngestConfig
 from dkmeans.storage.store import Store
 
@@ -234,9 +234,9 @@ def test_many_finished_outputs_are_counted(tmp_path):
         assert kept(urls) == f"3 finished outputs; a beginning in {urls[3]}"
 
 
-# What jobs.stopping makes of signals
+# What dkmeans.command.stopping makes of signals
 
-READY = "import time, zlib\nfrom jobs.stopping import stoppable\nprint('ready', flush=True)\n"
+READY = "import time, zlib\nfrom dkmeans.command.stopping import stoppable\nprint('ready', flush=True)\n"
 
 
 @contextmanager

@@ -31,7 +31,7 @@ NOTHING_YET = re.compile(r"is unfinished|nothing is there")
 class Expected:
     """What an undisturbed run of a step leaves: objects, and what the manifest says of them, by output."""
 
-    listed: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    objects: dict[str, dict[str, bytes]] = field(default_factory=dict)
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
