@@ -21,7 +21,7 @@ from warm import compile_kernels
 
 from dkmeans import kernels
 from dkmeans.command.main import main
-from dkmeans.compute.cluster import Cluster
+from dkmeans.compute.distributed import Distributed
 from dkmeans.config.cluster import ClusterConfig
 
 SYNC = ClusterConfig(scheduler="sync")
@@ -75,7 +75,7 @@ def sync() -> ClusterConfig:
 
 
 @pytest.fixture(scope="session")
-def workers() -> Iterator[Cluster]:
+def workers() -> Iterator[Distributed]:
     """Two worker processes of one thread each."""
     with (
         distributed.LocalCluster(
@@ -83,11 +83,11 @@ def workers() -> Iterator[Cluster]:
         ) as local,
         distributed.Client(local) as client,
     ):
-        yield Cluster("cpu", client)
+        yield Distributed(client, device="cpu")
 
 
 @pytest.fixture(scope="session")
-def threads() -> Iterator[Cluster]:
+def threads() -> Iterator[Distributed]:
     """One worker of three threads, in this process."""
     with (
         distributed.LocalCluster(
@@ -95,7 +95,7 @@ def threads() -> Iterator[Cluster]:
         ) as local,
         distributed.Client(local) as client,
     ):
-        yield Cluster("cpu", client)
+        yield Distributed(client, device="cpu")
 
 
 @pytest.fixture(scope="session")

@@ -148,6 +148,14 @@ def test_help_loads_no_library(arguments):
     assert in_a_new_process(code).isdisjoint(HEAVY)
 
 
+def test_one_process_loads_nothing_of_a_cluster(photos, tmp_path):
+    """With --scheduler sync an image is quantized without distributed."""
+    command = ["quantize", str(photos / "cat.jpg"), str(tmp_path / "out"), "--k", "2", "--scheduler", "sync"]
+    code = f"from jobs.__main__ import main\ntry: main({[*command, '--quiet']!r})\nexcept SystemExit: pass"
+    assert in_a_new_process(code).isdisjoint({"distributed"})
+    assert (tmp_path / "out" / "cat.png").is_file()
+
+
 def test_kernels_need_no_dask_and_no_storage():
     loaded = in_a_new_process("import dkmeans.kernels.cpu, dkmeans.features.patches, dkmeans.plan")
     assert loaded.isdisjoint({"dask", "distributed", "zarr", "obstore", "pydantic"})

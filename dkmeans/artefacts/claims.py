@@ -129,10 +129,10 @@ class Claim(Generic[_M]):
         self.check()
         self.store.put(key, data)
 
-    def write_rows(self, name: str, start: int, rows: NDArray[Any]) -> None:
+    def write_rows(self, name: str, start: int, rows: NDArray[Any], opened: Any = None) -> None:
         """Write whole shards of the array `name`, from row `start`; see `arrays.write_rows`."""
         self.check()
-        arrays.write_rows(self.store, name, start, rows)
+        arrays.write_rows(self.store, name, start, rows, opened)
 
     def create_array(self, name: str, **layout: Any) -> None:
         """Create the array `name`; see `arrays.create_array`."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dkmeans import kernels, plan
 from dkmeans.clustering.rows import Rows
-from dkmeans.compute.cluster import Cluster
+from dkmeans.compute.executor import Executor
 from dkmeans.compute.tree import reduced
 from dkmeans.features.histogram import Histogram
 from dkmeans.kernels import Block
@@ -81,7 +81,9 @@ def _load(histogram: Histogram, start: int, stop: int, device: str) -> Block:
     return kernels.load(histogram.colors[start:stop], device, histogram.counts[start:stop])
 
 
-def count_stored_rows(store: Store, name: str, cluster: Cluster, positions: NDArray[np.int64]) -> CountedRows:
+def count_stored_rows(
+    store: Store, name: str, cluster: Executor, positions: NDArray[np.int64]
+) -> CountedRows:
     """Count the rows of the array `name` of a group, which are 8-bit gray or RGB.
 
     The array is read once; the rows at `positions`, which ascend, are kept for `take`.
@@ -101,7 +103,7 @@ def load_counted_rows(
     n_rows: int,
     n_features: int,
     dtype: np.dtype[Any],
-    cluster: Cluster,
+    cluster: Executor,
     positions: NDArray[np.int64],
 ) -> CountedRows:
     """Load the colors of parts that `tasks` count as `count_part` does; `positions` are of all rows."""

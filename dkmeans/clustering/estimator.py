@@ -27,7 +27,9 @@ from dkmeans.clustering.parts import compute_distances, find_nearest, load_array
 from dkmeans.clustering.rows import Rows
 from dkmeans.clustering.seeding import draw_positions, find_distinct_rows, seed_centers
 from dkmeans.clustering.stored import StoredRows, is_stored
-from dkmeans.compute.cluster import Cluster
+from dkmeans.compute.distributed import Distributed
+from dkmeans.compute.executor import Executor
+from dkmeans.compute.in_process import InProcess
 from dkmeans.errors import DistinctRowsError
 from dkmeans.kernels import Block, arithmetic
 
@@ -266,12 +268,14 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         validate_data(self, check_rows(X), reset=reset, skip_check_array=True)
         return join_features(check_blocks(X, "X")) if isinstance(X, da.Array) else StoredRows(X, "X")
 
-    def _cluster(self, array: Any) -> Cluster:
+    def _cluster(self, array: Any) -> Executor:
         """Choose where to work on `array`: threads, or the workers of the client that Dask would take."""
         n_threads = CPU_COUNT if self.n_jobs in (None, -1) else int(self.n_jobs)
         in_memory = isinstance(array, np.ndarray) or (isinstance(array, StoredRows) and array.in_memory)
         client = None if in_memory else getattr(get_scheduler(), "__self__", None)
-        return Cluster(self.device, client, n_threads)
+        if client is None:
+            return InProcess(n_threads, device=self.device)
+        return Distributed(client, device=self.device)
 
     def _given_centers(self, n_features: int) -> NDArray[np.float64] | None:
         """Check the first centers, if they are given."""

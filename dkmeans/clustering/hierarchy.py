@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import AgglomerativeClustering
 from sklearn.neighbors import kneighbors_graph
 
-from dkmeans.kernels.exact import fraction_bits, grid_integers
+from dkmeans.kernels.exact import divide_half_even, fraction_bits, grid_integers
 
 __all__ = ["Groups", "group_centers", "merge_groups"]
 
@@ -95,8 +95,4 @@ def merge_groups(
 def _mean(members: NDArray[Any], counts: NDArray[np.int64]) -> NDArray[Any]:
     """Compute the weighted mean of some rows of integers, rounded half to even; shape (n_features,)."""
     times = counts if counts.any() else np.ones_like(counts)
-    total = int(times.sum())
-    sums = times.astype(object) @ members
-    quotient, rest = sums // total, sums % total
-    up = (2 * rest > total) | ((2 * rest == total) & (quotient % 2 == 1))
-    return np.asarray(quotient + up)
+    return divide_half_even(times.astype(object) @ members, int(times.sum()))

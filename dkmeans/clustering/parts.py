@@ -21,7 +21,7 @@ from dkmeans.clustering.labels import label_rows
 from dkmeans.clustering.rows import Rows, load_given_rows
 from dkmeans.clustering.stored import StoredRows
 from dkmeans.clustering.weighted import WeightedRows, choose_unit, load_weighted_rows, sums_fit, weigh
-from dkmeans.compute.cluster import Cluster
+from dkmeans.compute.executor import Executor
 from dkmeans.features.histogram import is_worth_counting
 from dkmeans.kernels import Block, exact, floats
 from dkmeans.plan import RowLayout
@@ -84,7 +84,7 @@ def _values(part: NDArray[Any], weights: NDArray[Any] | None, dtype: np.dtype[An
 def load_array_rows(
     array: Any,
     weights: Any,
-    cluster: Cluster,
+    cluster: Executor,
     positions: NDArray[np.int64] | None = None,
     centers: NDArray[Any] | None = None,
 ) -> Rows:
@@ -96,7 +96,7 @@ def load_array_rows(
         Of Dask in one chunk along the features, all of known sizes.
     weights : array of NumPy or Dask, of shape (n_rows,), or None
         How often each row counts; None counts each once.
-    cluster : Cluster
+    cluster : Executor
     positions : ndarray of shape (n,), int64, or None
         The rows, ascending, that will be taken of rows without weights: many pixels are kept as colors alone.
     centers : ndarray of shape (n_clusters, n_features), or None
@@ -133,7 +133,7 @@ def _check_scale(rows: Rows, centers: NDArray[Any] | None) -> Rows:
     return rows
 
 
-def _weighted_rows(array: Any, weights: Any, cluster: Cluster, dtype: np.dtype[Any]) -> WeightedRows:
+def _weighted_rows(array: Any, weights: Any, cluster: Executor, dtype: np.dtype[Any]) -> WeightedRows:
     n_features = array.shape[1]
     cuts, parts = _parts(array, dtype, cluster.n_threads())
     if isinstance(weights, da.Array):
@@ -188,7 +188,7 @@ def _lazy(array: StoredRows, sizes: tuple[int, ...]) -> da.Array:
 def map_rows(
     function: Callable[..., NDArray[Any]],
     array: Any,
-    cluster: Cluster,
+    cluster: Executor,
     dtype: np.dtype[Any],
     width: int | None = None,
 ) -> Any:
@@ -201,7 +201,7 @@ def map_rows(
     function : callable
         Its result is of shape (n_rows,), or (n_rows, width).
     array : array of NumPy or Dask, or StoredRows, of shape (n_rows, n_features)
-    cluster : Cluster
+    cluster : Executor
     dtype : numpy dtype
         That of the result.
     width : int or None

@@ -12,7 +12,7 @@ from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
 
 from dkmeans import kernels, plan
-from dkmeans.compute.cluster import Cluster
+from dkmeans.compute.executor import Executor
 from dkmeans.kernels import Block
 from dkmeans.storage import arrays
 from dkmeans.storage.store import Store
@@ -36,7 +36,7 @@ class Rows:
     n_features : int
     dtype : numpy dtype
         uint8, uint16 or float64.
-    cluster : Cluster
+    cluster : Executor
         Where the blocks are worked on.
     resident : bool
         Whether the blocks are in the workers' memory; if not, each task that needs one reads it.
@@ -46,7 +46,7 @@ class Rows:
     cuts: Sequence[tuple[int, int]]
     n_features: int
     dtype: np.dtype[Any]
-    cluster: Cluster
+    cluster: Executor
     resident: bool
 
     @property
@@ -82,7 +82,7 @@ def load_given_rows(
     sizes: Sequence[int],
     n_features: int,
     dtype: np.dtype[Any],
-    cluster: Cluster,
+    cluster: Executor,
     weights: Sequence[Any] | None = None,
 ) -> Rows:
     """Load rows into memory, a block for each part.
@@ -94,7 +94,7 @@ def load_given_rows(
     sizes : sequence of int
     n_features : int
     dtype : numpy dtype
-    cluster : Cluster
+    cluster : Executor
     weights : sequence of ndarray or Delayed, or None
         How often each row of each part counts; None counts each once.
     """
@@ -113,7 +113,7 @@ def _load(store: Store, name: str, start: int, stop: int, device: str) -> Block:
     return kernels.load(arrays.read_rows(store, name, start, stop), device)
 
 
-def load_stored_rows(store: Store, name: str, cluster: Cluster, n_clusters: int) -> Rows:
+def load_stored_rows(store: Store, name: str, cluster: Executor, n_clusters: int) -> Rows:
     """The rows of the array `name` in `store`, in the workers' memory if they fit."""
     arrays.check_whole(store, name)
     array = arrays.open_array(store, name)

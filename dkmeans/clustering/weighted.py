@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dkmeans import kernels
 from dkmeans.clustering.rows import Rows, load_given_rows
-from dkmeans.compute.cluster import Cluster
+from dkmeans.compute.executor import Executor
 from dkmeans.kernels import Block
 
 __all__ = ["WeightedRows", "choose_unit", "load_weighted_rows", "sums_fit", "weigh"]
@@ -64,7 +64,7 @@ def _weigh(weights: NDArray[Any]) -> Weighing:
     return Weighing(float(weights.min()), float(weights.max()), total, int((weights > 0).sum()), integers)
 
 
-def weigh(parts: list[Any], cluster: Cluster) -> list[Weighing]:
+def weigh(parts: list[Any], cluster: Executor) -> list[Weighing]:
     """Gather the facts of the weights of each part.
 
     Raises
@@ -119,7 +119,12 @@ def _last(ends: NDArray[np.int64]) -> int:
 
 
 def load_weighted_rows(
-    parts: list[Any], weights: list[Any], unit: float, n_features: int, dtype: np.dtype[Any], cluster: Cluster
+    parts: list[Any],
+    weights: list[Any],
+    unit: float,
+    n_features: int,
+    dtype: np.dtype[Any],
+    cluster: Executor,
 ) -> WeightedRows:
     """Load rows into memory, a block for each part.
 
@@ -133,7 +138,7 @@ def load_weighted_rows(
         The weight of a row that counts once for the seeds.
     n_features : int
     dtype : numpy dtype
-    cluster : Cluster
+    cluster : Executor
     """
     end, last, positive = delayed(_ends), delayed(_last), delayed(_positive)
     ends = cluster.persist([end(part, unit) for part in weights])

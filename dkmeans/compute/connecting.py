@@ -1,4 +1,4 @@
-"""From a config to a cluster: start workers of our own, or connect to a scheduler that is there."""
+"""From a config to an executor: start workers of our own, or connect to a scheduler that is there."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ import dask
 
 from dkmeans import __version__
 from dkmeans.compute import waiting
-from dkmeans.compute.cluster import IMPORTED_BYTES, Cluster
+from dkmeans.compute.distributed import Distributed
+from dkmeans.compute.executor import IMPORTED_BYTES, Executor
+from dkmeans.compute.in_process import InProcess
 from dkmeans.config.cluster import ClusterConfig
 from dkmeans.errors import ClusterError, DeviceError, StorageError, UsageError
 from dkmeans.events.reporter import Reporter
@@ -35,12 +37,12 @@ _COMPARED = ("numba", "numpy", "obstore", "zarr")
 
 
 @contextmanager
-def connect(config: ClusterConfig | Cluster, reporter: Reporter, stage: str = "") -> Iterator[Cluster]:
-    """A cluster as `config` asks for, closed at the end; one that is open already stays open.
+def connect(config: ClusterConfig | Executor, reporter: Reporter, stage: str = "") -> Iterator[Executor]:
+    """Give what runs tasks as `config` asks for, closed at the end; an executor that is given stays open.
 
     Parameters
     ----------
-    config : ClusterConfig or Cluster
+    config : ClusterConfig or Executor
     reporter : Reporter
     stage : str
         What it is for. If given, an event at the end tells what that took.
@@ -56,20 +58,20 @@ def connect(config: ClusterConfig | Cluster, reporter: Reporter, stage: str = ""
         If the memory limit is no number of bytes, or a file is not there.
     """
     with ExitStack() as stack:
-        cluster = config if isinstance(config, Cluster) else stack.enter_context(_opened(config, reporter))
+        executor = config if isinstance(config, Executor) else stack.enter_context(_opened(config, reporter))
         if stage:
-            stack.enter_context(_accounted(cluster, reporter, stage))
-        yield cluster
+            stack.enter_context(_accounted(executor, reporter, stage))
+        yield executor
 
 
 @contextmanager
-def _accounted(cluster: Cluster, reporter: Reporter, stage: str) -> Iterator[None]:
+def _accounted(executor: Executor, reporter: Reporter, stage: str) -> Iterator[None]:
     """An event for the beginning of a stage, and one for its end with what it took."""
     if not reporter.logs:
         yield
         return
-    began, before = time.perf_counter(), cluster.traffic()
-    reporter.event("begin", stage=stage, n_threads=cluster.n_threads())
+    began, before = time.perf_counter(), executor.traffic()
+    reporter.event("begin", stage=stage, n_threads=executor.n_threads())
     error: str | None = None
     try:
         yield
@@ -78,17 +80,17 @@ def _accounted(cluster: Cluster, reporter: Reporter, stage: str) -> Iterator[Non
         raise
     finally:
         # A worker that has gone took its counts along.
-        took = {name: max(0, total - before[name]) for name, total in cluster.traffic().items()}
+        took = {name: max(0, total - before[name]) for name, total in executor.traffic().items()}
         reporter.event("end", stage=stage, seconds=time.perf_counter() - began, **took, error=error)
 
 
 @contextmanager
-def _opened(config: ClusterConfig, reporter: Reporter) -> Iterator[Cluster]:
+def _opened(config: ClusterConfig, reporter: Reporter) -> Iterator[Executor]:
     _check_options(config)
     if config.scheduler == "sync":
-        cluster = Cluster(config.device)
-        _check_devices(cluster, reporter)
-        yield cluster
+        executor: Executor = InProcess(device=config.device)
+        _check_devices(executor, reporter)
+        yield executor
         return
     import distributed
 
@@ -99,14 +101,14 @@ def _opened(config: ClusterConfig, reporter: Reporter) -> Iterator[Cluster]:
         client = stack.enter_context(start(config))
         reporter.say(f"dashboard: {client.dashboard_link}")
         patience = max(config.connect_seconds, waiting.NO_WORKERS_SECONDS)
-        cluster = Cluster(config.device, client, patience=patience)
-        cluster.n_threads()  # waits for a worker
+        executor = Distributed(client, device=config.device, patience=patience)
+        executor.n_threads()  # waits for a worker
         if config.scheduler != "local":
             _check_versions(client, reporter)
-        _check_devices(cluster, reporter)
+        _check_devices(executor, reporter)
         if config.performance_report:
             stack.enter_context(distributed.performance_report(filename=config.performance_report))
-        yield cluster
+        yield executor
 
 
 def _check_options(config: ClusterConfig) -> None:
@@ -287,19 +289,15 @@ def _check_versions(client: Any, reporter: Reporter) -> None:
             reporter.warn(f"the worker {worker} has other versions: {'; '.join(other)}")
 
 
-def _check_devices(cluster: Cluster, reporter: Reporter) -> None:
+def _check_devices(executor: Executor, reporter: Reporter) -> None:
     """Refuse ``device="gpu"`` unless every worker has one; say how many have one."""
-    if cluster.device == "cpu":
+    if executor.device == "cpu":
         return
     from dkmeans.kernels import gpu_problem
 
-    client = cluster.client
-    if client is None:
-        problems = {"this process": gpu_problem()}
-    else:
-        problems = waiting.ask(client, lambda: client.run(gpu_problem))
+    problems = executor.ask(gpu_problem)
     for worker, problem in problems.items():
-        if problem and cluster.device == "gpu":
+        if problem and executor.device == "gpu":
             raise DeviceError(
                 f"--device gpu: {worker} has no usable GPU: {problem}. Use --device auto or cpu."
             )

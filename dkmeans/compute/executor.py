@@ -1,3 +1,167 @@
-from dkmeans.compute.cluster import Cluster as Executor
+"""What runs the tasks of a job: here (`in_process`), or on the workers of a scheduler (`distributed`)."""
 
-__all__ = ["Executor"]
+from __future__ import annotations
+
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import dask.array as da
+import numpy as np
+from dask.delayed import Delayed, delayed
+from numpy.typing import NDArray
+
+from dkmeans import __version__
+from dkmeans.errors import ClusterError
+from dkmeans.events.reporter import Advance
+from dkmeans.plan import MIB
+from dkmeans.storage import access
+
+__all__ = ["IMPORTED_BYTES", "Executor", "Task", "dealt", "moved"]
+
+IMPORTED_BYTES = 300 * MIB
+"""What a worker takes with all libraries loaded and nothing to do; measured 277 MiB."""
+
+
+class Task:
+    """A function as the tasks of a job run it: with the job's access to storage, by the same dkmeans."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.access = replace(access.current_access(), in_task=True)
+        self.version = __version__
+        self.__name__ = function.__name__.strip("_")  # which Dask's dashboard shows
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        """Call the function; a task that fails is counted."""
+        if self.version != __version__:
+            raise ClusterError(
+                f"a worker has dkmeans {__version__}, the job {self.version}; expected the same. "
+                "Install the same version on all workers."
+            )
+        with access.using(self.access):
+            try:
+                return self.function(*arguments, **options)
+            except Exception:
+                access.traffic_of(self.access.job).add(failed=1)
+                raise
+
+
+def moved(job: str) -> tuple[int, int, int]:
+    """What this process has moved for a job: bytes read, bytes written, tasks that failed."""
+    found = access.traffic_of(job)
+    return found.read, found.written, found.failed
+
+
+class Executor(ABC):
+    """Runs Dask tasks; the same tasks give the same results on any of them.
+
+    Attributes
+    ----------
+    device : {"auto", "cpu", "gpu"}
+        What the Lloyd steps are to run on.
+    """
+
+    device: str
+
+    def task(self, function: Callable[..., Any]) -> Callable[..., Delayed]:
+        """Give what makes tasks of `function`, for functions that go to storage."""
+        make: Callable[..., Delayed] = delayed(Task(function))
+        return make
+
+    @abstractmethod
+    def run(self, tasks: Sequence[Delayed], advance: Advance | None = None) -> list[Any]:
+        """Results of `tasks`, in their order; `advance` is called as each one is done."""
+
+    def map_shards(
+        self, function: Callable[..., NDArray[Any]], n_shards: int, advance: Advance, **options: Any
+    ) -> list[NDArray[Any]]:
+        """``da.map_blocks`` of `function` over the shards of an output, one block a shard.
+
+        A block is the number of its shard, shape (1,): the function itself reads what the shard needs
+        and writes it, so no block of rows travels through the graph.
+        """
+        numbers = da.arange(n_shards, chunks=1, dtype=np.int64)
+        # By partial(), as map_blocks has keywords of its own; the name is unique, as tasks write.
+        blocks = numbers.map_blocks(
+            partial(Task(function), **options),
+            name=f"{function.__name__.strip('_')}-{uuid.uuid4().hex}",
+            dtype=object,
+            meta=np.empty(0, object),
+        )
+        return self.run(list(blocks.to_delayed()), advance)
+
+    @abstractmethod
+    def persist(self, tasks: Sequence[Delayed]) -> list[Delayed]:
+        """Run `tasks` and keep their results where they were made; tasks that stand for them."""
+
+    @abstractmethod
+    def shares(self, tasks: Sequence[Delayed]) -> list[list[int]]:
+        """Persisted tasks, by number, of which each list is the share of one thread where they lie."""
+
+    @abstractmethod
+    def workers(self) -> frozenset[str]:
+        """Addresses of the worker processes besides this one; they come and go."""
+
+    @abstractmethod
+    def limits(self) -> list[tuple[int, int]]:
+        """Memory limit in bytes, 0 for none, and threads of each worker, or of this process."""
+
+    def memory_bytes(self) -> int | None:
+        """Memory of all workers together, or of this process; None where a worker has no limit."""
+        limits = [limit for limit, _ in self.limits()]
+        return sum(limits) if all(limits) else None
+
+    def check_memory(self, task: int, what: str, remedy: str) -> None:
+        """Refuse tasks of which a worker cannot hold as many as it has threads.
+
+        Parameters
+        ----------
+        task : int
+            Bytes that one task needs.
+        what : str
+            What a task does, for the message.
+        remedy : str
+
+        Raises
+        ------
+        ClusterError
+            Naming what is needed and what is there.
+        """
+        for limit, threads in self.limits():
+            need = threads * task + IMPORTED_BYTES
+            if limit and need > limit:
+                raise ClusterError(
+                    f"{what} takes about {task / MIB:.0f} MiB a task; a worker with {threads} threads needs "
+                    f"{need / MIB:.0f} MiB and has {limit / MIB:.0f}. Give it more memory or fewer threads, "
+                    f"or {remedy}."
+                )
+
+    def n_threads(self) -> int:
+        """Tasks that run at a time."""
+        return max(1, sum(threads for _, threads in self.limits()))
+
+    @abstractmethod
+    def ask(self, function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
+        """What `function` returns in each process that runs tasks, by its name."""
+
+    @abstractmethod
+    def everywhere(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Call `function` once in each process that runs tasks; a cluster that is gone needs no call."""
+
+    def traffic(self) -> dict[str, int]:
+        """Bytes read and written by this job so far, and tasks run again; without workers that are gone."""
+        read, written, failed = (sum(column) for column in zip(*self._traffic(), strict=True))
+        return {"bytes_read": read, "bytes_written": written, "retries": failed}
+
+    def _traffic(self) -> list[tuple[int, int, int]]:
+        """What each process has moved."""
+        return [moved(access.current_access().job)]
+
+
+def dealt(numbers: Sequence[int], n_threads: int) -> list[list[int]]:
+    """Numbers dealt to as many threads, or to as many as there are numbers."""
+    return [list(numbers[first::n_threads]) for first in range(min(n_threads, len(numbers)))]

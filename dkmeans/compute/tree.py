@@ -7,7 +7,7 @@ from typing import Any
 
 from dask.delayed import Delayed, delayed
 
-from dkmeans.compute.cluster import Cluster
+from dkmeans.compute.executor import Executor
 
 __all__ = ["reduced"]
 
@@ -15,7 +15,7 @@ _FAN_IN = 8
 """Values that are combined at a time."""
 
 
-def reduced(cluster: Cluster, function: Callable[[list[Any]], Any], tasks: list[Delayed]) -> Any:
+def reduced(executor: Executor, function: Callable[[list[Any]], Any], tasks: list[Delayed]) -> Any:
     """The value that `function` makes of the values of `tasks`, always in the same order.
 
     The last few come here as they are: one more task on a worker would cost more time than their transfer.
@@ -23,4 +23,4 @@ def reduced(cluster: Cluster, function: Callable[[list[Any]], Any], tasks: list[
     combine = delayed(function)
     while len(tasks) > _FAN_IN:
         tasks = [combine(tasks[start : start + _FAN_IN]) for start in range(0, len(tasks), _FAN_IN)]
-    return function(cluster.run(tasks))
+    return function(executor.run(tasks))

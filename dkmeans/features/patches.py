@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from dkmeans.kernels.exact import fraction_bits
+from dkmeans.kernels.exact import divide_half_even, fraction_bits
 
 __all__ = ["count_windows", "extract", "find_kept", "overlap_add", "windows"]
 
@@ -113,6 +113,4 @@ def overlap_add(
             sums[:, down, across] += table[:, row, column][grid]
             counts[:, down, across, 0] += mask
     divisor = np.maximum(counts, 1) << fraction_bits(dtype)
-    quotient, rest = np.divmod(sums, divisor)
-    up = (2 * rest > divisor) | ((2 * rest == divisor) & (quotient % 2 == 1))
-    return np.asarray((quotient + up).astype(dtype))
+    return divide_half_even(sums, divisor).astype(dtype)

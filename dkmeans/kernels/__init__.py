@@ -1,83 +1,70 @@
 """The Lloyd step on one block of rows: in Numba on the CPU, in CuPy on a GPU, the same bits from both.
 
 Rows of uint8 and uint16 go through integers (`exact`), rows of float64 through float64 on the CPU (`floats`).
+Words that the kernels use, the same on the CPU and on the GPU:
+
+block           the rows of one task, in the layout of a device; it knows their labels between the steps
+piece           a part of the rows of a block on a GPU, on the device or offloaded to the host
+tile            16 rows (64 on a GPU) laid out feature by feature, which are searched together
+lane            one of the rows of a tile on the CPU; one of the 32 threads of a warp on a GPU
+slot            where a row may lie in the tiles of a GPU; some are empty
+run             rows that follow each other and share a pivot
+pivot           a point with integer coordinates near the rows of a run: the center of their label, rounded
+candidate list  the centers near a pivot, in about ascending distance; it is extended, up to its capacity
+group           candidates that are scored together
+gap             the difference of a pivot and a center, or of a row and a center
+score           half of the squared distance of a row and a center, less what all centers have in common
+margin          how far two scores may be wrong together; gamma is its factor, a few units of float32
+near tie        two scores within the margin: the row is resolved exactly
+exact resolution  the nearest center of a row found in int64
+bound           a number below a distance (lower bound), or the limit: no center beyond it can be the nearest
+radius          the distance from a pivot up to which its list has all centers, or of a ball around a tile
+reassigned      of a row: its label is no longer that of its pivot; many of them are a reason to sort
+moved           of a row: its label is not that of the step before
+spread          about the distance of a row from its center, the second key by which rows are sorted
+weight          how often a row counts
+grid            the multiples of 2^-F on which centers lie, see `exact`
+stripe          one of the parts of a counter on a GPU, so that threads do not wait for each other
 """
 
 from __future__ import annotations
 
-import importlib
-from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dkmeans.errors import DeviceError
+from dkmeans.kernels.protocols import Arithmetic, Block, Stats
 
-__all__ = ["Block", "Stats", "arithmetic", "gpu_problem", "is_exact", "load", "uses_gpu"]
-
-
-class Stats(Protocol):
-    """What the ``ChunkStats`` of `exact` and of `floats` have in common."""
-
-    counts: NDArray[Any]
-    """Number (or weight) of the rows of each cluster; shape (n_clusters,)."""
-    moved: int
-    """Rows (or their weight) that are not in the cluster that they were in a step before."""
-
-
-class Block(Protocol):
-    """Rows in the layout that a device likes, and what is known of them between the steps.
-
-    What is known makes the next step fast and never changes its result. It stays in the process: a copy of a
-    block in another one has the rows, in their order, and nothing else.
-    """
-
-    n_rows: int
-    n_features: int
-    dtype: np.dtype[Any]
-
-    def rows(self, positions: NDArray[np.int64] | None = None) -> NDArray[Any]:
-        """The rows at `positions`, all if None; shape (n, n_features), on the host."""
-
-    def lloyd(self, centers: NDArray[Any], previous: NDArray[Any] | None = None) -> Stats:
-        """Assign the rows to their nearest centers, the lowest index on ties, and sum them up.
-
-        Parameters
-        ----------
-        centers : ndarray of shape (n_clusters, n_features)
-            As ``snap`` of the arithmetic gives them: float32 on a grid, or float64.
-        previous : ndarray of shape (n_clusters, n_features), or None
-            The centers of the step before: what `moved` is counted from; None counts all rows.
-        """
-
-    def labels(self, centers: NDArray[Any]) -> NDArray[np.int32]:
-        """Index of the nearest center of each row, the lowest on ties; shape (n_rows,), on the host."""
-
-    def adopt(self, labels: NDArray[np.int32], centers: NDArray[Any]) -> None:
-        """Know what another block of the same rows knew, whose ``labels(centers)`` these are."""
-
-    def farthest(self, centers: NDArray[Any], n: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """The `n` distinct rows farthest from their centers; see `dkmeans.kernels.reference.farthest`."""
+__all__ = ["Arithmetic", "Block", "Stats", "arithmetic", "gpu_problem", "is_exact", "load", "uses_gpu"]
 
 
 def is_exact(dtype: np.dtype[Any]) -> bool:
-    """Whether rows of `dtype` are worked on in integers."""
+    """Tell whether rows of `dtype` are worked on in integers."""
     return dtype in (np.uint8, np.uint16)
 
 
-def arithmetic(dtype: np.dtype[Any]) -> ModuleType:
-    """What a fit of rows of `dtype` computes with: `exact`, or `floats`, which has the same functions.
+def arithmetic(dtype: np.dtype[Any]) -> Arithmetic[Any]:
+    """Pick what a fit of rows of `dtype` computes with: `exact.EXACT` or `floats.FLOATS`.
 
     Centers are float32 on the grid of `exact`, or float64; statistics are the ``ChunkStats`` of the module.
     """
-    return importlib.import_module(f"dkmeans.kernels.{'exact' if is_exact(dtype) else 'floats'}")
+    if is_exact(dtype):
+        from dkmeans.kernels.exact import EXACT
+
+        return EXACT
+    from dkmeans.kernels.floats import FLOATS
+
+    return FLOATS
 
 
 def gpu_problem() -> str | None:
-    """Why this process cannot use a GPU; None if it can."""
+    """Say why this process cannot use a GPU; None if it can."""
     try:
-        n_devices = importlib.import_module("dkmeans.kernels.cuda").device_count()
+        from dkmeans.kernels.cuda import device_count
+
+        n_devices = device_count()
     except ModuleNotFoundError:
         return "CuPy is not installed (pip install 'dkmeans[gpu-cuda12]' or 'dkmeans[gpu-cuda13]')"
     except Exception as error:  # CuPy's own types cannot be named without importing it
@@ -86,7 +73,7 @@ def gpu_problem() -> str | None:
 
 
 def uses_gpu(device: str) -> bool:
-    """Whether this process works on a GPU, for `device` "auto", "cpu" or "gpu".
+    """Tell whether this process works on a GPU, for `device` "auto", "cpu" or "gpu".
 
     Raises
     ------
@@ -100,7 +87,7 @@ def uses_gpu(device: str) -> bool:
 
 
 def load(rows: NDArray[Any], device: str = "cpu", weights: NDArray[np.int64] | None = None) -> Block:
-    """A block of `rows` on `device` ("auto", "cpu" or "gpu"); `weights` says how often each row counts.
+    """Make a block of `rows` on `device` ("auto", "cpu" or "gpu"); `weights` says how often each row counts.
 
     Parameters
     ----------
@@ -118,8 +105,13 @@ def load(rows: NDArray[Any], device: str = "cpu", weights: NDArray[np.int64] | N
     if not is_exact(rows.dtype):
         if device == "gpu":
             raise DeviceError("a GPU takes rows of uint8 and uint16, found float64. Use device auto or cpu.")
-        floats: Block = importlib.import_module("dkmeans.kernels.floats").Block(rows, weights)
-        return floats
-    kernels = "cuda" if uses_gpu(device) else "cpu"
-    block: Block = importlib.import_module(f"dkmeans.kernels.{kernels}").Block(rows, weights)
-    return block
+        from dkmeans.kernels import floats
+
+        return floats.Block(rows, weights)
+    if uses_gpu(device):
+        from dkmeans.kernels import cuda
+
+        return cuda.Block(rows, weights)
+    from dkmeans.kernels import cpu
+
+    return cpu.Block(rows, weights)

@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 
 from dkmeans.kernels.jit import jit
 from dkmeans.kernels.nearest import Centers
-from dkmeans.kernels.vector import LANES, place
+from dkmeans.kernels.vector import LANES, row_offset
 
-__all__ = ["aligned", "arrange_centers", "near_order", "pack", "sort_order", "take_rows", "unpack"]
+__all__ = ["aligned", "arrange_centers", "near_order", "pack", "reorder", "sort_order", "unpack"]
 
 _CACHE_LINE = 64
 _KEYS = 1 << 11
 _VERY_FAR = 1e15
-"""Coordinates of the empty places of the last tile; their squares are still float32."""
+"""Coordinates of the empty lanes of the last tile; their squares are still float32."""
 
 
 def aligned(size: int, dtype: Any) -> NDArray[Any]:
-    """An empty array that begins where a line of the cache does: no vector lies across two."""
+    """Make an empty array that begins where a line of the cache does: no vector lies across two."""
     n_bytes = size * np.dtype(dtype).itemsize
     buffer = np.empty(n_bytes + _CACHE_LINE, np.uint8)
     first = -buffer.ctypes.data % _CACHE_LINE
@@ -32,71 +32,71 @@ def aligned(size: int, dtype: Any) -> NDArray[Any]:
 
 
 def padded(n: int) -> int:
-    """`n` rounded up to whole tiles."""
+    """Round `n` up to whole tiles."""
     return -(-n // LANES) * LANES
 
 
 @jit
-def _fill_tiles(rows: Any, tiles: Any) -> None:
+def _pack(rows: Any, tiles: Any) -> None:
     n_features = np.uint64(rows.shape[1])
     for row in range(rows.shape[0]):
-        at = place(row, n_features)
+        at = row_offset(row, n_features)
         for feature in range(n_features):
             tiles[at + feature * np.uint64(LANES)] = rows[row, feature]
 
 
 @jit
-def _move(tiles: Any, order: Any, n_features: int, moved: Any) -> None:
+def _reorder(tiles: Any, order: Any, n_features: int, moved: Any) -> None:
     for row in range(order.size):
-        old, new = place(order[row], n_features), place(row, n_features)
+        old, new = row_offset(order[row], n_features), row_offset(row, n_features)
         for feature in range(np.uint64(n_features)):
             step = feature * np.uint64(LANES)
             moved[new + step] = tiles[old + step]
 
 
 @jit
-def _copy(tiles: Any, places: Any, rows: Any) -> None:
+def _unpack(tiles: Any, positions: Any, rows: Any) -> None:
     n_features = np.uint64(rows.shape[1])
-    for row in range(places.size):
-        at = place(places[row], n_features)
+    for row in range(positions.size):
+        at = row_offset(positions[row], n_features)
         for feature in range(n_features):
             rows[row, feature] = tiles[at + feature * np.uint64(LANES)]
 
 
 def pack(rows: NDArray[Any]) -> NDArray[Any]:
-    """`rows`, shape (n_rows, n_features), in tiles; the last is filled up with zeros."""
+    """Put `rows`, shape (n_rows, n_features), into tiles; the last is filled up with zeros."""
     n_rows, n_features = rows.shape
     tiles = aligned(padded(n_rows) * n_features, rows.dtype)
     tiles[-LANES * n_features :] = 0
-    _fill_tiles(rows, tiles)
+    _pack(rows, tiles)
     return tiles
 
 
-def take_rows(tiles: NDArray[Any], order: NDArray[np.int32], n_features: int) -> NDArray[Any]:
-    """Tiles with the rows of `tiles` in another order."""
+def reorder(tiles: NDArray[Any], order: NDArray[np.int32], n_features: int) -> NDArray[Any]:
+    """Copy tiles with their rows in another order."""
     moved = aligned(tiles.size, tiles.dtype)
     moved[-LANES * n_features :] = 0
-    _move(tiles, order, n_features, moved)
+    _reorder(tiles, order, n_features, moved)
     return moved
 
 
-def unpack(tiles: NDArray[Any], places: NDArray[Any], n_features: int) -> NDArray[Any]:
-    """The rows at `places` of the tiles, shape (n_places, n_features)."""
-    rows = np.empty((len(places), n_features), tiles.dtype)
-    _copy(tiles, places, rows)
+def unpack(tiles: NDArray[Any], positions: NDArray[Any], n_features: int) -> NDArray[Any]:
+    """Copy the rows at `positions` of the tiles, shape (n_positions, n_features)."""
+    rows = np.empty((len(positions), n_features), tiles.dtype)
+    _unpack(tiles, positions, rows)
     return rows
 
 
 @jit
-def _count_up(counts: Any) -> None:
-    """From the number of each key, shifted by one place, to where its first goes."""
+def _prefix_sum(counts: Any) -> None:
+    """Add up the numbers of the keys, shifted by one position, to where the first of each goes."""
     for key in range(1, counts.size):
         counts[key] += counts[key - 1]
 
 
 @jit
 def sort_order(labels: Any, spread: Any, n_rows: int, starts: Any) -> Any:
-    """Order of the rows by label, and by `spread` where that is equal; `starts` gets the first of each label.
+    """Order the rows by label, and by `spread` where that is equal; `starts` gets the first of each label.
 
     Two counting sorts, the last one stable. Of `spread`, float32 and not negative, the exponent and three
     more bits count: it is enough that rows of one tile need about the same candidates.
@@ -105,7 +105,7 @@ def sort_order(labels: Any, spread: Any, n_rows: int, starts: Any) -> Any:
     counts = np.zeros(_KEYS + 1, np.int32)
     for row in range(n_rows):
         counts[(keys[row] >> 20) + 1] += 1
-    _count_up(counts)
+    _prefix_sum(counts)
     by_spread = np.empty(n_rows, np.int32)
     for row in range(n_rows):
         key = keys[row] >> 20
@@ -114,19 +114,19 @@ def sort_order(labels: Any, spread: Any, n_rows: int, starts: Any) -> Any:
     starts[:] = 0
     for row in range(n_rows):
         starts[labels[row] + 1] += 1
-    _count_up(starts)
-    place = starts[:-1].copy()
+    _prefix_sum(starts)
+    following = starts[:-1].copy()
     order = np.empty(n_rows, np.int32)
     for i in range(n_rows):
         row = by_spread[i]
-        order[place[labels[row]]] = row
-        place[labels[row]] += 1
+        order[following[labels[row]]] = row
+        following[labels[row]] += 1
     return order
 
 
 @jit
 def _projections(values: Any, order: Any, out: Any) -> None:
-    """Projections of some rows of `values` on about the direction in which they vary most."""
+    """Project some rows of `values` on about the direction in which they vary most."""
     n_features = values.shape[1]
     mean = np.zeros(n_features, np.float32)
     for row in order:
@@ -147,7 +147,7 @@ def _projections(values: Any, order: Any, out: Any) -> None:
 
 @jit
 def near_order(values: Any, size: int) -> Any:
-    """An order of the rows of `values`, float32, in which each `size` that follow each other lie near.
+    """Order the rows of `values`, float32, so that each `size` that follow each other lie near.
 
     Split at the median of the direction in which they vary most, again and again.
     """
@@ -168,7 +168,7 @@ def near_order(values: Any, size: int) -> Any:
 
 
 def _tiles_of(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """`values`, whole tiles of them, as flat tiles."""
+    """Lay `values`, whole tiles of them, out as flat tiles."""
     n_rows, n_features = values.shape
     tiles = aligned(values.size, np.float32)
     shape = (n_rows // LANES, n_features, LANES)
@@ -177,7 +177,7 @@ def _tiles_of(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _fill_up(values: NDArray[Any], n_rows: int) -> NDArray[np.float32]:
-    """`values` and as many rows very far away as make `n_rows`."""
+    """Append as many rows very far away as make `n_rows`."""
     filled = np.full((n_rows, values.shape[1]), _VERY_FAR, np.float32)
     filled[: len(values)] = values
     return filled
@@ -186,18 +186,18 @@ def _fill_up(values: NDArray[Any], n_rows: int) -> NDArray[np.float32]:
 def arrange_centers(
     centers: NDArray[np.float32], integers: NDArray[np.int64], order: NDArray[np.int32]
 ) -> Centers:
-    """The centers as the search reads them; sixteen that follow each other in `order` make a tile."""
+    """Lay out the centers as the search reads them; sixteen that follow each other in `order` make a tile."""
     n_clusters = len(centers)
     members = np.full(padded(n_clusters), -1, np.int32)
     members[:n_clusters] = order
     values = _fill_up(centers[order], members.size)
     tiles = values.reshape(-1, LANES, centers.shape[1])
     inside = (members >= 0).reshape(-1, LANES, 1)
-    hubs = (np.where(inside, tiles, 0).sum(axis=1) / inside.sum(axis=1)).astype(np.float32)
-    gaps = np.where(inside, tiles - hubs[:, None], 0).astype(np.float64)
-    radii = np.zeros(padded(len(hubs)), np.float32)
-    radii[: len(hubs)] = np.sqrt(np.einsum("tlf,tlf->tl", gaps, gaps).max(axis=1)) * (1 + 1e-6)
-    hub_tiles = _tiles_of(_fill_up(hubs, radii.size))
+    means = (np.where(inside, tiles, 0).sum(axis=1) / inside.sum(axis=1)).astype(np.float32)
+    gaps = np.where(inside, tiles - means[:, None], 0).astype(np.float64)
+    radii = np.zeros(padded(len(means)), np.float32)
+    radii[: len(means)] = np.sqrt(np.einsum("tlf,tlf->tl", gaps, gaps).max(axis=1)) * (1 + 1e-6)
+    mean_tiles = _tiles_of(_fill_up(means, radii.size))
     return Centers(
-        np.ascontiguousarray(centers).reshape(-1), integers, _tiles_of(values), members, hub_tiles, radii
+        np.ascontiguousarray(centers).reshape(-1), integers, _tiles_of(values), members, mean_tiles, radii
     )

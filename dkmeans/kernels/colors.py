@@ -5,7 +5,6 @@ A table has a place for each of 2^8 or 2^24 colors; see `dkmeans.features.histog
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import numpy as np
@@ -58,10 +57,6 @@ def _look_up(pixels: Any, colors: Any, labels: Any, table: Any, found: Any) -> N
         found[pixel] = table[_number(pixels, pixel)]
 
 
-def _cuda() -> Any:
-    return importlib.import_module("dkmeans.kernels.cuda")
-
-
 def _listed(table: NDArray[Any], channels: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     n_colors = int(np.count_nonzero(table))
     colors, counts = np.empty((n_colors, channels), np.uint8), np.empty(n_colors, np.int64)
@@ -90,9 +85,9 @@ def count_colors(
     """
     channels = pixels.shape[1]
     if uses_gpu(device):
-        counted: tuple[NDArray[np.uint8], NDArray[np.int64]]
-        counted = _cuda().list_colors(_cuda().count_colors(pixels), channels)
-        return counted
+        from dkmeans.kernels import cuda
+
+        return cuda.list_colors(cuda.count_colors(pixels), channels)
     table = np.zeros(1 << 8 * channels, np.uint32)
     _count(pixels, table)
     return _listed(table, channels)
@@ -126,8 +121,9 @@ def color_labels(
     ndarray of shape (n_pixels,), type of `labels`
     """
     if uses_gpu(device):
-        looked_up: NDArray[Any] = _cuda().color_labels(pixels, colors, labels)
-        return looked_up
+        from dkmeans.kernels import cuda
+
+        return cuda.color_labels(pixels, colors, labels)
     table = np.empty(1 << 8 * pixels.shape[1], labels.dtype)
     found = np.empty(len(pixels), labels.dtype)
     _look_up(pixels, colors, labels, table, found)

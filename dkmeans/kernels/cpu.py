@@ -1,7 +1,7 @@
 """A block of rows on the CPU: its Lloyd steps in Numba, single-threaded, without the GIL, exact.
 
 The rows stay in the order of their labels of some step before, and of their distances within a label. So the
-rows of a tile have one home, the center that they had then, and need about the same candidates (see
+rows of a tile have one pivot, the center that they had then, and need about the same candidates (see
 `dkmeans.kernels.nearest`). Sums change by what moves. Order and labels are a hint: any gives the same result.
 """
 
@@ -13,10 +13,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans.kernels import arrange
-from dkmeans.kernels.arrange import aligned, padded
+from dkmeans.kernels.arrange import (
+    aligned,
+    arrange_centers,
+    near_order,
+    pack,
+    padded,
+    reorder,
+    sort_order,
+    unpack,
+)
 from dkmeans.kernels.exact import ChunkStats, fraction_bits, grid_integers
-from dkmeans.kernels.nearest import SLICES, Centers, Nearby, Room, Rows, search
+from dkmeans.kernels.nearest import SLICES, CandidateList, Centers, Rows, Traits, Workspace, search
 from dkmeans.kernels.totals import Sums, own_distances, sum_of_squares, sum_up
 from dkmeans.kernels.vector import GROUP, LANES, STATES
 
@@ -24,13 +32,13 @@ __all__ = ["Block", "pick_farthest"]
 
 _WRITTEN_OUT = (1, 3, 4, 25, 48, 64, 75, 192)
 """Widths that the search is compiled for by themselves: pixels, patches of 4x4, 5x5 and 8x8 pixels."""
-_LISTED = 384
-"""Candidates that are gathered for a home; a row that needs more of them is settled by itself."""
-_LISTED_BYTES = 1 << 26
-"""For wide rows that many bytes of them: there settling costs more than gathering."""
+_CAPACITY = 384
+"""Candidates that are listed for a pivot; a row that needs more of them is resolved by itself."""
+_CAPACITY_BYTES = 1 << 26
+"""For wide rows that many bytes of them: there resolving costs more than listing."""
 _WIDE = 80
-_STRAYED = 0.3
-"""Share of rows that left their home from which the rows are sorted again."""
+_REASSIGNED = 0.3
+"""Share of reassigned rows from which the rows are sorted again."""
 
 
 class Block:
@@ -47,16 +55,17 @@ class Block:
         self.n_rows: int = rows.shape[0]
         self.n_features: int = rows.shape[1]
         self.dtype = rows.dtype
+        self._traits = _traits(self.dtype, self.n_features)
         self._lock = threading.Lock()
-        self._tiles = arrange.pack(rows)
+        self._tiles = pack(rows)
         self._weights = np.empty(0, np.int64) if weights is None else weights.astype(np.int64)
         self._squares = int(sum_of_squares(self._tiles, self.n_features, self._weights))
         self._order = np.arange(self.n_rows, dtype=np.int32)
-        self._labels = self._no_labels()
+        self._labels = self._new_labels()
         self._centers: NDArray[np.float32] | None = None  # those that the labels belong to
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """What is known stays where it is: another process begins anew."""
+        """Leave behind what is known: another process begins anew."""
         with self._lock:
             return Block, (self._rows(), self._as_given(self._weights) if self._weights.size else None)
 
@@ -65,7 +74,7 @@ class Block:
         return object.__sizeof__(self) + sum(array.nbytes for array in held)
 
     def rows(self, positions: NDArray[np.int64] | None = None) -> NDArray[Any]:
-        """The rows at `positions`, all if None; shape (n, n_features)."""
+        """Copy the rows at `positions`, all if None; shape (n, n_features)."""
         with self._lock:
             return self._rows(positions)
 
@@ -76,15 +85,15 @@ class Block:
                 self._start(centers)
                 moved = int(self._sums.counts.sum())
             else:
-                self._be_at(previous)
+                self._ensure_labels(previous)
                 moved = self._search(np.rint(centers), centers, exact=True)
                 self._centers = centers.copy()
             return ChunkStats(self._sums.sums.copy(), self._sums.counts.copy(), self._squares, moved)
 
     def labels(self, centers: NDArray[np.float32]) -> NDArray[np.int32]:
-        """Index of the nearest center of each row, the lowest on ties; shape (n_rows,)."""
+        """Find the nearest center of each row, the lowest index on ties; shape (n_rows,)."""
         with self._lock:
-            self._be_at(centers)
+            self._ensure_labels(centers)
             return self._as_given(self._labels)
 
     def adopt(self, labels: NDArray[np.int32], centers: NDArray[np.float32]) -> None:
@@ -92,102 +101,98 @@ class Block:
         with self._lock:
             self._centers = None
             self._labels[: self.n_rows] = labels[self._order]
-            self._sums = self._no_sums(len(centers))
+            self._sums = self._new_sums(len(centers))
             sum_up(self._tiles, self._labels, self.n_rows, self._sums)
-            self._near = arrange.near_order(centers, LANES)
-            self._reach = np.zeros(len(centers), np.float32)
+            self._near = near_order(centers, LANES)
+            self._squared_radii = np.zeros(len(centers), np.float32)
             self._sort(len(centers), np.zeros(self._labels.size, np.float32))
             self._centers = centers.copy()
 
     def farthest(self, centers: NDArray[np.float32], n: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
-        """The `n` distinct rows farthest from their centers."""
+        """Find the `n` distinct rows farthest from their centers."""
         with self._lock:
-            self._be_at(centers)
+            self._ensure_labels(centers)
             integers = grid_integers(centers, self.dtype)
             far = own_distances(self._tiles, self._labels[: self.n_rows], integers, fraction_bits(self.dtype))
-            rows = arrange.unpack(self._tiles, np.arange(self.n_rows), self.n_features)
+            rows = unpack(self._tiles, np.arange(self.n_rows), self.n_features)
             return pick_farthest(rows, far, n)
 
-    # What follows runs under the lock.
+    # The methods from here on run under the lock.
 
     def _rows(self, positions: NDArray[np.int64] | None = None) -> NDArray[Any]:
-        places = self._as_given(np.arange(self.n_rows, dtype=np.int32))
-        chosen = places if positions is None else places[positions]
-        return arrange.unpack(self._tiles, chosen, self.n_features)
+        tile_positions = self._as_given(np.arange(self.n_rows, dtype=np.int32))
+        chosen = tile_positions if positions is None else tile_positions[positions]
+        return unpack(self._tiles, chosen, self.n_features)
 
     def _as_given(self, values: NDArray[Any]) -> NDArray[Any]:
-        """`values` of the rows as they lie, in the order in which the rows were given."""
+        """Bring `values` of the rows as they lie into the order in which the rows were given."""
         ordered = np.empty(self.n_rows, values.dtype)
         ordered[self._order] = values[: self.n_rows]
         return ordered
 
-    def _no_labels(self) -> NDArray[np.int32]:
+    def _new_labels(self) -> NDArray[np.int32]:
         return np.full(padded(self.n_rows), -1, np.int32)
 
-    def _no_sums(self, n_clusters: int) -> Sums:
+    def _new_sums(self, n_clusters: int) -> Sums:
         sums = np.zeros((n_clusters, self.n_features), np.int64)
         return Sums(sums, np.zeros(n_clusters, np.int64), self._weights)
 
-    def _be_at(self, centers: NDArray[np.float32]) -> None:
-        """Have the labels and sums of `centers`."""
+    def _ensure_labels(self, centers: NDArray[np.float32]) -> None:
+        """Make the labels and sums those of `centers`, if they are not."""
         if self._centers is None or not np.array_equal(self._centers, centers):
             self._start(centers)
 
     def _start(self, centers: NDArray[np.float32]) -> None:
         """Assign the rows from nothing; many centers by way of groups of them, which give a first guess."""
         n_clusters = len(centers)
-        self._near = near = arrange.near_order(centers, LANES)
-        self._starts, self._reach = np.array([0, self.n_rows]), np.zeros(1, np.float32)
-        self._sums = self._no_sums(0)
-        homes = np.rint(centers.mean(axis=0, keepdims=True))
-        if n_clusters > self._listed(n_clusters):
+        self._near = near = near_order(centers, LANES)
+        self._starts, self._squared_radii = np.array([0, self.n_rows]), np.zeros(1, np.float32)
+        self._sums = self._new_sums(0)
+        pivots = np.rint(centers.mean(axis=0, keepdims=True))
+        if n_clusters > self._capacity(n_clusters):
             first = np.arange(0, n_clusters, round(n_clusters**0.5))
             sizes = np.diff(np.append(first, n_clusters))[:, None]
             groups = np.rint(np.add.reduceat(centers[near], first) / sizes).astype(np.float32)
-            self._near = arrange.near_order(groups, LANES)
-            self._search(homes, groups, exact=False)
-            self._near, self._reach = near, np.zeros(len(groups), np.float32)
+            self._near = near_order(groups, LANES)
+            self._search(pivots, groups, exact=False)
+            self._near, self._squared_radii = near, np.zeros(len(groups), np.float32)
             self._search(groups, centers, exact=False)
-            homes = np.rint(centers)
-        self._labels, self._sums = self._no_labels(), self._no_sums(n_clusters)
-        self._reach = np.zeros(len(homes), np.float32)
-        self._search(homes, centers, exact=True)
-        if len(homes) != n_clusters:
-            self._reach = np.zeros(n_clusters, np.float32)
+            pivots = np.rint(centers)
+        self._labels, self._sums = self._new_labels(), self._new_sums(n_clusters)
+        self._squared_radii = np.zeros(len(pivots), np.float32)
+        self._search(pivots, centers, exact=True)
+        if len(pivots) != n_clusters:
+            self._squared_radii = np.zeros(n_clusters, np.float32)
         self._centers = centers.copy()
 
-    def _listed(self, n_clusters: int) -> int:
-        """How many candidates a home may have."""
-        most = _LISTED if self.n_features < _WIDE else max(_LISTED, _LISTED_BYTES // (4 * self.n_features))
-        return min(n_clusters, most)
+    def _capacity(self, n_clusters: int) -> int:
+        """Bound the number of candidates of a pivot."""
+        affordable = 0 if self.n_features < _WIDE else _CAPACITY_BYTES // (4 * self.n_features)
+        return min(n_clusters, max(_CAPACITY, affordable))
 
-    def _search(self, homes: NDArray[Any], centers: NDArray[np.float32], *, exact: bool) -> int:
-        """Label the rows by `centers`, sort them if many have left their homes; how many labels changed."""
+    def _search(self, pivots: NDArray[Any], centers: NDArray[np.float32], *, exact: bool) -> int:
+        """Label the rows by `centers`, sort them if many have left their pivots; how many labels changed."""
         self._centers = None  # should this be interrupted, labels and sums belong to no centers
-        bits = fraction_bits(self.dtype)
-        arranged = arrange.arrange_centers(centers, grid_integers(centers, self.dtype), self._near)
+        arranged = arrange_centers(centers, grid_integers(centers, self.dtype), self._near)
         spread = np.zeros(self._labels.size, np.float32)
-        moved, strayed = search(
-            Rows(self._tiles, self._starts, self._labels, spread, self._reach),
-            np.ascontiguousarray(homes, np.float32).reshape(-1),
+        origins = np.ascontiguousarray(pivots, np.float32).reshape(-1)
+        moved, reassigned = search(
+            Rows(self._tiles, self._starts, origins, self._squared_radii, self._labels, spread),
             arranged,
             self._sums,
-            _nearby(self._listed(len(centers)), self.n_features),
-            _room(arranged, self.n_features),
-            np.float32((self.n_features + 2) * 2.0**-24),
-            bits,
-            (None,) * self.n_features if self.n_features in _WRITTEN_OUT else self.n_features,
+            self._traits,
+            _workspace(arranged, self._capacity(len(centers)), self.n_features),
             exact,
         )
-        if strayed > _STRAYED * self.n_rows or len(self._starts) != len(centers) + 1:
+        if reassigned > _REASSIGNED * self.n_rows or len(self._starts) != len(centers) + 1:
             self._sort(len(centers), spread)
         return int(moved)
 
-    def _sort(self, n_homes: int, spread: NDArray[np.float32]) -> None:
-        """Bring the rows into the order of their labels: each label is a home of the next step."""
-        self._starts = np.zeros(n_homes + 1, np.int64)
-        order = arrange.sort_order(self._labels, spread, self.n_rows, self._starts)
-        self._tiles = arrange.take_rows(self._tiles, order, self.n_features)
+    def _sort(self, n_pivots: int, spread: NDArray[np.float32]) -> None:
+        """Bring the rows into the order of their labels: each label is a pivot of the next step."""
+        self._starts = np.zeros(n_pivots + 1, np.int64)
+        order = sort_order(self._labels, spread, self.n_rows, self._starts)
+        self._tiles = reorder(self._tiles, order, self.n_features)
         self._order = self._order[order]
         self._labels[: self.n_rows] = self._labels[order]
         if self._weights.size:
@@ -195,30 +200,36 @@ class Block:
             self._sums = self._sums._replace(weights=self._weights)
 
 
-def _nearby(n_listed: int, n_features: int) -> Nearby:
-    n_listed += GROUP  # the last ones are filled up
-    return Nearby(
-        aligned(n_listed * n_features, np.float32),
-        aligned(n_listed, np.float32),
-        np.empty(n_listed, np.float32),
-        np.zeros(n_listed, np.int32),
+def _traits(dtype: np.dtype[Any], n_features: int) -> Traits:
+    width = (None,) * n_features if n_features in _WRITTEN_OUT else n_features
+    return Traits(np.float32((n_features + 2) * 2.0**-24), fraction_bits(dtype), width)
+
+
+def _candidate_list(capacity: int, n_features: int) -> CandidateList:
+    capacity += GROUP  # the last ones are filled up
+    return CandidateList(
+        aligned(capacity * n_features, np.float32),
+        aligned(capacity, np.float32),
+        np.empty(capacity, np.float32),
+        np.zeros(capacity, np.int32),
     )
 
 
-def _room(centers: Centers, n_features: int) -> Room:
-    n_members, n_hubs = centers.members.size, centers.radii.size
-    return Room(
+def _workspace(centers: Centers, capacity: int, n_features: int) -> Workspace:
+    n_members, n_balls = centers.members.size, centers.radii.size
+    return Workspace(
+        candidates=_candidate_list(capacity, n_features),
         tile=aligned(LANES * n_features, np.float32),
         state=aligned(STATES * LANES, np.float32).reshape(STATES, LANES),
         found=aligned(LANES, np.int32),
-        hubs=aligned(n_hubs, np.float32),
-        squares=aligned(n_members, np.float32),
-        known=np.zeros(n_members // LANES, np.bool_),
+        pivot_bounds=aligned(n_balls, np.float32),
+        pivot_squares=aligned(n_members, np.float32),
+        measured=np.zeros(n_members // LANES, np.bool_),
         chosen=np.empty(n_members, np.int32),
-        distance=np.empty(n_members, np.float32),
-        counts=np.empty(SLICES, np.int64),
+        chosen_squares=np.empty(n_members, np.float32),
+        slice_counts=np.empty(SLICES, np.int64),
         row=aligned(n_features, np.float32),
-        row_hubs=aligned(n_hubs, np.float32),
+        row_bounds=aligned(n_balls, np.float32),
         row_squares=aligned(n_members, np.float32),
     )
 
@@ -226,7 +237,7 @@ def _room(centers: Centers, n_features: int) -> Room:
 def pick_farthest(
     rows: NDArray[Any], distances: NDArray[np.int64], n: int
 ) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """The `n` distinct rows of largest distance; the lexicographically smallest first on ties."""
+    """Find the `n` distinct rows of largest distance; the lexicographically smallest first on ties."""
     wanted = n
     while True:
         # The wanted-th largest distance bounds the candidates; duplicates among them may ask for more.

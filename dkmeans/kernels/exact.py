@@ -18,10 +18,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dkmeans.kernels.protocols import Arithmetic
+
 __all__ = [
+    "EXACT",
     "MAX_FEATURES",
     "ChunkStats",
     "center_shift",
+    "divide_half_even",
     "fraction_bits",
     "grid_integers",
     "inertia",
@@ -40,7 +44,7 @@ _LIMB = 21
 
 @dataclass(frozen=True)
 class ChunkStats:
-    """What one block of rows tells about the centers that it was assigned to.
+    """Statistics of one block of rows, assigned to centers.
 
     Attributes
     ----------
@@ -61,7 +65,7 @@ class ChunkStats:
 
 
 def merge(parts: list[ChunkStats]) -> ChunkStats:
-    """The statistics of several blocks together; integers, so the order does not matter."""
+    """Add the statistics of several blocks; integers, so the order does not matter."""
     return ChunkStats(
         np.sum([part.sums for part in parts], axis=0),
         np.sum([part.counts for part in parts], axis=0),
@@ -71,12 +75,12 @@ def merge(parts: list[ChunkStats]) -> ChunkStats:
 
 
 def fraction_bits(dtype: np.dtype[Any]) -> int:
-    """F of the grid 2^-F for rows of `dtype`: 15 for uint8, 7 for uint16."""
+    """Give F of the grid 2^-F for rows of `dtype`: 15 for uint8, 7 for uint16."""
     return 23 - 8 * np.dtype(dtype).itemsize
 
 
 def snap(centers: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[np.float32]:
-    """`centers` on the grid, clipped to the range of `dtype`; ties to even."""
+    """Put `centers` on the grid, clipped to the range of `dtype`; ties to even."""
     scale = float(1 << fraction_bits(dtype))
     limit = float(np.iinfo(dtype).max)
     snapped = np.rint(np.clip(np.asarray(centers, dtype=np.float64), 0, limit) * scale) / scale
@@ -84,26 +88,40 @@ def snap(centers: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[np.float32]:
 
 
 def grid_integers(centers: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[np.int64]:
-    """The integers m = center * 2^F of centers on the grid; shape as `centers`."""
+    """Give the integers m = center * 2^F of centers on the grid; shape as `centers`."""
     return np.rint(centers.astype(np.float64) * (1 << fraction_bits(dtype))).astype(np.int64)
+
+
+def divide_half_even(dividends: NDArray[Any], divisors: Any) -> NDArray[Any]:
+    """Divide integers, and round the quotients half to even.
+
+    Parameters
+    ----------
+    dividends : ndarray of int64, or of Python's integers
+    divisors : ndarray or int
+        More than zero; of int64 below 2^62.
+    """
+    quotients = dividends // divisors
+    rests = dividends - quotients * divisors
+    up = 2 * rests + (quotients & 1) > divisors  # at one half, only an odd quotient
+    return np.asarray(quotients + up)
 
 
 def update_centers(
     stats: ChunkStats, centers: NDArray[np.float32], dtype: np.dtype[Any]
 ) -> NDArray[np.float32]:
-    """The mean of each cluster, rounded half to even on the grid; an empty cluster keeps its center."""
+    """Take the mean of each cluster, rounded half to even on the grid; an empty cluster keeps its center."""
     bits = fraction_bits(dtype)
     counts = np.maximum(stats.counts, 1)[:, None]
     quotient, remainder = np.divmod(stats.sums, counts)
     # The fraction is divided by itself: sum * 2^F could leave int64 before sum does.
-    fraction, rest = np.divmod(remainder << bits, counts)
-    up = (2 * rest > counts) | ((2 * rest == counts) & (fraction % 2 == 1))
-    means = (((quotient << bits) + fraction + up) / (1 << bits)).astype(np.float32)
+    fraction = divide_half_even(remainder << bits, counts)
+    means = (((quotient << bits) + fraction) / (1 << bits)).astype(np.float32)
     return np.where(stats.counts[:, None] > 0, means, centers)
 
 
 def _dot(integers: NDArray[np.int64], sums: NDArray[np.int64]) -> int:
-    """Exact sum of the products of two int64 arrays, none negative, the first below 2^23."""
+    """Sum exactly the products of two int64 arrays, none negative, the first below 2^23."""
     total = 0
     for shift in range(0, 63, _LIMB):
         limb = (sums >> shift) & ((1 << _LIMB) - 1)
@@ -113,7 +131,7 @@ def _dot(integers: NDArray[np.int64], sums: NDArray[np.int64]) -> int:
 
 
 def inertia(stats: ChunkStats, centers: NDArray[np.float32], dtype: np.dtype[Any]) -> float:
-    """Sum of the squared distances of all rows to their centers, in squared units of the rows.
+    """Sum the squared distances of all rows to their centers, in squared units of the rows.
 
     From sum |x|^2 - 2 sum_k c_k . S_k + sum_k n_k |c_k|^2 in integers of unlimited size; the one rounding is
     that of the result.
@@ -127,16 +145,19 @@ def inertia(stats: ChunkStats, centers: NDArray[np.float32], dtype: np.dtype[Any
 
 
 def center_shift(old: NDArray[np.float32], new: NDArray[np.float32], dtype: np.dtype[Any]) -> float:
-    """Sum of the squared distances that the centers moved, in squared units of the rows."""
+    """Sum the squared distances that the centers moved, in squared units of the rows."""
     moved = grid_integers(new, dtype) - grid_integers(old, dtype)
     total = int(np.einsum("kj,kj->k", moved, moved).sum(dtype=object))
     return total / (1 << 2 * fraction_bits(dtype))
 
 
 def mean_variance(stats: ChunkStats) -> float:
-    """Mean over the features of the variance of all rows, as scikit-learn scales `tol` with it."""
+    """Average over the features the variance of all rows, as scikit-learn scales `tol` with it."""
     n_rows = int(stats.counts.sum())
     n_features: int = stats.sums.shape[1]
     totals = [int(total) for total in stats.sums.sum(axis=0)]
     numerator = stats.squares * n_rows - sum(total * total for total in totals)
     return numerator / (n_rows * n_rows * n_features)
+
+
+EXACT = Arithmetic(merge, snap, update_centers, inertia, center_shift, mean_variance)

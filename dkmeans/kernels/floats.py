@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from dkmeans.kernels.cpu import pick_farthest
 from dkmeans.kernels.nearest_floats import all_distances, nearest, own_distances, sum_up
+from dkmeans.kernels.protocols import Arithmetic
 
 __all__ = [
+    "FLOATS",
     "Block",
     "ChunkStats",
     "center_shift",
@@ -34,7 +36,7 @@ _Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ChunkStats:
-    """What one block of rows tells about the centers that it was assigned to.
+    """Statistics of one block of rows, assigned to centers.
 
     Attributes
     ----------
@@ -61,7 +63,7 @@ class ChunkStats:
 
 
 def _merge_two(one: ChunkStats, other: ChunkStats) -> ChunkStats:
-    """Means and squares by T. F. Chan, G. H. Golub, R. J. LeVeque, COMPSTAT 1982: no cancellation."""
+    """Merge means and squares by T. F. Chan, G. H. Golub, R. J. LeVeque, COMPSTAT 1982: no cancellation."""
     share = other.counts.sum() / (one.counts.sum() + other.counts.sum())
     gap = other.mean - one.mean
     between = float((gap * gap).sum() * one.counts.sum() * share)
@@ -76,38 +78,41 @@ def _merge_two(one: ChunkStats, other: ChunkStats) -> ChunkStats:
 
 
 def merge(parts: list[ChunkStats]) -> ChunkStats:
-    """The statistics of several blocks together, added in their order."""
+    """Add the statistics of several blocks in their order."""
     return reduce(_merge_two, parts)
 
 
 def snap(centers: NDArray[Any], dtype: np.dtype[Any]) -> _Floats:
-    """`centers` as float64; there is no grid."""
+    """Copy `centers` as float64; there is no grid."""
     return np.array(centers, dtype=np.float64, order="C")
 
 
 def update_centers(stats: ChunkStats, centers: _Floats, dtype: np.dtype[Any]) -> _Floats:
-    """The mean of each cluster; an empty cluster keeps its center."""
+    """Take the mean of each cluster; an empty cluster keeps its center."""
     filled = stats.counts[:, None] > 0
     return np.where(filled, centers + stats.sums / np.where(filled, stats.counts[:, None], 1), centers)
 
 
 def inertia(stats: ChunkStats, centers: _Floats, dtype: np.dtype[Any]) -> float:
-    """Sum of the squared distances of all rows to their centers, as they were summed."""
+    """Give the sum of the squared distances of all rows to their centers, as it was summed."""
     return stats.inertia
 
 
 def center_shift(old: _Floats, new: _Floats, dtype: np.dtype[Any]) -> float:
-    """Sum of the squared distances that the centers moved."""
+    """Sum the squared distances that the centers moved."""
     return float(((new - old) ** 2).sum())
 
 
 def mean_variance(stats: ChunkStats) -> float:
-    """Mean over the features of the variance of all rows, as scikit-learn scales `tol` with it."""
+    """Average over the features the variance of all rows, as scikit-learn scales `tol` with it."""
     return stats.squares / (float(stats.counts.sum()) * len(stats.mean))
 
 
+FLOATS = Arithmetic(merge, snap, update_centers, inertia, center_shift, mean_variance)
+
+
 def distances(rows: _Floats, centers: _Floats) -> _Floats:
-    """The distance of every row and center, of whose squares labels are the argmin; (n_rows, n_clusters)."""
+    """Measure all distances, of whose squares labels are the argmin; shape (n_rows, n_clusters)."""
     out = np.empty((len(rows), len(centers)))
     all_distances(rows, centers, out)
     return out
@@ -134,14 +139,14 @@ class Block:
         self._known: tuple[_Floats, NDArray[np.int32]] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """What is known stays where it is: another process begins anew."""
+        """Leave behind what is known: another process begins anew."""
         return Block, (self._rows, self._weights if self._weights.size else None)
 
     def __sizeof__(self) -> int:
         return object.__sizeof__(self) + self._rows.nbytes + self._weights.nbytes + 4 * self.n_rows
 
     def rows(self, positions: NDArray[np.int64] | None = None) -> _Floats:
-        """The rows at `positions`, all if None; shape (n, n_features)."""
+        """Copy the rows at `positions`, all if None; shape (n, n_features)."""
         return self._rows if positions is None else self._rows[positions]
 
     def lloyd(self, centers: _Floats, previous: _Floats | None = None) -> ChunkStats:
@@ -152,7 +157,7 @@ class Block:
         return ChunkStats(*self._sums(centers, labels), moved, self._mean, self._squares)
 
     def labels(self, centers: _Floats) -> NDArray[np.int32]:
-        """Index of the nearest center of each row, the lowest on ties; shape (n_rows,)."""
+        """Find the nearest center of each row, the lowest index on ties; shape (n_rows,)."""
         known = self._known
         if known is None or not np.array_equal(known[0], centers):
             known = self._known = (
@@ -166,7 +171,7 @@ class Block:
         self._known = centers.copy(), labels
 
     def farthest(self, centers: _Floats, n: int) -> tuple[Any, _Floats]:
-        """The `n` distinct rows farthest from their centers."""
+        """Find the `n` distinct rows farthest from their centers."""
         found: Any = np.empty(self.n_rows)
         own_distances(self._rows, centers, self.labels(centers), found)
         return pick_farthest(self._rows, found, n)
@@ -177,7 +182,7 @@ class Block:
         return sums, counts, total
 
     def _spread(self) -> tuple[_Floats, float]:
-        """Mean of the rows, and the sum of their squared distances to it."""
+        """Find the mean of the rows, and the sum of their squared distances to it."""
         mean, squares = self._rows[:1], 0.0
         for _ in range(2):  # the second time the differences are small, and so is what is rounded away
             sums, counts, squares = self._sums(mean, np.zeros(self.n_rows, np.int32))

@@ -1,14 +1,16 @@
-"""How the kernels of the CPU are compiled: without the GIL, without checks, once a machine."""
+"""Compilers of the kernels of the CPU: without the GIL, without checks, once a machine."""
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import multiprocessing
 import os
 import stat
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +19,7 @@ import numba.extending
 
 from dkmeans.errors import UsageError
 
-__all__ = ["bare", "fused", "inlined", "intrinsic", "jit"]
+__all__ = ["fused", "inlined", "intrinsic", "jit", "without_refcounts"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -32,43 +34,70 @@ if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
 
 
 def _compiled(**options: Any) -> Callable[[_F], _F]:
+    folder = _cache_folder() if options.get("cache") else None
+    if folder is None:
+        options["cache"] = False
     compiler: Any = numba.njit  # its own types leave out the option _nrt
-    if options.get("cache") and not _has_cache():
-        del options["cache"]
-    decorator: Callable[[_F], _F] = compiler(**_OPTIONS, **options)
-    return decorator
+
+    def compiled(function: _F) -> _F:
+        with _caching_in(folder):
+            found: _F = compiler(**_OPTIONS, **options)(function)
+        return found
+
+    return compiled
+
+
+@contextmanager
+def _caching_in(folder: Path | None) -> Iterator[None]:
+    """Have Numba look for machine code in `folder`: only for a moment, as other code may use Numba, too."""
+    before = numba.config.CACHE_DIR  # type: ignore[attr-defined]
+    if folder is not None:
+        numba.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        numba.config.CACHE_DIR = before  # type: ignore[attr-defined]
 
 
 @functools.cache
-def _has_cache() -> bool:
-    """Whether machine code can be kept: by Numba where it likes, else in a folder for temporary files.
+def _cache_folder() -> Path | None:
+    """Find a folder for the machine code of just these sources, below the one that Numba likes.
+
+    Numba looks at the file of a function, not at the files of what is inlined into it, so a folder that all
+    versions share would give old code after a change in `vector` or `totals`. Folders of other versions stay.
 
     Numba refuses to compile at all a function whose code it is to keep and cannot: neither beside the module
-    nor in the user's own folder, as in a container that runs as another user (numba#4908, numba#5566).
+    nor in the user's own folder, as in a container that runs as another user (numba#4908, numba#5566). Then
+    it is a folder for temporary files, or None.
     """
     try:
-        numba.njit(cache=True)(_nothing)
+        tried: Any = numba.njit(cache=True)(_nothing)
     except RuntimeError:
         folder = _private_folder()
-        if folder is None:
-            if multiprocessing.parent_process() is None:  # said once, not by each worker
-                warnings.warn(
-                    "the compiled kernels cannot be kept, as no folder can be written: each process compiles "
-                    "them, for a minute or two. Set NUMBA_CACHE_DIR to a folder that can be written.",
-                    RuntimeWarning,
-                    stacklevel=2,
-                )
-            return False
-        numba.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]
-    return True
+        if folder is None and multiprocessing.parent_process() is None:  # said once, not by each worker
+            warnings.warn(
+                "the compiled kernels cannot be kept, as no folder can be written: each process compiles "
+                "them, for a minute or two. Set NUMBA_CACHE_DIR to a folder that can be written.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+    else:
+        folder = Path(numba.config.CACHE_DIR or tried.stats.cache_path)  # type: ignore[attr-defined]
+    return folder and folder / f"dkmeans-{_digest(Path(__file__).parent)}"
+
+
+def _digest(sources: Path) -> str:
+    """Hash the names and texts of the modules in a folder."""
+    texts = [(path.name, path.read_bytes()) for path in sorted(sources.glob("*.py"))]
+    return hashlib.sha256(repr(texts).encode()).hexdigest()[:16]
 
 
 def _nothing() -> None:
-    """A function to try the cache with."""
+    """Do nothing: a function to try the cache with."""
 
 
 def _private_folder() -> Path | None:
-    """A folder for machine code among temporary files, if there is one that this user alone can write."""
+    """Make a folder for machine code among temporary files, if this user alone can write it."""
     try:
         folder = Path(tempfile.gettempdir(), f"dkmeans-numba-{os.geteuid()}")
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -82,16 +111,12 @@ def _private_folder() -> Path | None:
 
 
 def jit(function: _F) -> _F:
-    """Compile, and keep the machine code on disk.
-
-    Numba makes it again when this function's file has changed, not for the files of what is inlined into it:
-    after a change in `vector` or `totals`, touch `nearest`.
-    """
+    """Compile, and keep the machine code on disk."""
     return _compiled(cache=True)(function)
 
 
-def bare(function: _F) -> _F:
-    """The same, without counting references to arrays, which it can therefore not make.
+def without_refcounts(function: _F) -> _F:
+    """Compile as `jit`, without counting references to arrays, which it can therefore not make.
 
     Counted, each array that is handed to another function costs two atomic additions, half the time of a
     step.
@@ -100,15 +125,15 @@ def bare(function: _F) -> _F:
 
 
 def fused(function: _F) -> _F:
-    """As `jit`; a product and a sum may become one instruction, so that results are rounded in any way."""
+    """Compile as `jit`; a product and a sum may become one instruction: results are rounded in any way."""
     return _compiled(cache=True, fastmath={"contract"})(function)
 
 
 def inlined(function: _F) -> _F:
-    """Become a part of each function that calls it."""
+    """Make the function a part of each one that calls it."""
     return _compiled(inline="always", _nrt=False)(function)
 
 
 def intrinsic(function: Callable[..., Any]) -> Any:
-    """A function that writes its own LLVM instructions."""
+    """Make a function that writes its own LLVM instructions."""
     return numba.extending.intrinsic(function)

@@ -26,39 +26,39 @@ _EXPONENTS = 1000
 
 
 class _Scoring(NamedTuple):
-    """How rows get their scores.
+    """Numbers and centers that rows are scored with.
 
     Attributes
     ----------
     middle : ndarray of shape (n_features,), float64
-        What is taken from rows and centers.
+        Point that is subtracted from rows and centers.
     scale : float
-        What they are multiplied with.
+        Factor of their differences to it.
     columns : ndarray of shape (n_features, n_clusters), float32
         The centers.
     norms : ndarray of shape (n_clusters,), float32
         Their squared lengths.
-    reach : float
-        The largest length.
+    max_norm : float
+        Largest length of a center.
     slack, tiny : float
-        How far above the least score the nearest center can be: ``slack * (|x| + reach)^2 + tiny``.
-    most : float
-        From that square on scores are of no use.
+        How far above the least score the nearest center can be: ``slack * (|x| + max_norm)^2 + tiny``.
+    limit : float
+        Square from which on scores are of no use.
     """
 
-    middle: Any
-    scale: Any
-    columns: Any
-    norms: Any
-    reach: Any
-    slack: Any
-    tiny: Any
-    most: Any
+    middle: NDArray[np.float64]
+    scale: float
+    columns: NDArray[np.float32]
+    norms: NDArray[np.float32]
+    max_norm: float
+    slack: float
+    tiny: float
+    limit: float
 
 
 @inlined
 def _squared_distance(rows: Any, row: Any, centers: Any, center: Any) -> Any:
-    """Four partial sums, as additions that wait for each other are slow."""
+    """Add up four partial sums, as additions that wait for each other are slow."""
     n_features = rows.shape[1]
     whole = n_features - n_features % 4
     first = second = third = fourth = 0.0
@@ -74,7 +74,7 @@ def _squared_distance(rows: Any, row: Any, centers: Any, center: Any) -> Any:
 
 @fused
 def _score(gaps: Any, columns: Any, norms: Any, scores: Any) -> None:
-    """|c|^2 + g.c of four gaps g and all centers c, two features at a time."""
+    """Compute |c|^2 + g.c of four gaps g and all centers c, two features at a time."""
     n_features, n_clusters = columns.shape
     for center in range(n_clusters):
         norm = norms[center]
@@ -102,7 +102,7 @@ def _score(gaps: Any, columns: Any, norms: Any, scores: Any) -> None:
 
 @jit
 def _least(scores: Any, least: Any) -> None:
-    """The least score of each of the four rows: four chains of comparisons do not wait for each other."""
+    """Find the least score of each of four rows: four chains of comparisons do not wait for each other."""
     a, b, c, d = scores[0, 0], scores[1, 0], scores[2, 0], scores[3, 0]
     for center in range(scores.shape[1]):
         if scores[0, center] < a:
@@ -117,8 +117,8 @@ def _least(scores: Any, least: Any) -> None:
 
 
 @jit
-def _decide(rows: Any, row: Any, centers: Any, scores: Any, limit: Any) -> Any:
-    """The nearest center of a row among those whose scores are not above `limit`."""
+def _resolve_exactly(rows: Any, row: Any, centers: Any, scores: Any, limit: Any) -> Any:
+    """Find the nearest center of a row among those whose scores are not above `limit`."""
     n_near, last = np.int32(0), np.int32(-1)
     for center in range(np.int32(scores.size)):
         near = scores[center] <= limit
@@ -150,20 +150,20 @@ def _search(rows: Any, centers: Any, scoring: _Scoring, labels: Any) -> None:
                 gap = (rows[first + i, feature] - scoring.middle[feature]) * scoring.scale
                 square += gap * gap
                 gaps[i, feature] = -2 * gap
-            margins[i] = (np.sqrt(square) + scoring.reach) ** 2
+            margins[i] = (np.sqrt(square) + scoring.max_norm) ** 2
         _score(gaps, scoring.columns, scoring.norms, scores)
         _least(scores, least)
         for i in range(n_here):
             limit = np.float32(np.inf)
-            if margins[i] < scoring.most:  # not if it is NaN
+            if margins[i] < scoring.limit:  # not if it is NaN
                 limit = np.float32(least[i] + (scoring.slack * margins[i] + scoring.tiny))
             else:
                 scores[i] = 0
-            labels[first + i] = _decide(rows, first + i, centers, scores[i], limit)
+            labels[first + i] = _resolve_exactly(rows, first + i, centers, scores[i], limit)
 
 
 def nearest(rows: NDArray[np.float64], centers: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Nearest center of each row, the lowest index on ties; shape (n_rows,).
+    """Find the nearest center of each row, the lowest index on ties; shape (n_rows,).
 
     Of rows x and centers c, less the mean of the centers and scaled by a power of two, the score is
     |c|^2 - 2 x.c. With x and c rounded to float32, and in any order of summation, it differs from what
@@ -216,14 +216,14 @@ def sum_up(rows: Any, weights: Any, centers: Any, labels: Any, sums: Any, counts
 
 @jit
 def own_distances(rows: Any, centers: Any, labels: Any, out: Any) -> None:
-    """The squared distance of each row to the center of its label."""
+    """Measure the squared distance of each row to the center of its label."""
     for row in range(rows.shape[0]):
         out[row] = _squared_distance(rows, row, centers, labels[row])
 
 
 @jit
 def all_distances(rows: Any, centers: Any, out: Any) -> None:
-    """The distance of each row to each center; shape (n_rows, n_clusters)."""
+    """Measure the distance of each row to each center; shape (n_rows, n_clusters)."""
     for row in range(rows.shape[0]):
         for center in range(centers.shape[0]):
             out[row, center] = np.sqrt(_squared_distance(rows, row, centers, center))

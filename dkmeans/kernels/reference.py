@@ -13,7 +13,7 @@ __all__ = ["assign", "farthest", "lloyd_chunk"]
 
 
 def _squared_distances(rows: NDArray[Any], centers: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Exact squared distances in units of 2^-2F; shape (n_rows, n_clusters)."""
+    """Measure exact squared distances in units of 2^-2F; shape (n_rows, n_clusters)."""
     scaled = rows.astype(np.int64) << fraction_bits(rows.dtype)
     integers = grid_integers(centers, rows.dtype)
     distances = np.empty((len(rows), len(centers)), np.int64)
@@ -23,7 +23,7 @@ def _squared_distances(rows: NDArray[Any], centers: NDArray[np.float32]) -> NDAr
 
 
 def assign(rows: NDArray[Any], centers: NDArray[np.float32]) -> NDArray[np.int32]:
-    """Index of the nearest center of each row, the lowest on ties; shape (n_rows,)."""
+    """Find the nearest center of each row, the lowest index on ties; shape (n_rows,)."""
     labels: NDArray[np.int32] = _squared_distances(rows, centers).argmin(axis=1).astype(np.int32)
     return labels
 
@@ -67,7 +67,7 @@ def lloyd_chunk(
 def farthest(
     rows: NDArray[Any], centers: NDArray[np.float32], n: int
 ) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """The `n` distinct rows farthest from their nearest centers.
+    """Find the `n` distinct rows farthest from their nearest centers.
 
     Largest distance first, then the lexicographically smallest row: independent of the order of rows.
 

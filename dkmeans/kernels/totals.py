@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dkmeans.kernels.jit import inlined, jit
-from dkmeans.kernels.vector import LANES, place
+from dkmeans.kernels.vector import LANES, row_offset
 
-__all__ = ["Sums", "move", "own_distances", "sum_of_squares", "sum_up"]
+__all__ = ["Sums", "move_row", "own_distances", "sum_of_squares", "sum_up"]
 
 
 class Sums(NamedTuple):
@@ -23,16 +24,16 @@ class Sums(NamedTuple):
         How often each row counts; empty where each counts once.
     """
 
-    sums: Any
-    counts: Any
-    weights: Any
+    sums: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    weights: NDArray[np.int64]
 
 
 @inlined
-def move(tiles: Any, row: Any, old: Any, new: Any, sums: Any) -> None:
+def move_row(tiles: Any, row: Any, old: Any, new: Any, sums: Any) -> None:
     """Take a row from the sums of its old cluster, if that is not -1, to those of the new one."""
     n_features = np.uint64(sums.sums.shape[1])
-    first = place(row, n_features)
+    first = row_offset(row, n_features)
     weight = sums.weights[row] if sums.weights.size else np.int64(1)
     to = np.uint64(new)
     sums.counts[to] += weight
@@ -49,19 +50,19 @@ def move(tiles: Any, row: Any, old: Any, new: Any, sums: Any) -> None:
 def sum_up(tiles: Any, labels: Any, n_rows: int, sums: Sums) -> None:
     """Add all rows to the sums of their clusters."""
     for row in range(n_rows):
-        move(tiles, row, -1, labels[row], sums)
+        move_row(tiles, row, -1, labels[row], sums)
 
 
 @jit
 def sum_of_squares(tiles: Any, n_features: int, weights: Any) -> Any:
-    """Sum of the squares of all values of all rows."""
+    """Sum the squares of all values of all rows."""
     total = np.int64(0)
     if weights.size == 0:
         for value in tiles:  # those that fill up the last tile are zero
             total += np.int64(value) * np.int64(value)
         return total
     for row in range(weights.size):
-        first = place(row, n_features)
+        first = row_offset(row, n_features)
         squares = np.int64(0)
         for feature in range(np.uint64(n_features)):
             value = np.int64(tiles[first + feature * np.uint64(LANES)])
@@ -72,11 +73,11 @@ def sum_of_squares(tiles: Any, n_features: int, weights: Any) -> Any:
 
 @jit
 def own_distances(tiles: Any, labels: Any, integers: Any, bits: int) -> Any:
-    """Squared distance of each row to the center of its label, in units of 2^-2F; int64."""
+    """Measure the squared distance of each row to the center of its label, in units of 2^-2F; int64."""
     n_features = integers.shape[1]
     out = np.zeros(labels.size, np.int64)
     for row in range(labels.size):
-        first = place(row, n_features)
+        first = row_offset(row, n_features)
         for feature in range(np.uint64(n_features)):
             gap = (np.int64(tiles[first + feature * np.uint64(LANES)]) << bits) - integers[
                 labels[row], feature

@@ -23,16 +23,16 @@ from dkmeans.kernels.jit import inlined, intrinsic
 __all__ = [
     "GROUP",
     "LANES",
-    "above",
-    "bound",
+    "in_range",
+    "load_tile",
+    "lower_limits",
     "lowest_bit",
     "near_ties",
-    "nearest",
-    "place",
     "reset",
+    "row_offset",
+    "score_group",
     "squared_distances",
-    "widen",
-    "within",
+    "within_limits",
 ]
 
 LANES = 16
@@ -52,8 +52,8 @@ _CHAINS = 4
 
 
 @inlined
-def place(row: Any, n_features: Any) -> Any:
-    """Where in flat tiles the first feature of a row lies; the others follow 16 apart.
+def row_offset(row: Any, n_features: Any) -> Any:
+    """Find the first feature of a row in flat tiles; the others follow 16 apart.
 
     Unsigned, as Numba looks at the sign of every index that has one, and then writes no vector code.
     """
@@ -76,7 +76,7 @@ class _Writer:
                 self.values[name] = context.make_array(kind)(context, builder, self.values[name]).data
 
     def at(self, name: str, offset: Any = 0) -> Any:
-        """Address of element `offset` of an array."""
+        """Find the address of element `offset` of an array."""
         return self.builder.gep(self.values[name], [_INT64(offset) if isinstance(offset, int) else offset])
 
     def load(self, address: Any, kind: Any = _FLOATS) -> Any:
@@ -86,11 +86,11 @@ class _Writer:
         self.builder.store(vector, self.builder.bitcast(address, vector.type.as_pointer()), align=1)
 
     def row(self, number: int) -> Any:
-        """Address of a row of the array ``state``."""
+        """Find the address of a row of the array ``state``."""
         return self.at("state", number * LANES)
 
     def everywhere(self, value: Any) -> Any:
-        """A vector with `value` in all lanes."""
+        """Make a vector with `value` in all lanes."""
         kind = ir.VectorType(value.type, LANES)
         alone = self.builder.insert_element(ir.Constant(kind, ir.Undefined), value, _INT32(0))
         return self.builder.shuffle_vector(alone, alone, ir.Constant(_INTS, [0] * LANES))
@@ -99,7 +99,7 @@ class _Writer:
         return ir.Constant(_FLOATS, [value] * LANES)
 
     def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
-        """a b + c, fused where the machine can."""
+        """Compute a b + c, fused where the machine can."""
         product = self.builder.fmul(a, b, flags=("contract",))
         return self.builder.fadd(product, c, flags=("contract",))
 
@@ -112,11 +112,11 @@ class _Writer:
         return self.builder.select(self.builder.fcmp_ordered("<", a, b), a, b)
 
     def bits(self, mask: Any) -> Any:
-        """A vector of booleans as the bits of an int32, the first lane lowest."""
+        """Give a vector of booleans as the bits of an int32, the first lane lowest."""
         return self.builder.zext(self.builder.bitcast(mask, _BITS), _INT32)
 
     def variable(self, vector: Any) -> Any:
-        """A variable that starts as `vector`; LLVM keeps it in a register."""
+        """Make a variable that starts as `vector`; LLVM keeps it in a register."""
         return cgutils.alloca_once_value(self.builder, vector)
 
     def features(self, body: Callable[[Any, int], None]) -> None:
@@ -140,8 +140,8 @@ class _Writer:
     def lane_offset(self, feature: Any) -> Any:
         return self.builder.mul(feature, _INT64(LANES))
 
-    def reach(self, best: Any, gamma: Any) -> tuple[Any, Any]:
-        """Squared distance 2 s + |x|^2 of a score, and the bound 8 gamma (|x| + b)^2 of two errors."""
+    def distance_and_margin(self, best: Any, gamma: Any) -> tuple[Any, Any]:
+        """Compute the squared distance 2 s + |x|^2 of a score, and the margin 8 gamma (|x| + b)^2 of two."""
         square, norm = self.load(self.row(SQUARE)), self.load(self.row(NORM))
         distance = self.multiply_add(self.constant(2.0), best, square)
         positive = self.builder.fcmp_ordered(">", distance, self.constant(0.0))
@@ -152,7 +152,7 @@ class _Writer:
 
 
 @intrinsic
-def widen(
+def load_tile(
     typing_: Any, tiles: Any, at: Any, origin: Any, start: Any, width: Any, tile: Any, state: Any
 ) -> Any:
     """Write x, a tile of integers less the vector from `start` on, as floats; |x|^2 and |x| to `state`."""
@@ -196,10 +196,10 @@ def reset(typing_: Any, state: Any, found: Any) -> Any:
 
 
 @intrinsic
-def nearest(
+def score_group(
     typing_: Any, tile: Any, candidates: Any, biases: Any, at: Any, width: Any, state: Any, found: Any
 ) -> Any:
-    """Score the `GROUP` candidates from `at` on; whether one is the best so far of any row.
+    """Score the `GROUP` candidates from `at` on, and tell whether one is the best so far of any row.
 
     The score of candidate j is biases[j] + x . candidates[j]. `state` keeps the best and the second best
     score of each row, `found` the number of the best candidate.
@@ -241,13 +241,13 @@ def nearest(
 
 
 @intrinsic
-def bound(typing_: Any, state: Any, gamma: Any) -> Any:
+def lower_limits(typing_: Any, state: Any, gamma: Any) -> Any:
     """Lower the limit of each row: no center farther than it from the origin can be as near as the best."""
     signature = types.void(state, types.float32)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         w = _Writer(context, builder, signature, args, "state gamma")
-        distance, error = w.reach(w.load(w.row(BEST)), w.values["gamma"])
+        distance, error = w.distance_and_margin(w.load(w.row(BEST)), w.values["gamma"])
         limit = builder.fadd(w.load(w.row(NORM)), w.root(builder.fadd(distance, error)))
         wider = w.multiply_add(w.constant(4.0), w.everywhere(w.values["gamma"]), w.constant(1.0))
         limit = builder.fmul(limit, wider)
@@ -259,21 +259,21 @@ def bound(typing_: Any, state: Any, gamma: Any) -> Any:
 
 @intrinsic
 def near_ties(typing_: Any, state: Any, gamma: Any) -> Any:
-    """Bits of the rows whose second best score is within the error of the best."""
+    """Give the bits of the rows whose second best score is within the error of the best."""
     signature = types.int32(state, types.float32)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         w = _Writer(context, builder, signature, args, "state gamma")
         best = w.load(w.row(BEST))
-        _, error = w.reach(best, w.values["gamma"])
+        _, error = w.distance_and_margin(best, w.values["gamma"])
         return w.bits(builder.fcmp_ordered("<=", w.load(w.row(SECOND)), builder.fadd(best, error)))
 
     return signature, codegen
 
 
 @intrinsic
-def above(typing_: Any, state: Any, value: Any) -> Any:
-    """Bits of the rows whose limit is at least `value`."""
+def within_limits(typing_: Any, state: Any, value: Any) -> Any:
+    """Give the bits of the rows whose limit is at least `value`."""
     signature = types.int32(state, types.float32)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -288,7 +288,7 @@ def above(typing_: Any, state: Any, value: Any) -> Any:
 def squared_distances(
     typing_: Any, tiles: Any, at: Any, vector: Any, start: Any, width: Any, out: Any, to: Any
 ) -> Any:
-    """Squared distances of the 16 columns of a tile of floats to the vector from `start` on."""
+    """Compute the squared distances of the 16 columns of a tile of floats to the vector from `start` on."""
     signature = types.void(tiles, types.intp, vector, types.intp, width, out, types.intp)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -314,8 +314,8 @@ def squared_distances(
 
 
 @intrinsic
-def within(typing_: Any, values: Any, at: Any, low: Any, high: Any) -> Any:
-    """Bits of the 16 values from `at` on that lie in (low, high]."""
+def in_range(typing_: Any, values: Any, at: Any, low: Any, high: Any) -> Any:
+    """Give the bits of the 16 values from `at` on that lie in (low, high]."""
     signature = types.int32(values, types.intp, types.float32, types.float32)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -330,7 +330,7 @@ def within(typing_: Any, values: Any, at: Any, low: Any, high: Any) -> Any:
 
 @intrinsic
 def lowest_bit(typing_: Any, bits: Any) -> Any:
-    """Number of the lowest bit that is set."""
+    """Find the lowest bit that is set."""
     signature = types.intp(types.int32)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -58,7 +59,10 @@ class Access:
 
 _PLAIN = Access()
 _ACCESS: ContextVar[Access] = ContextVar("access", default=_PLAIN)
-_TRAFFIC: dict[str, Traffic] = {}
+_TRAFFIC: OrderedDict[str, Traffic] = OrderedDict()
+_MOST_JOBS = 256
+"""Jobs that a process counts for; a worker that lives long forgets those that it has not met for longest."""
+_LOCK = threading.Lock()
 
 
 def current_access() -> Access:
@@ -92,5 +96,10 @@ def storage_options(options: Mapping[str, str]) -> Iterator[None]:
 
 
 def traffic_of(job: str) -> Traffic:
-    """What this process has moved for a job."""
-    return _TRAFFIC.setdefault(job, Traffic())
+    """What this process has moved for a job, if it has met that lately."""
+    with _LOCK:
+        found = _TRAFFIC.setdefault(job, Traffic())
+        _TRAFFIC.move_to_end(job)
+        if len(_TRAFFIC) > _MOST_JOBS:
+            _TRAFFIC.popitem(last=False)
+        return found

@@ -113,6 +113,10 @@ def _array(store: Store, name: str, node: dict[str, Any], mode: type[ReadingStor
         metadata = ArrayV3Metadata.from_dict(node)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise damaged(store.url, name, "zarr.json", f"{error}") from error
+    return _placed(store, name, metadata, mode)
+
+
+def _placed(store: Store, name: str, metadata: Any, mode: type[ReadingStore]) -> zarr.Array[Any]:
     with translated(store.url, f"reading the array {name}"):
         # Empty chunks are written too: then a shard that is done exists. open_array() up to zarr 3.1 ignores
         # a config that it is given.
@@ -157,8 +161,16 @@ def finished_shards(store: Store, name: str) -> set[int]:
     return {int(match[1]) for match in matches if match}
 
 
-def write_rows(store: Store, name: str, start: int, rows: np.ndarray[Any, Any]) -> None:
+def write_rows(
+    store: Store,
+    name: str,
+    start: int,
+    rows: np.ndarray[Any, Any],
+    opened: zarr.Array[Any] | None = None,
+) -> None:
     """Write whole shards of the array `name`, from row `start`.
+
+    `opened` is that array where it has been opened already: its metadata are not read again.
 
     Raises
     ------
@@ -166,7 +178,10 @@ def write_rows(store: Store, name: str, start: int, rows: np.ndarray[Any, Any]) 
         If the rows do not begin and end on borders of shards: two tasks would write one shard and
         lose data silently (zarr-python#3682, dask#12583).
     """
-    array = _array(store, name, nodes.read_node(store, name), WritingStore)
+    if opened is None:
+        array = _array(store, name, nodes.read_node(store, name), WritingStore)
+    else:
+        array = _placed(store, name, opened.metadata, WritingStore)
     size = row_layout(array).shard_rows
     stop = start + len(rows)
     if start % size or stop > array.shape[0] or (stop % size and stop != array.shape[0]):

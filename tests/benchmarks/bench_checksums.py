@@ -27,7 +27,7 @@ from dkmeans.clustering import rows as rows_module
 from dkmeans.clustering.lloyd import lloyd
 from dkmeans.clustering.loop import State
 from dkmeans.clustering.rows import load_stored_rows
-from dkmeans.compute.cluster import Cluster
+from dkmeans.compute.in_process import InProcess
 from dkmeans.kernels import exact
 from dkmeans.storage import arrays, checksums, nodes
 from dkmeans.storage.store import Store
@@ -108,7 +108,7 @@ def main(argv: list[str] | None = None) -> list[dict]:
 
         def step(url: str, _: int) -> None:
             with mock.patch.object(rows_module, "_SHARE_FOR_ROWS", 0):
-                rows = load_stored_rows(Store(url), "patches", Cluster("cpu"), options.k)
+                rows = load_stored_rows(Store(url), "patches", InProcess(), options.k)
             assert not rows.resident
             first = rows.take(np.linspace(0, rows.n_rows - 1, options.k).astype(np.int64))
             state = State(exact.snap(first, rows.dtype))

@@ -25,8 +25,9 @@ from dkmeans import ClusterConfig, kernels
 from dkmeans.clustering.lloyd import lloyd
 from dkmeans.clustering.loop import State
 from dkmeans.clustering.rows import load_given_rows
-from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
+from dkmeans.compute.executor import Executor
+from dkmeans.compute.in_process import InProcess
 from dkmeans.events.reporter import SILENT
 from dkmeans.kernels import exact
 
@@ -60,7 +61,7 @@ def _step(block: kernels.Block, centers: np.ndarray, previous: np.ndarray | None
     return block.lloyd(centers, previous)
 
 
-def dask_loop(parts: list[np.ndarray], centers: np.ndarray, n_iter: int, cluster: Cluster) -> dict:
+def dask_loop(parts: list[np.ndarray], centers: np.ndarray, n_iter: int, cluster: Executor) -> dict:
     """The same through the loop of a fit."""
     values = cluster.client.scatter(parts) if cluster.client else parts
     rows = load_given_rows(values, [len(part) for part in parts], parts[0].shape[1], parts[0].dtype, cluster)
@@ -73,7 +74,7 @@ def measure_all(parts: list[np.ndarray], centers: np.ndarray, options: argparse.
     config = ClusterConfig(workers=1, threads_per_worker=options.threads, device="cpu")
     with ExitStack() as stack:
         clusters = {
-            "Dask threads": Cluster("cpu", None, threads=options.threads),
+            "Dask threads": InProcess(options.threads, device="cpu"),
             "Dask worker": stack.enter_context(connect(config, SILENT)),
         }
 

@@ -29,8 +29,8 @@ from dkmeans import ClusterConfig, FitConfig, IngestConfig, fit, ingest, open_co
 from dkmeans.artefacts.codebook import HISTORY
 from dkmeans.clustering.counted import count_stored_rows
 from dkmeans.clustering.seeding import draw_positions, seed_centers
-from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
+from dkmeans.compute.in_process import InProcess
 from dkmeans.events.reporter import Reporter
 from dkmeans.images.encode import encode_png
 from dkmeans.storage.store import Store
@@ -136,7 +136,7 @@ def write_photos(folder: Path) -> str:
 
 def make_datasets(folder: Path, options: argparse.Namespace) -> None:
     """The pixels as a dataset, also twice if asked for, and the seeds of the fit."""
-    cluster = Cluster("cpu", None, threads=options.threads)
+    cluster = InProcess(options.threads, device="cpu")
     source = options.data or write_photos(folder / "photos")
     ingest(IngestConfig(source=source, dataset=str(folder / "one-dataset"), color=options.color), cluster)
     if options.double:

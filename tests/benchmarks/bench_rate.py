@@ -31,7 +31,7 @@ import numpy as np
 from bench_pixels import write_photos
 from PIL import Image, features
 
-from dkmeans.compute.cluster import Cluster
+from dkmeans.compute.in_process import InProcess
 from dkmeans.config.stages import QuantizeConfig
 from dkmeans.events.reporter import Reporter
 from dkmeans.images.measures import compare
@@ -132,7 +132,7 @@ def measured(coder: Coder, setting: int, names: list[str], images: list[np.ndarr
 def ours(source: str, folder: Path, options: dict[str, Any]) -> QuantizeReport:
     """What quantize makes of the images, on one thread of this process."""
     config = QuantizeConfig(source=source, destination=str(folder), overwrite=True, **options)
-    return quantize(config, Cluster("cpu"), _QUIET)
+    return quantize(config, InProcess(device="cpu"), _QUIET)
 
 
 def our_lines(report: QuantizeReport) -> list[dict[str, Any]]:

@@ -21,8 +21,8 @@ from dkmeans import ClusterConfig
 from dkmeans.clustering.lloyd import lloyd
 from dkmeans.clustering.loop import State
 from dkmeans.clustering.rows import Rows, load_given_rows
-from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
+from dkmeans.compute.executor import Executor
 from dkmeans.events.reporter import SILENT
 
 _COLUMNS = {"tasks": "", "ms/iteration": ".1f", "us/task": ".0f", "CPU ms of driver and scheduler": ".1f"}
@@ -36,7 +36,7 @@ class _OneByOne(Rows):
         return [[number] for number in range(len(self.blocks))]
 
 
-def measure(n_tasks: int, options: argparse.Namespace, cluster: Cluster) -> dict:
+def measure(n_tasks: int, options: argparse.Namespace, cluster: Executor) -> dict:
     """Median over iterations of their seconds, and of the CPU seconds of this process."""
     rng = np.random.default_rng(options.seed)
     parts = [rng.integers(0, 256, (options.rows, 25), np.uint8) for _ in range(n_tasks)]

@@ -36,8 +36,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from object_store.server import Server, object_store
 
 from dkmeans import ClusterConfig, IngestConfig, ingest, plan
-from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
+from dkmeans.compute.executor import Executor
 from dkmeans.events.reporter import SILENT
 from dkmeans.storage import arrays
 from dkmeans.storage.store import Store
@@ -91,7 +91,7 @@ def bare_loop(url: str, threads: int) -> float:
     return time.perf_counter() - began
 
 
-def ingest_all(source: str, dataset: str, cluster: Cluster) -> float:
+def ingest_all(source: str, dataset: str, cluster: Executor) -> float:
     """Seconds of the whole stage."""
     began = time.perf_counter()
     ingest(IngestConfig(source=source, dataset=dataset), cluster)

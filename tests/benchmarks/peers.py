@@ -163,10 +163,10 @@ def _as_float(rows: np.ndarray, threads: int) -> np.ndarray:
 
 def _our_rows(rows: np.ndarray, threads: int) -> Any:
     from dkmeans.clustering.rows import load_given_rows
-    from dkmeans.compute.cluster import Cluster
+    from dkmeans.compute.in_process import InProcess
 
     parts = np.array_split(rows, threads)
-    cluster = Cluster("cpu", None, threads=threads)
+    cluster = InProcess(threads)
     return load_given_rows(parts, [len(part) for part in parts], rows.shape[1], rows.dtype, cluster)
 
 

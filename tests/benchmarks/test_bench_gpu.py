@@ -20,7 +20,7 @@ from dkmeans import kernels
 from dkmeans.clustering.lloyd import lloyd
 from dkmeans.clustering.loop import State
 from dkmeans.clustering.rows import load_given_rows
-from dkmeans.compute.cluster import Cluster
+from dkmeans.compute.in_process import InProcess
 
 SCRIPT = Path(bench_gpu.__file__)
 LEFT_OUT = "dask distributed dask_ml zarr obstore pydantic torch"
@@ -252,7 +252,7 @@ def on_the_cpu(monkeypatch):
 @pytest.mark.parametrize(("tol", "max_iter"), [(1e-4, 100), (0, 300), (0, 5)])
 def test_the_fit_is_that_of_dkmeans(rows, tol, max_iter):
     found = gpu_lloyd.fit(rows, 30, max_iter, tol, 0)
-    given = load_given_rows([rows], [len(rows)], rows.shape[1], rows.dtype, Cluster("cpu", None, threads=1))
+    given = load_given_rows([rows], [len(rows)], rows.shape[1], rows.dtype, InProcess(1))
     centers = gpu_rows.seeds(rows, 30, 0)
     expected = lloyd(given, State(centers), max_iter=max_iter, tol=tol, on_iteration=lambda step: None)
     assert found["inertia"] == expected.inertia
@@ -263,7 +263,7 @@ def test_the_fit_is_that_of_dkmeans(rows, tol, max_iter):
 def test_iterations_are_those_of_dkmeans(rows, capsys):
     centers, table = gpu_rows.seeds(rows, 30, 0), gpu_lloyd.Table({"moved": ".2%"})
     begun = gpu_lloyd.iterate(kernels.load(rows, "gpu"), centers, 6, table)
-    given = load_given_rows([rows], [len(rows)], rows.shape[1], rows.dtype, Cluster("cpu", None, threads=1))
+    given = load_given_rows([rows], [len(rows)], rows.shape[1], rows.dtype, InProcess(1))
     states = []
     lloyd(given, State(centers), max_iter=6, tol=0, on_iteration=states.append)
     assert np.array_equal(begun, [state.previous for state in states])

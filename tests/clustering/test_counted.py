@@ -10,11 +10,11 @@ from dkmeans import kernels
 from dkmeans.clustering.counted import count_part, count_stored_rows, load_counted_rows, merge_counted
 from dkmeans.clustering.lloyd import lloyd
 from dkmeans.clustering.loop import State, iterate
-from dkmeans.compute.cluster import Cluster
+from dkmeans.compute.in_process import InProcess
 from dkmeans.storage import arrays
 
 UINT8 = np.dtype(np.uint8)
-HERE = Cluster("cpu")
+HERE = InProcess()
 
 
 @pytest.fixture(params=[1, 3])
@@ -34,7 +34,7 @@ def test_parts_are_counted_and_their_pixels_kept(pixels):
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_fit_of_counted_parts_is_that_of_the_pixels(pixels, threads):
-    cluster, positions = Cluster("cpu", None, threads), np.array([3, 1200, 2999])
+    cluster, positions = InProcess(threads), np.array([3, 1200, 2999])
     count = delayed(count_part)
     tasks = [count(pixels[:1200], np.array([3]), "cpu"), count(pixels[1200:], np.array([0, 1799]), "cpu")]
     rows = load_counted_rows(tasks, 3000, pixels.shape[1], UINT8, cluster, positions)
@@ -57,7 +57,7 @@ def test_many_colors_are_shared_among_threads():
         len(pixels),
         3,
         UINT8,
-        Cluster("cpu", None, 2),
+        InProcess(2),
         np.array([5]),
     )
     assert len(rows.blocks) == 2

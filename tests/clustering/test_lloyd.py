@@ -14,11 +14,11 @@ from dkmeans.clustering import lloyd as module
 from dkmeans.clustering.lloyd import lloyd
 from dkmeans.clustering.loop import State, iterate
 from dkmeans.clustering.rows import Rows
-from dkmeans.compute.cluster import Cluster
+from dkmeans.compute.in_process import InProcess
 from dkmeans.kernels import exact
 
 UINT8 = np.dtype(np.uint8)
-HERE = Cluster("cpu")
+HERE = InProcess()
 
 
 def make_rows(values, cluster=HERE, *, block_rows=100, resident=True, load=kernels.load):
@@ -124,7 +124,7 @@ class Moving(Watched):
         return self._block.lloyd(centers, previous)
 
 
-class Forgetful(Cluster):
+class Forgetful(InProcess):
     """A cluster whose worker is another one before each second step."""
 
     n_runs = 0
@@ -138,12 +138,12 @@ class Forgetful(Cluster):
 
 @pytest.mark.parametrize("resident", [True, False])
 def test_lost_labels_do_not_change_a_bit(values, first, alone, resident):
-    cluster = Forgetful("cpu")
+    cluster = Forgetful()
     assert_same(run(values, first, cluster, resident=resident, load=Moving), alone)
     assert cluster.n_runs >= len(alone.history)
 
 
-class Repeating(Cluster):
+class Repeating(InProcess):
     """A cluster that does everything twice, as after the loss of a result."""
 
     def run(self, tasks, advance=None):
@@ -153,7 +153,7 @@ class Repeating(Cluster):
 
 @pytest.mark.parametrize("resident", [True, False])
 def test_a_repeated_step_does_not_take_its_own_labels(values, first, alone, resident):
-    assert_same(run(values, first, Repeating("cpu"), resident=resident), alone)
+    assert_same(run(values, first, Repeating(), resident=resident), alone)
 
 
 @pytest.mark.parametrize("block_rows", [1, 5, 60])

@@ -12,10 +12,10 @@ from dkmeans.clustering.parts import compute_distances, find_nearest, load_array
 from dkmeans.clustering.rows import Rows
 from dkmeans.clustering.stored import StoredRows
 from dkmeans.clustering.weighted import WeightedRows
-from dkmeans.compute.cluster import Cluster
+from dkmeans.compute.in_process import InProcess
 from dkmeans.features.histogram import COUNTED
 
-HERE = Cluster("cpu")
+HERE = InProcess()
 BYTES = np.random.default_rng(0).integers(0, 256, (900, 4)).astype(np.uint8)
 
 

@@ -8,13 +8,14 @@ import pytest
 from dkmeans.clustering.lloyd import lloyd
 from dkmeans.clustering.loop import State
 from dkmeans.clustering.rows import load_given_rows, load_stored_rows
-from dkmeans.compute.cluster import Cluster
+from dkmeans.compute.in_process import InProcess
 from dkmeans.storage import arrays
+from dkmeans.storage.store import Store
 
-HERE = Cluster("cpu")
+HERE = InProcess()
 
 
-class Small(Cluster):
+class Small(InProcess):
     """A cluster with so little memory that it holds no rows."""
 
     def memory_bytes(self):
@@ -24,10 +25,15 @@ class Small(Cluster):
 def store(url, values):
     width = values.shape[1]
     array = arrays.create_array(
-        str(url), "rows", shape=values.shape, dtype=values.dtype, chunks=(100, width), shards=(200, width)
+        Store(str(url)),
+        "rows",
+        shape=values.shape,
+        dtype=values.dtype,
+        chunks=(100, width),
+        shards=(200, width),
     )
     array[:] = values
-    return str(url)
+    return Store(str(url))
 
 
 @pytest.fixture
@@ -59,7 +65,7 @@ def test_blocks_are_shared_only_where_no_sum_depends_on_it(values):
 
 def test_stored_rows_are_held_if_memory_suffices(tmp_path, values):
     url = store(tmp_path / "a", values)
-    held, streamed = (load_stored_rows(url, "rows", cluster, 5) for cluster in (HERE, Small("cpu")))
+    held, streamed = (load_stored_rows(url, "rows", cluster, 5) for cluster in (HERE, Small()))
     assert (held.resident, streamed.resident) == (True, False)
     results = []
     for rows in (held, streamed):
@@ -72,11 +78,11 @@ def test_stored_rows_are_held_if_memory_suffices(tmp_path, values):
 def test_the_memory_of_a_block_is_asked_for(tmp_path, values):
     asked = []
 
-    class Asked(Cluster):
+    class Asked(InProcess):
         def check_memory(self, task, what, remedy):
             asked.append((task, what, remedy))
 
-    load_stored_rows(store(tmp_path / "a", values), "rows", Asked("cpu"), 5)
+    load_stored_rows(store(tmp_path / "a", values), "rows", Asked(), 5)
     ((task, what, remedy),) = asked
     assert task > values.nbytes
     assert (what, remedy) == ("a block of the fit", "ingest with a smaller --shard-mib")

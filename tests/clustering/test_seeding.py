@@ -10,7 +10,7 @@ from dkmeans.clustering.lloyd import lloyd
 from dkmeans.clustering.loop import State
 from dkmeans.clustering.rows import load_stored_rows
 from dkmeans.clustering.seeding import draw_positions, seed_centers
-from dkmeans.compute.cluster import Cluster
+from dkmeans.compute.in_process import InProcess
 from dkmeans.errors import DistinctRowsError
 from dkmeans.storage import arrays
 from dkmeans.storage.store import Store
@@ -29,7 +29,7 @@ def rows_of(url, values, chunk=100, shard=200):
         shards=(shard, width),
     )
     array[:] = values
-    return load_stored_rows(Store(str(url)), "rows", Cluster("cpu"), 1)
+    return load_stored_rows(Store(str(url)), "rows", InProcess(), 1)
 
 
 def seeds(rows, n_clusters, init, seed=0):

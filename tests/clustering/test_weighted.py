@@ -14,10 +14,10 @@ from dask.delayed import delayed
 import dkmeans
 from dkmeans import KMeans
 from dkmeans.clustering.weighted import choose_unit, load_weighted_rows, sums_fit, weigh
-from dkmeans.compute.cluster import Cluster
+from dkmeans.compute.in_process import InProcess
 
 INITS = get_args(dkmeans.FitConfig.model_fields["init"].annotation)  # the estimator has those of the job
-HERE = Cluster("cpu")
+HERE = InProcess()
 
 
 def weigh_parts(*parts):

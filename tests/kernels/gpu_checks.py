@@ -121,9 +121,9 @@ def check_halfway(module, dtype, n_features, n_clusters):
 
 
 def check_edge(module, n_features):
-    """The winner is as far from the home as the rule allows: |o - c| = |x - o| + b.
+    """The winner is as far from the pivot as the rule allows: |o - c| = |x - o| + b.
 
-    Thirty-two others are nearer to the home, so that it begins a group of eight or sixteen.
+    Thirty-two others are nearer to the pivot, so that it begins a group of eight or sixteen.
     """
 
     def at(x, y):
@@ -133,10 +133,10 @@ def check_edge(module, n_features):
     rows = np.array([at(10, 0)] * 3, np.uint8)
     centers = snap(np.array([at(15, 0), *aside, at(0, 0), at(5, 0), at(99, 99)], float), rows.dtype)
     previous = snap(np.full(centers.shape, 255.0), rows.dtype)
-    home = len(centers) - 3
-    previous[home] = rows[0]
+    pivot = len(centers) - 3
+    previous[pivot] = rows[0]
     block = module.Block(rows)
-    assert block.labels(previous).tolist() == [home] * 3
+    assert block.labels(previous).tolist() == [pivot] * 3
     block.lloyd(centers, previous)
     assert block.labels(centers).tolist() == reference.assign(rows, centers).tolist() == [0] * 3
 
@@ -144,16 +144,16 @@ def check_edge(module, n_features):
 def check_cut_sums(module):
     """Two centers, of which the second is nearer by less than what tensor cores may cut off from its score.
 
-    With x - home = 1 everywhere, the first center whole numbers, the second the first plus d everywhere: d is
-    the largest part of a number that is lost beside the sum of 128 products of about 122.
+    With x - pivot = 1 everywhere, the first center whole numbers, the second the first plus d everywhere: d
+    is the largest part of a number that is lost beside the sum of 128 products of about 122.
     """
     row = np.full(128, 251.0)
     gap = np.zeros(128)
     gap[:33], gap[33:64] = 1, -1
     whole = row - gap
     beside = whole + 2.0**-10 - 2.0**-15
-    home = row - 1
-    centers = snap(np.stack([whole, beside, home]), np.dtype(np.uint8))
+    pivot = row - 1
+    centers = snap(np.stack([whole, beside, pivot]), np.dtype(np.uint8))
     rows = row[None].astype(np.uint8)
     previous = snap(np.stack([np.zeros(128), np.zeros(128), row]), rows.dtype)
     block = module.Block(rows)

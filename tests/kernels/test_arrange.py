@@ -51,7 +51,7 @@ def test_rows_go_into_tiles_and_come_out_again(dtype, n_features):
         some = np.random.default_rng(0).integers(0, max(n_rows, 1), 9 if n_rows else 0)
         np.testing.assert_array_equal(arrange.unpack(tiles, some, n_features), rows[some])
         order = np.random.default_rng(1).permutation(n_rows).astype(np.int32)
-        lying = columns(arrange.take_rows(tiles, order, n_features), n_features)
+        lying = columns(arrange.reorder(tiles, order, n_features), n_features)
         np.testing.assert_array_equal(lying[:n_rows], rows[order])
         assert not lying[n_rows:].any()
 
@@ -108,7 +108,7 @@ def test_runs_of_the_near_order_are_near(side):
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("n_features", FEATURES)
 @pytest.mark.parametrize("n_clusters", [1, 15, 16, 17, 300])
-def test_each_center_lies_in_one_tile_within_the_radius_of_its_hub(dtype, n_features, n_clusters):
+def test_each_center_lies_in_one_tile_within_the_radius_of_its_mean(dtype, n_features, n_clusters):
     rng = np.random.default_rng(n_clusters)
     centers = snap(rng.uniform(0, np.iinfo(dtype).max, (n_clusters, n_features)), dtype)
     integers = grid_integers(centers, dtype)
@@ -123,11 +123,11 @@ def test_each_center_lies_in_one_tile_within_the_radius_of_its_hub(dtype, n_feat
     squares = np.float32(n_features) * lying[members < 0] ** 2
     assert (squares > 1e29).all()  # too far to be listed, and still float32
     assert np.isfinite(squares).all()
-    hubs = columns(arranged.hubs, n_features).astype(np.float64)
+    means = columns(arranged.means, n_features).astype(np.float64)
     n_tiles = len(members) // LANES
-    assert len(hubs) == len(arranged.radii) == arrange.padded(n_tiles)
-    assert (hubs[n_tiles:] > 1e14).all()
+    assert len(means) == len(arranged.radii) == arrange.padded(n_tiles)
+    assert (means[n_tiles:] > 1e14).all()
     for tile in range(n_tiles):
         inside = lying[tile * LANES : (tile + 1) * LANES][members[tile * LANES : (tile + 1) * LANES] >= 0]
-        distances = np.linalg.norm(inside - hubs[tile], axis=1)
+        distances = np.linalg.norm(inside - means[tile], axis=1)
         assert distances.max() <= arranged.radii[tile] <= distances.max() * 1.00001

@@ -94,7 +94,7 @@ def test_streamed_rows_give_the_same_bits(cuda, monkeypatch):
 def test_short_lists_give_the_same_bits(cuda, monkeypatch):
     """As with 100,000 clusters, whose lists hold only the nearest."""
     rows, centers = make(np.uint8, 50_000, 4, 2000, 255)
-    monkeypatch.setattr(cuda.lists, "LISTS_BYTES", 4 * 2000 * 16)
+    monkeypatch.setattr(cuda.candidates, "LISTS_BYTES", 4 * 2000 * 16)
     assert fit_digest(cuda.Block(rows), centers) == fit_digest(cpu.Block(rows), centers)
 
 
@@ -112,7 +112,7 @@ def test_a_row_halfway_goes_to_the_lowest_index(either, dtype, n_features, n_clu
 
 
 @pytest.mark.parametrize("n_features", [2, 40])
-def test_the_nearest_may_lie_as_far_from_the_home_as_can_be(either, n_features):
+def test_the_nearest_may_lie_as_far_from_the_pivot_as_can_be(either, n_features):
     check_edge(either, n_features)
 
 

@@ -87,41 +87,42 @@ def test_streamed_rows_do_all_that_a_block_does(cuda, emulated, monkeypatch, dty
     check_against_reference(cuda, dtype, (203, 3, 7), 65535)
 
 
-def clustered_lists(cuda, n_homes, n_clusters, n_features=4):
+def clustered_lists(cuda, n_pivots, n_clusters, n_features=4):
     rng = np.random.default_rng(3)
     centers = snap(rng.gamma(2.0, 20.0, (n_clusters, n_features)), np.dtype(np.uint8))
-    homes = rng.integers(0, 99, (n_homes, n_features)).astype(np.float32)
+    pivots = rng.integers(0, 99, (n_pivots, n_features)).astype(np.float32)
     kernels_ = cuda.block.kernels(np.dtype(np.uint8), n_features)
-    lists = cuda.lists.make_lists(kernels_, homes, centers)
-    gaps = homes[:, None].astype(np.float64) - centers
+    lists = cuda.candidates.make_lists(kernels_, pivots, centers)
+    gaps = pivots[:, None].astype(np.float64) - centers
     return lists, np.sqrt((gaps * gaps).sum(axis=2))
 
 
 @pytest.mark.parametrize("listed_bytes", [1 << 29, 4 * 30 * 64])
 def test_lists_bound_the_distances_of_what_follows(cuda, monkeypatch, listed_bytes):
-    """All centers or the nearest, each once; `lows` ascend, and are a little less than what they bound."""
-    monkeypatch.setattr(cuda.lists, "LISTS_BYTES", listed_bytes)
-    monkeypatch.setattr(cuda.lists, "_DISTANCES", 200 * 7)  # seven homes at a time
+    """All centers or the nearest, each once; `lower_bounds` ascend, a little below what they bound."""
+    monkeypatch.setattr(cuda.candidates, "LISTS_BYTES", listed_bytes)
+    monkeypatch.setattr(cuda.candidates, "_DISTANCES", 200 * 7)  # seven pivots at a time
     lists, distances = clustered_lists(cuda, 30, 200)
-    assert lists.most == (200 if listed_bytes > 1 << 20 else 64)
-    for home, far in enumerate(distances):
-        n = int(lists.listed[home])
-        members = np.asarray(lists.members[home, :n])
-        assert 40 < n <= lists.most
+    assert lists.capacity == (200 if listed_bytes > 1 << 20 else 64)
+    for pivot, far in enumerate(distances):
+        n = int(lists.lengths[pivot])
+        members = np.asarray(lists.members[pivot, :n])
+        assert 40 < n <= lists.capacity
         assert len(set(members.tolist())) == n
-        lows = np.asarray(lists.lows[home, : -(-n // 8)])
-        assert (np.diff(lows) >= 0).all()
-        for group, low in enumerate(lows):
+        lower_bounds = np.asarray(lists.lower_bounds[pivot, : -(-n // 8)])
+        assert (np.diff(lower_bounds) >= 0).all()
+        for group, low in enumerate(lower_bounds):
             rest = far[members[8 * group :]].min()
             assert rest - far.max() / 500 < low <= rest
         outside = np.setdiff1d(np.arange(200), members)
-        assert (far[outside] >= lists.reach[home]).all()
+        assert (far[outside] >= lists.radii[pivot]).all()
 
 
 def test_rows_beyond_a_short_list_look_at_all_centers(cuda, monkeypatch):
     rows, centers = make(np.uint8, 500, 4, 100, 255)
-    monkeypatch.setattr(cuda.lists, "LISTS_BYTES", 4 * 100 * 16)
-    assert cuda.lists.make_lists(cuda.block.kernels(rows.dtype, 4), np.rint(centers), centers).most == 16
+    monkeypatch.setattr(cuda.candidates, "LISTS_BYTES", 4 * 100 * 16)
+    kernels_ = cuda.block.kernels(rows.dtype, 4)
+    assert cuda.candidates.make_lists(kernels_, np.rint(centers), centers).capacity == 16
     assert fit_digest(cuda.Block(rows), centers) == fit_digest(cpu.Block(rows), centers)
 
 
@@ -129,7 +130,7 @@ def test_lists_too_short_for_equal_centers_stay_empty(cuda, monkeypatch):
     """Forty centers lie in one place, and a list holds sixteen."""
     rows, _ = make(np.uint8, 200, 3, 1, 255)
     centers = snap(np.repeat(rows[:3].astype(float), 40, axis=0), rows.dtype)
-    monkeypatch.setattr(cuda.lists, "LISTS_BYTES", 4 * 120 * 16)
+    monkeypatch.setattr(cuda.candidates, "LISTS_BYTES", 4 * 120 * 16)
     assert_same_array(cuda.Block(rows).labels(centers), reference.assign(rows, centers))
     assert fit_digest(cuda.Block(rows), centers) == fit_digest(cpu.Block(rows), centers)
 
@@ -147,8 +148,8 @@ def test_rows_need_not_be_contiguous(cuda):
 def test_blocks_with_the_same_centers_share_their_lists(cuda, monkeypatch):
     rows, centers = make(np.uint8, 100, 3, 5, 255)
     made = []
-    make_lists = cuda.lists.make_lists
-    monkeypatch.setattr(cuda.lists, "make_lists", lambda *args: made.append(args) or make_lists(*args))
+    make_lists = cuda.candidates.make_lists
+    monkeypatch.setattr(cuda.candidates, "make_lists", lambda *args: made.append(args) or make_lists(*args))
     one, other = cuda.Block(rows), cuda.Block(rows[::-1].copy())
     for block in (one, other):
         block.lloyd(centers)

@@ -12,6 +12,7 @@ from dkmeans.kernels.exact import (
     MAX_FEATURES,
     ChunkStats,
     center_shift,
+    divide_half_even,
     fraction_bits,
     grid_integers,
     inertia,
@@ -112,6 +113,17 @@ def test_update_by_hand(dtype, total, count, integer):
     assert new.dtype == np.float32
     assert new[0, 0] == integer / (1 << fraction_bits(dtype))
     assert new[1, 0] == 2  # the other cluster has its own mean
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.lists(st.integers(0, 1 << 61), min_size=1, max_size=9), st.integers(1, (1 << 62) - 1))
+def test_quotients_are_rounded_as_python_rounds_fractions(dividends, divisor):
+    """Of int64 and of Python's integers; with halves, of which few are drawn by chance."""
+    dividends += [divisor // 2, divisor] + [divisor * odd // 2 for odd in (1, 3, 5) if divisor < 1 << 60]
+    right = [round(Fraction(dividend, divisor)) for dividend in dividends]
+    assert divide_half_even(np.array(dividends, np.int64), divisor).tolist() == right
+    large = np.array([dividend << 70 for dividend in dividends], object)
+    assert divide_half_even(large, divisor << 70).tolist() == right
 
 
 def test_an_empty_cluster_keeps_its_center():

@@ -1,9 +1,14 @@
-"""Where machine code is kept: with Numba's own places, in a private folder, or nowhere, which is said."""
+"""Where machine code is kept: below Numba's own places, in a private folder, or nowhere, which is said."""
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+import subprocess
+import sys
 import tempfile
+from pathlib import Path
 
 import numba
 import pytest
@@ -25,17 +30,20 @@ def without_places(monkeypatch, tmp_path):
     monkeypatch.setattr(numba, "njit", refusing)
     monkeypatch.setattr(numba.config, "CACHE_DIR", before)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    jit._has_cache.cache_clear()
+    jit._cache_folder.cache_clear()
     yield tmp_path
-    jit._has_cache.cache_clear()
+    jit._cache_folder.cache_clear()
 
 
 def test_a_private_folder_among_temporary_files(without_places):
     folder = without_places / f"dkmeans-numba-{os.geteuid()}"
-    assert jit._has_cache()
-    assert str(folder) == numba.config.CACHE_DIR
+    kept = jit._cache_folder()
+    assert kept.parent == folder
     assert folder.stat().st_mode & 0o777 == 0o700
+    before = numba.config.CACHE_DIR
     assert jit.jit(lambda x: x + 1)(1) == 2
+    assert before == numba.config.CACHE_DIR  # that of other code of the user
+    assert list(kept.rglob("*.nbi"))
 
 
 def others_can_write(folder):
@@ -57,11 +65,43 @@ def a_file(folder):
 def test_code_that_others_may_have_written_is_not_loaded(without_places, make):
     make(without_places / f"dkmeans-numba-{os.geteuid()}")
     with pytest.warns(RuntimeWarning, match="NUMBA_CACHE_DIR"):
-        assert not jit._has_cache()
+        assert jit._cache_folder() is None
     assert jit.jit(lambda x: x + 1)(1) == 2
 
 
 def test_no_temporary_files(without_places, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(without_places / "none"))
     with pytest.warns(RuntimeWarning, match="each process compiles them"):
-        assert not jit._has_cache()
+        assert jit._cache_folder() is None
+
+
+UNPACK = """
+import json
+import numpy as np
+from dkmeans.kernels import arrange
+print(json.dumps(arrange.unpack(np.arange(16, dtype=np.uint8), np.array([3]), 1).tolist()))
+"""
+
+
+def run_a_copy(folder, *, shift):
+    """Unpack row 3 of a tile by a copy of the package that looks for rows `shift` lanes further on."""
+    vector = folder / "dkmeans/kernels/vector.py"
+    shutil.copy(Path(jit.__file__).with_name("vector.py"), vector)
+    told = "- lane) * np.uint64(n_features) + lane"
+    assert told in vector.read_text()
+    vector.write_text(vector.read_text().replace(told, f"{told} + np.uint64({shift})"))
+    env = os.environ | {"PYTHONPATH": str(folder), "NUMBA_CACHE_DIR": str(folder / "cache")}
+    done = subprocess.run([sys.executable, "-c", UNPACK], env=env, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_change_in_an_inlined_file_is_seen(tmp_path):
+    """`unpack` lies in a file that stays, `row_offset`, which is inlined into it, in one that changes."""
+    shutil.copytree(Path(jit.__file__).parents[1], tmp_path / "dkmeans")
+    assert run_a_copy(tmp_path, shift=0) == [[3]]
+    assert run_a_copy(tmp_path, shift=1) == [[4]]
+    assert len(list((tmp_path / "cache").glob("dkmeans-*"))) == 2
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.nb?")}
+    assert run_a_copy(tmp_path, shift=0) == [[3]]
+    assert written == {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.nb?")}

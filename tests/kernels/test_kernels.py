@@ -178,9 +178,9 @@ def test_no_sequence_of_calls_changes_a_result(
     rng = np.random.default_rng(seed)
     weights = None if heavy is None else make_weights(heavy, n_rows, dtype, seed)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cpu, "_LISTED", limits[0])
-        patch.setattr(cpu, "_LISTED_BYTES", 0)
-        patch.setattr(cpu, "_STRAYED", limits[1])
+        patch.setattr(cpu, "_CAPACITY", limits[0])
+        patch.setattr(cpu, "_CAPACITY_BYTES", 0)
+        patch.setattr(cpu, "_REASSIGNED", limits[1])
         block = cpu.Block(rows, weights)
         stats = check_step(block, rows, centers, None, weights)
         for action in actions:
@@ -451,7 +451,7 @@ def test_steps_of_several_threads_do_not_mix():
 
 def test_rows_can_be_read_while_a_step_sorts_them(monkeypatch):
     """As when a worker sends a block away that one of its threads works on."""
-    monkeypatch.setattr(cpu, "_STRAYED", 0.0)
+    monkeypatch.setattr(cpu, "_REASSIGNED", 0.0)
     rows, first = make("uniform", 100_003, 3, 50, U8)
     _, second = make("uniform", 100_003, 3, 50, U8, seed=1)
     block = cpu.Block(rows)

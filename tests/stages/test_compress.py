@@ -161,11 +161,11 @@ def test_a_run_that_died_goes_on(dataset, palette, tmp_path, sync, monkeypatch):
     written = []
     write = arrays.write_rows
 
-    def dying(url, name, start, rows):
+    def dying(store, name, start, *rest):
         if written:
             raise StorageError("no space left on the device")
         written.append(start)
-        write(url, name, start, rows)
+        write(store, name, start, *rest)
 
     monkeypatch.setattr(arrays, "write_rows", dying)
     with pytest.raises(StorageError):

@@ -245,11 +245,11 @@ def test_a_run_that_died_goes_on(photos, tmp_path, sync, monkeypatch, fails_at):
     written = []
     write = arrays.write_rows
 
-    def dying(url, name, start, rows):
+    def dying(store, name, start, *rest):
         if len(written) == fails_at:
             raise StorageError("no space left on the device")
         written.append((name, start))
-        write(url, name, start, rows)
+        write(store, name, start, *rest)
 
     monkeypatch.setattr(arrays, "write_rows", dying)
     with pytest.raises(StorageError):

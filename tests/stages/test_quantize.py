@@ -18,7 +18,7 @@ from sklearn.cluster import KMeans
 
 from dkmeans import CompressConfig, FitConfig, IngestConfig, compress, fit, ingest, open_codebook
 from dkmeans.clustering import palette, seeding
-from dkmeans.compute.cluster import Cluster
+from dkmeans.compute.in_process import InProcess
 from dkmeans.config.stages import QuantizeConfig
 from dkmeans.errors import (
     ClusterError,
@@ -127,7 +127,7 @@ def test_workers_do_not_change_a_byte(photos, tmp_path, sync, workers, options):
 def test_threads_do_not_change_a_byte(photos, tmp_path, sync, monkeypatch):
     monkeypatch.setattr(pngs, "_PIXELS_PER_TASK", 1)  # a task for each image
     run(photos, tmp_path / "a", sync)
-    run(photos, tmp_path / "b", Cluster("cpu", threads=4))
+    run(photos, tmp_path / "b", InProcess(4, device="cpu"))
     assert files(tmp_path / "a") == files(tmp_path / "b")
 
 
@@ -242,7 +242,7 @@ def test_more_clusters_than_colors(tmp_path, sync):
 
 
 def test_rows_that_do_not_fit_into_memory(photos, tmp_path, sync, monkeypatch):
-    monkeypatch.setattr(Cluster, "memory_bytes", lambda _: 10_000)
+    monkeypatch.setattr(InProcess, "memory_bytes", lambda _: 10_000)
     with pytest.raises(ClusterError, match=r"expected at most half.*ingest, fit"):
         run(photos, tmp_path / "q", sync, to="archive", patch=4)
     assert not Store(str(tmp_path / "q")).list()
@@ -463,11 +463,11 @@ def test_an_archive_that_died_goes_on(photos, tmp_path, sync, monkeypatch):
     written = []
     write = arrays.write_rows
 
-    def dying(url, name, start, rows):
+    def dying(store, name, start, *rest):
         if len(written) == 4:
             raise StorageError("no space left on the device")
         written.append(start)
-        write(url, name, start, rows)
+        write(store, name, start, *rest)
 
     monkeypatch.setattr(arrays, "write_rows", dying)
     with pytest.raises(StorageError):

@@ -21,7 +21,7 @@ import pytest
 from object_store.proxy import FaultyProxy
 
 from dkmeans.command.job import JobConfig
-from dkmeans.compute.cluster import _Task
+from dkmeans.compute.executor import Task
 from dkmeans.errors import DkmeansError, InputError, StorageError, UsageError
 from dkmeans.storage import access, backends
 from dkmeans.storage.access import storage_options
@@ -215,7 +215,7 @@ def test_secrets_are_in_no_repr(no_settings):
     options = {"aws_access_key_id": "key", "aws_secret_access_key": SECRET, "aws_session_token": SECRET}
     with storage_options(options):
         ours = access.current_access()
-        task = _Task(print)
+        task = Task(print)
         shown = [repr(ours), str(ours), repr(task), repr(Store("s3://bucket/x").backend())]
         shown.append(repr(access.traffic_of(ours.job)))
     assert not [text for text in shown if SECRET in text]

@@ -1,8 +1,9 @@
 """The Lloyd step on NVIDIA GPUs, by CuPy: the same bits as on the CPU. The only import of cupy.
 
-The kernels lie in `layout.cu`, `scores.cu` or `scores_tensor.cu`, `lloyd.cu`, `lists.cu` and `rows.cu`, which
-make one program; `compiled` builds it for one kind of rows, `lists` has the centers near each home, `piece`
-the rows that lie on the device, and `block` drives them all. `colors.cu` and `colors` count pixels.
+The kernels lie in `layout.cu`, `scores.cu` or `scores_tensor.cu`, `lloyd.cu`, `candidates.cu` and `rows.cu`,
+which make one program; `compiled` builds it for one kind of rows, `candidates` has the centers near each
+pivot, `piece` the rows that lie on the device, and `block` drives them all. `colors.cu` and `colors` count
+pixels.
 """
 
 from __future__ import annotations
@@ -16,5 +17,5 @@ __all__ = ["Block", "color_labels", "count_colors", "device_count", "list_colors
 
 
 def device_count() -> int:
-    """Number of GPUs that CuPy can use; raises CuPy's own error if there is no driver."""
+    """Count the GPUs that CuPy can use; raises CuPy's own error if there is no driver."""
     return int(cupy.cuda.runtime.getDeviceCount())

@@ -1,7 +1,7 @@
 """A block of rows on an NVIDIA GPU: its Lloyd steps, exact.
 
 The rows lie on the device between the steps, sorted by label, in pieces. Where they do not fit they are
-parked in pinned memory of the host, and two streams take turns: while one computes, the other copies. Only
+offloaded to pinned memory of the host, and two streams take turns: while one computes, the other copies. Only
 the sums come back to the host.
 """
 
@@ -17,8 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dkmeans.kernels.cpu import pick_farthest
-from dkmeans.kernels.cuda.compiled import SLOTS, kernels
-from dkmeans.kernels.cuda.lists import LISTS_BYTES, Lists, make_lists, near_centers, on_grid, padded
+from dkmeans.kernels.cuda.candidates import (
+    LISTS_BYTES,
+    CandidateLists,
+    make_lists,
+    near_centers,
+    on_grid,
+    padded,
+)
+from dkmeans.kernels.cuda.compiled import STRIPES, kernels
 from dkmeans.kernels.cuda.piece import Piece
 from dkmeans.kernels.exact import ChunkStats
 
@@ -29,14 +36,14 @@ _RESERVE = 3 * LISTS_BYTES + 2 * _PIECE_BYTES
 """Device memory that rows leave free: lists and what they are made from, and a piece that is sorted."""
 _FEW = 64
 """Clusters up to which the first step looks at all of them."""
-_STRAYED = 0.5
-"""Share of rows that left their homes from which they are sorted again: it costs more than a search."""
+_REASSIGNED = 0.5
+"""Share of reassigned rows from which they are sorted again: it costs more than a search."""
 
 _taking_memory = threading.Lock()
 
 
-def _room() -> int:
-    """Bytes that can still be taken on the device."""
+def _free_bytes() -> int:
+    """Count the bytes that can still be taken on the device."""
     free, _ = cupy.cuda.runtime.memGetInfo()
     return int(free) + int(cupy.get_default_memory_pool().free_bytes()) - _RESERVE
 
@@ -64,26 +71,26 @@ class Block:
         self._kernels = kernels(rows.dtype, self.n_features)
         self._weighted = weights is not None
         self._streams = cupy.cuda.Stream(), cupy.cuda.Stream()
-        # Words, label, order, a part of a home and spread, weight; sorted, a run has half a tile more.
+        # Words, label, order, a part of a pivot and spread, weight; sorted, a run has half a tile more.
         row_bytes = 4 * self._kernels.n_words + 10 + 8 * self._weighted
         step = max(1, _PIECE_BYTES // row_bytes)
         self._cuts = [(first, min(first + step, self.n_rows)) for first in range(0, self.n_rows, step)]
         self._squares = 0
         self._pieces: list[Piece] = []
         with _taking_memory:
-            self.resident = self.n_rows * row_bytes * 5 // 4 < _room()
+            self.resident = self.n_rows * row_bytes * 5 // 4 < _free_bytes()
             for number, (start, stop) in enumerate(self._cuts):
                 with self._streams[number % 2]:
                     times = None if weights is None else weights[start:stop]
                     piece = Piece(self._kernels, rows[start:stop], times)
                     self._squares += piece.squares()
-                    self._leave(piece)
+                    self._release(piece)
                     self._pieces.append(piece)
         self._centers: NDArray[np.float32] | None = None  # those that the labels belong to
         self._rough = False  # whether the rows were sorted by label alone: the next step tells their spread
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """What is known stays where it is: another process begins anew."""
+        """Leave behind what is known: another process begins anew."""
         with self._lock:
             return Block, (self._rows(np.arange(self.n_rows)), self._weights())
 
@@ -91,7 +98,7 @@ class Block:
         return object.__sizeof__(self) + sum(piece.nbytes for piece in self._pieces)
 
     def rows(self, positions: NDArray[np.int64] | None = None) -> NDArray[Any]:
-        """The rows at `positions`, all if None; shape (n, n_features), on the host."""
+        """Copy the rows at `positions`, all if None; shape (n, n_features), on the host."""
         with self._lock:
             return self._rows(np.arange(self.n_rows) if positions is None else positions)
 
@@ -101,20 +108,20 @@ class Block:
             if previous is None:
                 self._start(centers)
             else:
-                self._be_at(previous)
+                self._ensure_labels(previous)
                 self._step(centers)
             totals = np.asarray(cupy.asnumpy(self._totals))
-            sums, moved, strayed = self._parts(totals, len(centers))
-            for piece, slots in zip(self._pieces, strayed, strict=True):
-                piece.strayed = int(slots.sum())
+            sums, moved, reassigned = self._parts(totals, len(centers))
+            for piece, stripes in zip(self._pieces, reassigned, strict=True):
+                piece.reassigned = int(stripes.sum())
             counts = sums[:, -1].copy()
             n_moved = int(counts.sum() if previous is None else moved.sum())
             return ChunkStats(sums[:, :-1].copy(), counts, self._squares, n_moved)
 
     def labels(self, centers: NDArray[np.float32]) -> NDArray[np.int32]:
-        """Index of the nearest center of each row, the lowest on ties; shape (n_rows,), on the host."""
+        """Find the nearest center of each row, the lowest index on ties; shape (n_rows,), on the host."""
         with self._lock:
-            self._be_at(centers)
+            self._ensure_labels(centers)
             found = np.empty(self.n_rows, np.int32)
             for number, (start, stop) in enumerate(self._cuts):
                 with self._at(number) as piece:
@@ -134,9 +141,9 @@ class Block:
             self._centers, self._rough = centers.copy(), True
 
     def farthest(self, centers: NDArray[np.float32], n: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
-        """The `n` distinct rows farthest from their centers."""
+        """Find the `n` distinct rows farthest from their centers."""
         with self._lock:
-            self._be_at(centers)
+            self._ensure_labels(centers)
             integers = on_grid(padded(centers, self._kernels.width), self.dtype)
             distances = [np.empty(0, np.int64)]
             rows = [np.empty((0, self.n_features), self.dtype)]
@@ -147,20 +154,20 @@ class Block:
                     rows.append(row)
             return pick_farthest(np.concatenate(rows), np.concatenate(distances), n)
 
-    # What follows runs under the lock.
+    # The methods from here on run under the lock.
 
     @contextmanager
     def _at(self, number: int) -> Iterator[Piece]:
-        """A piece on the device, with its stream current."""
+        """Bring a piece to the device, and make its stream the current one."""
         with self._streams[number % 2]:
             piece = self._pieces[number]
             piece.fetch()
             yield piece
-            self._leave(piece)
+            self._release(piece)
 
-    def _leave(self, piece: Piece) -> None:
+    def _release(self, piece: Piece) -> None:
         if not self.resident:
-            piece.park()
+            piece.offload()
 
     def _rows(self, positions: NDArray[np.int64]) -> NDArray[Any]:
         out = np.empty((len(positions), self.n_features), self.dtype)
@@ -181,37 +188,37 @@ class Block:
         return times
 
     def _new_totals(self, n_clusters: int) -> tuple[Any, Any, Any]:
-        """Zeros for what the kernels add up: in one array, so that it comes to the host at once."""
-        n_slots = SLOTS * (1 + len(self._pieces))
-        self._totals = cupy.zeros(n_clusters * (self.n_features + 1) + n_slots, np.int64)
+        """Make zeros that the kernels add to: in one array, so that it comes to the host at once."""
+        n_stripes = STRIPES * (1 + len(self._pieces))
+        self._totals = cupy.zeros(n_clusters * (self.n_features + 1) + n_stripes, np.int64)
         return self._parts(self._totals, n_clusters)
 
     def _parts(self, totals: Any, n_clusters: int) -> tuple[Any, Any, Any]:
-        """Of totals the sums with the counts as last column, and the slots: moved, and strayed by piece."""
+        """Split totals into sums, the counts as last column, and stripes: moved, and reassigned by piece."""
         size = n_clusters * (self.n_features + 1)
-        slots = totals[size:].reshape(-1, SLOTS)
-        return totals[:size].reshape(n_clusters, -1), slots[0], slots[1:]
+        stripes = totals[size:].reshape(-1, STRIPES)
+        return totals[:size].reshape(n_clusters, -1), stripes[0], stripes[1:]
 
-    def _be_at(self, centers: NDArray[np.float32]) -> None:
-        """Have the labels and sums of `centers`."""
+    def _ensure_labels(self, centers: NDArray[np.float32]) -> None:
+        """Make the labels and sums those of `centers`, if they are not."""
         if self._centers is None or not np.array_equal(self._centers, centers):
             self._start(centers)
 
     def _start(self, centers: NDArray[np.float32]) -> None:
-        """Assign the rows from nothing; many centers by way of a few of them, their first homes."""
+        """Assign the rows from nothing; many centers by way of a few of them, their first pivots."""
         self._centers = None
-        sums, moved, strayed = self._new_totals(len(centers))
+        sums, moved, reassigned = self._new_totals(len(centers))
         few = centers[:: round(len(centers) ** 0.5)] if len(centers) > _FEW else centers
         middle = np.rint(few.mean(axis=0, keepdims=True)).astype(np.float32)
         to_few = make_lists(self._kernels, middle, few)
         from_few = make_lists(self._kernels, np.rint(few), centers) if len(centers) > _FEW else None
-        for number, slots in enumerate(strayed):
+        for number, stripes in enumerate(reassigned):
             with self._at(number) as piece:
-                piece.gather()
-                piece.search(to_few, None, moved, slots)
+                piece.use_one_pivot()
+                piece.search(to_few, None, moved, stripes)
                 if from_few is not None:
                     piece.sort(len(few))
-                    piece.search(from_few, None, moved, slots)
+                    piece.search(from_few, None, moved, stripes)
                 piece.sort(len(centers))
                 piece.add_to(sums)
         self._totals[sums.size :] = 0
@@ -221,14 +228,14 @@ class Block:
         """Assign the rows, sorted by labels for as many other centers, and move the sums along."""
         n_clusters = len(centers)
         self._centers = None  # should this be interrupted, labels and sums belong to no centers
-        sums, moved, strayed = self._parts(self._totals, n_clusters)
+        sums, moved, reassigned = self._parts(self._totals, n_clusters)
         moved[...] = 0
-        strayed[...] = self.n_rows if self._rough else 0  # so many that they are sorted before the next step
+        reassigned[...] = self.n_rows if self._rough else 0  # so that they are sorted before the next step
         self._rough = False
-        lists: Lists = near_centers(self._kernels, centers)
-        for number, slots in enumerate(strayed):
+        lists: CandidateLists = near_centers(self._kernels, centers)
+        for number, stripes in enumerate(reassigned):
             with self._at(number) as piece:
-                if piece.strayed > _STRAYED * piece.n_rows:
+                if piece.reassigned > _REASSIGNED * piece.n_rows:
                     piece.sort(n_clusters)
-                piece.search(lists, sums, moved, slots)
+                piece.search(lists, sums, moved, stripes)
         self._centers = centers.copy()

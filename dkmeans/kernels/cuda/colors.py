@@ -18,7 +18,7 @@ _LABELS = {"uint8": "unsigned char", "uint16": "unsigned short", "int32": "int"}
 
 
 def color_defines(channels: int, label: str) -> dict[str, str]:
-    """What the compiler is told about pixels and labels."""
+    """Describe pixels and labels to the compiler."""
     return {"CHANNELS": str(channels), "LABEL": _LABELS[label]}
 
 
@@ -29,7 +29,7 @@ def _module(channels: int, label: str) -> Any:
 
 
 def count_colors(pixels: Any, counts: Any = None) -> Any:
-    """How often each color occurs.
+    """Count how often each color occurs.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def count_colors(pixels: Any, counts: Any = None) -> Any:
 
 
 def look_up(pixels: Any, table: Any) -> Any:
-    """The label of the color of each pixel.
+    """Look up the label of the color of each pixel.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def look_up(pixels: Any, table: Any) -> Any:
 
 
 def list_colors(counts: Any, channels: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The colors that occur, in lexicographic order, and how often each does; on the host."""
+    """List the colors that occur, in lexicographic order, and how often each does; on the host."""
     numbers = cupy.flatnonzero(counts)
     shifts = np.arange(8 * (channels - 1), -1, -8)
     colors = (np.asarray(cupy.asnumpy(numbers))[:, None] >> shifts).astype(np.uint8)
@@ -87,7 +87,7 @@ def list_colors(counts: Any, channels: int) -> tuple[NDArray[np.uint8], NDArray[
 def color_labels(
     pixels: NDArray[np.uint8], colors: NDArray[np.uint8], labels: NDArray[np.int32]
 ) -> NDArray[np.int32]:
-    """The label of the color of each pixel, on the host: `labels` belong to `colors`, all there are."""
+    """Look up the label of each pixel's color, on the host; `labels` belong to `colors`, all there are."""
     channels = pixels.shape[1]
     numbers = colors.astype(np.int64) @ (1 << np.arange(8 * (channels - 1), -1, -8))
     table = cupy.zeros(1 << 8 * channels, np.int32)

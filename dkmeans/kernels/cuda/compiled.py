@@ -13,8 +13,8 @@ from dkmeans.kernels.exact import fraction_bits
 
 __all__ = [
     "NO_ROW",
-    "SLOTS",
     "SPREADS",
+    "STRIPES",
     "TENSOR_FEATURES",
     "TILE",
     "Kernels",
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 # As in layout.cu, which says what they are.
-TILE, SLOTS, SPREADS, NO_ROW = 64, 256, 64, -2
+TILE, STRIPES, SPREADS, NO_ROW = 64, 256, 64, -2
 _THREADS, _WARPS = 256, 4
 _CHUNK = 32  # of scores.cu
 TENSOR_FEATURES = 33
@@ -35,25 +35,25 @@ _TENSOR_CAPABILITY = 80
 
 @lru_cache
 def source(name: str) -> str:
-    """The text of a file beside this one."""
+    """Read a file beside this one."""
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
 def lloyd_source(tensor: bool) -> str:
-    """The text of the kernels of a Lloyd step; `tensor` scores on tensor cores."""
+    """Join the source of the kernels of a Lloyd step; `tensor` scores on tensor cores."""
     scores = "scores_tensor.cu" if tensor else "scores.cu"
-    return "\n".join(source(name) for name in ("layout.cu", scores, "lloyd.cu", "lists.cu", "rows.cu"))
+    return "\n".join(source(name) for name in ("layout.cu", scores, "lloyd.cu", "candidates.cu", "rows.cu"))
 
 
 def _width(n_features: int, tensor: bool) -> int:
-    """Values that a row or a center takes in memory: whole steps of 16, or chunks of at most 32 by fours."""
+    """Count the values of a row in memory, filled up: whole steps of 16, or chunks of at most 32 by fours."""
     n_chunks, step = (1, 16) if tensor else (-(-n_features // _CHUNK), 4)
     chunk = -(-n_features // n_chunks)
     return n_chunks * (-(-chunk // step) * step)
 
 
 def lloyd_defines(dtype: np.dtype[Any], n_features: int, tensor: bool) -> dict[str, str]:
-    """What the compiler is told about the rows."""
+    """Describe the rows to the compiler."""
     longest = 2 * np.iinfo(dtype).max * np.sqrt(n_features)  # |x'| + b
     return {
         "VALUE": {1: "unsigned char", 2: "unsigned short"}[dtype.itemsize],
@@ -93,16 +93,16 @@ class Kernels:
         passed = [np.int32(a) if isinstance(a, int) else np.uintp(0) if a is None else a for a in args]
         self._function(name)(grid, (threads,), tuple(passed))
 
-    def each(self, name: str, n: int, *args: Any) -> None:
+    def launch_threads(self, name: str, n: int, *args: Any) -> None:
         """Run a kernel that has a thread for each of `n` things."""
         self.launch(name, (-(-n // _THREADS),), _THREADS, *args)
 
-    def warps(self, name: str, n: int, *args: Any) -> None:
+    def launch_warps(self, name: str, n: int, *args: Any) -> None:
         """Run a kernel that has a warp for each of `n` tiles, four to a block of threads."""
         self.launch(name, (-(-n // _WARPS),), 32 * _WARPS, *args)
 
 
 @lru_cache
 def kernels(dtype: np.dtype[Any], n_features: int) -> Kernels:
-    """The kernels for one kind of rows; compiled once, and kept on disk by CuPy."""
+    """Compile the kernels for one kind of rows, once; CuPy keeps them on disk."""
     return Kernels(dtype, n_features)

@@ -17,8 +17,8 @@ constexpr int LANES = 32;
 constexpr int ROWS = 2;  // of each lane
 constexpr int TILE = LANES * ROWS;
 constexpr int WARPS = 4;  // of a block of threads; they share nothing
-constexpr int NO_ROW = -2;  // label of a place of a tile without a row; -1: a row without a label
-constexpr int SLOTS = 256;  // of a counter: one alone would be waited for
+constexpr int NO_ROW = -2;  // label of a slot of a tile without a row; -1: a row without a label
+constexpr int STRIPES = 256;  // of a counter: one alone would be waited for
 constexpr int SPREADS = 64;
 constexpr int SLICES = 512;
 
@@ -30,20 +30,20 @@ constexpr float FAR = 1e30f;  // than any score or distance
 constexpr float GAMMA = (FEATURES + 2) * 5.9604645e-8f;
 constexpr unsigned ALL = 0xffffffffu;
 
-// The centers near each home, in about ascending distance; arrays of what lists.py says.
-struct Lists {
-  const float* homes;    // (n_homes, WIDTH)
+// The centers near each pivot, in about ascending distance; arrays of what candidates.py says.
+struct CandidateLists {
+  const float* pivots;   // (n_pivots, WIDTH)
   const float* centers;  // (n_clusters, WIDTH)
   const int* integers;   // (n_clusters, WIDTH): the centers on their grid
-  const unsigned* home_words;  // (n_homes, WORDS), only for tensor cores, as the next three
+  const unsigned* pivot_words;  // (n_pivots, WORDS), only for tensor cores, as the next three
   const uint4* halves;   // (n_clusters, WIDTH / 4): of four values 128 less the center, as sums of two halves
-  const float* biases;   // (n_homes, most): half the squared distance from the home
-  const float* norm;     // (1,): the largest norm of a center or home less 128
-  const int* members;    // (n_homes, most): numbers of the centers
-  const float* lows;     // (n_homes, most / GROUP): no center from this group on is nearer to the home
-  const int* listed;     // (n_homes,): how many are in the list
-  const float* reach;    // (n_homes,): no center that is not in the list is nearer
-  int most;
+  const float* biases;   // (n_pivots, capacity): half the squared distance from the pivot
+  const float* norm;     // (1,): the largest norm of a center or pivot less 128
+  const int* members;    // (n_pivots, capacity): numbers of the centers
+  const float* lower_bounds;  // (n_pivots, capacity / GROUP): no center from this group on is nearer to the pivot
+  const int* lengths;    // (n_pivots,): how many are in the list
+  const float* radii;    // (n_pivots,): no center that is not in the list is nearer
+  int capacity;
   int n_clusters;
 };
 
@@ -69,20 +69,20 @@ __device__ inline i64 exact_distance(const unsigned* words, int tile, int row, c
   return total;
 }
 
-__device__ inline void add_to_slot(u64* slots, i64 value) {
+__device__ inline void add_to_stripe(u64* stripes, i64 value) {
   for (int step = LANES / 2; step; step /= 2) value += __shfl_xor_sync(ALL, value, step);
-  if (threadIdx.x % LANES == 0 && value) atomicAdd(slots + blockIdx.x % SLOTS, (u64)value);
+  if (threadIdx.x % LANES == 0 && value) atomicAdd(stripes + blockIdx.x % STRIPES, (u64)value);
 }
 
-// The center at a place of the list, or, where all are looked at, of that number.
-__device__ inline int member(const Lists& lists, int home, int at, bool all) {
-  return all ? at : lists.members[(size_t)home * lists.most + at];
+// The center at a position of the list, or, where all are looked at, of that number.
+__device__ inline int member(const CandidateLists& lists, int pivot, int at, bool all) {
+  return all ? at : lists.members[(size_t)pivot * lists.capacity + at];
 }
 
-// What is known of the rows of a lane: scores less |x'|^2 / 2, and the place of the best in the list.
+// The state of the rows of a lane: scores less |x'|^2 / 2, and the position of the best in the list.
 struct State {
   float square[ROWS], norm[ROWS];  // |x'|^2, |x'|
   float best[ROWS], second[ROWS];
-  float limit[ROWS];  // no center farther than that from the home can be as near as the best
+  float limit[ROWS];  // no center farther than that from the pivot can be as near as the best
   int found[ROWS];
 };

@@ -1,13 +1,14 @@
 // The search of a Lloyd step, after layout.cu and scores.cu or scores_tensor.cu: pruned by the triangle inequality, near
-// ties decided in integers.
+// ties resolved in integers.
 //
-// Each tile has a home: a point with integer coordinates near its rows. For a row x, its home o and the best center found
-// so far at distance b, no center c with |o - c| > |x - o| + b can be as near (S. Phillips, Acceleration of k-means and
-// related clustering algorithms, ALENEX 2002). So each home has a list of the centers in about ascending distance, and a
-// warp goes down the list of its tile until no row can gain. Scores are s = (|x - c|^2 - |x - o|^2) / 2, in float32. Where
-// the second best is within their errors of the best, the row is decided in int64 among all that were looked at.
+// Each tile has a pivot: a point with integer coordinates near its rows. For a row x, its pivot o and the best center
+// found so far at distance b, no center c with |o - c| > |x - o| + b can be as near (S. Phillips, Acceleration of k-means
+// and related clustering algorithms, ALENEX 2002). So each pivot has a list of the centers in about ascending distance,
+// and a warp goes down the list of its tile until no row can gain. Scores are s = (|x - c|^2 - |x - o|^2) / 2, in
+// float32. Where the second best is within their errors of the best, the row is resolved in int64 among all centers that
+// were scored.
 
-__device__ inline void forget(State& state) {
+__device__ inline void reset(State& state) {
 #pragma unroll
   for (int r = 0; r < ROWS; r++) {
     state.best[r] = state.second[r] = FAR;
@@ -15,18 +16,18 @@ __device__ inline void forget(State& state) {
   }
 }
 
-__device__ inline void lower_limit(const Lists& lists, State& state, int r) {
+__device__ inline void lower_limit(const CandidateLists& lists, State& state, int r) {
   float distance = fmaxf(2 * state.best[r] + state.square[r], 0);
-  float error = error_of(lists, state.best[r], state.square[r], state.norm[r]);
+  float error = margin_of(lists, state.best[r], state.square[r], state.norm[r]);
   float limit = (state.norm[r] + sqrtf(distance + error)) * (1 + 4 * GAMMA);
   state.limit[r] = fminf(state.limit[r], limit);
 }
 
-// Score the group of centers from place `at` on, and keep the best and the second best of each row.
-__device__ inline void look_at(const Lists& lists, const unsigned* words, int tile, int home, int at, int n, bool all,
-                               Rows& rows, Scratch& scratch, State& state) {
+// Score the group of centers from position `at` on, and keep the best and the second best of each row.
+__device__ inline void score_group(const CandidateLists& lists, const unsigned* words, int tile, int pivot, int at, int n,
+                                   bool all, Rows& rows, Scratch& scratch, State& state) {
   float scores[ROWS][GROUP] = {};
-  score(lists, words, tile, home, at, n, all, rows, scratch, scores);
+  score(lists, words, tile, pivot, at, n, all, rows, scratch, scores);
 #pragma unroll
   for (int r = 0; r < ROWS; r++) {
     float before = state.best[r];
@@ -41,29 +42,30 @@ __device__ inline void look_at(const Lists& lists, const unsigned* words, int ti
   }
 }
 
-// Whether a row of the tile may gain from a center at distance `low` from the home.
-__device__ inline bool any_reaches(const State& state, float low) {
+// Whether a row of the tile may gain from a center at distance `low` from the pivot.
+__device__ inline bool any_within_limit(const State& state, float low) {
   return __any_sync(ALL, fmaxf(state.limit[0], state.limit[1]) >= low);
 }
 
-// Go down the list of the home, or through all centers; how many were looked at.
-__device__ inline int scan(const Lists& lists, const unsigned* words, int tile, int home, bool all, Rows& rows,
-                           Scratch& scratch, State& state) {
-  int n = all ? lists.n_clusters : lists.listed[home];
-  const float* lows = lists.lows + (size_t)home * (lists.most / GROUP);
+// Go down the list of the pivot, or through all centers; how many were looked at.
+__device__ inline int search_list(const CandidateLists& lists, const unsigned* words, int tile, int pivot, bool all,
+                                  Rows& rows, Scratch& scratch, State& state) {
+  int n = all ? lists.n_clusters : lists.lengths[pivot];
+  const float* lower_bounds = lists.lower_bounds + (size_t)pivot * (lists.capacity / GROUP);
   for (int at = 0; at < n; at += GROUP) {
-    if (!any_reaches(state, all ? 0.0f : lows[at / GROUP])) return at;
-    look_at(lists, words, tile, home, at, n, all, rows, scratch, state);
+    if (!any_within_limit(state, all ? 0.0f : lower_bounds[at / GROUP])) return at;
+    score_group(lists, words, tile, pivot, at, n, all, rows, scratch, state);
   }
   return n;
 }
 
 // The nearest of the first n centers of the list to one row, the lowest index on ties; the whole warp looks.
-__device__ inline int decide(const Lists& lists, const unsigned* words, int tile, int row, int home, int n, bool all) {
+__device__ inline int resolve_exactly(const CandidateLists& lists, const unsigned* words, int tile, int row, int pivot,
+                                      int n, bool all) {
   i64 least = 0x7fffffffffffffffll;
   int nearest = 0x7fffffff;
   for (int at = threadIdx.x % LANES; at < n; at += LANES) {
-    int center = member(lists, home, at, all);
+    int center = member(lists, pivot, at, all);
     i64 distance = exact_distance(words, tile, row, lists.integers + (size_t)center * WIDTH);
     if (distance < least || (distance == least && center < nearest)) {
       least = distance;
@@ -100,23 +102,23 @@ __device__ inline unsigned char spread_of(float limit) {
 // Label the rows of all tiles by their nearest centers, and move those whose label changes to other sums.
 //
 // labels (n_tiles * TILE,): before and after. spread, same shape: a guess of what a row needs. weights: how often each
-// row counts, or null. sums (n_clusters, FEATURES + 1), or null. moved (SLOTS,): rows whose label changed, as often as
-// they count. strayed (SLOTS,): rows whose label is not the number of their home.
+// row counts, or null. sums (n_clusters, FEATURES + 1), or null. moved (STRIPES,): rows whose label changed, as often as
+// they count. reassigned (STRIPES,): rows whose label is not the number of their pivot.
 extern "C" __global__ void __launch_bounds__(WARPS* LANES, LEAST_BLOCKS) search(
-    const unsigned* words, const int* tile_homes, int n_tiles, const float* homes, const float* centers,
-    const int* integers, const unsigned* home_words, const uint4* halves, const float* biases, const float* norm,
-    const int* members, const float* lows, const int* listed, const float* reach, int most, int n_clusters,
-    const i64* weights, int* labels, unsigned char* spread, u64* sums, u64* moved, u64* strayed) {
+    const unsigned* words, const int* tile_pivots, int n_tiles, const float* pivots, const float* centers,
+    const int* integers, const unsigned* pivot_words, const uint4* halves, const float* biases, const float* norm,
+    const int* members, const float* lower_bounds, const int* lengths, const float* radii, int capacity, int n_clusters,
+    const i64* weights, int* labels, unsigned char* spread, u64* sums, u64* moved, u64* reassigned) {
   __shared__ Scratch scratches[WARPS];
-  const Lists lists = {homes,   centers, integers, home_words, halves, biases,    norm,
-                       members, lows,    listed,   reach,      most,   n_clusters};
+  const CandidateLists lists = {pivots,  centers,      integers, pivot_words, halves,   biases,    norm,
+                                members, lower_bounds, lengths,  radii,       capacity, n_clusters};
   int warp = threadIdx.x / LANES, lane = threadIdx.x % LANES, tile = blockIdx.x * WARPS + warp;
-  int home = tile < n_tiles ? tile_homes[tile] : -1;
-  if (home < 0) return;
+  int pivot = tile < n_tiles ? tile_pivots[tile] : -1;
+  if (pivot < 0) return;
 
   Rows rows;
   State state = {};
-  begin(lists, words, tile, home, rows, state);
+  load_tile(lists, words, tile, pivot, rows, state);
   int old[ROWS], now[ROWS];
 #pragma unroll
   for (int r = 0; r < ROWS; r++) {
@@ -129,28 +131,28 @@ extern "C" __global__ void __launch_bounds__(WARPS* LANES, LEAST_BLOCKS) search(
   bool all = false;  // through all centers: where the list ends before the last row is done
 #pragma unroll 1
   for (;; all = true) {
-    forget(state);
-    n = scan(lists, words, tile, home, all, rows, scratches[warp], state);
-    if (all || n < listed[home] || n == n_clusters || !any_reaches(state, reach[home])) break;
+    reset(state);
+    n = search_list(lists, words, tile, pivot, all, rows, scratches[warp], state);
+    if (all || n < lengths[pivot] || n == n_clusters || !any_within_limit(state, radii[pivot])) break;
   }
 
-  i64 n_moved = 0, n_strayed = 0;
+  i64 n_moved = 0, n_reassigned = 0;
 #pragma unroll
   for (int r = 0; r < ROWS; r++) {
-    int place = tile * TILE + row_of(lane, r);
+    int slot = tile * TILE + row_of(lane, r);
     bool row = old[r] != NO_ROW;
-    now[r] = row ? member(lists, home, state.found[r], all) : NO_ROW;
-    float error = error_of(lists, state.best[r], state.square[r], state.norm[r]);
+    now[r] = row ? member(lists, pivot, state.found[r], all) : NO_ROW;
+    float error = margin_of(lists, state.best[r], state.square[r], state.norm[r]);
     unsigned open = __ballot_sync(ALL, row && state.second[r] <= state.best[r] + error);
     for (; open; open &= open - 1) {
       int other = __ffs(open) - 1;
-      int nearest = decide(lists, words, tile, row_of(other, r), home, n, all);
+      int nearest = resolve_exactly(lists, words, tile, row_of(other, r), pivot, n, all);
       if (lane == other) now[r] = nearest;
     }
-    i64 weight = !row ? 0 : weights ? weights[place] : 1;
+    i64 weight = !row ? 0 : weights ? weights[slot] : 1;
     bool moves = row && now[r] != old[r];
     if (moves) n_moved += weight;
-    n_strayed += row && now[r] != home;
+    n_reassigned += row && now[r] != pivot;
     unsigned movers = __ballot_sync(ALL, moves);
     for (; sums && movers; movers &= movers - 1) {
       int other = __ffs(movers) - 1;
@@ -158,10 +160,10 @@ extern "C" __global__ void __launch_bounds__(WARPS* LANES, LEAST_BLOCKS) search(
                __shfl_sync(ALL, now[r], other), sums);
     }
     if (row) {
-      labels[place] = now[r];
-      spread[place] = spread_of(state.limit[r]);
+      labels[slot] = now[r];
+      spread[slot] = spread_of(state.limit[r]);
     }
   }
-  add_to_slot(moved, n_moved);
-  add_to_slot(strayed, n_strayed);
+  add_to_stripe(moved, n_moved);
+  add_to_stripe(reassigned, n_reassigned);
 }

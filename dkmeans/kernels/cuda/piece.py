@@ -1,6 +1,6 @@
-"""A piece of the rows of a block: on the device, or parked in pinned memory of the host between steps.
+"""A piece of the rows of a block: on the device, or offloaded to pinned memory of the host between steps.
 
-The rows lie in tiles of 64, in runs of a home, whole tiles to a run; see `lloyd.cu`. Places of a tile that no
+The rows lie in tiles of 64, in runs of a pivot, whole tiles to a run; see `lloyd.cu`. Slots of a tile that no
 row takes have the label ``NO_ROW``.
 """
 
@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dkmeans.kernels.cpu import pick_farthest
-from dkmeans.kernels.cuda.compiled import NO_ROW, SLOTS, SPREADS, TILE, Kernels
-from dkmeans.kernels.cuda.lists import Lists
+from dkmeans.kernels.cuda.candidates import CandidateLists
+from dkmeans.kernels.cuda.compiled import NO_ROW, SPREADS, STRIPES, TILE, Kernels
 
 __all__ = ["Piece"]
 
@@ -34,57 +34,57 @@ class Piece:
 
     def __init__(self, kernels: Kernels, rows: NDArray[Any], weights: NDArray[np.int64] | None) -> None:
         self.n_rows = len(rows)
-        self.strayed = 0  # rows, since they were sorted, as of the last step
+        self.reassigned = 0  # rows, since they were sorted, as of the last step
         self._kernels = kernels
         n_tiles = -(-self.n_rows // TILE)
-        n_places = n_tiles * TILE
+        n_slots = n_tiles * TILE
         given = cupy.asarray(np.ascontiguousarray(rows))
         words = cupy.zeros((n_tiles, kernels.n_words, TILE), np.uint32)
-        kernels.each("pack", self.n_rows, given, self.n_rows, words)
-        labels = cupy.full(n_places, NO_ROW, np.int32)
+        kernels.launch_threads("pack", self.n_rows, given, self.n_rows, words)
+        labels = cupy.full(n_slots, NO_ROW, np.int32)
         labels[: self.n_rows] = -1
-        order = cupy.arange(n_places, dtype=np.int32)
+        order = cupy.arange(n_slots, dtype=np.int32)
         order[self.n_rows :] = -1
         self._on_device: dict[str, Any] = {
             "words": words,
             "labels": labels,
-            "spread": cupy.zeros(n_places, np.uint8),
+            "spread": cupy.zeros(n_slots, np.uint8),
             "order": order,  # the number of each row as it was given
-            "homes": cupy.zeros(n_tiles, np.int32),
+            "pivots": cupy.zeros(n_tiles, np.int32),
         }
         if weights is not None:
-            times = np.zeros(n_places, np.int64)
+            times = np.zeros(n_slots, np.int64)
             times[: self.n_rows] = weights
             self._on_device["weights"] = cupy.asarray(times)
-        self._parked: dict[str, Any] = {}
+        self._offloaded: dict[str, Any] = {}
         self._changed = set(self._on_device)
 
     # Where the arrays are
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the arrays."""
-        return sum(int(array.nbytes) for array in (self._on_device or self._parked).values())
+        """Count the bytes of the arrays."""
+        return sum(int(array.nbytes) for array in (self._on_device or self._offloaded).values())
 
-    def park(self) -> None:
+    def offload(self) -> None:
         """Move the arrays to pinned memory of the host; what has not changed is there."""
         for name in self._changed:
             array = self._on_device[name]
-            held = self._parked.get(name)
+            held = self._offloaded.get(name)
             if held is None or held.shape != array.shape:
                 # The memory of the old one may go to anyone at once: nothing may read it any more.
                 cupy.cuda.get_current_stream().synchronize()
-                held = self._parked[name] = cupyx.empty_pinned(array.shape, array.dtype)
+                held = self._offloaded[name] = cupyx.empty_pinned(array.shape, array.dtype)
             array.get(out=held, blocking=False)
         self._on_device, self._changed = {}, set()
 
     def fetch(self) -> None:
-        """Move the arrays back to the device, if they are parked."""
+        """Move the arrays back to the device, if they are offloaded."""
         if self._on_device:
             return
-        fetched = {name: cupy.empty(held.shape, held.dtype) for name, held in self._parked.items()}
+        fetched = {name: cupy.empty(held.shape, held.dtype) for name, held in self._offloaded.items()}
         for name, array in fetched.items():
-            array.set(self._parked[name])
+            array.set(self._offloaded[name])
         self._on_device = fetched
 
     def _write(self, **arrays: Any) -> None:
@@ -95,62 +95,64 @@ class Piece:
         return self._on_device.get(name)
 
     @property
-    def _n_places(self) -> int:
+    def _n_slots(self) -> int:
         return int(self._array("labels").size)
 
     # Steps
 
-    def gather(self) -> None:
-        """All rows have one home, number 0."""
-        self._write(homes=cupy.zeros_like(self._array("homes")))
+    def use_one_pivot(self) -> None:
+        """Give all rows one pivot, number 0."""
+        self._write(pivots=cupy.zeros_like(self._array("pivots")))
 
-    def search(self, lists: Lists, sums: Any, moved: Any, strayed: Any) -> None:
-        """Label the rows by the nearest centers of `lists`, whose homes the tiles have.
+    def search(self, lists: CandidateLists, sums: Any, moved: Any, reassigned: Any) -> None:
+        """Label the rows by the nearest centers of `lists`, whose pivots the tiles have.
 
         Parameters
         ----------
-        lists : Lists
+        lists : CandidateLists
         sums : array of shape (n_clusters, n_features + 1), int64, or None
             Sums of the rows of each cluster, and their number; those rows that move are moved there.
-        moved, strayed : array of shape (SLOTS,), int64
-            Get added how many rows changed their labels, and how many have not the label of their home.
+        moved, reassigned : array of shape (STRIPES,), int64
+            Counters: how many rows changed their labels, and how many have not the label of their pivot.
         """
         names = ("weights", "labels", "spread")
         state = [self._array(name) for name in names]
-        n_tiles = self._n_places // TILE
-        words, homes = self._array("words"), self._array("homes")
-        self._kernels.warps("search", n_tiles, words, homes, n_tiles, *lists, *state, sums, moved, strayed)
+        n_tiles = self._n_slots // TILE
+        words, pivots = self._array("words"), self._array("pivots")
+        self._kernels.launch_warps(
+            "search", n_tiles, words, pivots, n_tiles, *lists, *state, sums, moved, reassigned
+        )
         self._changed.update(("labels", "spread"))
 
     def sort(self, n_labels: int) -> None:
-        """Bring the rows into the order of their labels, which become their homes."""
+        """Bring the rows into the order of their labels, which become their pivots."""
         labels, spread = self._array("labels"), self._array("spread")
         bins = cupy.zeros((n_labels, SPREADS), np.int32)
-        self._kernels.each("count_labels", self._n_places, labels, spread, self._n_places, bins)
+        self._kernels.launch_threads("count_labels", self._n_slots, labels, spread, self._n_slots, bins)
         within = cupy.cumsum(bins, axis=1, dtype=np.int32)
         first = cupy.zeros(n_labels + 1, np.int32)  # tile of each label
         first[1:] = cupy.cumsum((within[:, -1] + (TILE - 1)) // TILE, dtype=np.int32)
         following = first[:-1, None] * np.int32(TILE) + within - bins
         n_tiles = self.n_rows // TILE + min(n_labels, self.n_rows)  # no fewer than are needed
-        homes = cupy.full(n_tiles, -1, np.int32)
-        self._kernels.launch("name_tiles", (n_labels,), 32, first, homes)
-        self._take(homes, following)
+        pivots = cupy.full(n_tiles, -1, np.int32)
+        self._kernels.launch("set_tile_pivots", (n_labels,), 32, first, pivots)
+        self._take(pivots, following)
 
-    def _take(self, homes: Any, following: Any) -> None:
-        """Move each row to the next place of its label and spread."""
-        n_places = homes.size * TILE
+    def _take(self, pivots: Any, following: Any) -> None:
+        """Move each row to the next slot of its label and spread."""
+        n_slots = pivots.size * TILE
         old = [self._array(name) for name in ("words", "labels", "spread", "order", "weights")]
         new = {
-            "words": cupy.zeros((homes.size, self._kernels.n_words, TILE), np.uint32),
-            "labels": cupy.full(n_places, NO_ROW, np.int32),
-            "order": cupy.full(n_places, -1, np.int32),
-            "weights": None if old[-1] is None else cupy.zeros(n_places, np.int64),
+            "words": cupy.zeros((pivots.size, self._kernels.n_words, TILE), np.uint32),
+            "labels": cupy.full(n_slots, NO_ROW, np.int32),
+            "order": cupy.full(n_slots, -1, np.int32),
+            "weights": None if old[-1] is None else cupy.zeros(n_slots, np.int64),
         }
-        args = (*old, self._n_places, following, *new.values())
-        self._kernels.each("sort_rows", self._n_places, *args)
-        spread = cupy.zeros(n_places, np.uint8)
-        self._write(homes=homes, spread=spread, **{k: v for k, v in new.items() if v is not None})
-        self.strayed = 0
+        args = (*old, self._n_slots, following, *new.values())
+        self._kernels.launch_threads("sort_rows", self._n_slots, *args)
+        spread = cupy.zeros(n_slots, np.uint8)
+        self._write(pivots=pivots, spread=spread, **{k: v for k, v in new.items() if v is not None})
+        self.reassigned = 0
 
     def adopt(self, labels: NDArray[np.int32]) -> None:
         """Take `labels`, of the rows as they were given, as known."""
@@ -162,55 +164,59 @@ class Piece:
 
     def add_to(self, sums: Any) -> None:
         """Add all rows to the sums of their labels; for the shape of `sums` see `search`."""
-        n_tiles = self._n_places // TILE
+        n_tiles = self._n_slots // TILE
         arrays = (self._array(name) for name in ("words", "labels", "weights"))
-        self._kernels.warps("sum_up", n_tiles, *arrays, n_tiles, sums)
+        self._kernels.launch_warps("sum_up", n_tiles, *arrays, n_tiles, sums)
 
     def squares(self) -> int:
-        """Sum of the squares of all values of all rows; waits for it."""
-        slots = cupy.zeros(SLOTS, np.int64)
+        """Sum the squares of all values of all rows; waits for it."""
+        stripes = cupy.zeros(STRIPES, np.int64)
         arrays = (self._array(name) for name in ("words", "labels", "weights"))
-        self._kernels.each("sum_of_squares", self._n_places, *arrays, self._n_places, slots)
-        return int(slots.sum())
+        self._kernels.launch_threads("sum_of_squares", self._n_slots, *arrays, self._n_slots, stripes)
+        return int(stripes.sum())
 
     def labels(self) -> NDArray[np.int32]:
-        """Labels of the rows as they were given, on the host; waits for them."""
+        """Copy the labels of the rows as they were given to the host; waits for them."""
         return self._as_given(self._array("labels"))
 
     def rows(self, positions: NDArray[np.int64]) -> NDArray[Any]:
-        """The rows at `positions`, as they were given, on the host; waits for them."""
-        places = self._as_given(cupy.arange(self._n_places, dtype=np.int32))
-        return self._unpack(cupy.asarray(places[positions]))
+        """Copy the rows at `positions`, as they were given, to the host; waits for them."""
+        slots = self._as_given(cupy.arange(self._n_slots, dtype=np.int32))
+        return self._unpack(cupy.asarray(slots[positions]))
 
     def weights(self) -> NDArray[np.int64]:
-        """Weights of the rows as they were given, on the host; waits for them."""
+        """Copy the weights of the rows as they were given to the host; waits for them."""
         order = np.asarray(cupy.asnumpy(self._array("order")))
         times = np.empty(self.n_rows, np.int64)
         times[order[order >= 0]] = np.asarray(cupy.asnumpy(self._array("weights")))[order >= 0]
         return times
 
     def farthest(self, integers: Any, n: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
-        """The `n` distinct rows farthest from the centers of their labels; waits for them."""
-        far = cupy.empty(self._n_places, np.int64)
+        """Find the `n` distinct rows farthest from the centers of their labels; waits for them."""
+        far = cupy.empty(self._n_slots, np.int64)
         arrays = (self._array("words"), self._array("labels"), integers)
-        self._kernels.each("own_distances", self._n_places, *arrays, self._n_places, far)
+        self._kernels.launch_threads("own_distances", self._n_slots, *arrays, self._n_slots, far)
         wanted = n
         while True:  # duplicates among them may ask for more
             every = wanted >= self.n_rows
             floor = 0 if every else cupy.partition(far, far.size - wanted)[far.size - wanted]
-            places = cupy.flatnonzero(far >= floor)
-            rows = self._unpack(places.astype(np.int32))
-            found = pick_farthest(rows, np.asarray(cupy.asnumpy(far[places])), n)
+            slots = cupy.flatnonzero(far >= floor)
+            rows = self._unpack(slots.astype(np.int32))
+            found = pick_farthest(rows, np.asarray(cupy.asnumpy(far[slots])), n)
             if len(found[0]) >= n or every:
                 return found
             wanted *= 2
 
     def _as_given(self, values: Any) -> NDArray[np.int32]:
         out = cupy.empty(self.n_rows, np.int32)
-        self._kernels.each("unsort", self._n_places, values, self._array("order"), self._n_places, out)
+        self._kernels.launch_threads(
+            "unsort", self._n_slots, values, self._array("order"), self._n_slots, out
+        )
         return np.asarray(cupy.asnumpy(out))
 
-    def _unpack(self, places: Any) -> NDArray[Any]:
-        out = cupy.empty((places.size, self._kernels.n_features), self._kernels.dtype)
-        self._kernels.each("unpack", int(places.size), self._array("words"), places, int(places.size), out)
+    def _unpack(self, slots: Any) -> NDArray[Any]:
+        out = cupy.empty((slots.size, self._kernels.n_features), self._kernels.dtype)
+        self._kernels.launch_threads(
+            "unpack", int(slots.size), self._array("words"), slots, int(slots.size), out
+        )
         return np.asarray(cupy.asnumpy(out))

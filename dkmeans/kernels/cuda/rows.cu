@@ -12,39 +12,39 @@ extern "C" __global__ void pack(const VALUE* rows, int n_rows, unsigned* words) 
   }
 }
 
-// The rows at `places` of the tiles; out (n, FEATURES).
-extern "C" __global__ void unpack(const unsigned* words, const int* places, int n, VALUE* out) {
+// The rows at `slots` of the tiles; out (n, FEATURES).
+extern "C" __global__ void unpack(const unsigned* words, const int* slots, int n, VALUE* out) {
   int i = blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= n) return;
-  int tile = places[i] / TILE, row = places[i] % TILE;
+  int tile = slots[i] / TILE, row = slots[i] % TILE;
   for (int feature = 0; feature < FEATURES; feature++)
     out[(size_t)i * FEATURES + feature] = value_at(words, tile, row, feature);
 }
 
 // How many rows have each label and spread; bins (n_labels, SPREADS).
-extern "C" __global__ void count_labels(const int* labels, const unsigned char* spread, int n_places, int* bins) {
-  int place = blockIdx.x * blockDim.x + threadIdx.x;
-  if (place < n_places && labels[place] >= 0) atomicAdd(bins + (size_t)labels[place] * SPREADS + spread[place], 1);
+extern "C" __global__ void count_labels(const int* labels, const unsigned char* spread, int n_slots, int* bins) {
+  int slot = blockIdx.x * blockDim.x + threadIdx.x;
+  if (slot < n_slots && labels[slot] >= 0) atomicAdd(bins + (size_t)labels[slot] * SPREADS + spread[slot], 1);
 }
 
-// Homes of the tiles, from the first tile of each label and, last, how many there are.
-extern "C" __global__ void name_tiles(const int* starts, int* tile_homes) {
+// Pivots of the tiles, from the first tile of each label and, last, how many there are.
+extern "C" __global__ void set_tile_pivots(const int* starts, int* tile_pivots) {
   for (int tile = starts[blockIdx.x] + threadIdx.x; tile < starts[blockIdx.x + 1]; tile += blockDim.x)
-    tile_homes[tile] = blockIdx.x;
+    tile_pivots[tile] = blockIdx.x;
 }
 
 // Bring the rows into the order of their labels and spreads; next (n_labels, SPREADS): where the next one goes.
 extern "C" __global__ void sort_rows(const unsigned* words, const int* labels, const unsigned char* spread,
-                                     const int* order, const i64* weights, int n_places, int* next, unsigned* words_out,
+                                     const int* order, const i64* weights, int n_slots, int* next, unsigned* words_out,
                                      int* labels_out, int* order_out, i64* weights_out) {
-  int place = blockIdx.x * blockDim.x + threadIdx.x;
-  if (place >= n_places || labels[place] < 0) return;
-  int to = atomicAdd(next + (size_t)labels[place] * SPREADS + spread[place], 1);
+  int slot = blockIdx.x * blockDim.x + threadIdx.x;
+  if (slot >= n_slots || labels[slot] < 0) return;
+  int to = atomicAdd(next + (size_t)labels[slot] * SPREADS + spread[slot], 1);
   for (int word = 0; word < WORDS; word++)
-    words_out[word_at(to / TILE, word, to % TILE)] = words[word_at(place / TILE, word, place % TILE)];
-  labels_out[to] = labels[place];
-  order_out[to] = order[place];
-  if (weights) weights_out[to] = weights[place];
+    words_out[word_at(to / TILE, word, to % TILE)] = words[word_at(slot / TILE, word, slot % TILE)];
+  labels_out[to] = labels[slot];
+  order_out[to] = order[slot];
+  if (weights) weights_out[to] = weights[slot];
 }
 
 // Add the rows to the sums of their labels; a warp for each tile, a feature for each lane.
@@ -55,45 +55,45 @@ extern "C" __global__ void sum_up(const unsigned* words, const int* labels, cons
     int label = -1;
     i64 total = 0;
     for (int row = 0; row < TILE; row++) {
-      int place = tile * TILE + row, next = labels[place];
+      int slot = tile * TILE + row, next = labels[slot];
       if (next != label) {
         if (label >= 0) atomicAdd(sums + (size_t)label * (FEATURES + 1) + feature, (u64)total);
         label = next;
         total = 0;
       }
       if (label >= 0)
-        total += (weights ? weights[place] : 1) * (feature < FEATURES ? value_at(words, tile, row, feature) : 1);
+        total += (weights ? weights[slot] : 1) * (feature < FEATURES ? value_at(words, tile, row, feature) : 1);
     }
     if (label >= 0) atomicAdd(sums + (size_t)label * (FEATURES + 1) + feature, (u64)total);
   }
 }
 
-// Sum of the squares of all values of all rows; slots (SLOTS,).
-extern "C" __global__ void sum_of_squares(const unsigned* words, const int* labels, const i64* weights, int n_places,
-                                          u64* slots) {
-  int place = blockIdx.x * blockDim.x + threadIdx.x;
+// Sum of the squares of all values of all rows; stripes (STRIPES,).
+extern "C" __global__ void sum_of_squares(const unsigned* words, const int* labels, const i64* weights, int n_slots,
+                                          u64* stripes) {
+  int slot = blockIdx.x * blockDim.x + threadIdx.x;
   i64 total = 0;
-  if (place < n_places && labels[place] != NO_ROW) {
+  if (slot < n_slots && labels[slot] != NO_ROW) {
     for (int feature = 0; feature < FEATURES; feature++) {
-      i64 value = value_at(words, place / TILE, place % TILE, feature);
+      i64 value = value_at(words, slot / TILE, slot % TILE, feature);
       total += value * value;
     }
-    if (weights) total *= weights[place];
+    if (weights) total *= weights[slot];
   }
-  add_to_slot(slots, total);
+  add_to_stripe(stripes, total);
 }
 
 // Squared distance of each row to the center of its label, in units of 2^-2F; -1 where there is no row.
-extern "C" __global__ void own_distances(const unsigned* words, const int* labels, const int* integers, int n_places,
+extern "C" __global__ void own_distances(const unsigned* words, const int* labels, const int* integers, int n_slots,
                                          i64* out) {
-  int place = blockIdx.x * blockDim.x + threadIdx.x;
-  if (place >= n_places) return;
-  int label = labels[place];
-  out[place] = label < 0 ? -1 : exact_distance(words, place / TILE, place % TILE, integers + (size_t)label * WIDTH);
+  int slot = blockIdx.x * blockDim.x + threadIdx.x;
+  if (slot >= n_slots) return;
+  int label = labels[slot];
+  out[slot] = label < 0 ? -1 : exact_distance(words, slot / TILE, slot % TILE, integers + (size_t)label * WIDTH);
 }
 
-// Values of places as values of the rows as they were given; order: the number of each row, -1 where there is none.
-extern "C" __global__ void unsort(const int* values, const int* order, int n_places, int* out) {
-  int place = blockIdx.x * blockDim.x + threadIdx.x;
-  if (place < n_places && order[place] >= 0) out[order[place]] = values[place];
+// Values of slots as values of the rows as they were given; order: the number of each row, -1 where there is none.
+extern "C" __global__ void unsort(const int* values, const int* order, int n_slots, int* out) {
+  int slot = blockIdx.x * blockDim.x + threadIdx.x;
+  if (slot < n_slots && order[slot] >= 0) out[order[slot]] = values[slot];
 }

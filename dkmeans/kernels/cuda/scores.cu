@@ -15,14 +15,14 @@ struct Scratch {
 };
 
 struct Rows {
-  float x[ROWS][CHUNK];  // one chunk, less the home
+  float x[ROWS][CHUNK];  // one chunk, less the pivot
 };
 
-// Features of one chunk of the rows of this lane, less the home.
-__device__ inline void read_rows(const unsigned* words, int tile, int chunk, const float* home,
+// Features of one chunk of the rows of this lane, less the pivot.
+__device__ inline void read_rows(const unsigned* words, int tile, int chunk, const float* pivot,
                                  float (&x)[ROWS][CHUNK]) {
   const uint2* pairs = reinterpret_cast<const uint2*>(words + word_at(tile, chunk * (CHUNK / PACK), 0));
-  const float4* origin = reinterpret_cast<const float4*>(home + chunk * CHUNK);
+  const float4* origin = reinterpret_cast<const float4*>(pivot + chunk * CHUNK);
 #pragma unroll
   for (int four = 0; four < CHUNK / 4; four++) {
     float4 o = origin[four];
@@ -38,10 +38,11 @@ __device__ inline void read_rows(const unsigned* words, int tile, int chunk, con
   }
 }
 
-__device__ inline void begin(const Lists& lists, const unsigned* words, int tile, int home, Rows& rows, State& state) {
+__device__ inline void load_tile(const CandidateLists& lists, const unsigned* words, int tile, int pivot, Rows& rows,
+                                 State& state) {
 #pragma unroll 1
   for (int chunk = 0; chunk < CHUNKS; chunk++) {
-    read_rows(words, tile, chunk, lists.homes + (size_t)home * WIDTH, rows.x);
+    read_rows(words, tile, chunk, lists.pivots + (size_t)pivot * WIDTH, rows.x);
 #pragma unroll
     for (int feature = 0; feature < USED; feature++)
 #pragma unroll
@@ -51,15 +52,15 @@ __device__ inline void begin(const Lists& lists, const unsigned* words, int tile
 }
 
 // Two errors of scores, where b belongs to the best; it widens b too.
-__device__ inline float error_of(const Lists&, float best, float square, float norm) {
+__device__ inline float margin_of(const CandidateLists&, float best, float square, float norm) {
   float sum = norm + sqrtf(fmaxf(2 * best + square, 0));
   return 8 * GAMMA * sum * sum;
 }
 
-// Home less center, for the features of one chunk of the centers of a group; what this lane adds to their squares.
-__device__ inline float fetch(const Lists& lists, int home, int center, int chunk, float4* gaps) {
+// Pivot less center, for the features of one chunk of the centers of a group; what this lane adds to their squares.
+__device__ inline float fetch(const CandidateLists& lists, int pivot, int center, int chunk, float4* gaps) {
   int lane = threadIdx.x % LANES, share = lane % SHARE;
-  const float4* from = reinterpret_cast<const float4*>(lists.homes + (size_t)home * WIDTH + chunk * CHUNK);
+  const float4* from = reinterpret_cast<const float4*>(lists.pivots + (size_t)pivot * WIDTH + chunk * CHUNK);
   const float4* to = reinterpret_cast<const float4*>(lists.centers + (size_t)center * WIDTH + chunk * CHUNK);
   float squares = 0;
 #pragma unroll
@@ -72,20 +73,20 @@ __device__ inline float fetch(const Lists& lists, int home, int center, int chun
   return squares;
 }
 
-// Scores of the group of centers from place `at` on, for the rows of the lane; FAR beyond the n-th.
-__device__ inline void score(const Lists& lists, const unsigned* words, int tile, int home, int at, int n, bool all,
-                             Rows& rows, Scratch& scratch, float (&scores)[ROWS][GROUP]) {
+// Scores of the group of centers from position `at` on, for the rows of the lane; FAR beyond the n-th.
+__device__ inline void score(const CandidateLists& lists, const unsigned* words, int tile, int pivot, int at, int n,
+                             bool all, Rows& rows, Scratch& scratch, float (&scores)[ROWS][GROUP]) {
   int lane = threadIdx.x % LANES, mine = at + lane / SHARE;
-  int center = mine < n ? member(lists, home, mine, all) : -1;
+  int center = mine < n ? member(lists, pivot, mine, all) : -1;
   float squares = 0;
 #pragma unroll 1
   for (int chunk = 0; chunk < CHUNKS; chunk++) {
-    squares += fetch(lists, home, center < 0 ? 0 : center, chunk, scratch.gaps);
+    squares += fetch(lists, pivot, center < 0 ? 0 : center, chunk, scratch.gaps);
     if (chunk == CHUNKS - 1) {
       for (int step = 1; step < SHARE; step *= 2) squares += __shfl_xor_sync(ALL, squares, step);
       if (lane % SHARE == 0) scratch.biases[lane / SHARE] = center < 0 ? FAR : squares / 2;
     }
-    if (CHUNKS > 1) read_rows(words, tile, chunk, lists.homes + (size_t)home * WIDTH, rows.x);
+    if (CHUNKS > 1) read_rows(words, tile, chunk, lists.pivots + (size_t)pivot * WIDTH, rows.x);
     __syncwarp();
 #pragma unroll
     for (int j = 0; j < GROUP; j++) {

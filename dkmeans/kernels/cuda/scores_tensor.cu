@@ -1,5 +1,5 @@
-// Scores on tensor cores, for rows of 8 bits, after layout.cu. With x' = x - o of a row and its home and v = 128 - c of a
-// center,
+// Scores on tensor cores, for rows of 8 bits, after layout.cu. With x' = x - o of a row and its pivot and v = 128 - c of
+// a center,
 //
 //     s = |o - c|^2 / 2 + x'.(o - c) = |o - c|^2 / 2 + x'.(o - 128) + x'.v .
 //
@@ -38,8 +38,9 @@ __device__ inline unsigned subtract_halves(unsigned a, unsigned b) {
 }
 #endif
 
-__device__ inline void begin(const Lists& lists, const unsigned* words, int tile, int home, Rows& rows, State& state) {
-  const unsigned* origin = lists.home_words + (size_t)home * WORDS;
+__device__ inline void load_tile(const CandidateLists& lists, const unsigned* words, int tile, int pivot, Rows& rows,
+                                 State& state) {
+  const unsigned* origin = lists.pivot_words + (size_t)pivot * WORDS;
 #pragma unroll
   for (int r = 0; r < ROWS; r++) {
     i64 square = 0, offset = 0;
@@ -58,7 +59,7 @@ __device__ inline void begin(const Lists& lists, const unsigned* words, int tile
 }
 
 // Two errors of scores, where b belongs to the best; it widens b too.
-__device__ inline float error_of(const Lists& lists, float best, float square, float norm) {
+__device__ inline float margin_of(const CandidateLists& lists, float best, float square, float norm) {
   float sum = norm + sqrtf(fmaxf(2 * best + square, 0));
   return 8 * GAMMA * sum * sum + 2 * EPSILON * norm * lists.norm[0];
 }
@@ -67,13 +68,13 @@ __device__ inline float error_of(const Lists& lists, float best, float square, f
 __device__ inline unsigned low_halves(unsigned word) { return __byte_perm(word, 0x64646464u, 0x4140); }
 __device__ inline unsigned high_halves(unsigned word) { return __byte_perm(word, 0x64646464u, 0x4342); }
 
-// Half the squared distance from the home to the center at a place; FAR beyond the n-th.
-__device__ inline float bias_of(const Lists& lists, int home, int at, int n, bool all) {
+// Half the squared distance from the pivot to the center at a position; FAR beyond the n-th.
+__device__ inline float bias_of(const CandidateLists& lists, int pivot, int at, int n, bool all) {
   if (at >= n) return FAR;
-  if (!all) return lists.biases[(size_t)home * lists.most + at];
+  if (!all) return lists.biases[(size_t)pivot * lists.capacity + at];
   float squares = 0;
   for (int i = 0; i < WIDTH; i++) {
-    float gap = lists.homes[(size_t)home * WIDTH + i] - lists.centers[(size_t)at * WIDTH + i];
+    float gap = lists.pivots[(size_t)pivot * WIDTH + i] - lists.centers[(size_t)at * WIDTH + i];
     squares = fmaf(gap, gap, squares);
   }
   return squares / 2;
@@ -82,10 +83,10 @@ __device__ inline float bias_of(const Lists& lists, int home, int at, int n, boo
 // x'.v of the rows of the tile and the centers of a group, into scratch.scores. Lane 4 g + q has row g and g + 8 of each
 // 16, and center g of each 8; of 16 features it has the four of word q. Which of them an operation takes for which of its
 // 16 is the same for rows and centers, and so does not matter.
-__device__ inline void multiply(const Lists& lists, const unsigned* words, int tile, int home, const uint4* const (&from)[2],
-                                Scratch& scratch) {
+__device__ inline void multiply(const CandidateLists& lists, const unsigned* words, int tile, int pivot,
+                                const uint4* const (&from)[2], Scratch& scratch) {
   int lane = threadIdx.x % LANES, g = lane / 4, q = lane % 4;
-  const unsigned* origin = lists.home_words + (size_t)home * WORDS;
+  const unsigned* origin = lists.pivot_words + (size_t)pivot * WORDS;
   float sums[TILE / 16][2][4] = {};
 #pragma unroll 1
   for (int step = 0; step < STEPS; step++) {
@@ -113,18 +114,18 @@ __device__ inline void multiply(const Lists& lists, const unsigned* words, int t
         scratch.scores[16 * m + g + i / 2 * 8][8 * part + 2 * q + i % 2] = sums[m][part][i];
 }
 
-// Scores of the group of centers from place `at` on, for the rows of the lane; FAR beyond the n-th.
-__device__ inline void score(const Lists& lists, const unsigned* words, int tile, int home, int at, int n, bool all,
-                             Rows& rows, Scratch& scratch, float (&scores)[ROWS][GROUP]) {
+// Scores of the group of centers from position `at` on, for the rows of the lane; FAR beyond the n-th.
+__device__ inline void score(const CandidateLists& lists, const unsigned* words, int tile, int pivot, int at, int n,
+                             bool all, Rows& rows, Scratch& scratch, float (&scores)[ROWS][GROUP]) {
   int lane = threadIdx.x % LANES;
   const uint4* from[2];
   for (int part = 0; part < 2; part++) {
     int mine = at + 8 * part + lane / 4;
-    from[part] = lists.halves + (size_t)(mine < n ? member(lists, home, mine, all) : 0) * (WIDTH / 4);
+    from[part] = lists.halves + (size_t)(mine < n ? member(lists, pivot, mine, all) : 0) * (WIDTH / 4);
   }
-  if (lane < GROUP) scratch.biases[lane] = bias_of(lists, home, at + lane, n, all);
+  if (lane < GROUP) scratch.biases[lane] = bias_of(lists, pivot, at + lane, n, all);
   __syncwarp();  // tensor cores want the lanes together
-  multiply(lists, words, tile, home, from, scratch);
+  multiply(lists, words, tile, pivot, from, scratch);
   __syncwarp();
 #pragma unroll
   for (int r = 0; r < ROWS; r++)

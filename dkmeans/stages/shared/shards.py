@@ -77,7 +77,7 @@ def write_pixels(
         rows[span.at : span.at + span.stop - span.start] = pixels[span.start : span.stop]
     if unreadable:
         return Pixels([], np.empty(0, np.uint32), unreadable)
-    claim.write_rows("pixels", start, rows)
+    claim.write_rows("pixels", start, rows, array)
     return _pixels(rows, array.chunks[0])
 
 
@@ -111,5 +111,6 @@ def write_patches(
         mask &= (rank > first.start) & (rank <= stop)
         pieces.append(patches.extract(stack, mask, dataset.patch, dataset.stride))
     rows = np.concatenate(pieces)
-    claim.write_rows("patches", start, rows)
-    return checksums.of_chunks(rows, dataset.patches.chunks[0])
+    array = dataset.patches
+    claim.write_rows("patches", start, rows, array)
+    return checksums.of_chunks(rows, array.chunks[0])

@@ -9,8 +9,8 @@ from typing import Any
 
 from dkmeans.artefacts.dataset import open_dataset
 from dkmeans.artefacts.sweep import open_sweep
-from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
+from dkmeans.compute.executor import Executor
 from dkmeans.config.cluster import ClusterConfig
 from dkmeans.config.stages import IngestConfig, LearningConfig, SweepConfig
 from dkmeans.config.studies import DictionaryConfig
@@ -28,7 +28,7 @@ __all__ = ["dictionary"]
 
 def dictionary(
     config: DictionaryConfig,
-    cluster: ClusterConfig | Cluster = ClusterConfig(),
+    cluster: ClusterConfig | Executor = ClusterConfig(),
     reporter: Reporter = SILENT,
 ) -> StudyReport:
     """Learn dictionaries of patches of several sizes, and write a page about what changes with the size.
@@ -36,7 +36,7 @@ def dictionary(
     Parameters
     ----------
     config : DictionaryConfig
-    cluster : ClusterConfig or Cluster
+    cluster : ClusterConfig or Executor
     reporter : Reporter
 
     Raises
@@ -62,7 +62,7 @@ def dictionary(
 
 
 def _make(
-    config: DictionaryConfig, out: str, source: str, test: str | None, cluster: Cluster, reporter: Reporter
+    config: DictionaryConfig, out: str, source: str, test: str | None, cluster: Executor, reporter: Reporter
 ) -> None:
     """Run all stages; each keeps, or begins anew, what is there, as the study was told to."""
     again: dict[str, Any] = {"overwrite": config.overwrite, "resume": config.resume}

@@ -13,7 +13,7 @@ from dkmeans import plan
 from dkmeans.artefacts.codebook import Codebook, open_codebook
 from dkmeans.artefacts.coded import CodedImages, open_coded
 from dkmeans.artefacts.dataset import Dataset, open_dataset
-from dkmeans.compute.cluster import Cluster
+from dkmeans.compute.executor import Executor
 from dkmeans.compute.tree import reduced
 from dkmeans.config.studies import FacesConfig
 from dkmeans.features.histogram import Histogram
@@ -81,7 +81,7 @@ class Made:
         return "faces" if self.config.source is None else "images"
 
 
-def open_made(config: FacesConfig, out: str, cluster: Cluster) -> Made:
+def open_made(config: FacesConfig, out: str, cluster: Executor) -> Made:
     """Open what the stages of the study have written below `out`, and gather its numbers.
 
     Parameters
@@ -89,7 +89,7 @@ def open_made(config: FacesConfig, out: str, cluster: Cluster) -> Made:
     config : FacesConfig
     out : str
         URL.
-    cluster : Cluster
+    cluster : Executor
         Counts the gray values, and packs the codes.
     """
     dataset, codes = open_dataset(f"{out}/dataset.zarr"), open_coded(f"{out}/levels-codes.zarr")
@@ -128,7 +128,7 @@ def _image_facts(config: FacesConfig, dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _gray_counts(dataset: Dataset, cluster: Cluster) -> NDArray[np.int64]:
+def _gray_counts(dataset: Dataset, cluster: Executor) -> NDArray[np.int64]:
     """How often each gray value occurs, counted by tasks; shape (256,)."""
     array = dataset.pixels
     blocks = plan.fit_cuts(array.shape[0], 1, arrays.row_layout(array), cluster.n_threads())
@@ -179,7 +179,7 @@ def _measured(counts: NDArray[np.int64], levels: Levels) -> dict[str, Any]:
     }
 
 
-def _byte_facts(n_levels: int, dataset: Dataset, codes: CodedImages, cluster: Cluster) -> dict[str, Any]:
+def _byte_facts(n_levels: int, dataset: Dataset, codes: CodedImages, cluster: Executor) -> dict[str, Any]:
     """Bytes of each form, the bits that it takes a pixel, and how it compares with the image in memory."""
     n_pixels, bits = dataset.manifest.n_pixels, code_bits(n_levels)
     blocks = plan.cuts(n_pixels, max(8, arrays.row_layout(codes.codes).shard_rows // 8 * 8))

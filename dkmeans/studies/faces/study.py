@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
+from dkmeans.compute.executor import Executor
 from dkmeans.config.cluster import ClusterConfig
 from dkmeans.config.stages import CompressConfig, CutConfig, FitConfig, IngestConfig, LearningConfig
 from dkmeans.config.studies import FacesConfig
@@ -32,7 +32,7 @@ __all__ = ["faces"]
 
 def faces(
     config: FacesConfig,
-    cluster: ClusterConfig | Cluster = ClusterConfig(),
+    cluster: ClusterConfig | Executor = ClusterConfig(),
     reporter: Reporter = SILENT,
 ) -> StudyReport:
     """Study images of one size, and write a page about them with all that it is made from beside it.
@@ -43,7 +43,7 @@ def faces(
     Parameters
     ----------
     config : FacesConfig
-    cluster : ClusterConfig or Cluster
+    cluster : ClusterConfig or Executor
     reporter : Reporter
 
     Raises
@@ -108,7 +108,7 @@ def _one_size(source: str, gallery: tuple[int, int]) -> tuple[int, int]:
 
 
 def _make(
-    config: FacesConfig, out: str, source: str, size: tuple[int, int], cluster: Cluster, reporter: Reporter
+    config: FacesConfig, out: str, source: str, size: tuple[int, int], cluster: Executor, reporter: Reporter
 ) -> None:
     """Run all stages; each keeps, or begins anew, what is there, as the study was told to."""
     again: dict[str, Any] = {"overwrite": config.overwrite, "resume": config.resume}

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from dkmeans.compute.cluster import Cluster
 from dkmeans.compute.connecting import connect
+from dkmeans.compute.executor import Executor
 from dkmeans.config.cluster import ClusterConfig
 from dkmeans.config.stages import LearningConfig, QuantizeConfig
 from dkmeans.config.studies import PaletteConfig
@@ -25,7 +25,7 @@ __all__ = ["palette"]
 
 def palette(
     config: PaletteConfig,
-    cluster: ClusterConfig | Cluster = ClusterConfig(),
+    cluster: ClusterConfig | Executor = ClusterConfig(),
     reporter: Reporter = SILENT,
 ) -> StudyReport:
     """Reduce photos to a few colors by exact k-means, and write a page about how many are enough.
@@ -33,7 +33,7 @@ def palette(
     Parameters
     ----------
     config : PaletteConfig
-    cluster : ClusterConfig or Cluster
+    cluster : ClusterConfig or Executor
     reporter : Reporter
 
     Raises
@@ -61,7 +61,7 @@ def _folder(config: PaletteConfig, n_clusters: int) -> str:
 
 
 def _reduce(
-    config: PaletteConfig, source: str, n_clusters: int, cluster: Cluster, reporter: Reporter
+    config: PaletteConfig, source: str, n_clusters: int, cluster: Executor, reporter: Reporter
 ) -> QuantizeReport:
     reporter.say(f"{n_clusters} color{'s' if n_clusters > 1 else ''}")
     learning: dict[str, Any] = {name: getattr(config, name) for name in LearningConfig.model_fields}

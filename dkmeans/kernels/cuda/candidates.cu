@@ -1,19 +1,19 @@
-// The lists of centers near homes, after layout.cu and scores.cu, which says how many make a group.
+// Candidate lists: the centers near each pivot, after layout.cu and scores.cu, which says how many make a group.
 
-// Squared distances of homes to centers; out (n_homes, n_clusters). Blocks of 16 x 16 threads, 4 x 4 pairs each.
-extern "C" __global__ void __launch_bounds__(256) measure(const float* homes, int n_homes, const float* centers,
-                                                          int n_clusters, float* out) {
+// Squared distances of pivots to centers; out (n_pivots, n_clusters). Blocks of 16 x 16 threads, 4 x 4 pairs each.
+extern "C" __global__ void __launch_bounds__(256) pivot_distances(const float* pivots, int n_pivots,
+                                                                   const float* centers, int n_clusters, float* out) {
   constexpr int SIDE = 64, PART = 4, STEP = SIDE / PART;
   __shared__ float4 rows[SIDE], columns[SIDE];
-  int first_home = blockIdx.y * SIDE, first_center = blockIdx.x * SIDE;
+  int first_pivot = blockIdx.y * SIDE, first_center = blockIdx.x * SIDE;
   int thread = threadIdx.x, x = thread % STEP, y = thread / STEP;
   float sums[PART][PART] = {};
   for (int four = 0; four < WIDTH / 4; four++) {
     bool row = thread < SIDE;
-    int index = row ? first_home + thread : first_center + thread - SIDE;
+    int index = row ? first_pivot + thread : first_center + thread - SIDE;
     if (thread < 2 * SIDE) {
-      const float4* from = reinterpret_cast<const float4*>(row ? homes : centers);
-      bool inside = index < (row ? n_homes : n_clusters);
+      const float4* from = reinterpret_cast<const float4*>(row ? pivots : centers);
+      bool inside = index < (row ? n_pivots : n_clusters);
       float4 value = inside ? from[(size_t)index * (WIDTH / 4) + four] : make_float4(0, 0, 0, 0);
       (row ? rows : columns)[thread % SIDE] = value;
     }
@@ -30,13 +30,13 @@ extern "C" __global__ void __launch_bounds__(256) measure(const float* homes, in
   }
   for (int i = 0; i < PART; i++)
     for (int j = 0; j < PART; j++) {
-      int home = first_home + y + i * STEP, center = first_center + x + j * STEP;
-      if (home < n_homes && center < n_clusters) out[(size_t)home * n_clusters + center] = sums[i][j];
+      int pivot = first_pivot + y + i * STEP, center = first_center + x + j * STEP;
+      if (pivot < n_pivots && center < n_clusters) out[(size_t)pivot * n_clusters + center] = sums[i][j];
     }
 }
 
 // In place: where the slices begin, from how many are in each. By one warp.
-__device__ inline void count_up(int* counts) {
+__device__ inline void exclusive_scan(int* counts) {
   constexpr int EACH = SLICES / LANES;
   int lane = threadIdx.x, total = 0;
   for (int i = 0; i < EACH; i++) total += counts[lane * EACH + i];
@@ -53,17 +53,17 @@ __device__ inline void count_up(int* counts) {
   }
 }
 
-// The list of each home from its squared distances to the centers: sorted by slices of equal width, the nearest slices
-// that fit into `most` places. One block of threads for each home. The order within a slice is that of the atomics: it
+// The list of each pivot from its squared distances to the centers: sorted by slices of equal width, the nearest slices
+// that fit into its capacity. One block of threads for each pivot. The order within a slice is that of the atomics: it
 // changes the work of a search, never its result.
-extern "C" __global__ void __launch_bounds__(256) make_lists(const float* distances, int n_clusters, int most,
-                                                             int* members, float* biases, float* lows,
-                                                             int* listed, float* reach) {
+extern "C" __global__ void __launch_bounds__(256) make_lists(const float* distances, int n_clusters, int capacity,
+                                                             int* members, float* biases, float* lower_bounds,
+                                                             int* lengths, float* radii) {
   __shared__ int slices[SLICES + 1];
   __shared__ int largest, n_listed, closed;
-  int home = blockIdx.x, thread = threadIdx.x, n_threads = blockDim.x;
-  distances += (size_t)home * n_clusters;
-  members += (size_t)home * most;
+  int pivot = blockIdx.x, thread = threadIdx.x, n_threads = blockDim.x;
+  distances += (size_t)pivot * n_clusters;
+  members += (size_t)pivot * capacity;
   for (int s = thread; s <= SLICES; s += n_threads) slices[s] = 0;
   if (thread == 0) {
     largest = 0;
@@ -79,11 +79,11 @@ extern "C" __global__ void __launch_bounds__(256) make_lists(const float* distan
   for (int center = thread; center < n_clusters; center += n_threads)
     atomicAdd(slices + min(SLICES - 1, (int)(sqrtf(distances[center]) / width)), 1);
   __syncthreads();
-  if (thread < LANES) count_up(slices);
+  if (thread < LANES) exclusive_scan(slices);
   if (thread == 0) slices[SLICES] = n_clusters;
   __syncthreads();
   for (int s = thread; s < SLICES; s += n_threads)
-    if (slices[s] <= most && slices[s + 1] > most) {
+    if (slices[s] <= capacity && slices[s + 1] > capacity) {
       n_listed = slices[s];
       closed = s;
     }
@@ -91,10 +91,10 @@ extern "C" __global__ void __launch_bounds__(256) make_lists(const float* distan
   constexpr float LESS = 1 - 4 * GAMMA;  // the error of the distances, of their slices and of the edge of a slice
   for (int s = thread; s < closed; s += n_threads)
     for (int at = (slices[s] + GROUP - 1) / GROUP; at * GROUP < slices[s + 1]; at++)
-      lows[(size_t)home * (most / GROUP) + at] = s * width * LESS;
+      lower_bounds[(size_t)pivot * (capacity / GROUP) + at] = s * width * LESS;
   if (thread == 0) {
-    listed[home] = n_listed;
-    reach[home] = closed * width * LESS;
+    lengths[pivot] = n_listed;
+    radii[pivot] = closed * width * LESS;
   }
   __syncthreads();
   for (int center = thread; center < n_clusters; center += n_threads) {
@@ -102,6 +102,6 @@ extern "C" __global__ void __launch_bounds__(256) make_lists(const float* distan
     if (slice >= closed) continue;
     int at = atomicAdd(slices + slice, 1);
     members[at] = center;
-    if (biases) biases[(size_t)home * most + at] = distances[center] / 2;
+    if (biases) biases[(size_t)pivot * capacity + at] = distances[center] / 2;
   }
 }

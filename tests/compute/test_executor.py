@@ -18,9 +18,11 @@ from dask.delayed import delayed
 from distributed.comm.core import CommClosedError
 
 from dkmeans import ClusterConfig, __version__
-from dkmeans.compute import cluster, waiting
-from dkmeans.compute.cluster import Cluster, _Task
+from dkmeans.compute import executor, waiting
 from dkmeans.compute.connecting import connect
+from dkmeans.compute.distributed import Distributed
+from dkmeans.compute.executor import Task
+from dkmeans.compute.in_process import InProcess
 from dkmeans.errors import ClusterError, ImageError
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.plan import MIB
@@ -40,7 +42,7 @@ def fail(x):
 
 
 def both(workers):
-    return [Cluster("cpu"), workers]
+    return [InProcess(device="cpu"), InProcess(2, device="cpu"), workers]
 
 
 def test_results_come_in_order_and_progress_counts(workers):
@@ -49,6 +51,16 @@ def test_results_come_in_order_and_progress_counts(workers):
         results = place.run([delayed(square)(x) for x in range(20)], steps.append)
         assert results == [x * x for x in range(20)]
         assert sum(steps) == 20
+        kept = place.persist([delayed(square)(x) for x in range(3)])
+        assert place.run(kept, steps.append) == [0, 1, 4]
+        assert sum(steps) == 23
+
+
+def test_threads_tell_of_each_task_as_it_is_done():
+    """The second task waits until it has been told that the first is done."""
+    told = threading.Event()
+    tasks = [delayed(square)(3), delayed(told.wait)(20)]
+    assert InProcess(2).run(tasks, lambda n: told.set()) == [9, True]
 
 
 def test_our_errors_come_back_as_they_were(workers):
@@ -94,7 +106,7 @@ def test_persisted_tasks_are_shared_among_the_threads_where_they_lie(workers):
     where = workers.client.who_has(distributed.futures_of(tasks))
     for share in shares:
         assert len({where[tasks[number].key][0] for number in share}) == 1
-    assert Cluster("cpu", None, 3).shares(tasks) == [[0, 3, 6], [1, 4], [2, 5]]
+    assert InProcess(3, device="cpu").shares(tasks) == [[0, 3, 6], [1, 4], [2, 5]]
 
 
 # Memory
@@ -112,11 +124,10 @@ def test_tasks_that_do_not_fit_are_refused_with_numbers():
     assert caught.value.exit_code == 5
 
 
-def test_the_memory_of_this_process_counts_too(monkeypatch):
-    monkeypatch.setattr("distributed.system.MEMORY_LIMIT", 2000 * MIB)
-    Cluster("cpu", threads=3).check_memory(500 * MIB, "a fit", "do less")
+def test_the_memory_of_this_process_counts_too():
+    InProcess(3, memory=2000 * MIB).check_memory(500 * MIB, "a fit", "do less")
     with pytest.raises(ClusterError, match="a worker with 4 threads needs 2300 MiB and has 2000"):
-        Cluster("cpu", threads=4).check_memory(500 * MIB, "a fit", "do less")
+        InProcess(4, memory=2000 * MIB).check_memory(500 * MIB, "a fit", "do less")
 
 
 def test_a_worker_without_a_limit_takes_any_task():
@@ -126,7 +137,7 @@ def test_a_worker_without_a_limit_takes_any_task():
         ) as local,
         distributed.Client(local) as client,
     ):
-        place = Cluster("cpu", client)
+        place = Distributed(client, device="cpu")
         place.check_memory(1 << 50, "a fit", "do less")
         assert place.memory_bytes() is None
 
@@ -146,7 +157,7 @@ def test_a_task_runs_by_the_same_dkmeans(workers):
 
 @pytest.mark.parametrize("version", ["0.0.1", f"{__version__}.dev1"])
 def test_a_task_of_another_dkmeans_is_refused(workers, version):
-    task = _Task(square)
+    task = Task(square)
     task.version = version
     for place in both(workers):
         with pytest.raises(ClusterError, match="Install the same version on all workers") as caught:
@@ -155,7 +166,7 @@ def test_a_task_of_another_dkmeans_is_refused(workers, version):
 
 
 def test_shards_of_another_dkmeans_are_refused(workers, monkeypatch):
-    monkeypatch.setattr(cluster, "__version__", "0.0.1")  # here, not there
+    monkeypatch.setattr(executor, "__version__", "0.0.1")  # here, not there
 
     def nothing(block):
         return np.zeros(1)
@@ -168,7 +179,7 @@ def test_a_task_is_called_as_its_function_is():
     def _count_them():
         pass
 
-    assert _Task(_count_them).__name__ == "count_them"
+    assert Task(_count_them).__name__ == "count_them"
 
 
 @pytest.fixture(scope="module")
@@ -256,7 +267,7 @@ def fail_always(folder):
 def test_a_task_that_always_fails_is_run_three_times(bare, tmp_path):
     with storage_options({}), pytest.raises(ImageError, match="it never works"):
         bare.run([bare.task(fail_always)(str(tmp_path))])
-    assert len(list(tmp_path.iterdir())) == 1 + cluster._RETRIES
+    assert len(list(tmp_path.iterdir())) == 1 + 2
 
 
 # Workers and schedulers that go
@@ -371,7 +382,7 @@ def test_a_task_that_times_out_ends_the_job(workers):
 
 def nested(address, number):
     with distributed.Client(address, set_as_default=False) as client:
-        place = Cluster("cpu", client)
+        place = Distributed(client, device="cpu")
         return sum(place.run(place.persist([delayed(square)(number), delayed(square)(1)])))
 
 
@@ -433,9 +444,9 @@ def test_a_scheduler_that_is_lost_while_the_workers_are_looked_at(processes, mon
 def test_a_scheduler_that_falls_silent(processes, monkeypatch):
     monkeypatch.setattr(waiting, "NO_WORKERS_SECONDS", 2)
     monkeypatch.setattr(waiting, "SILENT_SECONDS", 2)
-    monkeypatch.setattr(cluster, "_CALL_SECONDS", 1)
     processes.worker()
-    with connect(ClusterConfig(scheduler=str(processes.file)), SILENT) as place:
+    with connect(ClusterConfig(scheduler=str(processes.file)), SILENT) as opened:
+        place = Distributed(opened.client, call_seconds=1)
         before = place.traffic()  # of this process, which other tests have moved bytes in
         processes.scheduler.send_signal(signal.SIGSTOP)
         began = time.monotonic()

@@ -1,0 +1,130 @@
+"""Runs tasks on the workers of a scheduler of Dask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from dask.delayed import Delayed
+
+from dkmeans.compute import waiting
+from dkmeans.compute.executor import Executor, dealt, moved
+from dkmeans.errors import ClusterError
+from dkmeans.events.reporter import Advance
+from dkmeans.storage import access
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["Distributed"]
+
+_RETRIES = 2
+"""How often a task that failed is run again, behind the retries of obstore."""
+
+
+class Distributed(Executor):
+    """Runs tasks on the workers of a scheduler.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Stays open.
+    device : {"auto", "cpu", "gpu"}
+    patience : float or None
+        Seconds to wait while there is no worker; a minute by default.
+    call_seconds : float
+        How long all workers together may take for a call beside their tasks.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        device: str = "auto",
+        patience: float | None = None,
+        call_seconds: float = 20.0,
+    ) -> None:
+        self.client: Any = client
+        self.device = device
+        self.patience = patience
+        self.call_seconds = call_seconds
+
+    def run(self, tasks: Sequence[Delayed], advance: Advance | None = None) -> list[Any]:
+        """Results of `tasks`, in their order; `advance` is called as each one is done.
+
+        Raises
+        ------
+        ClusterError
+            If a worker died more often than Dask allows, none has been there for long, or the scheduler is
+            gone.
+        """
+        with waiting.translated(self.client), waiting.aside():
+            futures = self.client.compute(list(tasks), retries=_RETRIES)
+            results: dict[str, Any] = {}
+            try:
+                for future, result in waiting.completed(self.client, futures, self.patience):
+                    results[future.key] = result
+                    if advance:
+                        advance(1)
+            except BaseException:
+                with suppress(Exception):  # which the scheduler, if it is gone, has done
+                    self.client.cancel(futures)
+                raise
+            return [results[future.key] for future in futures]
+
+    def persist(self, tasks: Sequence[Delayed]) -> list[Delayed]:
+        """Run `tasks` and keep their results where they were made; tasks that stand for them."""
+        with waiting.translated(self.client):
+            return list(self.client.persist(list(tasks), retries=_RETRIES))
+
+    def shares(self, tasks: Sequence[Delayed]) -> list[list[int]]:
+        """Persisted tasks, by number, of which each list is the share of one thread where they lie."""
+        from distributed import futures_of
+
+        futures = [futures_of(task)[0] for task in tasks]
+        found = waiting.ask(self.client, lambda: self.client.who_has(futures))
+        where = {key: min(workers, default="") for key, workers in found.items()}
+        workers = waiting.workers_of(self.client)
+        numbers: dict[str, list[int]] = {}
+        for number, future in enumerate(futures):
+            numbers.setdefault(where.get(future.key, ""), []).append(number)
+        unknown = {"nthreads": self.n_threads()}  # tasks that are not done may come to lie anywhere
+        threads = {worker: int(workers.get(worker, unknown)["nthreads"]) for worker in numbers}
+        return [share for worker, of in numbers.items() for share in dealt(of, threads[worker])]
+
+    def workers(self) -> frozenset[str]:
+        """Addresses of the workers; they come and go."""
+        return frozenset(waiting.workers_of(self.client))
+
+    def limits(self) -> list[tuple[int, int]]:
+        """Memory limit in bytes, 0 for none, and threads of each worker; waits for the first."""
+        with waiting.aside():
+            workers = waiting.present_workers(self.client, self.patience)
+        return [(int(found["memory_limit"] or 0), int(found["nthreads"])) for found in workers.values()]
+
+    def ask(self, function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
+        """What `function` returns in each worker process, by its address.
+
+        Raises
+        ------
+        ClusterError
+            If the scheduler is gone, or they do not answer in time.
+        """
+        answers: dict[str, Any] = waiting.ask(self.client, lambda: self.client.run(function, *arguments))
+        return answers
+
+    def everywhere(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Call `function` once in each worker process; a cluster that is gone needs no call."""
+        with suppress(ClusterError):
+            self._call(lambda: self.client.run(function, *arguments))
+
+    def _call(self, call: Callable[[], Any]) -> Any:
+        """The answers of the workers to a call beside their tasks, which may not take long."""
+        return waiting.ask(self.client, call, self.call_seconds)
+
+    def _traffic(self) -> list[tuple[int, int, int]]:
+        here, job = super()._traffic(), access.current_access().job
+        with suppress(ClusterError):
+            return [*here, *self._call(lambda: self.client.run(moved, job, on_error="ignore")).values()]
+        return here

@@ -1,0 +1,85 @@
+"""Runs tasks in this process, in threads of it.
+
+Dask's schedulers are given as functions: for a name it would load all of distributed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import dask.local
+import dask.threaded
+from dask.base import compute, persist
+from dask.callbacks import Callback
+from dask.delayed import Delayed
+
+from dkmeans.compute.executor import Executor, dealt
+from dkmeans.compute.memory import memory_limit
+from dkmeans.events.reporter import Advance
+
+__all__ = ["InProcess"]
+
+
+class InProcess(Executor):
+    """Runs tasks in this process, in threads of it.
+
+    Parameters
+    ----------
+    threads : int
+        Tasks at a time; with 1 they run one after the other in the thread that asks for them.
+    device : {"auto", "cpu", "gpu"}
+    memory : int or None
+        Bytes to plan for, 0 for no limit; what this process may take by default.
+    """
+
+    def __init__(self, threads: int = 1, *, device: str = "auto", memory: int | None = None) -> None:
+        self.threads = threads
+        self.device = device
+        self.memory = memory_limit() if memory is None else memory
+
+    def run(self, tasks: Sequence[Delayed], advance: Advance | None = None) -> list[Any]:
+        """Results of `tasks`, in their order; `advance` is called as each one is done."""
+        if self.threads > 1:
+            left = Counter(task.key for task in tasks)
+
+            def done(key: Any, *_: Any) -> None:
+                if advance and (times := left.pop(key, 0)):
+                    advance(times)
+
+            with Callback(posttask=done):
+                results = list(compute(*tasks, scheduler=dask.threaded.get, num_workers=self.threads))
+            if advance and left:  # what was there already
+                advance(left.total())
+            return results
+        results = []
+        for task in tasks:
+            results.append(task.compute(scheduler=dask.local.get_sync))
+            if advance:
+                advance(1)
+        return results
+
+    def persist(self, tasks: Sequence[Delayed]) -> list[Delayed]:
+        """Run `tasks` and keep their results; tasks that stand for them."""
+        return list(persist(*tasks, scheduler=dask.threaded.get, num_workers=self.threads))
+
+    def shares(self, tasks: Sequence[Delayed]) -> list[list[int]]:
+        """Persisted tasks, by number, of which each list is the share of one thread."""
+        return dealt(range(len(tasks)), self.threads)
+
+    def workers(self) -> frozenset[str]:
+        """None: all runs here."""
+        return frozenset()
+
+    def limits(self) -> list[tuple[int, int]]:
+        """Memory limit in bytes, 0 for none, and threads."""
+        return [(self.memory, self.threads)]
+
+    def ask(self, function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
+        """What `function` returns here."""
+        return {"this process": function(*arguments)}
+
+    def everywhere(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Call `function` here."""
+        function(*arguments)

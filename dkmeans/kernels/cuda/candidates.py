@@ -1,0 +1,130 @@
+"""Candidate lists: for each pivot the centers near it, in about ascending distance; built on the device."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, NamedTuple
+
+import cupy
+import numpy as np
+from numpy.typing import NDArray
+
+from dkmeans.kernels.cuda.compiled import Kernels
+from dkmeans.kernels.exact import fraction_bits
+
+__all__ = ["LISTS_BYTES", "CandidateLists", "make_lists", "near_centers", "on_grid", "padded"]
+
+LISTS_BYTES = 1 << 29
+"""Device memory that lists may take: all centers near each of 11,000, the nearest 1,336 of 100,000."""
+_DISTANCES = 1 << 26
+"""Distances from pivots to centers that are on the device at a time."""
+
+
+class CandidateLists(NamedTuple):
+    """Arrays on the device, in the order of the parameters of ``search`` in `lloyd.cu`; see `layout.cu`."""
+
+    pivots: Any
+    centers: Any
+    integers: Any
+    pivot_words: Any
+    halves: Any
+    biases: Any
+    norm: Any
+    members: Any
+    lower_bounds: Any
+    lengths: Any
+    radii: Any
+    capacity: int
+    n_clusters: int
+
+
+def padded(values: NDArray[np.float32], width: int) -> Any:
+    """Copy `values` to the device, each row filled up with zeros."""
+    filled = np.zeros((len(values), width), np.float32)
+    filled[:, : values.shape[1]] = values
+    return cupy.asarray(filled)
+
+
+def on_grid(centers: Any, dtype: np.dtype[Any]) -> Any:
+    """Give the grid integers of centers on the device; int32, which float32 gives exactly."""
+    return cupy.rint(centers * np.float32(1 << fraction_bits(dtype))).astype(np.int32)
+
+
+def _for_tensor_cores(kernels: Kernels, pivots: Any, centers: Any) -> tuple[Any, Any, Any]:
+    """Give pivots as words of bytes, centers as halves, and the largest norm; see `scores_tensor.cu`."""
+    values = np.float32(128) - centers
+    values[:, kernels.n_features :] = 0
+    high = values.astype(np.float16)
+    low = (values - high.astype(np.float32)).astype(np.float16)
+    shape = (len(centers), kernels.width // 4, 4)
+    halves = cupy.ascontiguousarray(cupy.concatenate([high.reshape(shape), low.reshape(shape)], axis=2))
+    far = pivots[:, : kernels.n_features] - np.float32(128)
+    squares = cupy.maximum((values * values).sum(axis=1).max(), (far * far).sum(axis=1).max())
+    norm = cupy.sqrt(squares.reshape(1)) * np.float32(1.001)
+    return pivots.astype(np.uint8).view(np.uint32), halves.view(np.uint32), norm.astype(np.float32)
+
+
+def make_lists(kernels: Kernels, pivots: NDArray[np.float32], centers: NDArray[np.float32]) -> CandidateLists:
+    """Make the lists of `centers` near `pivots`.
+
+    Parameters
+    ----------
+    kernels : Kernels
+    pivots : ndarray of shape (n_pivots, n_features), float32
+        Integers.
+    centers : ndarray of shape (n_clusters, n_features), float32
+        On the grid of `dkmeans.kernels.exact`.
+    """
+    n_pivots, n_clusters, group = len(pivots), len(centers), kernels.group
+    slot_bytes = 8 if kernels.tensor else 4
+    affordable = max(1, LISTS_BYTES // (slot_bytes * group * n_pivots))
+    capacity = group * min(-(-n_clusters // group), affordable)
+    from_, to = padded(pivots, kernels.width), padded(centers, kernels.width)
+    words, halves, norm = _for_tensor_cores(kernels, from_, to) if kernels.tensor else (None, None, None)
+    lists = CandidateLists(
+        from_,
+        to,
+        on_grid(to, kernels.dtype),
+        words,
+        halves,
+        cupy.empty((n_pivots, capacity), np.float32) if kernels.tensor else None,
+        norm,
+        cupy.empty((n_pivots, capacity), np.int32),
+        cupy.empty((n_pivots, capacity // group), np.float32),
+        cupy.empty(n_pivots, np.int32),
+        cupy.empty(n_pivots, np.float32),
+        capacity,
+        n_clusters,
+    )
+    step = max(1, _DISTANCES // n_clusters)
+    distances = cupy.empty((min(step, n_pivots), n_clusters), np.float32)
+    for first in range(0, n_pivots, step):
+        _list(kernels, lists, slice(first, min(first + step, n_pivots)), distances)
+    return lists
+
+
+def _list(kernels: Kernels, lists: CandidateLists, part: slice, distances: Any) -> None:
+    """Fill the lists of some of the pivots."""
+    pivots, n_pivots = lists.pivots[part], part.stop - part.start
+    grid = (-(-lists.n_clusters // 64), -(-n_pivots // 64))
+    kernels.launch("pivot_distances", grid, 256, pivots, n_pivots, lists.centers, lists.n_clusters, distances)
+    arrays = (lists.members, lists.biases, lists.lower_bounds, lists.lengths, lists.radii)
+    out = [None if array is None else array[part] for array in arrays]
+    kernels.launch("make_lists", (n_pivots,), 256, distances, lists.n_clusters, lists.capacity, *out)
+
+
+_lock = threading.Lock()
+_last: tuple[Kernels, NDArray[np.float32], CandidateLists] | None = None
+
+
+def near_centers(kernels: Kernels, centers: NDArray[np.float32]) -> CandidateLists:
+    """Make the lists of the centers near each of them, rounded: the pivots of rows that are sorted by label.
+
+    The last ones are kept: the blocks of a worker have the same centers.
+    """
+    global _last
+    with _lock:
+        if _last is None or _last[0] is not kernels or not np.array_equal(_last[1], centers):
+            _last = None  # the old ones go before the new ones come
+            _last = kernels, centers.copy(), make_lists(kernels, np.rint(centers), centers)
+        return _last[2]
