@@ -11,7 +11,14 @@ import numpy as np
 from dkmeans import plan
 from dkmeans.artefacts.claims import Claim, Finished
 from dkmeans.artefacts.coded import CodedImages
-from dkmeans.artefacts.folder import FileBatch, FolderManifest, ImageFolder, begin_files, claim_folder
+from dkmeans.artefacts.folder import (
+    FileBatch,
+    FolderManifest,
+    ImageFolder,
+    begin_files,
+    claim_folder,
+    commit_files,
+)
 from dkmeans.artefacts.kinds import open_images
 from dkmeans.artefacts.manifests import digest
 from dkmeans.compute.connecting import connect
@@ -96,10 +103,12 @@ def decode(
             with connect(executor, reporter, "decode") as workers:
                 largest = int(np.diff(coded.index.offset).max()) * 4 * 2
                 workers.check_memory(4 * largest, "an image", "decode on larger workers")
-                table, _ = run_pass(_batches(coded, held, folder, there), workers, reporter)
+                batches = _batches(coded, held, folder, there)
+                table, _ = run_pass(batches, workers, reporter)
             n_written = len(coded.index) - len(there)
             about: dict[str, Any] = {"source": coded.url, "n_images": len(coded.index), "n_pixels": n_pixels}
-            manifest = held.commit(**about, image_bytes=int(table[:, COLUMNS.index("stored_bytes")].sum()))
+            about["image_bytes"] = int(table[:, COLUMNS.index("stored_bytes")].sum())
+            manifest = commit_files(held, (batch.files for batch in batches), **about)
     return DecodeReport(
         images=folder.url,
         n_images=manifest.n_images,
@@ -129,7 +138,7 @@ def _batches(
         if isinstance(coded, CodedImages):
             remaking: Remaking = Decoding(coded.part(start, stop))
         else:
-            remaking = Copying(coded.store, tuple(coded.keys[start:stop]))
+            remaking = Copying(coded.store, tuple(coded.keys[start:stop]), tuple(coded.checks[start:stop]))
         files = FileBatch(held, folder, start, tuple(keys[start:stop]), there)
         batches.append(
             Batch(index.names[start:stop], index.sizes(start, stop), (), remaking, files, full=False)

@@ -152,8 +152,14 @@ def _write(
         totals = totals_of(table, np.diff(dataset.index.offset))
         if isinstance(files, Claim):
             n_pixels = dataset.manifest.n_pixels
-            about = {"source": held.store.url, "n_images": dataset.n_images, "n_pixels": n_pixels}
-            files.commit(**about, image_bytes=totals.image_bytes, n_clusters=work.codebook.n_clusters)
+            about: dict[str, Any] = {
+                "source": held.store.url,
+                "n_images": dataset.n_images,
+                "n_pixels": n_pixels,
+            }
+            about |= {"image_bytes": totals.image_bytes}
+            about["n_clusters"] = work.codebook.n_clusters
+            folders.commit_files(files, (batch.files for batch in batches), **about)
     held.write_array("images/measures", np.ascontiguousarray(table[:, : len(COMPARED)]))
     return held.commit(**facts, **vars(totals))
 

@@ -17,7 +17,14 @@ from dkmeans import plan
 from dkmeans.artefacts.claims import Claim, Finished, claim
 from dkmeans.artefacts.codebook import centers_sha256
 from dkmeans.artefacts.coded import MEASURED, CodedImages, CodedManifest
-from dkmeans.artefacts.folder import FileBatch, FolderManifest, ImageFolder, begin_files, claim_folder
+from dkmeans.artefacts.folder import (
+    FileBatch,
+    FolderManifest,
+    ImageFolder,
+    begin_files,
+    claim_folder,
+    commit_files,
+)
 from dkmeans.artefacts.index import read_index, write_index, write_skipped
 from dkmeans.clustering.lloyd import lloyd
 from dkmeans.clustering.loop import LloydResult, State
@@ -365,8 +372,8 @@ def _quantize(
     facts = vars(totals_of(table, images.sizes))
     facts |= {"source": source.url, "n_images": len(images.index), "n_pixels": int(images.sizes.sum())}
     facts |= {"n_skipped": len(skipping.images), "n_clusters": config.n_clusters}
-    del facts["mse"]
-    return held.commit(**facts, **_learned(config, table, result, reporter))
+    facts |= _learned(config, table, result, reporter)
+    return commit_files(held, (batch.files for batch in batches), **facts)
 
 
 def _own_palettes(config: QuantizeConfig) -> PerImage | Given:

@@ -71,12 +71,13 @@ def _finish(batch: Batch) -> tuple[NDArray[np.float64], list[SkippedImage]]:
     if batch.files is not None and (finished := batch.files.finished()):
         return np.array([[_number(image[name]) for name in COLUMNS] for image in finished]), []
     rows: list[list[float]] = []
-    skipped, checks = [], []
+    skipped, checks, made_at = [], [], []
     began = time.perf_counter()
     for position, made in enumerate(batch.remaking.images()):
         if isinstance(made, SkippedImage):
             skipped.append(made)
         else:
+            made_at.append(position)
             found: dict[str, Any] = {"n_iter": made.n_iter, "converged": made.converged}
             if batch.files is not None:
                 data = _encode(made)
@@ -88,8 +89,8 @@ def _finish(batch: Batch) -> tuple[NDArray[np.float64], list[SkippedImage]]:
             found |= _measured(made, full=batch.full)
             rows.append([_number(found.get(name)) for name in COLUMNS])
         began = time.perf_counter()
-    if batch.files is not None and not skipped:
-        batch.files.record(_records(batch, rows), checks)
+    if batch.files is not None:
+        batch.files.record(_records(batch, made_at, rows), checks)
     return np.array(rows, np.float64).reshape(-1, len(COLUMNS)), skipped
 
 
@@ -124,13 +125,15 @@ def _measured(made: Made, *, full: bool) -> dict[str, Any]:
     }
 
 
-def _records(batch: Batch, rows: list[list[float]]) -> list[dict[str, Any]]:
-    """What is known of each image, as JSON values."""
+def _records(batch: Batch, made_at: list[int], rows: list[list[float]]) -> list[dict[str, Any]]:
+    """What is known of each image that was made, as JSON values; `made_at` are their places in the batch."""
     assert batch.files is not None
     records = []
-    for name, key, size, row in zip(batch.names, batch.files.keys, batch.sizes.tolist(), rows, strict=True):
+    for position, row in zip(made_at, rows, strict=True):
         found = dict(zip(COLUMNS, row, strict=True))
-        about = {"name": name, "key": key, "height": size[0], "width": size[1]}
+        height, width = batch.sizes[position].tolist()
+        about = {"name": batch.names[position], "key": batch.files.keys[position]}
+        about |= {"height": height, "width": width}
         records.append({**about, **{name: json_value(name, value) for name, value in found.items()}})
     return records
 
