@@ -111,7 +111,14 @@ def read_folder(url: str) -> list[object]:
     images = [found.image(position).tobytes() for position in range(len(found.index))]
     hidden = f"{url}/{HIDDEN}"
     skipped = read_skipped(Store(hidden)) if "skipped/zarr.json" in found.manifest.nodes else None
-    return [found.manifest, index_of(found.index), found.records, skipped, images, whole(hidden, found.manifest)]
+    return [
+        found.manifest,
+        index_of(found.index),
+        found.records,
+        skipped,
+        images,
+        whole(hidden, found.manifest),
+    ]
 
 
 READ: dict[str, Callable[[str], list[object]]] = {

@@ -188,7 +188,7 @@ def test_only_what_writes_an_artefact_speaks_of_resuming(dkmeans, monkeypatch):
 
 
 def test_an_error_while_it_stops_is_no_error(local, dkmeans, monkeypatch):
-    def interrupt(*_):
+    def interrupt(*_, **__):
         try:
             raise KeyboardInterrupt
         finally:
