@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from dkmeans.artefacts.claims import Claim, Finished, claim
 from dkmeans.artefacts.manifests import Manifest, read_manifest
 from dkmeans.config.base import StageConfig
-from dkmeans.errors import InputError, UsageError
-from dkmeans.images.decode import decode
+from dkmeans.errors import DkmeansError, InputError, UsageError
+from dkmeans.images.decode import Color, decode
 from dkmeans.images.index import ImageIndex
 from dkmeans.storage import checksums
 from dkmeans.storage.store import Store, StoredObject, open_store
@@ -33,10 +33,10 @@ __all__ = [
     "FolderManifest",
     "ImageFolder",
     "begin_files",
-    "check_records",
     "claim_folder",
     "files_there",
     "open_folder",
+    "read_file",
     "refuse_files",
 ]
 
@@ -57,7 +57,9 @@ class FolderManifest(Manifest):
         URL of the images, or coded images, that they were made from.
     n_clusters : int or None
         Colors asked for.
-    mean_psnr, mean_ssim, n_exact : None where nothing was measured
+    mean_psnr, mean_ssim, mse, n_exact : None where nothing was measured
+    records : dict of str to int
+        CRC-32C of each record, by its key.
     inertia, n_iter, converged, centers_sha256 : None where nothing was learned
     """
 
@@ -72,11 +74,13 @@ class FolderManifest(Manifest):
     n_clusters: int | None = None
     mean_psnr: float | None = None
     mean_ssim: float | None = None
+    mse: float | None = None
     n_exact: int | None = None
     inertia: float | None = None
     n_iter: int | None = None
     converged: bool | None = None
     centers_sha256: str | None = None
+    records: dict[str, int]
 
 
 @contextmanager
@@ -85,7 +89,8 @@ def claim_folder(
 ) -> Iterator[Claim[FolderManifest] | Finished[FolderManifest]]:
     """Claim a folder for image files; see `claim`.
 
-    A complete folder of which a file is gone, or has another size, is gone on with by a run that resumes.
+    A complete folder of which a record is damaged, or a file is gone or has another size, is gone on with by
+    a run that resumes.
     """
     hidden = folder.below(HIDDEN)
 
@@ -167,12 +172,15 @@ class Files:
         Key of the file of each image, by its name.
     there : dict of str to int
         Sizes of the files that are in the folder already.
+    records : list of str
+        Keys of the records of the batches that were given out.
     """
 
     held: Claim[FolderManifest] | Finished[FolderManifest]
     folder: Store
     keys: dict[str, str]
     there: dict[str, int]
+    records: list[str] = field(default_factory=list)
 
     def begin(self) -> None:
         """Mark the folder as one with files of this run, before the first is written."""
@@ -183,7 +191,24 @@ class Files:
         """The files of some images, of which the first has this number among all."""
         keys = tuple(self.keys[name] for name in names)
         there = {key: self.there[key] for key in keys if key in self.there}
-        return FileBatch(self.held, self.folder, number, keys, there)
+        batch = FileBatch(self.held, self.folder, number, keys, there)
+        self.records.append(batch.record_key)
+        return batch
+
+    def commit(self, **facts: Any) -> FolderManifest:
+        """Commit the folder, whose files are written, with the checksums of all records.
+
+        Raises
+        ------
+        InputError
+            If a record is gone.
+        """
+        assert isinstance(self.held, Claim)
+        found = self.held.store.get_many([StoredObject(key, 0) for key in self.records])
+        records = {
+            key: checksums.of_bytes(given(data)) for key, data in zip(self.records, found, strict=True)
+        }
+        return self.held.commit(**facts, records=records)
 
 
 @dataclass(frozen=True)
@@ -211,7 +236,8 @@ class FileBatch:
     there: dict[str, int]
 
     @property
-    def _record(self) -> str:
+    def record_key(self) -> str:
+        """Key of the record."""
         return f"{RECORDS}/{self.number}.json"
 
     def finished(self) -> list[dict[str, Any]]:
@@ -221,7 +247,7 @@ class FileBatch:
         """
         if not all(key in self.there for key in self.keys):
             return []
-        data = self.held.store.get_or_none(self._record)
+        data = self.held.store.get_or_none(self.record_key)
         try:
             images, files = _parsed(data or b"")
         except ValueError:  # damaged: the batch is written again
@@ -233,17 +259,27 @@ class FileBatch:
         return images
 
     def write(self, position: int, data: bytes) -> None:
-        """Write one file."""
-        assert isinstance(self.held, Claim)
+        """Write one file.
+
+        Raises
+        ------
+        InputError
+            If the folder was finished before: then a file or a record of the batch is damaged.
+        """
+        if isinstance(self.held, Finished):
+            raise InputError(
+                f"{self.folder.url}: of {self.keys[position]} and the files beside it one is damaged, or "
+                "their record is. Make them anew with --overwrite."
+            )
         self.held.check()
         self.folder.put(self.keys[position], data)
 
     def record(self, images: Sequence[dict[str, Any]], files: Sequence[int]) -> None:
-        """Record the batch as written; see `_parsed` for what is recorded."""
+        """Record what was written of the batch; see `_parsed` for what is recorded."""
         record = {"images": list(images), "files": list(files)}
         data = json.dumps({**record, "crc32c": checksums.of_json(record)})
         assert isinstance(self.held, Claim)
-        self.held.put(self._record, data.encode())
+        self.held.put(self.record_key, data.encode())
 
 
 def _parsed(data: bytes) -> tuple[list[dict[str, Any]], list[int]]:
@@ -260,6 +296,13 @@ def _parsed(data: bytes) -> tuple[list[dict[str, Any]], list[int]]:
     return record["images"], record["files"]
 
 
+def given(data: bytes | DkmeansError) -> bytes:
+    """Raise what came in place of data."""
+    if isinstance(data, DkmeansError):
+        raise data
+    return data
+
+
 def damaged_files(folder: Store, images: Sequence[dict[str, Any]], files: Sequence[int]) -> list[str]:
     """Keys of the files of a batch that are gone, or are not as they were written.
 
@@ -271,14 +314,32 @@ def damaged_files(folder: Store, images: Sequence[dict[str, Any]], files: Sequen
     objects = [StoredObject(image["key"], image["stored_bytes"]) for image in images]
     damaged = []
     for found, data, expected in zip(objects, folder.get_many(objects), files, strict=True):
-        if isinstance(data, bytes):
-            if checksums.of_bytes(data) != expected:
+        try:
+            if checksums.of_bytes(given(data)) != expected:
                 damaged.append(found.key)
-        elif isinstance(data, InputError):
+        except InputError:
             damaged.append(found.key)
-        else:
-            raise data
     return damaged
+
+
+def read_file(folder: Store, key: str, expected: int) -> bytes:
+    """Read an image file whose CRC-32C is known.
+
+    Raises
+    ------
+    InputError
+        If it is gone, or is not as it was written.
+    """
+    data = folder.get(key)
+    if checksums.of_bytes(data) != expected:
+        raise InputError(_damaged(folder, key))
+    return data
+
+
+def _damaged(folder: Store, key: str) -> str:
+    return (
+        f"{folder.url}: {key} is gone or damaged. Run the command that wrote the folder again with --resume."
+    )
 
 
 @dataclass(frozen=True)
@@ -300,34 +361,50 @@ class ImageFolder:
         """Where the files lie."""
         return self.store.url
 
+    def batches(self) -> Iterator[tuple[list[dict[str, Any]], list[int]] | InputError]:
+        """Yield what each record tells, see `_parsed`, or what is wrong with it.
+
+        Raises
+        ------
+        StorageError
+            If storage refuses or fails.
+        """
+        hidden = self.store.below(HIDDEN)
+        found = hidden.get_many([StoredObject(key, 0) for key in self.manifest.records])
+        for (key, expected), data in zip(self.manifest.records.items(), found, strict=True):
+            try:
+                if checksums.of_bytes(given(data)) != expected:
+                    raise InputError(f"{key} has another checksum")
+                yield _parsed(given(data))
+            except (InputError, ValueError):
+                yield InputError(_damaged(self.store, f"{HIDDEN}/{key}"))
+
     @cached_property
+    def _recorded(self) -> tuple[list[dict[str, Any]], list[int]]:
+        images, files = [], []
+        for batch in self.batches():
+            if isinstance(batch, InputError):
+                raise batch
+            images += batch[0]
+            files += batch[1]
+        return images, files
+
+    @property
     def records(self) -> list[dict[str, Any]]:
         """What is known of each image, in order: `name`, `key`, `height`, `width`, `stored_bytes` and more.
 
         Raises
         ------
         InputError
-            If a record is damaged.
+            If a record is gone or damaged.
         """
-        hidden = self.store.below(HIDDEN)
-        found = sorted(hidden.list(RECORDS), key=lambda each: int(each.key.split("/")[-1].split(".")[0]))
-        records = []
-        for each, data in zip(found, hidden.get_many(found), strict=True):
-            try:
-                if not isinstance(data, bytes):
-                    raise data
-                records += _parsed(data)[0]
-            except ValueError as error:
-                raise InputError(
-                    f"{self.url}: the record {each.key} is damaged: {error}. Run the command that wrote the "
-                    "folder again with --resume."
-                ) from error
-        return records
+        return self._recorded[0]
 
     @cached_property
     def index(self) -> ImageIndex:
         """Names and sizes of the images."""
         sizes = np.array([[image["height"], image["width"]] for image in self.records], np.int32)
+        sizes = sizes.reshape(-1, 2)
         return ImageIndex(tuple(image["name"] for image in self.records), sizes[:, 0], sizes[:, 1])
 
     @property
@@ -335,28 +412,30 @@ class ImageFolder:
         """Keys of the files."""
         return [image["key"] for image in self.records]
 
-    def image(self, position: int) -> NDArray[Any]:
-        """One image; shape (height, width, 3)."""
+    @property
+    def checks(self) -> list[int]:
+        """CRC-32C of each file."""
+        return self._recorded[1]
+
+    def image(self, position: int, color: Color = "rgb") -> NDArray[Any]:
+        """One image; shape (height, width, channels).
+
+        Raises
+        ------
+        InputError
+            If its file is gone or damaged.
+        """
         key = self.keys[position]
-        return decode(self.store.get(key), key, "rgb", max_pixels=_MOST_PIXELS)
+        data = read_file(self.store, key, self.checks[position])
+        return decode(data, key, color, max_pixels=_MOST_PIXELS)
 
-
-def check_records(folder: Store) -> Iterator[tuple[list[dict[str, Any]], list[str]]]:
-    """Yield the images of each record of a folder, and what is damaged of them, in words."""
-    hidden = folder.below(HIDDEN)
-    for each in hidden.list(RECORDS):
-        try:
-            images, files = _parsed(hidden.get(each.key))
-        except ValueError:
-            yield [], [f"{folder.url}: the record {each.key} is damaged."]
-        else:
-            yield (
-                images,
-                [
-                    f"{folder.url}: the file {key} is gone or damaged."
-                    for key in damaged_files(folder, images, files)
-                ],
-            )
+    def damaged(self) -> Iterator[tuple[list[dict[str, Any]], list[str]]]:
+        """Yield the images of each record, and what is damaged of them, in words."""
+        for batch in self.batches():
+            if isinstance(batch, InputError):
+                yield [], [str(batch)]
+            else:
+                yield batch[0], [_damaged(self.store, key) for key in damaged_files(self.store, *batch)]
 
 
 def refuse_files(folder: Store, there: Iterable[str], what: str) -> None:

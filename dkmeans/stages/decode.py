@@ -98,7 +98,8 @@ def decode(
                 table, _ = remake_images(coded.index, remaking, workers, reporter, files=files)
             n_written = len(coded.index) - len(files.there)
             about: dict[str, Any] = {"source": coded.url, "n_images": len(coded.index), "n_pixels": n_pixels}
-            manifest = held.commit(**about, image_bytes=int(table[:, COLUMNS.index("stored_bytes")].sum()))
+            about["image_bytes"] = int(table[:, COLUMNS.index("stored_bytes")].sum())
+            manifest = files.commit(**about)
     return DecodeReport(
         images=folder.url,
         n_images=manifest.n_images,
@@ -118,4 +119,4 @@ def _identity(coded: CodedImages | ImageFolder) -> str:
 def _remaking(coded: CodedImages | ImageFolder, start: int, stop: int) -> Remaking:
     if isinstance(coded, CodedImages):
         return Decoding(coded.part(start, stop))
-    return Copying(coded.store, tuple(coded.keys[start:stop]))
+    return Copying(coded.store, tuple(coded.keys[start:stop]), tuple(coded.checks[start:stop]))

@@ -107,7 +107,7 @@ def _quantize(
         images = images.without(skipped)
     write_skipped(held, skipping.images)
     totals = totals_of(table, images.sizes)
-    return held.commit(
+    return files.commit(
         source=source.url,
         n_images=len(images.index),
         n_skipped=len(skipping.images),
@@ -116,6 +116,7 @@ def _quantize(
         image_bytes=totals.image_bytes,
         mean_psnr=totals.mean_psnr,
         mean_ssim=totals.mean_ssim,
+        mse=totals.mse,
         n_exact=totals.n_exact,
         **_learned(config, table, result, reporter),
     )
