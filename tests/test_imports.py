@@ -175,7 +175,8 @@ def test_help_loads_no_library(arguments):
 def test_one_process_loads_nothing_of_a_cluster(photos, tmp_path):
     """With --scheduler sync an image is quantized without distributed."""
     command = ["quantize", str(photos / "cat.jpg"), str(tmp_path / "out"), "--k", "2", "--scheduler", "sync"]
-    code = f"from dkmeans.command.main import main\ntry: main({[*command, '--quiet']!r})\nexcept SystemExit: pass"
+    command.append("--quiet")
+    code = f"from dkmeans.command.main import main\ntry: main({command!r})\nexcept SystemExit: pass"
     assert in_a_new_process(code).isdisjoint({"distributed"})
     assert (tmp_path / "out" / "cat.png").is_file()
 
