@@ -135,10 +135,13 @@ def begin_files(
     ------
     UsageError
         If files that no run has written are in the way.
+    OutputTakenError
+        If another run has taken over the folder.
     """
     there = files_there(folder, keys.values())
     if isinstance(held, Finished):
         return Files(held, folder, keys, there)
+    held.check()  # what is there may be of a run that has taken over meanwhile
     if config.overwrite:
         folder.delete(list(there))
         there = {}
