@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dkmeans.artefacts.result import open_result
 from PIL import Image
 from report.browser import check_page
 from report.markup import Page
 
 from dkmeans.artefacts.codebook import open_codebook
+from dkmeans.artefacts.coded import open_coded
 from dkmeans.artefacts.dataset import open_dataset
 from dkmeans.config.cluster import ClusterConfig
 from dkmeans.config.stages import CompressConfig, FitConfig, IngestConfig, ReconstructConfig, ReportConfig
@@ -131,20 +131,20 @@ def test_numbers_are_those_of_the_manifests(page, results):
     _, parsed, numbers = page
     titles = {attrs["title"] for _, attrs in parsed.elements if "title" in attrs}
     for url, facts in zip(results, numbers, strict=True):
-        result = open_result(url)
-        config = result.manifest["config"]
-        dataset, codebook = open_dataset(config["dataset"]), open_codebook(config["codebook"])
-        assert facts["mean_psnr"] == result.manifest["mean_psnr"]
-        assert [image["psnr"] for image in facts["images"]] == list(result.psnr)
+        result = open_coded(url)
+        found = result.manifest
+        dataset, codebook = open_dataset(found.dataset), open_codebook(found.codebook)
+        assert facts["mean_psnr"] == found.mean_psnr
+        assert [image["psnr"] for image in facts["images"]] == list(result.measures["psnr"])
         assert [image["name"] for image in facts["images"]] == list(dataset.index.names)
-        assert facts["inertia"] == codebook.manifest["inertia"]
-        assert facts["centers_sha256"] == codebook.manifest["centers_sha256"]
-        assert len(facts["steps"]) == facts["n_iter"] == codebook.manifest["n_iter"]
+        assert facts["inertia"] == codebook.manifest.inertia
+        assert facts["centers_sha256"] == codebook.manifest.centers_sha256
+        assert len(facts["steps"]) == facts["n_iter"] == codebook.manifest.n_iter
         assert [step["inertia"] for step in facts["steps"]] == list(codebook.history[:, 0])
         sizes = facts["bytes"]
-        assert sizes["source"] == dataset.manifest["source_bytes"]
+        assert sizes["source"] == dataset.manifest.source_bytes
         assert sizes["raw"] == (120 * 130 + 40 * 30 + 100 * 500) * 3
-        assert sizes["images"] == result.manifest["image_bytes"]
+        assert sizes["images"] == found.image_bytes
         stored = [found.size for found in Store(url).list() if found.key.startswith("codes/c/")]
         assert sizes["codes"] == sum(stored) > 0
         assert sizes["compressed"] == sizes["codes"] + sizes["codebook"]
@@ -167,7 +167,7 @@ def test_text_says_what_the_results_are(page):
 
 def test_swatches_go_from_dark_to_light_and_shares_add_up(page, results):
     html, _, (facts, _) = page
-    palette = open_result(results[0]).palette
+    palette = open_coded(results[0]).palette
     assert sorted(tuple(color["values"]) for color in facts["colors"]) == sorted(map(tuple, palette.tolist()))
     assert sum(color["share"] for color in facts["colors"]) == pytest.approx(1)
     assert sum(color["count"] for color in facts["colors"]) == facts["n_rows"]
@@ -183,8 +183,8 @@ def test_detail_is_the_part_with_the_largest_error(page, results):
     top, left, height, width = facts["images"][0]["detail"]
     assert 0 <= top <= 120 - height
     assert 0 <= left <= 130 - width
-    result = open_result(results[0])
-    dataset = open_dataset(result.manifest["config"]["dataset"])
+    result = open_coded(results[0])
+    dataset = open_dataset(result.manifest.dataset)
     error = (dataset.image(0).astype(float) - result.image(0)) ** 2
     parts = [
         error[y : y + height, x : x + width].sum()

@@ -158,7 +158,7 @@ def _write(
                 "n_pixels": n_pixels,
             }
             about |= {"image_bytes": totals.image_bytes}
-            about["n_clusters"] = work.codebook.n_clusters
+            about |= {"channels": dataset.channels, "n_clusters": work.codebook.n_clusters}
             folders.commit_files(files, (batch.files for batch in batches), **about)
     held.write_array("images/measures", np.ascontiguousarray(table[:, : len(COMPARED)]))
     return held.commit(**facts, **vars(totals))

@@ -372,6 +372,7 @@ def _quantize(
     facts = vars(totals_of(table, images.sizes))
     facts |= {"source": source.url, "n_images": len(images.index), "n_pixels": int(images.sizes.sum())}
     facts |= {"n_skipped": len(skipping.images), "n_clusters": config.n_clusters}
+    facts["channels"] = images.channels
     facts |= _learned(config, table, result, reporter)
     return commit_files(held, (batch.files for batch in batches), **facts)
 
