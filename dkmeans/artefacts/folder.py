@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dkmeans.artefacts.claims import Claim, Finished, claim
+from dkmeans.artefacts.coded import MEASURED
 from dkmeans.artefacts.manifests import Manifest, read_manifest
 from dkmeans.config.base import StageConfig
 from dkmeans.errors import DkmeansError, InputError, UsageError
-from dkmeans.images.decode import Color, decode
+from dkmeans.images.decode import COLORS, decode
 from dkmeans.images.index import ImageIndex
 from dkmeans.storage import checksums
 from dkmeans.storage.store import Store, StoredObject, open_store
@@ -55,6 +56,8 @@ class FolderManifest(Manifest):
     ----------
     source : str
         URL of the images, or coded images, that they were made from.
+    channels : int or None
+        Values per pixel: 1, 3 or 4; None where they are not known.
     n_clusters : int or None
         Colors asked for.
     mean_psnr, mean_ssim, mse, n_exact : None where nothing was measured
@@ -71,6 +74,7 @@ class FolderManifest(Manifest):
     n_skipped: int = 0
     n_pixels: int
     image_bytes: int
+    channels: int | None = None
     n_clusters: int | None = None
     mean_psnr: float | None = None
     mean_ssim: float | None = None
@@ -420,8 +424,18 @@ class ImageFolder:
         """CRC-32C of each file."""
         return self._recorded[1]
 
-    def image(self, position: int, color: Color = "rgb") -> NDArray[Any]:
-        """One image; shape (height, width, channels).
+    @cached_property
+    def measures(self) -> dict[str, NDArray[np.float64]]:
+        """Columns of `MEASURED`, as coded images have them; NaN where there is no number."""
+        found = {
+            name: np.array([image[name] for image in self.records], np.float64)  # None becomes NaN
+            for name in MEASURED
+        }
+        found["psnr"][found["mse"] == 0] = np.inf
+        return found
+
+    def image(self, position: int) -> NDArray[Any]:
+        """One image; shape (height, width, channels), of three channels where these are not known.
 
         Raises
         ------
@@ -430,7 +444,7 @@ class ImageFolder:
         """
         key = self.keys[position]
         data = read_file(self.store, key, self.checks[position])
-        return decode(data, key, color, max_pixels=_MOST_PIXELS)
+        return decode(data, key, COLORS[self.manifest.channels or 3], max_pixels=_MOST_PIXELS)
 
     def damaged(self) -> Iterator[tuple[list[dict[str, Any]], list[str]]]:
         """Yield the images of each record, and what is damaged of them, in words."""

@@ -19,6 +19,7 @@ from dkmeans.images.formats import Found, Refused, find
 
 __all__ = [
     "CHANNELS",
+    "COLORS",
     "Color",
     "ImageHeader",
     "IncompleteHeader",
@@ -30,6 +31,7 @@ __all__ = [
 
 Color = Literal["rgb", "gray", "rgba"]
 CHANNELS: dict[Color, int] = {"gray": 1, "rgb": 3, "rgba": 4}
+COLORS: dict[int, Color] = {channels: color for color, channels in CHANNELS.items()}
 
 
 @dataclass(frozen=True)

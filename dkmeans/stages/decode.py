@@ -98,6 +98,7 @@ def decode(
                 table, _ = remake_images(coded.index, remaking, workers, reporter, files=files)
             n_written = len(coded.index) - len(files.there)
             about: dict[str, Any] = {"source": coded.url, "n_images": len(coded.index), "n_pixels": n_pixels}
+            about["channels"] = _channels(coded)
             about["image_bytes"] = int(table[:, COLUMNS.index("stored_bytes")].sum())
             manifest = files.commit(**about)
     return DecodeReport(
@@ -108,6 +109,12 @@ def decode(
         image_bytes=manifest.image_bytes,
         seconds=time.perf_counter() - began,
     )
+
+
+def _channels(coded: CodedImages | ImageFolder) -> int | None:
+    if isinstance(coded, ImageFolder):
+        return coded.manifest.channels
+    return coded.manifest.space.channels if coded.manifest.space else None
 
 
 def _identity(coded: CodedImages | ImageFolder) -> str:

@@ -153,7 +153,8 @@ def _write(
         if files is not None and isinstance(files.held, Claim):
             n_pixels = dataset.manifest.n_pixels
             about = {"source": held.store.url, "n_images": dataset.n_images, "n_pixels": n_pixels}
-            files.commit(**about, image_bytes=totals.image_bytes, n_clusters=work.codebook.n_clusters)
+            about |= {"channels": dataset.channels, "n_clusters": work.codebook.n_clusters}
+            files.commit(**about, image_bytes=totals.image_bytes)
     held.write_array("images/measures", np.ascontiguousarray(table[:, : len(COMPARED)]))
     return held.commit(**facts, **vars(totals))
 

@@ -113,6 +113,7 @@ def _quantize(
         n_skipped=len(skipping.images),
         n_pixels=int(images.sizes.sum()),
         n_clusters=config.n_clusters,
+        channels=images.channels,
         image_bytes=totals.image_bytes,
         mean_psnr=totals.mean_psnr,
         mean_ssim=totals.mean_ssim,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from dkmeans.compute.cluster import Cluster
 from PIL import Image
 from stages.outputs import Parts
 
 from dkmeans.artefacts.claims import claim
 from dkmeans.artefacts.coded import CodedManifest
-from dkmeans.compute.cluster import Cluster
 from dkmeans.config.stages import CompressConfig
 from dkmeans.events.reporter import SILENT
 from dkmeans.features.space import FeatureSpace

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from dkmeans.compute.cluster import Cluster
 
 from dkmeans import IngestConfig, ingest, open_dataset
 from dkmeans.clustering.counted import CountedRows
 from dkmeans.clustering.seeding import draw_positions
-from dkmeans.compute.cluster import Cluster
 from dkmeans.events.reporter import SILENT
 from dkmeans.features.space import FeatureSpace
 from dkmeans.images.collections import Skipping, collect

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from dkmeans.compute.cluster import Cluster
 from PIL import Image
 from stages.outputs import Parts, read_files
 
 from dkmeans import plan
 from dkmeans.artefacts.folder import Files, begin_files, claim_folder, open_folder
-from dkmeans.compute.cluster import Cluster
 from dkmeans.config.stages import DecodeConfig
 from dkmeans.events.reporter import SILENT
 from dkmeans.images.decode import SkippedImage
