@@ -273,20 +273,21 @@ COMMANDS = {
     "compressed": ["decode @compressed @out", "report @out/page.html @compressed"],
     "reconstructed": ["decode @reconstructed @out"],
     "sweep": ["compress @dataset @sweep/codebooks/3 @out", "info @sweep"],
-    "archive": ["decode @archive @out", "info @archive"],
+    "archive": ["decode @archive @out", "info @archive", "report @out/page.html @archive"],
     "tiles": ["decode @tiles @out"],
     "quantized": [
         "decode @quantized @out",
         "info @quantized",
         "quantize @photos @quantized --k 3 --max-skipped 1 --resume",
     ],
-    "images": ["compress @dataset @palette @out --images @images --resume"],
+    "decoded": ["decode @reconstructed @decoded --resume"],
+    "shared": ["report @out/page.html @shared"],
 }
 
 
 def output(root: Path) -> dict[str, bytes]:
     """What a command has written, but for what holds times and names of runs."""
-    skip = ("claim/", "history/", "zarr.json", "page.html")
+    skip = ("claim/", "history/", "zarr.json", "page.html", f"{HIDDEN}/")
     found = Store(str(root / "out")).list()
     return {
         each.key: (root / "out" / each.key).read_bytes() for each in found if not each.key.startswith(skip)
