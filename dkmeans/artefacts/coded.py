@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from dkmeans.artefacts.decoders import Decoder, Overlap, Palette, Tiles, mask_offset, unpack_masks
 from dkmeans.artefacts.index import read_index
-from dkmeans.artefacts.manifests import Manifest, Space, read_manifest
+from dkmeans.artefacts.manifests import Artefact, Manifest, Space, read_manifest
 from dkmeans.features import patches, tiles
 from dkmeans.features.space import FeatureSpace
 from dkmeans.images.index import ImageIndex, same_sizes
 from dkmeans.storage import arrays
-from dkmeans.storage.store import Store, open_store
+from dkmeans.storage.store import open_store
 
 __all__ = ["COMPARED", "MEASURED", "CodedImages", "CodedManifest", "open_coded"]
 
@@ -104,18 +104,8 @@ class CodedManifest(Manifest):
 
 
 @dataclass(frozen=True)
-class CodedImages:
-    """Coded images that are complete.
-
-    Attributes
-    ----------
-    store : Store
-        Where they lie.
-    manifest : CodedManifest
-    """
-
-    store: Store
-    manifest: CodedManifest
+class CodedImages(Artefact[CodedManifest]):
+    """Coded images that are complete."""
 
     def __repr__(self) -> str:
         from dkmeans.artefacts import display
@@ -130,15 +120,6 @@ class CodedImages:
             return display.thumbnails(self.index.names[:n], self.index.sizes(0, n), self.image)
 
         return display.page("CodedImages", self.url, display.describe_coded(self.manifest), pictures)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave behind what is cached: a task reads what it needs."""
-        return {"store": self.store, "manifest": self.manifest}
-
-    @property
-    def url(self) -> str:
-        """Where they lie."""
-        return self.store.url
 
     @cached_property
     def index(self) -> ImageIndex:

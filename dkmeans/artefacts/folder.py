@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from dkmeans.artefacts.claims import Claim, Finished, claim
 from dkmeans.artefacts.coded import MEASURED
-from dkmeans.artefacts.manifests import Manifest, read_manifest
+from dkmeans.artefacts.manifests import Artefact, Manifest, read_manifest
 from dkmeans.config.base import StageConfig
 from dkmeans.errors import DkmeansError, InputError, UsageError
 from dkmeans.images.decode import COLORS, decode
@@ -350,23 +350,8 @@ def _damaged(folder: Store, key: str) -> str:
 
 
 @dataclass(frozen=True)
-class ImageFolder:
-    """A folder of image files that is complete.
-
-    Attributes
-    ----------
-    store : Store
-        Of the files.
-    manifest : FolderManifest
-    """
-
-    store: Store
-    manifest: FolderManifest
-
-    @property
-    def url(self) -> str:
-        """Where the files lie."""
-        return self.store.url
+class ImageFolder(Artefact[FolderManifest]):
+    """A folder of image files that is complete."""
 
     def batches(self) -> Iterator[tuple[list[dict[str, Any]], list[int]] | InputError]:
         """Yield what each record tells, see `_parsed`, or what is wrong with it.
