@@ -1,4 +1,4 @@
-"""A folder of image files that one run writes: claimed and committed as every artefact is.
+"""A folder of image files that one run has written: its manifest, its records, its images.
 
 Beside the files lies one hidden folder, ``.dkmeans``, with the claims, the manifest, and a record of each
 batch of files: what is known of each image, and the checksum of its file. A run that resumes takes what is
@@ -8,43 +8,39 @@ recorded, and writes the rest.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans.artefacts.claims import Claim, Finished, claim
 from dkmeans.artefacts.coded import MEASURED
 from dkmeans.artefacts.manifests import Artefact, Manifest, read_manifest
-from dkmeans.config.base import StageConfig
-from dkmeans.errors import DkmeansError, InputError, UsageError
+from dkmeans.errors import DkmeansError, InputError
 from dkmeans.images.decode import COLORS, decode
 from dkmeans.images.index import ImageIndex
 from dkmeans.storage import checksums
 from dkmeans.storage.store import Store, StoredObject, open_store
 
 __all__ = [
+    "BEGUN",
     "HIDDEN",
-    "FileBatch",
-    "Files",
+    "RECORDS",
     "FolderManifest",
     "ImageFolder",
-    "begin_files",
-    "claim_folder",
-    "files_there",
+    "damaged_files",
+    "given",
     "open_folder",
+    "parse_record",
     "read_file",
-    "refuse_files",
 ]
 
 HIDDEN = ".dkmeans"
 """Folder of the claims, the manifest and the records, beside the files."""
 RECORDS = "records"
-_BEGUN = "begun"
+BEGUN = "begun"
 """Key of the mark that files may have been written: a run that fails behind it keeps its claim."""
 _MOST_PIXELS = 1 << 40  # of a file of our own
 
@@ -67,7 +63,7 @@ class FolderManifest(Manifest):
     """
 
     kind: Literal["folder"] = "folder"
-    names: ClassVar[tuple[str, ...]] = (RECORDS, _BEGUN, "skipped")
+    names: ClassVar[tuple[str, ...]] = (RECORDS, BEGUN, "skipped")
 
     source: str
     n_images: int
@@ -87,209 +83,7 @@ class FolderManifest(Manifest):
     records: dict[str, int]
 
 
-@contextmanager
-def claim_folder(
-    folder: Store, config: StageConfig, input_digest: str
-) -> Iterator[Claim[FolderManifest] | Finished[FolderManifest]]:
-    """Claim a folder for image files; see `claim`.
-
-    A complete folder of which a record is damaged, or a file is gone or has another size, is gone on with by
-    a run that resumes.
-    """
-    hidden = folder.below(HIDDEN)
-
-    def is_whole(manifest: FolderManifest) -> bool:
-        sizes = {found.key: found.size for found in folder.list()}
-        try:
-            records = ImageFolder(folder, manifest).records
-        except InputError:  # a damaged record, which is made again with its files
-            return False
-        return all(sizes.get(image["key"]) == image["stored_bytes"] for image in records)
-
-    found = {each.key for each in hidden.list()}
-    if found and not any(key.startswith("claim/") for key in found):
-        raise UsageError(
-            f"{folder.url} was written by an older dkmeans, which this one does not go on with. Delete "
-            f"{hidden.url}, or choose another folder."
-        )
-    with claim(hidden, FolderManifest, config, input_digest, is_whole=is_whole, shown=folder.url) as held:
-        yield held
-
-
-def begin_files(
-    held: Claim[FolderManifest] | Finished[FolderManifest],
-    folder: Store,
-    keys: dict[str, str],
-    config: StageConfig,
-    what: str,
-) -> Files:
-    """Look which files an earlier run has left, and delete them where they are overwritten.
-
-    Parameters
-    ----------
-    held : Claim or Finished
-    folder : Store
-    keys : dict of str to str
-        Key of the file of each image, by its name.
-    config : StageConfig
-    what : str
-        Where the folder was given, for messages.
-
-    Raises
-    ------
-    UsageError
-        If files that no run has written are in the way.
-    OutputTakenError
-        If another run has taken over the folder.
-    """
-    there = files_there(folder, keys.values())
-    if isinstance(held, Finished):
-        return Files(held, folder, keys, there)
-    held.check()  # what is there may be of a run that has taken over meanwhile
-    if config.overwrite:
-        folder.delete(list(there))
-        there = {}
-    elif held.number == 1 and there and config.resume:
-        raise UsageError(
-            f"{folder.url} holds {min(there)}, which no run of these options has written. Choose another "
-            "folder, or pass --overwrite."
-        )
-    elif held.number == 1:
-        refuse_files(folder, there, what)
-    return Files(held, folder, keys, there)
-
-
-def files_there(folder: Store, keys: Iterable[str]) -> dict[str, int]:
-    """The files of some keys that are in a folder already, and their sizes in bytes."""
-    wanted = frozenset(keys)
-    return {found.key: found.size for found in folder.list() if found.key in wanted}
-
-
-@dataclass(frozen=True)
-class Files:
-    """The files of a folder, in the work of one run.
-
-    Attributes
-    ----------
-    held : Claim or Finished
-        The hidden folder; where it is finished nothing is written.
-    folder : Store
-        Of the files.
-    keys : dict of str to str
-        Key of the file of each image, by its name.
-    there : dict of str to int
-        Sizes of the files that are in the folder already.
-    records : list of str
-        Keys of the records of the batches that were given out.
-    """
-
-    held: Claim[FolderManifest] | Finished[FolderManifest]
-    folder: Store
-    keys: dict[str, str]
-    there: dict[str, int]
-    records: list[str] = field(default_factory=list)
-
-    def begin(self) -> None:
-        """Mark the folder as one with files of this run, before the first is written."""
-        if isinstance(self.held, Claim):
-            self.held.put(_BEGUN, b"")
-
-    def batch(self, number: int, names: Sequence[str]) -> FileBatch:
-        """The files of some images, of which the first has this number among all."""
-        keys = tuple(self.keys[name] for name in names)
-        there = {key: self.there[key] for key in keys if key in self.there}
-        batch = FileBatch(self.held, self.folder, number, keys, there)
-        self.records.append(batch.record_key)
-        return batch
-
-    def commit(self, **facts: Any) -> FolderManifest:
-        """Commit the folder, whose files are written, with the checksums of all records.
-
-        Raises
-        ------
-        InputError
-            If a record is gone.
-        """
-        assert isinstance(self.held, Claim)
-        found = self.held.store.get_many([StoredObject(key, 0) for key in self.records])
-        records = {
-            key: checksums.of_bytes(given(data)) for key, data in zip(self.records, found, strict=True)
-        }
-        return self.held.commit(**facts, records=records)
-
-
-@dataclass(frozen=True)
-class FileBatch:
-    """The files that one task writes, and their record.
-
-    Attributes
-    ----------
-    held : Claim or Finished
-        The hidden folder; where it is finished nothing is written.
-    folder : Store
-        Of the files.
-    number : int
-        Of the first image of the batch among all: the name of the record.
-    keys : tuple of str
-        Of the files.
-    there : dict of str to int
-        Sizes of those of them that are in the folder already.
-    """
-
-    held: Claim[FolderManifest] | Finished[FolderManifest]
-    folder: Store
-    number: int
-    keys: tuple[str, ...]
-    there: dict[str, int]
-
-    @property
-    def record_key(self) -> str:
-        """Key of the record."""
-        return f"{RECORDS}/{self.number}.json"
-
-    def finished(self) -> list[dict[str, Any]]:
-        """What an earlier run has recorded, if it has written all files; else an empty list.
-
-        The files of a run that is not finished are read: it may have died while it wrote one.
-        """
-        if not all(key in self.there for key in self.keys):
-            return []
-        data = self.held.store.get_or_none(self.record_key)
-        try:
-            images, files = _parsed(data or b"")
-        except ValueError:  # damaged: the batch is written again
-            return []
-        same = tuple(image["key"] for image in images) == self.keys
-        sizes = all(self.there[image["key"]] == image["stored_bytes"] for image in images) if same else False
-        if not sizes or (isinstance(self.held, Claim) and damaged_files(self.folder, images, files)):
-            return []
-        return images
-
-    def write(self, position: int, data: bytes) -> None:
-        """Write one file.
-
-        Raises
-        ------
-        InputError
-            If the folder was finished before: then a file or a record of the batch is damaged.
-        """
-        if isinstance(self.held, Finished):
-            raise InputError(
-                f"{self.folder.url}: of {self.keys[position]} and the files beside it one is damaged, or "
-                "their record is. Make them anew with --overwrite."
-            )
-        self.held.check()
-        self.folder.put(self.keys[position], data)
-
-    def record(self, images: Sequence[dict[str, Any]], files: Sequence[int]) -> None:
-        """Record what was written of the batch; see `_parsed` for what is recorded."""
-        record = {"images": list(images), "files": list(files)}
-        data = json.dumps({**record, "crc32c": checksums.of_json(record)})
-        assert isinstance(self.held, Claim)
-        self.held.put(self.record_key, data.encode())
-
-
-def _parsed(data: bytes) -> tuple[list[dict[str, Any]], list[int]]:
+def parse_record(data: bytes) -> tuple[list[dict[str, Any]], list[int]]:
     """What is known of each image of a batch, its `key` and `stored_bytes` among it; CRC-32C of their files.
 
     Raises
@@ -354,7 +148,7 @@ class ImageFolder(Artefact[FolderManifest]):
     """A folder of image files that is complete."""
 
     def batches(self) -> Iterator[tuple[list[dict[str, Any]], list[int]] | InputError]:
-        """Yield what each record tells, see `_parsed`, or what is wrong with it.
+        """Yield what each record tells, see `parse_record`, or what is wrong with it.
 
         Raises
         ------
@@ -367,7 +161,7 @@ class ImageFolder(Artefact[FolderManifest]):
             try:
                 if checksums.of_bytes(given(data)) != expected:
                     raise InputError(f"{key} has another checksum")
-                yield _parsed(given(data))
+                yield parse_record(given(data))
             except (InputError, ValueError):
                 yield InputError(_damaged(self.store, f"{HIDDEN}/{key}"))
 
@@ -438,21 +232,6 @@ class ImageFolder(Artefact[FolderManifest]):
                 yield [], [str(batch)]
             else:
                 yield batch[0], [_damaged(self.store, key) for key in damaged_files(self.store, *batch)]
-
-
-def refuse_files(folder: Store, there: Iterable[str], what: str) -> None:
-    """Refuse files in the way.
-
-    Raises
-    ------
-    UsageError
-        Naming the first; `what` says where the folder was given.
-    """
-    if first := min(there, default=None):
-        raise UsageError(
-            f"{what}: {folder.url} already holds {first}; expected a place without it. Choose another "
-            "folder, or pass --overwrite."
-        )
 
 
 def open_folder(url: str) -> ImageFolder:

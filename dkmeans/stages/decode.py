@@ -11,7 +11,8 @@ import numpy as np
 
 from dkmeans.artefacts.claims import Finished
 from dkmeans.artefacts.coded import CodedImages
-from dkmeans.artefacts.folder import ImageFolder, begin_files, claim_folder
+from dkmeans.artefacts.files import begin_files, claim_folder
+from dkmeans.artefacts.folder import ImageFolder
 from dkmeans.artefacts.kinds import open_images
 from dkmeans.artefacts.manifests import digest
 from dkmeans.compute.connecting import connect

@@ -14,7 +14,7 @@ from skimage.metrics import mean_squared_error
 
 from dkmeans import plan
 from dkmeans.artefacts.coded import MEASURED
-from dkmeans.artefacts.folder import FileBatch, Files
+from dkmeans.artefacts.files import FileBatch, Files
 from dkmeans.compute.executor import Executor
 from dkmeans.events.reporter import Reporter
 from dkmeans.images.decode import SkippedImage

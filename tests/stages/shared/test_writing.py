@@ -14,7 +14,8 @@ from PIL import Image
 from stages.outputs import Parts, read_files
 
 from dkmeans import plan
-from dkmeans.artefacts.folder import Files, begin_files, claim_folder, open_folder
+from dkmeans.artefacts.files import Files, begin_files, claim_folder
+from dkmeans.artefacts.folder import open_folder
 from dkmeans.config.stages import DecodeConfig
 from dkmeans.events.reporter import SILENT
 from dkmeans.images.decode import SkippedImage
