@@ -32,7 +32,7 @@ HISTORY = ("inertia", "center_shift", "moved", "seconds")
 
 
 class CodebookManifest(Manifest):
-    """What is recorded of a codebook.
+    """The manifest of a codebook.
 
     Attributes
     ----------

@@ -33,7 +33,7 @@ MEASURED = (*COMPARED, "ssim", "source_bytes", "n_source_colors", "n_colors", "i
 
 
 class CodedManifest(Manifest):
-    """What is recorded of coded images.
+    """The manifest of coded images.
 
     Attributes
     ----------
@@ -128,7 +128,7 @@ class CodedImages(Artefact[CodedManifest]):
 
     @cached_property
     def decoder(self) -> Decoder | None:
-        """What makes images of the codes; None where pixels are stored beside them, in format version 2."""
+        """The decoder that makes images of the codes; None where version 2 has stored pixels beside them."""
         found = self.manifest
         if found.decoder == "palette":
             return Palette(arrays.read_rows(self.store, "palette"))

@@ -23,7 +23,7 @@ __all__ = ["Dataset", "DatasetManifest", "DatasetPart", "dataset_digest", "open_
 
 
 class DatasetManifest(Manifest):
-    """What is recorded of a dataset.
+    """The manifest of a dataset.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ def dataset_digest(
     index: ImageIndex,
     chunks: Sequence[str],
 ) -> str:
-    """What the rows of a dataset are a function of: its images, and how patches are cut from them.
+    """Digest what the rows of a dataset are a function of: its images, and how patches are cut from them.
 
     Parameters
     ----------

@@ -186,7 +186,7 @@ class FileBatch:
         return f"{RECORDS}/{self.number}.json"
 
     def finished(self) -> list[dict[str, Any]]:
-        """What an earlier run has recorded, if it has written all files; else an empty list.
+        """Read what an earlier run has recorded, if it has written all files; else an empty list.
 
         The files of a run that is not finished are read: it may have died while it wrote one.
         """

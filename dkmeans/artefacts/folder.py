@@ -46,7 +46,7 @@ _MOST_PIXELS = 1 << 40  # of a file of our own
 
 
 class FolderManifest(Manifest):
-    """What is recorded of a folder of image files.
+    """The manifest of a folder of image files.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class FolderManifest(Manifest):
 
 
 def parse_record(data: bytes) -> tuple[list[dict[str, Any]], list[int]]:
-    """What is known of each image of a batch, its `key` and `stored_bytes` among it; CRC-32C of their files.
+    """Read a record: facts of each image, its `key` and `stored_bytes` among them; CRC-32C of their files.
 
     Raises
     ------
@@ -177,7 +177,7 @@ class ImageFolder(Artefact[FolderManifest]):
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        """What is known of each image, in order: `name`, `key`, `height`, `width`, `stored_bytes` and more.
+        """Facts of each image, in order: `name`, `key`, `height`, `width`, `stored_bytes` and more.
 
         Raises
         ------

@@ -61,7 +61,7 @@ Space = Annotated[FeatureSpace, PlainValidator(_to_space), PlainSerializer(Featu
 
 
 class Manifest(BaseModel):
-    """What every artefact tells of itself.
+    """The facts that every artefact tells of itself.
 
     Attributes
     ----------

@@ -21,7 +21,7 @@ CURVES = ("n_clusters", "inertia", "mse", "n_iter", "converged", "seconds")
 
 
 class SweepManifest(Manifest):
-    """What is recorded of a sweep: the numbers of clusters, and the one at the bend of the curve, if any."""
+    """The manifest of a sweep: the numbers of clusters, and the one at the bend of the curve, if any."""
 
     kind: Literal["sweep"] = "sweep"
     names: ClassVar[tuple[str, ...]] = ("codebooks", "curves", "seeds")

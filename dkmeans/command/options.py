@@ -41,7 +41,7 @@ SHARED = {
     "quiet": (bool, _everywhere("--quiet", help="Say nothing but warnings.")),
     "debug": (bool, _everywhere("--debug", help="Show the traceback of an error.")),
 }
-"""What every command takes."""
+"""Parameters that every command takes."""
 KEYS = {"n_clusters": "k"}
 """Fields that the command line and a job file call by a shorter name."""
 

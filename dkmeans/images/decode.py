@@ -36,7 +36,7 @@ COLORS: dict[int, Color] = {channels: color for color, channels in CHANNELS.item
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What a file says about its image.
+    """Facts of an image that its file tells.
 
     `height` and `width` are in pixels, after the EXIF orientation is applied; `dtype` is ``"uint8"`` or
     ``"uint16"``; `note` is something to say aloud, such as frames that are not used.

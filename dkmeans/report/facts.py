@@ -56,7 +56,7 @@ class ImageFacts:
 
 @dataclass(frozen=True)
 class Bytes:
-    """What the images take in each form.
+    """Bytes of the images in each form.
 
     Attributes
     ----------
@@ -81,7 +81,7 @@ class Bytes:
 
     @property
     def stored(self) -> int:
-        """What the images take now: the codes with the codebook, or the files alone."""
+        """Bytes that the images take now: the codes with the codebook, or the files alone."""
         stored = self.images if self.compressed is None else self.compressed
         assert stored is not None
         return stored
@@ -228,7 +228,7 @@ def gather(subject: Subject, images: tuple[ImageFacts, ...]) -> ResultFacts:
 
 
 def _coding(subject: Subject) -> dict[str, Any]:
-    """What the pixels or patches were replaced by."""
+    """Name what the pixels or patches were replaced by."""
     result, codebook = subject.result, subject.codebook
     if isinstance(result, ImageFolder):
         own = result.manifest.centers_sha256 is None

@@ -38,7 +38,7 @@ _CRISP = 240  # pixels; smaller pictures are enlarged without smoothing
 
 @dataclass(frozen=True)
 class PageReport:
-    """What was written: the page, and its numbers beside it in ``<stem>.json``."""
+    """The report of a page: where it is, and its numbers beside it in ``<stem>.json``."""
 
     page: str
     n_results: int

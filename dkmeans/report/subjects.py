@@ -1,4 +1,4 @@
-"""What a section of the page is about: images that a stage made, beside their originals and the codebook."""
+"""The subjects of sections of the page: images that a stage made, beside their originals and the codebook."""
 
 from __future__ import annotations
 

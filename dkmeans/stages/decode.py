@@ -32,7 +32,7 @@ __all__ = ["DecodeReport", "decode"]
 
 @dataclass(frozen=True)
 class DecodeReport:
-    """What decode wrote.
+    """The report of decode.
 
     Attributes
     ----------

@@ -42,7 +42,7 @@ _NAMED = 20
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What was read, all of it as it was written.
+    """The report of verify: all that was read is as it was written.
 
     Attributes
     ----------

@@ -33,7 +33,7 @@ __all__ = ["ResultReport", "Work", "make_result"]
 
 @dataclass(frozen=True)
 class ResultReport:
-    """What compress or reconstruct wrote; see `dkmeans.stages.shared.writing.Totals` for the measures."""
+    """The report of compress or reconstruct; see `dkmeans.stages.shared.writing.Totals` for the measures."""
 
     result: str
     on: str
