@@ -65,7 +65,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Made:
-    """Everything that the study has made: artefacts, levels by strategy, sizes of codebooks, and all numbers."""
+    """Everything that the study has made: artefacts, levels by strategy, codebooks, and all numbers."""
 
     config: FacesConfig
     dataset: Dataset
