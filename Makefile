@@ -20,7 +20,7 @@ test test-all test-lowest test-latest: export OMP_NUM_THREADS = 1
 PYTEST := -m pytest -n $(JOBS) --dist loadfile
 # Where: make test TESTS=tests/images. QUICK=1: only what the versions of other packages break first.
 QUICK ?=
-TESTS ?= $(if $(QUICK),tests/test_storage.py tests/test_stores.py tests/test_arrays.py tests/test_cluster.py \
+TESTS ?= $(if $(QUICK),tests/storage tests/compute tests/artefacts \
   tests/clustering tests/images tests/stages tests/features tests/kernels/test_nearest.py)
 
 # An environment made anew, of versions that are chosen now.
@@ -32,7 +32,7 @@ endef
 # Options of a benchmark: make bench BENCH='--data FILE --n 2000000 --k 1000'; BENCH=--help lists them.
 BENCH ?=
 
-.PHONY: help setup lock demo studies test test-all test-gpu test-lowest test-latest soak bench bench-pixels bench-quality bench-overhead bench-storage bench-checksums bench-scaling bench-rate bench-gpu lint types clean
+.PHONY: help setup lock demo studies test test-all test-gpu test-lowest test-latest soak bench bench-pixels bench-quality bench-overhead bench-storage bench-checksums bench-scaling bench-rate bench-gpu stubs architecture coverage lint types clean
 
 help: ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -54,7 +54,7 @@ lock: $(READY) ## choose the newest versions that pyproject.toml allows, for loc
 	$(LOCK) --no-deps --group cuda --output-file lock/cuda.txt
 
 demo: $(READY) ## run the main job on scikit-image's photos; writes demo/report.html
-	$(BIN)/python -m jobs.demo
+	$(BIN)/python jobs/demo.py
 
 studies: $(READY) ## run the three studies on embedded images; writes studies/*/index.html
 	$(BIN)/dkmeans run jobs/studies/palette.toml
@@ -112,6 +112,15 @@ bench-gpu: $(READY) ## iterations on a GPU beside CuPy, PyTorch, flash-kmeans; p
 
 bench-overhead: $(PEERS) ## what Dask costs beside a plain loop of threads; BENCH='--blocks 16'
 	$(BIN)/python tests/benchmarks/bench_overhead.py $(BENCH)
+
+stubs: $(READY) ## write the public names for type checkers anew, from the registry
+	$(BIN)/python -m dkmeans.command.stubs
+
+architecture: $(READY) ## draw docs/architecture.md anew, from the code
+	PYTHONPATH=tests $(BIN)/python tests/architecture.py
+
+coverage: $(READY) ## run the tests and name the lines that none has run
+	$(BIN)/python $(PYTEST) --cov=dkmeans --cov-report=term-missing:skip-covered $(TESTS)
 
 lint: $(READY) ## check style
 	$(BIN)/ruff check .

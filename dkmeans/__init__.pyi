@@ -11,7 +11,11 @@ from dkmeans.artefacts.sweep import Sweep as Sweep
 from dkmeans.artefacts.sweep import open_sweep as open_sweep
 from dkmeans.clustering.estimator import KMeans as KMeans
 from dkmeans.command.job import JobConfig as JobConfig
+from dkmeans.command.job import RunConfig as RunConfig
 from dkmeans.command.job import load_job as load_job
+from dkmeans.command.run import run_job as run_job
+from dkmeans.compute.distributed import Distributed as Distributed
+from dkmeans.compute.in_process import InProcess as InProcess
 from dkmeans.config.cluster import ClusterConfig as ClusterConfig
 from dkmeans.config.stages import CompressConfig as CompressConfig
 from dkmeans.config.stages import CutConfig as CutConfig
@@ -51,10 +55,12 @@ __all__ = [
     "Dataset",
     "DecodeConfig",
     "DictionaryConfig",
+    "Distributed",
     "DkmeansError",
     "FacesConfig",
     "FitConfig",
     "ImageFolder",
+    "InProcess",
     "IngestConfig",
     "JobConfig",
     "KMeans",
@@ -62,6 +68,7 @@ __all__ = [
     "QuantizeConfig",
     "ReconstructConfig",
     "ReportConfig",
+    "RunConfig",
     "Sweep",
     "SweepConfig",
     "compress",
@@ -80,6 +87,7 @@ __all__ = [
     "palette",
     "quantize",
     "reconstruct",
+    "run_job",
     "storage_options",
     "sweep",
     "write_report",

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "PIXELS_PER_TASK",
     "ImageSpan",
     "RowLayout",
     "batches",
@@ -28,6 +29,8 @@ __all__ = [
 ]
 
 MIB = 1 << 20
+PIXELS_PER_TASK = 4 << 20
+"""Of whole images that one task decodes, looks through or puts together."""
 _CHUNK_BYTES = MIB
 _SHARD_ROWS = 1 << 22
 _BLOCK_ROWS = 1 << 20

@@ -1,44 +1,42 @@
-"""The demo: write scikit-image's own photos into a folder and run the main job on them."""
+"""The demo: four photos of scikit-image into demo/photos, and the stages of jobs/demo.toml on them.
+
+python jobs/demo.py
+"""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from jobs.command import run_alone, stage_command
-from jobs.pipeline import run_job
+from skimage import data
+from skimage.io import imsave
 
-from dkmeans.command.job import load_job
-from dkmeans.config.base import StageConfig
-from dkmeans.config.cluster import ClusterConfig
+import dkmeans
 
-__all__ = ["command", "main"]
-
-_HELP = "Write photos to demo/photos, run jobs/demo.toml on them, and say where to look."
-_JOB = Path(__file__).with_name("demo.toml")
+JOB = Path(__file__).with_name("demo.toml")
 
 
-def _run(config: StageConfig, cluster: ClusterConfig, reporter: Any) -> dict[str, Any]:
-    from dkmeans.studies import embedded
-
-    job = load_job(str(_JOB)).override(config.model_copy(update={"overwrite": not config.resume}), cluster)
-    embedded.write_photos(job.ingest[0].source)
-    reports = run_job(job, reporter)
-    palette, patches = reports["compress"][0], reports["reconstruct"][0]
-    return {
-        "16 colors": f"mean PSNR {palette['mean_psnr']:.2f} dB, files in {job.compress[0].images}",
-        "128 patches": f"mean PSNR {patches['mean_psnr']:.2f} dB, files in {job.reconstruct[0].images}",
-        "look at": reports["report"][0]["page"],
-    }
-
-
-command = stage_command(StageConfig, _run, (), _HELP)
+def write_photos(folder: Path) -> None:
+    """Write four photos that scikit-image ships."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("astronaut", "chelsea", "coffee", "rocket"):
+        imsave(folder / f"{name}.png", getattr(data, name)(), check_contrast=False)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the job with the arguments `argv`; those of the process by default."""
-    run_alone(command, argv)
+    """Run the demo with the arguments `argv`; those of the process by default."""
+    parser = argparse.ArgumentParser(description="Run jobs/demo.toml on four photos of scikit-image.")
+    parser.add_argument("--scheduler", default="local", help="where tasks run, as of dkmeans fit")
+    options = parser.parse_args(argv)
+    job = dkmeans.load_job(str(JOB))
+    write_photos(Path(job.stages["ingest"][0].source))
+    where = dkmeans.ClusterConfig(scheduler=options.scheduler)
+    reports = dkmeans.run_job(job.override(dkmeans.RunConfig(job=str(JOB), overwrite=True), where))
+    for stage in ("compress", "reconstruct"):
+        found = reports[stage][0]
+        print(f"{stage}: {found['n_clusters']} {found['on']}, mean PSNR {found['mean_psnr']:.2f} dB")
+    print(f"look at {reports['report'][0]['page']}")
 
 
 if __name__ == "__main__":

@@ -5,15 +5,19 @@ from __future__ import annotations
 import ast
 import graphlib
 import inspect
+import itertools
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import dkmeans
 from dkmeans import errors
+from dkmeans.command.registry import REPORT, STAGES, public_places
+from dkmeans.command.stubs import make_stub
 
 ROOT = Path(dkmeans.__file__).parent
 MODULES = sorted(ROOT.rglob("*.py"))
@@ -63,12 +67,19 @@ def name_of(path: Path) -> str:
     return ".".join(parts[1:] if parts[0] == "dkmeans" else parts)
 
 
-def imports_of(path: Path) -> set[str]:
-    """Everything that a module imports, at any depth, but not for type checking alone."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def statements(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every node of a module, at any depth, but not what is for type checking alone."""
+    for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            node.body = []
+            continue
+        yield node
+        yield from statements(node)
+
+
+def imports_of(path: Path) -> set[str]:
+    """Everything that a module imports by a statement, in its functions too."""
+    found = set()
+    for node in statements(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         if isinstance(node, ast.ImportFrom):
@@ -78,10 +89,36 @@ def imports_of(path: Path) -> set[str]:
     return found
 
 
+def imports_by_string(path: Path) -> list[str | None]:
+    """What a module imports by `importlib` or `__import__`: None for a name that its text does not tell.
+
+    Of ``f"dkmeans.kernels.{name}"`` it tells the package.
+    """
+    found: list[str | None] = []
+    for node in statements(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func).rpartition(".")[2]
+            if called in ("import_module", "__import__"):
+                name = node.args[0] if node.args else None
+                if isinstance(name, ast.JoinedStr):
+                    name = name.values[0]
+                    assert isinstance(name, ast.Constant), f"{path}: {ast.unparse(node)}"
+                    found.append(str(name.value).rpartition(".")[0])
+                else:
+                    found.append(name.value if isinstance(name, ast.Constant) else None)
+    return found
+
+
 def inner(imports: set[str]) -> set[str]:
     """The modules of dkmeans among `imports`, named as `name_of` does."""
     known = {name_of(path) for path in MODULES}
     return {name.removeprefix("dkmeans.") for name in imports} & known
+
+
+def told_imports(path: Path) -> set[str]:
+    """Everything that a module tells that it imports: by a statement, by a string, by its rows."""
+    rows = public_places().values() if name_of(path) == "command.registry" else ()
+    return imports_of(path) | {name for name in imports_by_string(path) if name} | set(rows)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
@@ -89,10 +126,46 @@ def test_imports_point_down(path):
     name = name_of(path)
     if not name:
         return  # dkmeans/__init__.py names everything, lazily
+    if name == "__main__":
+        assert inner(told_imports(path)) == {"command.main"}
+        return
     own = HEIGHT[name.split(".")[0]]
-    for other in inner(imports_of(path)):
+    for other in inner(told_imports(path)):
         if other:
             assert HEIGHT[other.split(".")[0]] <= own, f"{name} imports {other}, which lies above it"
+
+
+# The registry has a module and a name in each row, so that `--help` and `import dkmeans` load no stage; both
+# look these up. `public_places`, which they are looked up in, is compared with the modules below.
+BY_REGISTRY = {"command.registry", ""}
+
+
+def test_what_is_imported_by_a_name_that_no_text_tells():
+    assert {name_of(path) for path in MODULES if None in imports_by_string(path)} == BY_REGISTRY
+    known = {f"dkmeans.{name_of(path)}" for path in MODULES}
+    assert set(public_places().values()) <= known
+    assert {stage.place.partition(":")[0] for stage in (*STAGES, REPORT)} <= known
+
+
+@pytest.mark.parametrize(
+    ("text", "statements", "strings"),
+    [
+        ("import a.b as c", {"a.b"}, []),
+        ("def f():\n    from a import b, c", {"a", "a.b", "a.c"}, []),
+        ("class C:\n    def f(self):\n        if x:\n            import a", {"a"}, []),
+        ("if TYPE_CHECKING:\n    import a\nimport b", {"b"}, []),
+        ("try:\n    import a\nexcept ImportError:\n    import b", {"a", "b"}, []),
+        ("def f(): return importlib.import_module('a.b').c", set(), ["a.b"]),
+        ("x = [import_module(f'a.b.{n}') for n in y]", set(), ["a.b"]),
+        ("x = __import__('a')", set(), ["a"]),
+        ("x = importlib.import_module(name)", set(), [None]),
+    ],
+)
+def test_imports_are_seen_wherever_they_stand(tmp_path, text, statements, strings):
+    path = tmp_path / "module.py"
+    path.write_text(text)
+    assert imports_of(path) == statements
+    assert imports_by_string(path) == strings
 
 
 def test_nothing_imports_in_a_circle():
@@ -100,16 +173,38 @@ def test_nothing_imports_in_a_circle():
     tuple(graphlib.TopologicalSorter(graph).static_order())
 
 
+def test_the_house_has_rooms_and_few_floors():
+    flat = {path.stem for path in ROOT.glob("*.py")}
+    assert flat == {"__init__", "__main__", "errors", "plan"}
+    rooms = {path.name for path in ROOT.iterdir() if path.is_dir() and any(path.rglob("*.py"))}
+    drawn = [name for layer in LAYERS for name in layer]
+    assert sorted(drawn) == sorted(rooms | {"errors", "plan"})
+    assert all((ROOT / room / "__init__.py").is_file() for room in rooms)
+    assert len(LAYERS) <= 10
+
+
+def test_no_floor_could_be_taken_away():
+    """Each room stands on one of the floor below it, else it would lie lower than drawn."""
+    below: dict[str, set[str]] = {name: set() for layer in LAYERS for name in layer}
+    for path in MODULES:
+        if (name := name_of(path)) and name != "__main__":
+            room = name.split(".")[0]
+            below[room] |= {other.split(".")[0] for other in inner(told_imports(path)) if other} - {room}
+    for upper, lower in itertools.pairwise(LAYERS):
+        assert any(below[name] & set(lower) for name in upper), f"{upper} could lie beside {lower}"
+
+
 def test_stages_meet_in_storage_only():
-    for path in sorted((ROOT / "stages").glob("*.py")):
-        stages = {name for name in inner(imports_of(path)) if name.startswith("stages.")}
-        assert {name for name in stages if name.split(".")[1] not in ("shared", "quantizing")} == set()
+    """They share `stages.shared`; `stages.preview` plans them by their configs alone."""
+    for path in sorted((ROOT / "stages").rglob("*.py")):
+        stages = {name for name in inner(told_imports(path)) if name.startswith("stages.")}
+        assert {name for name in stages if name.split(".")[1] != "shared"} == set(), name_of(path)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_libraries_stay_in_their_rooms(path):
     name = name_of(path)
-    used = {found.split(".")[0] for found in imports_of(path)}
+    used = {found.split(".")[0] for found in told_imports(path)}
     for library, rooms in ROOMS.items():
         if library in used:
             assert any(name == room or name.startswith(f"{room}.") for room in rooms), f"{name}: {library}"
@@ -151,7 +246,8 @@ def test_help_loads_no_library(arguments):
 def test_one_process_loads_nothing_of_a_cluster(photos, tmp_path):
     """With --scheduler sync an image is quantized without distributed."""
     command = ["quantize", str(photos / "cat.jpg"), str(tmp_path / "out"), "--k", "2", "--scheduler", "sync"]
-    code = f"from jobs.__main__ import main\ntry: main({[*command, '--quiet']!r})\nexcept SystemExit: pass"
+    run = f"try: main({[*command, '--quiet']!r})\nexcept SystemExit: pass"
+    code = f"from dkmeans.command.main import main\n{run}"
     assert in_a_new_process(code).isdisjoint({"distributed"})
     assert (tmp_path / "out" / "cat.png").is_file()
 
@@ -167,6 +263,15 @@ def test_public_names_exist():
     assert dir(dkmeans) == sorted([*dkmeans.__all__, "__version__"])
     with pytest.raises(AttributeError, match="no attribute 'fti'"):
         _ = dkmeans.fti
+
+
+def test_the_stub_is_the_one_made():
+    """Which is written as ruff formats it, so that make stubs leaves nothing to do."""
+    stub = ROOT / "__init__.pyi"
+    assert stub.read_text(encoding="utf-8") == make_stub(), "make stubs writes it anew"
+    ruff = [sys.executable, "-m", "ruff", "format", "--stdin-filename", str(stub), "-"]
+    done = subprocess.run(ruff, input=make_stub(), capture_output=True, text=True, check=True)
+    assert done.stdout == make_stub()
 
 
 def test_the_tree_of_errors_is_the_one_drawn():

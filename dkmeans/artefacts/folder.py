@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -30,11 +30,11 @@ from dkmeans.storage.store import Store, StoredObject, open_store
 __all__ = [
     "HIDDEN",
     "FileBatch",
+    "Files",
     "FolderManifest",
     "ImageFolder",
     "begin_files",
     "claim_folder",
-    "commit_files",
     "files_there",
     "open_folder",
     "read_file",
@@ -44,6 +44,8 @@ __all__ = [
 HIDDEN = ".dkmeans"
 """Folder of the claims, the manifest and the records, beside the files."""
 RECORDS = "records"
+_BEGUN = "begun"
+"""Key of the mark that files may have been written: a run that fails behind it keeps its claim."""
 _MOST_PIXELS = 1 << 40  # of a file of our own
 
 
@@ -65,7 +67,7 @@ class FolderManifest(Manifest):
     """
 
     kind: Literal["folder"] = "folder"
-    names: ClassVar[tuple[str, ...]] = (RECORDS, "skipped")
+    names: ClassVar[tuple[str, ...]] = (RECORDS, _BEGUN, "skipped")
 
     source: str
     n_images: int
@@ -100,7 +102,7 @@ def claim_folder(
         sizes = {found.key: found.size for found in folder.list()}
         try:
             records = ImageFolder(folder, manifest).records
-        except InputError:
+        except InputError:  # a damaged record, which is made again with its files
             return False
         return all(sizes.get(image["key"]) == image["stored_bytes"] for image in records)
 
@@ -117,37 +119,103 @@ def claim_folder(
 def begin_files(
     held: Claim[FolderManifest] | Finished[FolderManifest],
     folder: Store,
-    keys: Sequence[str],
+    keys: dict[str, str],
     config: StageConfig,
     what: str,
-) -> dict[str, int]:
-    """The files of some keys that an earlier run has left, and their sizes in bytes.
+) -> Files:
+    """Look which files an earlier run has left, and delete them where they are overwritten.
+
+    Parameters
+    ----------
+    held : Claim or Finished
+    folder : Store
+    keys : dict of str to str
+        Key of the file of each image, by its name.
+    config : StageConfig
+    what : str
+        Where the folder was given, for messages.
 
     Raises
     ------
     UsageError
-        If files that no run has written are in the way; `what` says where the folder was given.
+        If files that no run has written are in the way.
+    OutputTakenError
+        If another run has taken over the folder.
     """
-    there = files_there(folder, keys)
+    there = files_there(folder, keys.values())
     if isinstance(held, Finished):
-        return there
+        return Files(held, folder, keys, there)
+    held.check()  # what is there may be of a run that has taken over meanwhile
     if config.overwrite:
         folder.delete(list(there))
-        return {}
-    if held.number == 1 and there and config.resume:
+        there = {}
+    elif held.number == 1 and there and config.resume:
         raise UsageError(
             f"{folder.url} holds {min(there)}, which no run of these options has written. Choose another "
             "folder, or pass --overwrite."
         )
-    if held.number == 1:
+    elif held.number == 1:
         refuse_files(folder, there, what)
-    return there
+    return Files(held, folder, keys, there)
 
 
-def files_there(folder: Store, keys: Sequence[str]) -> dict[str, int]:
+def files_there(folder: Store, keys: Iterable[str]) -> dict[str, int]:
     """The files of some keys that are in a folder already, and their sizes in bytes."""
     wanted = frozenset(keys)
     return {found.key: found.size for found in folder.list() if found.key in wanted}
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of a folder, in the work of one run.
+
+    Attributes
+    ----------
+    held : Claim or Finished
+        The hidden folder; where it is finished nothing is written.
+    folder : Store
+        Of the files.
+    keys : dict of str to str
+        Key of the file of each image, by its name.
+    there : dict of str to int
+        Sizes of the files that are in the folder already.
+    records : list of str
+        Keys of the records of the batches that were given out.
+    """
+
+    held: Claim[FolderManifest] | Finished[FolderManifest]
+    folder: Store
+    keys: dict[str, str]
+    there: dict[str, int]
+    records: list[str] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """Mark the folder as one with files of this run, before the first is written."""
+        if isinstance(self.held, Claim):
+            self.held.put(_BEGUN, b"")
+
+    def batch(self, number: int, names: Sequence[str]) -> FileBatch:
+        """The files of some images, of which the first has this number among all."""
+        keys = tuple(self.keys[name] for name in names)
+        there = {key: self.there[key] for key in keys if key in self.there}
+        batch = FileBatch(self.held, self.folder, number, keys, there)
+        self.records.append(batch.record_key)
+        return batch
+
+    def commit(self, **facts: Any) -> FolderManifest:
+        """Commit the folder, whose files are written, with the checksums of all records.
+
+        Raises
+        ------
+        InputError
+            If a record is gone.
+        """
+        assert isinstance(self.held, Claim)
+        found = self.held.store.get_many([StoredObject(key, 0) for key in self.records])
+        records = {
+            key: checksums.of_bytes(given(data)) for key, data in zip(self.records, found, strict=True)
+        }
+        return self.held.commit(**facts, records=records)
 
 
 @dataclass(frozen=True)
@@ -165,7 +233,7 @@ class FileBatch:
     keys : tuple of str
         Of the files.
     there : dict of str to int
-        Sizes of the files that are in the folder already.
+        Sizes of those of them that are in the folder already.
     """
 
     held: Claim[FolderManifest] | Finished[FolderManifest]
@@ -180,7 +248,10 @@ class FileBatch:
         return f"{RECORDS}/{self.number}.json"
 
     def finished(self) -> list[dict[str, Any]]:
-        """What an earlier run has recorded, if it has written all files; else an empty list."""
+        """What an earlier run has recorded, if it has written all files; else an empty list.
+
+        The files of a run that is not finished are read: it may have died while it wrote one.
+        """
         if not all(key in self.there for key in self.keys):
             return []
         data = self.held.store.get_or_none(self.record_key)
@@ -190,7 +261,9 @@ class FileBatch:
             return []
         same = tuple(image["key"] for image in images) == self.keys
         sizes = all(self.there[image["key"]] == image["stored_bytes"] for image in images) if same else False
-        return images if sizes and not damaged_files(self.folder, images, files) else []
+        if not sizes or (isinstance(self.held, Claim) and damaged_files(self.folder, images, files)):
+            return []
+        return images
 
     def write(self, position: int, data: bytes) -> None:
         """Write one file.
@@ -228,22 +301,6 @@ def _parsed(data: bytes) -> tuple[list[dict[str, Any]], list[int]]:
     if not isinstance(record, dict) or record.pop("crc32c", None) != checksums.of_json(record):
         raise ValueError("it has another checksum than was written")
     return record["images"], record["files"]
-
-
-def commit_files(
-    held: Claim[FolderManifest], batches: Iterable[FileBatch | None], **facts: Any
-) -> FolderManifest:
-    """Commit a folder whose files are written, with the checksums of the records of all batches.
-
-    Raises
-    ------
-    InputError
-        If a record is gone.
-    """
-    keys = [batch.record_key for batch in batches if batch is not None]
-    found = held.store.get_many([StoredObject(key, 0) for key in keys])
-    records = {key: checksums.of_bytes(given(data)) for key, data in zip(keys, found, strict=True)}
-    return held.commit(**facts, records=records)
 
 
 def given(data: bytes | DkmeansError) -> bytes:

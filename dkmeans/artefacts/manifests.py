@@ -263,7 +263,7 @@ def array_names(nodes: dict[str, int]) -> list[str]:
 
 _WORDS = {
     None: "a dataset, codebook, sweep, folder of images or coded images",
-    "coded": "coded images",
+    "coded": "a set of coded images",
     "folder": "a folder of images",
 }
 

@@ -9,6 +9,7 @@ from dkmeans.command.commands import stage_command
 from dkmeans.command.job import JobConfig, RunConfig, load_job
 from dkmeans.command.registry import REPORT, STAGES, Stage
 from dkmeans.config.cluster import ClusterConfig
+from dkmeans.events.reporter import Reporter
 
 __all__ = ["command", "preview_job", "run_job"]
 
@@ -35,10 +36,14 @@ def preview_job(job: JobConfig) -> dict[str, Any]:
     return plans
 
 
-def run_job(job: JobConfig, reporter: Any) -> dict[str, Any]:
-    """Run all stages of `job` on one cluster; their reports by stage."""
+def run_job(job: JobConfig, reporter: Reporter | None = None) -> dict[str, Any]:
+    """Run all stages of `job` on one cluster; their reports by stage.
+
+    Progress goes to stderr, unless another `reporter` is given.
+    """
     from dkmeans.compute.connecting import connect
 
+    reporter = reporter or Reporter()
     reports: dict[str, Any] = {}
     with connect(job.cluster, reporter) as executor:
         for stage in STAGES:

@@ -24,7 +24,6 @@ from dkmeans.images.sources import FileSource, Source
 __all__ = ["ImageCollection", "Images", "Part", "Skipping", "SourceCollection", "collect"]
 
 _FILES_PER_TASK = 256
-_PIXELS_PER_TASK = 4 << 20
 _NAMED = 20
 """Images that are named one by one when they are skipped."""
 _SHARE_FOR_FILES, _SHARE_FOR_IMAGES = 0.125, 0.25
@@ -222,9 +221,10 @@ class SourceCollection:
         """Pixels of each image; shape (n_images,)."""
         return np.diff(self.index.offset)
 
-    def encoded_bytes(self, start: int, stop: int) -> int:
-        """Bytes of the images `start` to `stop` as they lie in storage."""
-        return self.part(start, stop).source.encoded_bytes
+    @property
+    def source_bytes(self) -> list[int]:
+        """Bytes of each image as it lies in storage."""
+        return [self.source.part(place, place + 1).encoded_bytes for place in self.places.tolist()]
 
     def part(self, start: int, stop: int) -> Part:
         """The images `start` to `stop`, for one task."""
@@ -281,7 +281,7 @@ class SourceCollection:
     def batches(self, executor: Executor) -> list[tuple[int, int]]:
         """Ranges of images, each for one task; some for each thread."""
         n_pixels = int(self.index.offset[-1])
-        return plan.batches(self.sizes, min(_PIXELS_PER_TASK, -(-n_pixels // executor.n_threads())))
+        return plan.batches(self.sizes, min(plan.PIXELS_PER_TASK, -(-n_pixels // executor.n_threads())))
 
 
 def _too_small(header: ImageHeader, patch: tuple[int, int] | None) -> str | None:

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from dkmeans import plan
-from dkmeans.artefacts.claims import Claim, Finished
+from dkmeans.artefacts.claims import Finished
 from dkmeans.artefacts.coded import CodedImages
-from dkmeans.artefacts.folder import (
-    FileBatch,
-    FolderManifest,
-    ImageFolder,
-    begin_files,
-    claim_folder,
-    commit_files,
-)
+from dkmeans.artefacts.folder import ImageFolder, begin_files, claim_folder
 from dkmeans.artefacts.kinds import open_images
 from dkmeans.artefacts.manifests import digest
 from dkmeans.compute.connecting import connect
@@ -29,13 +22,11 @@ from dkmeans.errors import UsageError
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.stages.shared.files import output_keys
 from dkmeans.stages.shared.remaking import Copying, Decoding, Remaking
-from dkmeans.stages.shared.writing import COLUMNS, Batch, run_pass
+from dkmeans.stages.shared.writing import COLUMNS, remake_images
 from dkmeans.storage import arrays
-from dkmeans.storage.store import Store, open_store
+from dkmeans.storage.store import open_store
 
 __all__ = ["DecodeReport", "decode"]
-
-_PIXELS_PER_TASK = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -99,17 +90,17 @@ def decode(
         if isinstance(held, Finished):
             manifest = held.manifest
         else:
-            there = begin_files(held, folder, output_keys(coded.index.names), config, "images")
+            files = begin_files(held, folder, output_keys(coded.index.names), config, "images")
             with connect(executor, reporter, "decode") as workers:
                 largest = int(np.diff(coded.index.offset).max()) * 4 * 2
                 workers.check_memory(4 * largest, "an image", "decode on larger workers")
-                batches = _batches(coded, held, folder, there)
-                table, _ = run_pass(batches, workers, reporter)
-            n_written = len(coded.index) - len(there)
+                remaking = partial(_remaking, coded)
+                table, _ = remake_images(coded.index, remaking, workers, reporter, files=files)
+            n_written = len(coded.index) - len(files.there)
             about: dict[str, Any] = {"source": coded.url, "n_images": len(coded.index), "n_pixels": n_pixels}
             about["channels"] = _channels(coded)
             about["image_bytes"] = int(table[:, COLUMNS.index("stored_bytes")].sum())
-            manifest = commit_files(held, (batch.files for batch in batches), **about)
+            manifest = files.commit(**about)
     return DecodeReport(
         images=folder.url,
         n_images=manifest.n_images,
@@ -132,22 +123,7 @@ def _identity(coded: CodedImages | ImageFolder) -> str:
     return digest(nodes if isinstance(coded, CodedImages) else [coded.manifest.run])
 
 
-def _batches(
-    coded: CodedImages | ImageFolder,
-    held: Claim[FolderManifest],
-    folder: Store,
-    there: dict[str, int],
-) -> list[Batch]:
-    index = coded.index
-    keys = output_keys(index.names)
-    batches = []
-    for start, stop in plan.batches(np.diff(index.offset), _PIXELS_PER_TASK):
-        if isinstance(coded, CodedImages):
-            remaking: Remaking = Decoding(coded.part(start, stop))
-        else:
-            remaking = Copying(coded.store, tuple(coded.keys[start:stop]), tuple(coded.checks[start:stop]))
-        files = FileBatch(held, folder, start, tuple(keys[start:stop]), there)
-        batches.append(
-            Batch(index.names[start:stop], index.sizes(start, stop), (), remaking, files, full=False)
-        )
-    return batches
+def _remaking(coded: CodedImages | ImageFolder, start: int, stop: int) -> Remaking:
+    if isinstance(coded, CodedImages):
+        return Decoding(coded.part(start, stop))
+    return Copying(coded.store, tuple(coded.keys[start:stop]), tuple(coded.checks[start:stop]))

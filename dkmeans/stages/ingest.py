@@ -27,8 +27,6 @@ from dkmeans.storage.store import open_store
 
 __all__ = ["IngestReport", "ingest"]
 
-_PIXELS_PER_TASK = 4 << 20
-
 
 @dataclass(frozen=True)
 class IngestReport:
@@ -195,7 +193,7 @@ class _Ingest:
         """Count the patches of each image, then write them all, a task a shard."""
         held, n_features = self.held, dataset.space("patches").n_features
         sizes, row_bytes = np.diff(dataset.offset), n_features * dataset.dtype.itemsize
-        ranges = plan.batches(sizes, _PIXELS_PER_TASK)
+        ranges = plan.batches(sizes, plan.PIXELS_PER_TASK)
         count = self.executor.task(shards.count_patches)
         with self.reporter.stage("counting patches", len(ranges), "batches") as advance:
             counts = self.executor.run([count(dataset.part(*images)) for images in ranges], advance)

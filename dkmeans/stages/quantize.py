@@ -15,7 +15,9 @@ from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.images.decode import CHANNELS
 from dkmeans.images.sources import open_source
 from dkmeans.kernels.exact import MAX_FEATURES
-from dkmeans.stages.shared.quantizing import QuantizedImage, Written, write_archive, write_folder
+from dkmeans.stages.shared.archiving import write_archive
+from dkmeans.stages.shared.quantized import QuantizedImage, Written
+from dkmeans.stages.shared.recoloring import write_folder
 from dkmeans.stages.shared.remaking import PNG_COLORS
 
 __all__ = ["QuantizeReport", "quantize"]

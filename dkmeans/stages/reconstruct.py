@@ -21,8 +21,6 @@ from dkmeans.storage import arrays
 
 __all__ = ["reconstruct"]
 
-_PIXELS_PER_TASK = 4 << 20
-
 
 def reconstruct(
     config: ReconstructConfig,
@@ -66,7 +64,7 @@ def _masks(dataset: Dataset, executor: Executor, reporter: Reporter) -> NDArray[
     """One bit for each patch of each image, set where it is not blank; an image has whole bytes."""
     arrays.check_whole(dataset.store, "pixels")
     task = executor.task(_find_masks)
-    ranges = plan.batches(np.diff(dataset.offset), _PIXELS_PER_TASK)
+    ranges = plan.batches(np.diff(dataset.offset), plan.PIXELS_PER_TASK)
     with reporter.stage("masks", len(ranges), "batches") as advance:
         found = executor.run([task(dataset.part(*images)) for images in ranges], advance)
     return np.concatenate(found)

@@ -8,6 +8,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from artefacts.small import Small, config
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -25,14 +26,10 @@ CENTERS = np.array([[0.1, -0.0], [np.pi, 2.0**-30], [255, 1e-3]])
 HISTORY = (Iteration(1e300, 0.1, 2**40, 1.25), Iteration(1 / 3, 0.0, 0, 1e-9))
 
 
-def config(**options):
-    return FitConfig(**{"dataset": "data", "codebook": "book", "k": 3, **options})
-
-
 @pytest.fixture
 def held(tmp_path):
     """A fit that is under way."""
-    with claim(f"memory://{uuid.uuid4().hex}", "codebook", config(), "abc") as held:
+    with claim(Store(f"memory://{uuid.uuid4().hex}"), Small, config(), "abc") as held:
         yield held
 
 
@@ -44,7 +41,7 @@ def test_what_is_saved_comes_back_to_the_bit(held, dtype, history, previous, con
     centers = CENTERS.astype(dtype)
     previous = None if previous is None else previous.astype(dtype)
     checkpoint.save(held, State(centers, previous, history, converged))
-    state, about = checkpoint.load(Store(held.url))
+    state, about = checkpoint.load(held.store)
     assert (state.centers.dtype, state.centers.tobytes()) == (np.dtype(dtype), centers.tobytes())
     assert state.centers.shape == centers.shape
     if previous is None:
@@ -63,24 +60,24 @@ def test_what_is_saved_comes_back_to_the_bit(held, dtype, history, previous, con
 
 
 def test_each_takes_the_place_of_the_one_before_until_it_is_removed(held):
-    assert checkpoint.load(Store(held.url)) is None
-    checkpoint.remove(Store(held.url))  # nothing is there, which is no error
+    assert checkpoint.load(held.store) is None
+    checkpoint.remove(held.store)  # nothing is there, which is no error
     for n in range(3):
         checkpoint.save(held, State(CENTERS + n, None, HISTORY[:n]))
-        assert len(checkpoint.load(Store(held.url))[0].history) == n
-    assert [found.key for found in Store(held.url).list()] == [CHECKPOINT, "claim/zarr.json"]
-    checkpoint.remove(Store(held.url))
-    assert checkpoint.load(Store(held.url)) is None
-    assert [found.key for found in Store(held.url).list()] == ["claim/zarr.json"]
+        assert len(checkpoint.load(held.store)[0].history) == n
+    assert [found.key for found in held.store.list()] == [CHECKPOINT, "claim/zarr.json"]
+    checkpoint.remove(held.store)
+    assert checkpoint.load(held.store) is None
+    assert [found.key for found in held.store.list()] == ["claim/zarr.json"]
 
 
 def test_a_run_that_is_taken_over_saves_nothing(held):
-    with claim(held.url, "codebook", config(resume=True), "abc") as newer:
+    with claim(held.store, Small, config(resume=True), "abc") as newer:
         checkpoint.save(newer, State(CENTERS, None, HISTORY))
-        found = Store(held.url).get(CHECKPOINT)
+        found = held.store.get(CHECKPOINT)
         with pytest.raises(OutputTakenError):
             checkpoint.save(held, State(CENTERS + 1))
-        assert Store(held.url).get(CHECKPOINT) == found
+        assert held.store.get(CHECKPOINT) == found
 
 
 def packed(**changes):
@@ -154,15 +151,15 @@ def test_a_damaged_checkpoint_is_a_value_error(data):
 def test_wherever_it_is_damaged_no_other_state_comes_back(held, where, bit, cut):
     state = State(CENTERS, CENTERS[::-1], HISTORY, True)
     checkpoint.save(held, state)
-    data = bytearray(Store(held.url).get(CHECKPOINT))
+    data = bytearray(held.store.get(CHECKPOINT))
     at = int(where * len(data))
     if cut:
         del data[at:]
     else:
         data[at] ^= 1 << bit
-    Store(held.url).put(CHECKPOINT, bytes(data))
+    held.store.put(CHECKPOINT, bytes(data))
     try:
-        found, about = checkpoint.load(Store(held.url))
+        found, about = checkpoint.load(held.store)
     except ValueError:
         return
     assert not cut

@@ -11,19 +11,22 @@ import uuid
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import ClassVar, Literal
 
 import numpy as np
 import obstore
 import pytest
 import zarr
+from artefacts.small import Small, config
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from places import broken_root, foreign_attributes, foreign_file, foreign_group, nothing
 
 from dkmeans.artefacts import claims, manifests
-from dkmeans.artefacts.claims import claim
-from dkmeans.artefacts.manifests import attributes_of, read_manifest
-from dkmeans.config.stages import CompressConfig, FitConfig
+from dkmeans.artefacts.claims import Claim, Finished, claim
+from dkmeans.artefacts.coded import CodedManifest
+from dkmeans.artefacts.manifests import Manifest, attributes_of, read_manifest
+from dkmeans.config.stages import CompressConfig
 from dkmeans.errors import (
     InputError,
     OutputExistsError,
@@ -51,13 +54,9 @@ def start():
     with ExitStack() as alive:
 
         def enter(url, **options):
-            return alive.enter_context(claim(url, "codebook", config(**options), "abc"))
+            return alive.enter_context(claim(Store(url), Small, config(**options), "abc"))
 
         yield enter
-
-
-def config(**options):
-    return FitConfig(**{"dataset": "data", "codebook": "book", "k": 3, **options})
 
 
 def keys(url):
@@ -91,14 +90,14 @@ def anonymous(token):
 
 def finish(url, facts=None, **options):
     """A small complete artefact."""
-    with claim(url, "codebook", config(**options), "abc") as held:
+    with claim(Store(url), Small, config(**options), "abc") as held:
         arrays.create_array(Store(url), "centers", shape=(2,), dtype=np.float32)[:] = [1, 2]
-        held.commit(facts or {"n_iter": 7})
+        held.commit(**(facts or {"n_iter": 7}))
 
 
 def begin(url, **options):
     """An artefact whose run was lost after its first array."""
-    with pytest.raises(RuntimeError, match="power cut"), claim(url, "codebook", config(**options), "abc"):  # noqa: PT012
+    with pytest.raises(RuntimeError, match="power cut"), claim(Store(url), Small, config(**options), "abc"):  # noqa: PT012
         arrays.create_array(Store(url), "centers", shape=(2,), dtype=np.float32)
         raise RuntimeError("power cut")
 
@@ -112,13 +111,14 @@ class Crash(BaseException):
 
 def test_the_manifest_says_what_made_it(url):
     finish(url, {"n_iter": 7, "inertia": 0.5})
-    manifest = read_manifest(Store(url), "codebook")
+    stored = attributes_of(Store(url), ROOT)
+    manifest = dict(stored)
     versions = manifest.pop("versions")
     assert versions["numpy"] == np.__version__
     assert set(versions) == {"dkmeans", "numpy", "numba", "zarr", "dask", "dask-ml", "scikit-learn"}
     assert manifest == {
         "format_version": manifests.FORMAT_VERSION,
-        "kind": "codebook",
+        "kind": "small",
         "run": attributes_of(Store(url), CLAIM)["run"],
         "config": config().recorded(),
         "input_digest": "abc",
@@ -128,26 +128,49 @@ def test_the_manifest_says_what_made_it(url):
         "crc32c": manifest["crc32c"],
     }
     assert list(manifest["nodes"]) == ["centers/zarr.json"]
-    assert read_manifest(Store(url)) == read_manifest(Store(url), "codebook")
+    read = read_manifest(Store(url), Small)
+    assert {**read.model_dump(mode="json"), "crc32c": stored["crc32c"]} == stored
+
+
+def test_what_is_committed_is_what_is_read(url):
+    with claim(Store(url), Small, config(), "abc") as held:
+        held.write_array("centers", np.array([1, 2], np.float32))
+        described = held.described(n_iter=7)
+        committed = held.commit(n_iter=7)
+    assert committed == read_manifest(Store(url), Small)
+    assert committed == described.model_copy(update={"nodes": committed.nodes})
+    with claim(Store(url), Small, config(resume=True), "abc") as done:
+        assert done == Finished(Store(url), committed)
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [({"n_itre": 7}, "n_itre"), ({"n_iter": "many"}, "n_iter"), ({"n_iter": 1.5}, "n_iter")],
+)
+def test_facts_that_are_none_of_the_kind_are_not_committed(url, facts, message):
+    with claim(Store(url), Small, config(), "abc") as held:
+        with pytest.raises(ValueError, match=message):
+            held.commit(**facts)
+        assert keys(url) == [CLAIM]
 
 
 def test_the_claim_is_there_before_anything_else_and_the_manifest_after(url):
-    with claim(url, "codebook", config(), "abc") as held:
+    with claim(Store(url), Small, config(), "abc") as held:
         assert keys(url) == [CLAIM]
         (token,) = tokens(url)
-        assert (token["kind"], token["input_digest"]) == ("codebook", "abc")
+        assert (token["kind"], token["input_digest"]) == ("small", "abc")
         assert token["config"] == config().recorded()
-        assert held.finished is None
+        assert isinstance(held, Claim)
         with pytest.raises(InputError, match="is unfinished"):
-            read_manifest(Store(url))
-        held.commit({})
+            read_manifest(Store(url), Small)
+        held.commit()
         assert keys(url) == [CLAIM, ROOT]
-    assert read_manifest(Store(url))["kind"] == "codebook"
+    assert read_manifest(Store(url), Small).kind == "small"
 
 
 def test_the_claim_says_who_holds_it(url):
     before = datetime.now(UTC)
-    with claim(url, "codebook", config(), "abc") as held:
+    with claim(Store(url), Small, config(), "abc") as held:
         token = attributes_of(Store(url), CLAIM)
         assert (token["host"], token["pid"]) == (socket.gethostname(), os.getpid())
         assert token["run"] == held.run
@@ -155,7 +178,7 @@ def test_the_claim_says_who_holds_it(url):
 
 
 def test_groups_are_marked_and_discarded(url):
-    with claim(url, "codebook", config(), "abc") as held:
+    with claim(Store(url), Small, config(), "abc") as held:
         for name in ("images", "images2"):
             assert not held.has_group(name)
             arrays.create_array(Store(url), f"{name}/height", shape=(2,), dtype=np.int32)[:] = [1, 2]
@@ -167,11 +190,11 @@ def test_groups_are_marked_and_discarded(url):
         assert not held.has_group("images")
         assert held.has_group("images2")
         assert [key for key in keys(url) if key.startswith("images/")] == []
-        held.commit({})
+        held.commit()
 
 
 def test_discard_takes_the_mark_away_first(url, monkeypatch):
-    with claim(url, "codebook", config(), "abc") as held:
+    with claim(Store(url), Small, config(), "abc") as held:
         arrays.create_array(Store(url), "images/a", shape=(2,), dtype=np.int32)[:] = [1, 2]
         held.commit_group("images")
         deleted = []
@@ -183,11 +206,11 @@ def test_discard_takes_the_mark_away_first(url, monkeypatch):
 
 def test_a_finished_artefact_is_plain_zarr(tmp_path):
     url = str(tmp_path / "book")
-    with claim(url, "codebook", config(), "abc") as held:
+    with claim(Store(url), Small, config(), "abc") as held:
         arrays.create_array(Store(url), "centers", shape=(2,), dtype=np.float32)[:] = [1, 2]
         arrays.create_array(Store(url), "images/height", shape=(1,), dtype=np.int32)[:] = [9]
         held.commit_group("images")
-        held.commit({"n_iter": 7})
+        held.commit(n_iter=7)
     group = zarr.open_group(url, mode="r")  # warnings are errors
     assert sorted(name for name, _ in group.arrays()) == ["centers"]
     assert sorted(name for name, _ in group.groups()) == ["claim", "images"]
@@ -262,15 +285,15 @@ def test_who_may_claim_what(url, before, plain, resume, overwrite):
             kind, message = outcome
             with (
                 pytest.raises(kind, match=message) as caught,
-                claim(url, "codebook", config(**options), "abc"),
+                claim(Store(url), Small, config(**options), "abc"),
             ):
                 pass
             assert type(caught.value) is kind
             assert caught.value.exit_code == 2
             assert contents(url) == found  # a refusal touches nothing
             continue
-        with claim(url, "codebook", config(**options), "abc") as held:
-            assert held.url == url
+        with claim(Store(url), Small, config(**options), "abc") as held:
+            assert held.store == Store(url)
             before_it = [key for key in found if key.startswith("claim/")]
             if outcome == DONE:
                 assert contents(url) == found
@@ -281,10 +304,10 @@ def test_who_may_claim_what(url, before, plain, resume, overwrite):
                 assert contents(url).items() > {key: found[key] for key in kept}.items()
                 assert keys(url) == sorted([*kept, newest])
                 assert tokens(url)[-1]["run"] == held.run
-                assert anonymous(tokens(url)[-1]).items() >= {"kind": "codebook", **held.recorded}.items()
-            assert (held.finished is not None) == (outcome == DONE)
+                assert anonymous(tokens(url)[-1]).items() >= {"kind": "small", **held.recorded}.items()
+            assert (isinstance(held, Finished)) == (outcome == DONE)
             if outcome == DONE:
-                assert held.finished == read_manifest(Store(url))
+                assert held.manifest == read_manifest(Store(url), Small)
 
 
 def test_resume_names_another_kind_of_output(url):
@@ -292,7 +315,7 @@ def test_resume_names_another_kind_of_output(url):
     other = CompressConfig(dataset="data", codebook="book", result="r", resume=True)
     with (
         pytest.raises(UsageError, match="was begun with result = None, found 'r' now"),
-        claim(url, "result", other, "abc"),
+        claim(Store(url), CodedManifest, other, "abc"),
     ):
         pass
 
@@ -310,25 +333,24 @@ def test_resume_names_another_kind_of_output(url):
         ("s3://x/a", "s3://y/a", False),
     ],
 )
-def test_output_and_input_must_not_overlap(monkeypatch, output, source, refused):
-    taken = []
-    monkeypatch.setattr(claims, "_take", lambda store, *_: taken.append(store.url))
+def test_output_and_input_must_not_overlap(output, source, refused, tmp_path):
+    """A place in memory stands for the output: `shown` is what is compared."""
+    place = Store(f"memory://{uuid.uuid4().hex}")
+    claimed = claim(place, Small, config(), "d", ["/z", source], shown=output)
     if refused:
         message = re.escape(f"the output {output} and the input {source} overlap. Choose another output.")
-        with (
-            pytest.raises(UsageError, match=message),
-            claim(Store(output), "codebook", config(), "d", ["/z", source]),
-        ):
+        with pytest.raises(UsageError, match=message), claimed:
             pass
-        assert taken == []
+        assert place.list() == []
     else:
-        with claim(Store(output), "codebook", config(), "d", ["/z", source]):
-            assert taken == [output]
+        with claimed as held:
+            assert held.url == output
+            assert [found.key for found in place.list()] == [CLAIM]
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
 def test_a_stage_that_fails_before_it_writes_gives_its_claim_back(url, error):
-    with pytest.raises(error), claim(url, "codebook", config(), "abc"):
+    with pytest.raises(error), claim(Store(url), Small, config(), "abc"):
         raise error
     assert keys(url) == []
     finish(url)
@@ -342,7 +364,7 @@ def test_a_stage_that_fails_later_keeps_its_claim(url):
 @pytest.mark.parametrize("again", [{"resume": True}, {"overwrite": True}], ids=["resume", "overwrite"])
 def test_a_later_run_that_fails_before_anything_is_written_gives_all_claims_back(url, start, again):
     start(url)
-    with pytest.raises(ValueError, match="again"), claim(url, "codebook", config(**again), "abc") as held:  # noqa: PT012
+    with pytest.raises(ValueError, match="again"), claim(Store(url), Small, config(**again), "abc") as held:  # noqa: PT012
         assert keys(url) == ["claim/2/zarr.json", CLAIM]
         assert held.number == 2
         raise ValueError("again")
@@ -355,7 +377,7 @@ def test_a_resumed_run_that_fails_at_once_leaves_all_as_it_was(url):
         Store(url).delete(keys(url))
         before(url)
         found = contents(url)
-        with pytest.raises(ValueError, match="again"), claim(url, "codebook", config(resume=True), "abc"):
+        with pytest.raises(ValueError, match="again"), claim(Store(url), Small, config(resume=True), "abc"):
             raise ValueError("again")
         left = contents(url)
         assert sorted(left.keys() - found.keys()) == claimed
@@ -373,11 +395,11 @@ def test_overwrite_claims_first_and_then_deletes_beginning_with_the_manifest(url
         really(where, names)
 
     monkeypatch.setattr(Store, "delete", delete)
-    with claim(url, "codebook", config(overwrite=True, seed=5), "abc") as held:
+    with claim(Store(url), Small, config(overwrite=True, seed=5), "abc") as held:
         assert deleted[0] == ROOT
         assert sorted(deleted) == ["centers/c/0", "centers/zarr.json", ROOT]
-        held.commit({"n_iter": 8})
-    assert read_manifest(Store(url))["n_iter"] == 8
+        held.commit(n_iter=8)
+    assert read_manifest(Store(url), Small).n_iter == 8
     assert keys(url) == ["claim/2/zarr.json", CLAIM, ROOT]
 
 
@@ -400,24 +422,24 @@ def test_an_overwrite_that_died_while_it_deleted_leaves_nothing_to_a_resumed_run
         patched.setattr(obstore, "delete", delete)
         start(url, overwrite=True, seed=2)
     if before is finish and n_deleted == 0:
-        assert read_manifest(Store(url))["config"]["seed"] == 1
+        assert read_manifest(Store(url), Small).config["seed"] == 1
         with (
             pytest.raises(UsageError, match="begun with seed = 1, found 2"),
-            claim(url, "codebook", config(resume=True, seed=2), "abc"),
+            claim(Store(url), Small, config(resume=True, seed=2), "abc"),
         ):
             pass
         return
-    with claim(url, "codebook", config(resume=True, seed=2), "abc") as held:
-        assert held.finished is None
+    with claim(Store(url), Small, config(resume=True, seed=2), "abc") as held:
+        assert isinstance(held, Claim)
         assert [key for key in keys(url) if not key.startswith("claim/")] == []
 
 
 def test_the_second_to_commit_is_refused(url):
-    with claim(url, "codebook", config(), "abc") as held:
-        held.commit({"n_iter": 1})
+    with claim(Store(url), Small, config(), "abc") as held:
+        held.commit(n_iter=1)
         with pytest.raises(OutputExistsError, match="another run has committed this output meanwhile"):
-            held.commit({"n_iter": 2})
-    assert read_manifest(Store(url))["n_iter"] == 1
+            held.commit(n_iter=2)
+    assert read_manifest(Store(url), Small).n_iter == 1
 
 
 def test_of_racing_claims_exactly_one_wins(url):
@@ -430,9 +452,9 @@ def test_of_racing_claims_exactly_one_wins(url):
         def run(place=place, start=start, written=written, outcomes=outcomes):
             start.wait()
             try:
-                with claim(place, "codebook", config(), "abc") as held:
+                with claim(Store(place), Small, config(), "abc") as held:
                     written.wait()
-                    held.commit({})
+                    held.commit()
                 outcomes.append("won")
             except OutputUnfinishedError:
                 outcomes.append("refused")
@@ -444,7 +466,7 @@ def test_of_racing_claims_exactly_one_wins(url):
         for thread in threads:
             thread.join()
         assert sorted(outcomes) == ["refused"] * (n_runs - 1) + ["won"]
-        assert read_manifest(Store(place))["kind"] == "codebook"
+        assert read_manifest(Store(place), Small).kind == "small"
 
 
 # Several runs at a time
@@ -483,16 +505,16 @@ def test_of_runs_that_take_over_together_exactly_one_goes_on(url, monkeypatch, n
     begin(url)
 
     def run():
-        with claim(url, "codebook", config(**again), "abc") as held:
-            held.commit({"n_iter": 5})
+        with claim(Store(url), Small, config(**again), "abc") as held:
+            held.commit(n_iter=5)
         return held
 
     outcomes = together(n_runs, monkeypatch, run)
-    (won,) = [outcome for outcome in outcomes if isinstance(outcome, claims.Claim)]
+    (won,) = [outcome for outcome in outcomes if isinstance(outcome, Claim)]
     refused = [outcome for outcome in outcomes if outcome is not won]
     assert [type(error) for error in refused] == [OutputTakenError] * (n_runs - 1)
     assert {error.exit_code for error in refused} == {2}
-    assert read_manifest(Store(url))["run"] == won.run == tokens(url)[1]["run"]
+    assert read_manifest(Store(url), Small).run == won.run == tokens(url)[1]["run"]
     assert keys(url)[-1] == ROOT
     assert len(tokens(url)) == 2
     assert ("centers/zarr.json" in keys(url)) == ("resume" in again)
@@ -504,9 +526,9 @@ def test_of_runs_that_take_over_one_after_the_other_the_last_goes_on(url, start,
     runs = [start(url, **again) for _ in range(4)]
     for held in runs[:-1]:
         with pytest.raises(OutputTakenError):
-            held.commit({})
-    runs[-1].commit({"n_iter": 9})
-    assert read_manifest(Store(url))["run"] == runs[-1].run
+            held.commit()
+    runs[-1].commit(n_iter=9)
+    assert read_manifest(Store(url), Small).run == runs[-1].run
 
 
 def pixels_of(url):
@@ -518,7 +540,7 @@ WRITES = {
     "write_rows again": lambda held: held.write_rows("pixels", 0, np.ones((4, 3), np.uint8)),
     "discard": lambda held: held.discard("pixels"),
     "commit_group": lambda held: held.commit_group("images"),
-    "commit": lambda held: held.commit({"n_iter": 1}),
+    "commit": lambda held: held.commit(n_iter=1),
 }
 
 
@@ -539,37 +561,37 @@ def test_a_live_run_that_is_taken_over_stops_at_its_next_write(url, start, write
     assert caught.value.exit_code == 2
     assert re.search(rf"a run on {socket.gethostname()}, begun .*, has taken over", str(caught.value))
     assert contents(url) == found
-    new.commit({"n_iter": 2})
+    new.commit(n_iter=2)
     with pytest.raises(OutputTakenError):
         write(old)
     assert arrays.read_rows(Store(url), "pixels", 0, 4).tolist() == [[7] * 3] * 4
-    assert read_manifest(Store(url))["run"] == new.run
+    assert read_manifest(Store(url), Small).run == new.run
 
 
 def test_a_run_that_was_taken_over_takes_nothing_with_it(url, start):
     """Its error passes through its own context, which gives back only what is its own."""
-    with pytest.raises(OutputTakenError), claim(url, "codebook", config(), "abc") as old:  # noqa: PT012
+    with pytest.raises(OutputTakenError), claim(Store(url), Small, config(), "abc") as old:  # noqa: PT012
         new = start(url, resume=True)
         found = contents(url)
         old.write_rows("pixels", 0, np.zeros((4, 3), np.uint8))
     assert contents(url) == found
-    new.commit({})
-    assert read_manifest(Store(url))["run"] == new.run
+    new.commit()
+    assert read_manifest(Store(url), Small).run == new.run
 
 
 def test_a_run_does_not_give_back_the_claim_of_another_with_its_number(url, start):
-    with pytest.raises(OutputTakenError), claim(url, "codebook", config(), "abc") as old:  # noqa: PT012
+    with pytest.raises(OutputTakenError), claim(Store(url), Small, config(), "abc") as old:  # noqa: PT012
         with (
             pytest.raises(ValueError, match="no workers"),
-            claim(url, "codebook", config(resume=True), "abc"),
+            claim(Store(url), Small, config(resume=True), "abc"),
         ):
             raise ValueError("no workers")
         third = start(url)
         assert third.number == old.number == 1
         found = contents(url)
-        old.commit({})
+        old.commit()
     assert contents(url) == found
-    third.commit({})
+    third.commit()
 
 
 def test_giving_back_spares_a_claim_that_came_meanwhile(url, start, monkeypatch):
@@ -584,15 +606,15 @@ def test_giving_back_spares_a_claim_that_came_meanwhile(url, start, monkeypatch)
         delete(where, names)
 
     monkeypatch.setattr(Store, "delete", delete_objects)
-    with pytest.raises(ValueError, match="again"), claim(url, "codebook", config(resume=True), "abc"):
+    with pytest.raises(ValueError, match="again"), claim(Store(url), Small, config(resume=True), "abc"):
         raise ValueError("again")
     assert later[0].number == 3
     assert tokens(url)[-1]["run"] == later[0].run
     later[0].check()
     with pytest.raises(InputError, match="is unfinished"):
-        read_manifest(Store(url))
-    later[0].commit({})
-    assert read_manifest(Store(url))["run"] == later[0].run
+        read_manifest(Store(url), Small)
+    later[0].commit()
+    assert read_manifest(Store(url), Small).run == later[0].run
 
 
 def before_it_claims(monkeypatch, act):
@@ -614,26 +636,26 @@ def test_overwrite_deletes_what_the_older_run_wrote_until_it_was_claimed(url, st
     before_it_claims(monkeypatch, lambda: old.write_rows("pixels", 0, np.ones((4, 3), np.uint8)))
     new = start(url, overwrite=True, seed=4)
     assert keys(url) == ["claim/2/zarr.json", CLAIM]
-    new.commit({})
+    new.commit()
 
 
 def test_a_resumed_run_finds_what_the_older_run_committed_until_it_was_claimed(url, start, monkeypatch):
     old = start(url)
-    before_it_claims(monkeypatch, lambda: old.commit({"n_iter": 3}))
+    before_it_claims(monkeypatch, lambda: old.commit(n_iter=3))
     new = start(url, resume=True)
-    assert new.finished == read_manifest(Store(url))
-    assert new.finished["run"] == old.run
+    assert new == Finished(Store(url), read_manifest(Store(url), Small))
+    assert new.manifest.run == old.run
 
 
 @pytest.mark.parametrize("seed", [0, 4])
 def test_overwrite_deletes_what_the_older_run_committed_until_it_was_claimed(url, start, monkeypatch, seed):
     old = start(url)
-    before_it_claims(monkeypatch, lambda: old.commit({"n_iter": 3}))
+    before_it_claims(monkeypatch, lambda: old.commit(n_iter=3))
     new = start(url, overwrite=True, seed=seed)
     with pytest.raises(InputError, match="is unfinished"):
-        read_manifest(Store(url))
-    new.commit({"n_iter": 4})
-    assert read_manifest(Store(url))["n_iter"] == 4
+        read_manifest(Store(url), Small)
+    new.commit(n_iter=4)
+    assert read_manifest(Store(url), Small).n_iter == 4
 
 
 @pytest.mark.parametrize("options", [{}, {"seed": 4}])
@@ -707,7 +729,7 @@ class Story:
 
     def start(self, how, seed):
         context = claim(
-            self.url, "codebook", config(seed=seed, **({how: True} if how != "plain" else {})), "abc"
+            Store(self.url), Small, config(seed=seed, **({how: True} if how != "plain" else {})), "abc"
         )
         if refusal := self.refusal(how, seed):
             with pytest.raises(refusal) as caught:
@@ -715,8 +737,8 @@ class Story:
             assert type(caught.value) is refusal
             return
         held = context.__enter__()
-        assert (held.finished is not None) == (how == "resume" and self.manifest is not None)
-        if held.finished is not None:
+        assert (isinstance(held, Finished)) == (how == "resume" and self.manifest is not None)
+        if isinstance(held, Finished):
             self.kept.append(context)
             return
         self.alive.append((context, held, seed))
@@ -753,7 +775,7 @@ class Story:
             self.shards = {}
 
     def commit(self, run, _):
-        if self.attempt(run, lambda held: held.commit({"n_iter": 1})):
+        if self.attempt(run, lambda held: held.commit(n_iter=1)):
             self.manifest = run[1].run
             self.alive.remove(run)
             run[0].__exit__(None, None, None)
@@ -802,8 +824,8 @@ def test_whatever_runs_do_the_place_is_as_the_model_says(url, steps):
 
 def write_small(url, **options):
     """Two arrays, one of them in shards, a group, and the manifest."""
-    with claim(url, "codebook", config(**options), "abc") as held:
-        if held.finished is not None:
+    with claim(Store(url), Small, config(**options), "abc") as held:
+        if isinstance(held, Finished):
             return
         rows = np.arange(30, dtype=np.uint8).reshape(10, 3)
         rows[4:8] = 0  # a shard of zeros is a shard
@@ -815,7 +837,7 @@ def write_small(url, **options):
         if not held.has_group("images"):
             arrays.create_array(Store(url), "images/height", shape=(3,), dtype=np.int32)[:] = [1, 2, 3]
             held.commit_group("images")
-        held.commit({"n_iter": 7})
+        held.commit(n_iter=7)
 
 
 class Puts:
@@ -880,10 +902,10 @@ def test_a_crash_at_any_put_shows_nothing_and_can_be_resumed(
             write_small(url)
     committed = crash_at == N_PUTS and not before
     if committed:  # the manifest is in place: the artefact is complete, whatever came after
-        assert read_manifest(Store(url))["n_iter"] == 7
+        assert read_manifest(Store(url), Small).n_iter == 7
     else:
         with pytest.raises(InputError, match=r"is unfinished|nothing is there"):
-            read_manifest(Store(url))
+            read_manifest(Store(url), Small)
         with pytest.raises(FileNotFoundError):
             zarr.open_group(url, mode="r")
         began = crash_at > 1 or not before
@@ -899,7 +921,7 @@ def test_a_crash_at_any_put_shows_nothing_and_can_be_resumed(
     assert without_runs(url) == without_runs(undisturbed)
     assert len(tokens(url)) == n_claims + (not committed)
     assert [anonymous(token) for token in tokens(url)] == len(tokens(url)) * [anonymous(*tokens(undisturbed))]
-    assert read_manifest(Store(url))["run"] == tokens(url)[-1]["run"]
+    assert read_manifest(Store(url), Small).run == tokens(url)[-1]["run"]
     assert not list(Path(url).rglob("*#*"))  # no staged part of an object is left
     group = zarr.open_group(url, mode="r")
     assert group["rows"][:].sum() == sum(range(30)) - sum(range(12, 24))
@@ -932,15 +954,90 @@ def test_overwrite_spares_what_others_have_put_beside(tmp_path):
     found = contents(url)
     with (
         pytest.raises(UsageError, match=r"also holds notes/mine\.txt"),
-        claim(url, "codebook", config(overwrite=True), "x"),
+        claim(Store(url), Small, config(overwrite=True), "x"),
     ):
         pass
     assert contents(url) == found
 
 
-def test_overwrite_knows_all_that_a_stage_writes(url):
+def test_overwrite_knows_all_that_the_kind_writes(url):
     finish(url)
-    for key in ("checkpoint.npz", "images/zarr.json", "codes/c/0", "palette/c/0/0"):
+    for key in ("checkpoint.npz", "images/zarr.json", "pixels/c/0", "rows/c/0/0"):
         Store(url).put(key, b"x")
-    with claim(url, "codebook", config(overwrite=True), "abc"):
+    with claim(Store(url), Small, config(overwrite=True), "abc"):
         assert keys(url) == ["claim/2/zarr.json", CLAIM]
+
+
+class Other(Manifest):
+    """Another kind, with an array of its own."""
+
+    kind: Literal["other"] = "other"
+    names: ClassVar[tuple[str, ...]] = ("codes",)
+
+
+@pytest.mark.parametrize("committed", [True, False], ids=["finished", "unfinished"])
+def test_overwrite_knows_what_a_run_of_another_kind_has_written(url, committed):
+    """By its manifest, and by its claim: an array of which no shard is listed anywhere."""
+    with suppress(Crash), claim(Store(url), Other, config(), "abc") as held:
+        held.write_array("codes", np.arange(3))
+        if committed:
+            held.commit()
+        raise Crash
+    assert "codes/zarr.json" in keys(url)
+    with claim(Store(url), Small, config(overwrite=True), "abc"):
+        assert keys(url) == ["claim/2/zarr.json", CLAIM]
+
+
+def test_overwrite_knows_what_an_older_dkmeans_has_begun(url):
+    """Claims of format version 2 do not tell the names of their arrays."""
+    begin(url)
+    node = json.loads(Store(url).get(CLAIM))
+    del node["attributes"]["dkmeans"]["names"]
+    Store(url).put(CLAIM, json.dumps(node).encode())
+    Store(url).put("colors/zarr.json", b"{}")
+    Store(url).put("colors/c/0", b"x")
+    with claim(Store(url), Small, config(overwrite=True), "abc"):
+        assert keys(url) == ["claim/2/zarr.json", CLAIM]
+
+
+# What is complete but not whole
+
+
+def test_a_finished_output_that_is_not_whole_is_gone_on_with(url):
+    finish(url)
+    found = contents(url)
+    seen = []
+
+    def is_whole(manifest):
+        seen.append(manifest)
+        return False
+
+    with claim(Store(url), Small, config(resume=True), "abc", is_whole=is_whole) as held:
+        assert isinstance(held, Claim)
+        assert held.number == 2
+        assert contents(url).keys() == found.keys() - {ROOT} | {"claim/2/zarr.json"}
+        assert len(seen) == 1
+        held.commit(n_iter=8)
+    assert seen[0].n_iter == 7
+    assert read_manifest(Store(url), Small).n_iter == 8
+
+
+def test_without_resume_nobody_asks_whether_it_is_whole(url):
+    finish(url)
+    found = contents(url)
+    with (
+        pytest.raises(OutputExistsError),
+        claim(Store(url), Small, config(), "abc", is_whole=lambda _: False),
+    ):
+        pass
+    assert contents(url) == found
+
+
+def test_every_url_that_is_claimed_is_noted(url):
+    urls: list[str] = []
+    with claims.noted(urls):
+        finish(url)
+        with pytest.raises(OutputExistsError), claim(Store(url), Small, config(), "abc", shown="elsewhere"):
+            pass
+    finish(f"{url}/other")
+    assert urls == [url, "elsewhere"]

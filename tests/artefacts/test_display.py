@@ -6,16 +6,17 @@ import base64
 import html.parser
 import io
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from dkmeans.artefacts.result import Result
 from PIL import Image
 
 import dkmeans
 from dkmeans.artefacts import display
-from dkmeans.artefacts.codebook import Codebook
+from dkmeans.artefacts.coded import CodedImages
 from dkmeans.artefacts.dataset import Dataset
+from dkmeans.features.space import FeatureSpace
 from dkmeans.storage import arrays
 from dkmeans.storage.store import Store
 
@@ -111,11 +112,11 @@ def test_codebooks(made):
     assert page.words[-1] == "5 of 5, the most frequent first"
 
 
-def test_results(made):
-    compressed, reconstructed = dkmeans.open_result(made["c"]), dkmeans.open_result(made["r"])
-    assert repr(compressed) == "Result(c.zarr: 3 images, 576 codes, 4 colors)"  # nothing is lost: no PSNR
+def test_coded_images(made):
+    compressed, reconstructed = dkmeans.open_coded(made["c"]), dkmeans.open_coded(made["r"])
+    assert repr(compressed) == "CodedImages(c.zarr: 3 images, 576 codes, 4 colors)"
     assert re.fullmatch(
-        r"Result\(r\.zarr: 3 images, 36 codes, 5 patches, \d+\.\d\d dB\)", repr(reconstructed)
+        r"CodedImages\(r\.zarr: 3 images, 36 codes, 5 patches, \d+\.\d\d dB\)", repr(reconstructed)
     )
     for result in (compressed, reconstructed):
         pictures = page_of(result).pictures
@@ -123,9 +124,9 @@ def test_results(made):
         assert np.array_equal(pictures[2][::8, ::8], result.image(2))
 
 
-@pytest.mark.parametrize("shown", [Dataset, Result])
-def test_storage_that_fails_is_said(tmp_path, made, shown):
-    manifest = dkmeans.open_dataset(made["d"]).manifest
+@pytest.mark.parametrize(("shown", "of"), [(Dataset, "d"), (CodedImages, "c")])
+def test_storage_that_fails_is_said(tmp_path, made, shown, of):
+    manifest = (dkmeans.open_dataset if shown is Dataset else dkmeans.open_coded)(made[of]).manifest
     gone = shown(Store(str(tmp_path / "gone")), manifest)
     assert repr(gone).startswith(f"{shown.__name__}(gone: 3 images")
     page = page_of(gone)
@@ -135,29 +136,31 @@ def test_storage_that_fails_is_said(tmp_path, made, shown):
 
 
 def test_a_store_that_is_lost_between_two_images(made, monkeypatch):
-    whole, calls = arrays.read_rows, []
+    whole, calls = arrays.read_part, []
 
-    def lost(url, name, *rows):
-        calls.append(name)
-        if calls.count("pixels") > 1:
+    def lost(array, *rows):
+        calls.extend(["pixels"] * array.name.endswith("pixels"))
+        if len(calls) > 1:
             raise OSError("the <cable> is cut")
-        return whole(url, name, *rows)
+        return whole(array, *rows)
 
-    monkeypatch.setattr(arrays, "read_rows", lost)
+    monkeypatch.setattr(arrays, "read_part", lost)
     page = page_of(dkmeans.open_dataset(made["d"]))
     assert len(page.pictures) == 1
     assert page.words[-1] == "not shown: OSError: the <cable> is cut"
 
 
-@pytest.mark.parametrize("manifest", [{}, {"config": {}}, {"on": "pixels"}, {"config": {"patch": [5, 5]}}])
-def test_manifests_that_tell_little(manifest):
-    """As those of outputs that are under way."""
-    assert repr(Dataset(Store("/x/d/"), manifest)) == "Dataset(d)"
-    assert repr(Result(Store("s3://bucket/r"), manifest)) == "Result(r)"
-    empty = np.zeros((2, 3), np.float32)
-    codebook = Codebook(Store("c"), manifest, empty, np.zeros(2, np.int64), np.zeros((0, 4)))
-    assert repr(codebook) == "Codebook(c: 2 colors)"
-    assert page_of(codebook).words[-1].startswith("not shown: KeyError")
+def test_a_place_without_facts():
+    assert display.text("Dataset", "/x/d/", []) == "Dataset(d)"
+    assert display.text("CodedImages", "s3://bucket/r", []) == "CodedImages(r)"
+
+
+def test_centers_that_are_not_of_their_space_are_said(made):
+    codebook = replace(dkmeans.open_codebook(made["palette"]), centers=np.zeros((4, 5), np.float32))
+    assert repr(codebook).startswith("Codebook(palette.zarr: 4 colors, rgb uint8, ")
+    page = page_of(codebook)
+    assert not page.pictures
+    assert page.words[-1].startswith("not shown: ValueError")
 
 
 def test_names_are_no_html():
@@ -213,8 +216,8 @@ def test_images_that_are_too_large_are_not_read(monkeypatch):
 @pytest.mark.parametrize(("channels", "pixel"), [(1, [9, 9, 9, 255]), (3, [9, 9, 9, 255]), (4, [9, 9, 9, 9])])
 def test_a_gallery_shows_the_most_frequent(channels, pixel):
     centers = np.full((300, 6 * channels), 9, np.float32)
-    manifest = {"patch": [3, 2], "channels": channels, "dtype": "uint8"}
-    ((caption, picture),) = display.gallery(centers, np.arange(300), manifest)
+    space = FeatureSpace(np.dtype(np.uint8), channels, (3, 2))
+    ((caption, picture),) = display.gallery(centers, np.arange(300), space)
     assert caption == "100 of 300, the most frequent first"
     assert picture[0, 0].tolist() == pixel
     # Tiles of 30x20 with gaps of 2: 32 in a row of 720 pixels, so 4 rows
@@ -223,9 +226,8 @@ def test_a_gallery_shows_the_most_frequent(channels, pixel):
 
 def test_a_gallery_of_whole_images_is_small():
     centers = np.zeros((50, 512 * 512), np.float32)
-    ((caption, picture),) = display.gallery(
-        centers, np.ones(50, np.int64), {"patch": [512, 512], "channels": 1, "dtype": "uint8"}
-    )
+    space = FeatureSpace(np.dtype(np.uint8), 1, (512, 512))
+    ((caption, picture),) = display.gallery(centers, np.ones(50, np.int64), space)
     assert caption.startswith("4 of 50")
     assert picture.shape == (4 * 514, 514, 4)
 

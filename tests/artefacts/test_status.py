@@ -11,6 +11,7 @@ import pytest
 from dkmeans import ClusterConfig, FitConfig, IngestConfig, fit, ingest
 from dkmeans.artefacts import checkpoint
 from dkmeans.artefacts.claims import CHECKPOINT, claim
+from dkmeans.artefacts.codebook import CodebookManifest
 from dkmeans.artefacts.status import status
 from dkmeans.errors import InputError
 from dkmeans.storage import arrays
@@ -110,7 +111,9 @@ def test_an_unfinished_ingest(source, tmp_path, sync, monkeypatch):
 
 def test_a_fit_without_a_checkpoint(dataset, tmp_path, sync, monkeypatch):
     url = str(tmp_path / "c")
-    with claim(url, "codebook", FitConfig(dataset=dataset, codebook=url, k=5, max_iter=6), "abc"):
+    with claim(
+        Store(url), CodebookManifest, FitConfig(dataset=dataset, codebook=url, k=5, max_iter=6), "abc"
+    ):
         assert own(status(url)) == {
             "url": url,
             "state": "unfinished",

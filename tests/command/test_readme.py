@@ -11,15 +11,21 @@ import pytest
 from PIL import Image
 from skimage import data
 
-import jobs
+import dkmeans
 from dkmeans.command.main import app, main
 from dkmeans.studies import embedded
 from dkmeans.studies.palette import study
-from jobs import demo
 
-ROOT = Path(jobs.__file__).parent.parent
+ROOT = Path(dkmeans.__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(sh|python)\n(.*?)```", README, re.DOTALL)
+
+
+def write_small_photos(folder):
+    Path(folder).mkdir(parents=True)
+    for name in ("astronaut", "coffee"):
+        pixels = getattr(data, name)()[100:190, 150:260]
+        Image.fromarray(np.ascontiguousarray(pixels)).save(Path(folder, f"{name}.png"))
 
 
 @pytest.fixture
@@ -29,12 +35,6 @@ def here(tmp_path, monkeypatch):
     for name in ("demo.toml", "studies/palette.toml"):
         (tmp_path / "jobs" / name).write_text((ROOT / "jobs" / name).read_text())
     monkeypatch.chdir(tmp_path)
-
-    def write_small_photos(folder):
-        Path(folder).mkdir(parents=True)
-        for name in ("astronaut", "coffee"):
-            pixels = getattr(data, name)()[100:190, 150:260]
-            Image.fromarray(np.ascontiguousarray(pixels)).save(Path(folder, f"{name}.png"))
 
     for module in (embedded, study):
         monkeypatch.setattr(module, "write_photos", write_small_photos)
@@ -62,8 +62,9 @@ def test_every_command(here):
             if program == "make":
                 (target,) = arguments
                 assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
-                if target == "demo":
-                    run(demo.main, ["--scheduler", "sync"])
+                if target == "demo":  # tests/jobs runs its script
+                    write_small_photos("demo/photos")
+                    run(main, ["run", "jobs/demo.toml", "--scheduler", "sync"])
             elif program == "dkmeans":
                 # In this process; a local cluster for each of them would only take time.
                 sync = ["--scheduler", "sync"] if arguments[0] not in ALONE else []

@@ -6,9 +6,8 @@ import shutil
 
 import numpy as np
 import pytest
-from jobs.cut import main
 
-from dkmeans import FitConfig, IngestConfig, fit, ingest, open_codebook, open_dataset, open_result
+from dkmeans import FitConfig, IngestConfig, fit, ingest, open_codebook, open_coded, open_dataset
 from dkmeans.clustering.hierarchy import group_centers, merge_groups
 from dkmeans.config.stages import CompressConfig, CutConfig, ReconstructConfig, ReportConfig
 from dkmeans.errors import InputError, MismatchError, OutputExistsError, UsageError
@@ -42,7 +41,7 @@ def test_four_grays_to_two_by_hand(grays, tmp_path, sync):
     order = np.argsort(codebook.centers[:, 0])
     assert codebook.centers[order, 0].tolist() == [17.5, 205]
     assert codebook.counts[order].tolist() == [4, 4]
-    assert report.inertia == codebook.manifest["inertia"] == 7.5**2 + 3 * 2.5**2 + 4 * 5**2
+    assert report.inertia == codebook.manifest.inertia == 7.5**2 + 3 * 2.5**2 + 4 * 5**2
     assert (report.n_rows, report.n_features, report.n_clusters, report.n_components) == (8, 1, 2, 1)
 
 
@@ -61,11 +60,11 @@ def test_counts_and_inertia_are_those_of_all_rows(
     np.testing.assert_array_equal(codebook.counts, stats.counts)
     assert codebook.counts.sum() == len(rows) == report.n_rows
     assert report.inertia == exact.inertia(stats, codebook.centers, np.dtype(np.uint8))
-    assert report.inertia > old.manifest["inertia"]
+    assert report.inertia > old.manifest.inertia
     assert (codebook.on, codebook.n_clusters) == (on, 5)
-    assert codebook.manifest["config"]["dataset"] == dataset
-    assert codebook.manifest["input_digest"] == open_dataset(dataset).manifest["digest"]
-    assert codebook.manifest["cut_from"] == old.manifest["centers_sha256"]
+    assert (codebook.manifest.dataset, codebook.manifest.max_iter) == (dataset, 1)
+    assert codebook.manifest.dataset_digest == open_dataset(dataset).manifest.digest
+    assert codebook.manifest.cut_from == old.manifest.centers_sha256
     np.testing.assert_array_equal(codebook.history[:, :3], [[report.inertia, 0, len(rows)]])
 
 
@@ -82,7 +81,7 @@ def test_other_stages_take_a_cut_codebook(dataset, palette, patch_codebook, tmp_
     out = [str(tmp_path / "compressed"), str(tmp_path / "reconstructed")]
     compress(CompressConfig(dataset=dataset, codebook=str(tmp_path / "colors"), result=out[0]), sync)
     reconstruct(ReconstructConfig(dataset=dataset, codebook=str(tmp_path / "patches"), result=out[1]), sync)
-    counts = np.bincount(open_result(out[0]).codes[:], minlength=3)
+    counts = np.bincount(open_coded(out[0]).codes[:], minlength=3)
     np.testing.assert_array_equal(counts, open_codebook(str(tmp_path / "colors")).counts)
     assert write_report(ReportConfig(page=str(tmp_path / "page.html"), results=out)).n_results == 2
 
@@ -90,13 +89,13 @@ def test_other_stages_take_a_cut_codebook(dataset, palette, patch_codebook, tmp_
 def test_a_cut_can_be_cut_again(palette, tmp_path, sync):
     run(palette, tmp_path / "six", sync, n_clusters=6)
     report = run(tmp_path / "six", tmp_path / "one", sync, n_clusters=1)
-    assert report.inertia > open_codebook(str(tmp_path / "six")).manifest["inertia"]
+    assert report.inertia > open_codebook(str(tmp_path / "six")).manifest.inertia
 
 
 def test_a_graph_in_parts_is_said(grays, tmp_path, sync):
     with pytest.warns(UserWarning, match=r"graph of 1 nearest neighbors is in 2 parts.*--n-neighbors"):
         report = run(grays[1], tmp_path / "one", sync, n_clusters=1, n_neighbors=1)
-    assert report.n_components == open_codebook(str(tmp_path / "one")).manifest["n_components"] == 2
+    assert report.n_components == open_codebook(str(tmp_path / "one")).manifest.n_components == 2
 
 
 def test_finished_output(palette, tmp_path, sync, dataset):
@@ -117,7 +116,7 @@ def test_finished_output(palette, tmp_path, sync, dataset):
 def test_resume_sees_that_the_codebook_is_another(grays, tmp_path, sync):
     run(grays[1], tmp_path / "c", sync, n_clusters=2)
     fit(FitConfig(dataset=grays[0], codebook=grays[1], n_clusters=3, overwrite=True), sync)
-    with pytest.raises(UsageError, match=r"cut from another codebook.*--overwrite"):
+    with pytest.raises(UsageError, match=r"begun from another input.*--overwrite"):
         run(grays[1], tmp_path / "c", sync, n_clusters=2, resume=True)
 
 
@@ -147,7 +146,7 @@ def test_refusals(grays, palette, tmp_path, sync):
 def test_a_run_that_died_is_resumed(palette, tmp_path, sync, monkeypatch):
     whole = run(palette, tmp_path / "whole", sync, n_clusters=4)
 
-    def die(*_):
+    def die(*_, **__):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
@@ -159,10 +158,9 @@ def test_a_run_that_died_is_resumed(palette, tmp_path, sync, monkeypatch):
     assert run(palette, tmp_path / "c", sync, n_clusters=4, resume=True).inertia == whole.inertia
 
 
-def test_the_job(palette, tmp_path, capsys):
-    arguments = [palette, str(tmp_path / "c"), "--k", "3", "--n-neighbors", "5", "--scheduler", "sync"]
-    with pytest.raises(SystemExit) as caught:
-        main([*arguments, "--json"])
-    assert not caught.value.code
-    assert '"n_clusters": 3' in capsys.readouterr().out
+def test_the_command(palette, tmp_path, dkmeans):
+    options = ["--k", "3", "--n-neighbors", "5", "--scheduler", "sync", "--json"]
+    code, out, _ = dkmeans("cut", palette, tmp_path / "c", *options)
+    assert code == 0
+    assert '"n_clusters": 3' in out
     assert open_codebook(str(tmp_path / "c")).n_clusters == 3

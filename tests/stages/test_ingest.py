@@ -11,6 +11,7 @@ import pytest
 import zarr
 from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
+from stages.outputs import read_arrays
 
 from dkmeans import IngestConfig, ingest, open_dataset
 from dkmeans.errors import (
@@ -31,15 +32,6 @@ TINY_SHARDS = {"shard_mib": 0.006}
 
 def run(source, dataset, cluster, **options):
     return ingest(IngestConfig(source=str(source), dataset=str(dataset), **options), cluster)
-
-
-def every_object(url):
-    """All stored bytes but those of claims and manifest, which name times and runs."""
-    return {
-        found.key: Store(str(url)).get(found.key)
-        for found in Store(str(url)).list()
-        if found.key != "zarr.json" and not found.key.startswith("claim/")
-    }
 
 
 def test_pixels_lie_where_the_index_says(photos, tmp_path, sync):
@@ -113,7 +105,7 @@ def test_workers_and_shards_do_not_change_what_is_stored(photos, tmp_path, sync,
     one = run(photos, tmp_path / "one", sync, **TINY_SHARDS, **options)
     two = run(photos, tmp_path / "two", workers, **TINY_SHARDS, **options)
     other = run(photos, tmp_path / "other", workers, shard_mib=1, **options)
-    assert every_object(tmp_path / "one") == every_object(tmp_path / "two")
+    assert read_arrays(tmp_path / "one") == read_arrays(tmp_path / "two")
     assert one.digest == two.digest
     for name in ("pixels", "patches"):
         first, last = (arrays.open_array(Store(str(tmp_path / place)), name)[:] for place in ("one", "other"))
@@ -153,8 +145,8 @@ def test_bad_images_are_skipped_and_named(spoiled, tmp_path, sync):
     dataset = open_dataset(str(tmp_path / "d"))
     assert dataset.index.names == ("astronaut.png", "cat.jpg")
     assert report.n_skipped == 5
-    assert sorted(name for name, _ in dataset.skipped()) == BAD
-    reasons = dict(dataset.skipped())
+    assert sorted(image.key for image in dataset.skipped()) == BAD
+    reasons = {image.key: image.reason for image in dataset.skipped()}
     assert "200000000" in reasons["f_bomb.png"].replace(",", "").replace("_", "")
     for position, name in enumerate(dataset.index.names):
         with Image.open(spoiled / name) as image:
@@ -187,7 +179,7 @@ def test_an_image_smaller_than_the_patch_is_skipped(photos, tmp_path, sync):
     with pytest.raises(SkippedError, match=r"flat\.png \(4x9 pixels, smaller than the patch of 5x5\)"):
         run(folder, tmp_path / "d", sync, patch=5)
     run(folder, tmp_path / "d2", sync, patch=5, max_skipped=1)
-    assert open_dataset(str(tmp_path / "d2")).skipped()[0][0] == "flat.png"
+    assert open_dataset(str(tmp_path / "d2")).skipped()[0].key == "flat.png"
 
 
 def test_mixed_depths_are_refused(photos, tmp_path, sync):
@@ -265,8 +257,8 @@ def test_a_run_that_died_goes_on(photos, tmp_path, sync, monkeypatch, fails_at):
     monkeypatch.setattr(arrays, "write_rows", lambda *a: (written.append(a[1:3]), write(*a)))
     run(photos, tmp_path / "d", sync, resume=True, **options)
     assert before.isdisjoint(written)
-    assert every_object(tmp_path / "d") == every_object(tmp_path / "whole")
-    one, other = (open_dataset(str(tmp_path / name)).manifest["digest"] for name in ("whole", "d"))
+    assert read_arrays(tmp_path / "d") == read_arrays(tmp_path / "whole")
+    one, other = (open_dataset(str(tmp_path / name)).manifest.digest for name in ("whole", "d"))
     assert one == other
 
 
@@ -279,11 +271,13 @@ def test_a_run_that_died_after_broken_pixels_goes_on(spoiled, tmp_path, sync, mo
     monkeypatch.undo()
     report = run(spoiled, tmp_path / "d", sync, max_skipped=5, patch=5, resume=True)
     assert report.n_images == 2
-    assert sorted(name for name, _ in open_dataset(str(tmp_path / "d")).skipped()) == BAD
+    assert sorted(image.key for image in open_dataset(str(tmp_path / "d")).skipped()) == BAD
     run(spoiled, tmp_path / "whole", sync, max_skipped=5, patch=5)
     one, other = (open_dataset(str(tmp_path / name)) for name in ("d", "whole"))
-    assert sorted(one.skipped()) == sorted(other.skipped())
-    one, other = every_object(tmp_path / "d"), every_object(tmp_path / "whole")
+    assert {image.key: image.reason for image in one.skipped()} == {
+        image.key: image.reason for image in other.skipped()
+    }
+    one, other = read_arrays(tmp_path / "d"), read_arrays(tmp_path / "whole")
     assert {key: one[key] for key in one if "skipped" not in key} == {
         key: other[key] for key in other if "skipped" not in key
     }

@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import numpy as np
 import pytest
-from dkmeans.artefacts.archive import open_archive
-from dkmeans.stages.quantizing import archives, gathering, pngs
-from jobs.quantize import main
 from PIL import Image
 from skimage import data
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from sklearn.cluster import KMeans
+from stages.outputs import KEYS, Parts, read_arrays, read_files
 
-from dkmeans import CompressConfig, FitConfig, IngestConfig, compress, fit, ingest, open_codebook
-from dkmeans.clustering import palette, seeding
+from dkmeans import CompressConfig, FitConfig, IngestConfig, compress, fit, ingest, open_codebook, plan
+from dkmeans.artefacts.claims import claim_key
+from dkmeans.artefacts.coded import open_coded
+from dkmeans.artefacts.folder import open_folder
+from dkmeans.clustering import palette
+from dkmeans.clustering.seeding import draw_positions
 from dkmeans.compute.in_process import InProcess
 from dkmeans.config.stages import QuantizeConfig
 from dkmeans.errors import (
@@ -25,27 +30,26 @@ from dkmeans.errors import (
     DistinctRowsError,
     InputError,
     OutputExistsError,
+    OutputTakenError,
+    OutputUnfinishedError,
     SkippedError,
     StorageError,
     UsageError,
 )
+from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.features.histogram import Histogram
+from dkmeans.images import sources
 from dkmeans.kernels import reference
 from dkmeans.stages.quantize import quantize
+from dkmeans.stages.shared import coding, writing
+from dkmeans.stages.verify import verify
 from dkmeans.storage import arrays
 from dkmeans.storage.store import Store
 
-KEYS = ["astronaut.png", "astronaut2.png", "cat.png", "deep/coffee.png", "deep/er/cup.png"]
 
-
-def run(source, destination, cluster, k=8, **options):
-    return quantize(QuantizeConfig(source=str(source), destination=str(destination), k=k, **options), cluster)
-
-
-def files(folder):
-    """Keys and bytes of the images of a folder."""
-    found = [file.key for file in Store(str(folder)).list() if not file.key.startswith(".dkmeans/")]
-    return {key: Store(str(folder)).get(key) for key in found}
+def run(source, destination, cluster, reporter=SILENT, k=8, **options):
+    config = QuantizeConfig(source=str(source), destination=str(destination), k=k, **options)
+    return quantize(config, cluster, reporter)
 
 
 def original(photos, image, mode="RGB"):
@@ -58,7 +62,7 @@ def original(photos, image, mode="RGB"):
 
 def test_a_file_for_each_image_under_its_key(photos, tmp_path, sync):
     report = run(photos, tmp_path / "q", sync)
-    found = files(tmp_path / "q")
+    found = read_files(tmp_path / "q")
     assert sorted(found) == KEYS
     assert report.n_images == 5
     for image in report.images:
@@ -93,21 +97,34 @@ def test_a_palette_per_image_is_near_the_best_of_scikit_learn(tmp_path, sync):
     assert image.inertia <= 1.002 * theirs.inertia_
 
 
+@pytest.fixture
+def crops(tmp_path):
+    """Four images of 30,000 pixels together, more than seeds are drawn from."""
+    (tmp_path / "crops").mkdir()
+    for number, (first, width) in enumerate([(0, 60), (60, 90), (150, 60), (210, 90)]):
+        pixels = data.coffee()[::4, ::2][:, first : first + width]
+        Image.fromarray(np.ascontiguousarray(pixels)).save(tmp_path / "crops" / f"{number}.png")
+    return tmp_path / "crops"
+
+
 @pytest.mark.filterwarnings("ignore:not converged")
 @pytest.mark.parametrize("color", ["rgb", "gray", "rgba"])
-def test_a_shared_palette_is_ingest_fit_compress(photos, tmp_path, sync, color, monkeypatch):
-    """The very bits of the centers, and of the files."""
-    monkeypatch.setattr(gathering, "_PIXELS_PER_TASK", 6000)  # several batches
-    monkeypatch.setattr(seeding, "_SAMPLE_LEAST", 2000)  # not all pixels
-    report = run(photos, tmp_path / "q", sync, k=6, palette="shared", color=color, max_iter=15)
-    ingest(IngestConfig(source=str(photos), dataset=str(tmp_path / "d"), color=color), sync)
+def test_a_shared_palette_is_ingest_fit_compress(crops, tmp_path, sync, color, monkeypatch):
+    """The very bits of the centers, and of the files, whatever the batches."""
+    for module, name in ((plan, "PIXELS_PER_TASK"), (writing, "MEASURED_PER_TASK")):
+        monkeypatch.setattr(module, name, 10_000)
+    parts = Parts()
+    report = run(crops, tmp_path / "q", sync, parts, k=6, palette="shared", color=color, max_iter=15)
+    assert [parts.totals[name] for name in ("decoding", "rows", "images")] == [4, 4, 4]
+    assert len(draw_positions(report.n_pixels, 6, 0)) < report.n_pixels == 30_000
+    ingest(IngestConfig(source=str(crops), dataset=str(tmp_path / "d"), color=color), sync)
     fitted = fit(FitConfig(dataset=str(tmp_path / "d"), codebook=str(tmp_path / "c"), k=6, max_iter=15), sync)
     options = {"dataset": str(tmp_path / "d"), "codebook": str(tmp_path / "c")}
     done = compress(CompressConfig(result=str(tmp_path / "r"), images=str(tmp_path / "png"), **options), sync)
     assert report.centers_sha256 == fitted.centers_sha256
     assert (report.inertia, report.n_iter) == (fitted.inertia, fitted.n_iter)
     assert report.mean_psnr == pytest.approx(done.mean_psnr)
-    assert files(tmp_path / "q") == files(tmp_path / "png")
+    assert read_files(tmp_path / "q") == read_files(tmp_path / "png")
     assert sum(image.inertia for image in report.images) == pytest.approx(fitted.inertia)
 
 
@@ -120,21 +137,23 @@ def test_a_shared_palette_is_ingest_fit_compress(photos, tmp_path, sync, color, 
 def test_workers_do_not_change_a_byte(photos, tmp_path, sync, workers, options):
     one = run(photos, tmp_path / "a", sync, max_iter=5, **options)
     two = run(photos, tmp_path / "b", workers, max_iter=5, **options)
-    assert files(tmp_path / "a") == files(tmp_path / "b")
+    assert read_files(tmp_path / "a") == read_files(tmp_path / "b")
     assert one.inertia == two.inertia
 
 
 def test_threads_do_not_change_a_byte(photos, tmp_path, sync, monkeypatch):
-    monkeypatch.setattr(pngs, "_PIXELS_PER_TASK", 1)  # a task for each image
     run(photos, tmp_path / "a", sync)
-    run(photos, tmp_path / "b", InProcess(4, device="cpu"))
-    assert files(tmp_path / "a") == files(tmp_path / "b")
+    monkeypatch.setattr(writing, "MEASURED_PER_TASK", 1)
+    parts = Parts()
+    run(photos, tmp_path / "b", InProcess(4), parts)
+    assert parts.totals["images"] == 5  # a task for each
+    assert read_files(tmp_path / "a") == read_files(tmp_path / "b")
 
 
 @pytest.mark.parametrize(("k", "bits"), [(1, 1), (2, 1), (3, 2), (5, 4), (16, 4), (17, 8), (256, 8)])
 def test_the_fewest_bits_that_hold_the_colors(photos, tmp_path, sync, k, bits):
     report = run(photos / "cat.jpg", tmp_path / "q", sync, k=k)
-    assert files(tmp_path / "q")["cat.png"][24] == bits
+    assert read_files(tmp_path / "q")["cat.png"][24] == bits
     assert report.images[0].n_colors == k
 
 
@@ -173,8 +192,48 @@ def test_stacks(tmp_path, sync):
     stack = np.random.default_rng(0).integers(0, 256, (7, 9, 11)).astype(np.uint8)
     np.save(tmp_path / "s.npy", stack)
     report = run(tmp_path / "s.npy", tmp_path / "q", sync, k=16, color="gray")
-    assert sorted(files(tmp_path / "q")) == [f"{number:05d}.png" for number in range(7)]
+    assert sorted(read_files(tmp_path / "q")) == [f"{number:05d}.png" for number in range(7)]
     assert report.images[3].name == "00003"
+
+
+# How often an image is decoded
+
+
+ARCHIVE = {"to": "archive"}
+SHARED = {"palette": "shared"}
+
+
+@pytest.mark.filterwarnings("ignore:.*not converged")
+@pytest.mark.parametrize(
+    ("options", "fits", "times"),
+    [
+        ({}, True, 1),
+        ({}, False, 1),
+        (SHARED, True, 1),
+        (SHARED, False, 2),
+        (ARCHIVE, True, 1),
+        (ARCHIVE, False, 3),
+        ({**ARCHIVE, "patch": 4}, True, 1),
+        ({**ARCHIVE, "patch": 4}, False, 3),
+    ],
+    ids=str,
+)
+def test_how_often_an_image_is_decoded(photos, tmp_path, monkeypatch, options, fits, times):
+    """Where the images do not fit into memory, once for the rows, the codes and the measures each."""
+    whole = run(photos, tmp_path / "whole", Small(1 << 30), max_iter=2, **options)
+    decoded = Counter()
+    decode = sources.decode
+
+    def counted(data, key, *rest, **named):
+        decoded[key] += 1
+        return decode(data, key, *rest, **named)
+
+    monkeypatch.setattr(sources, "decode", counted)
+    memory = 1 << 30 if fits else int(3.5 * 3 * whole.n_pixels)  # images may take a quarter, rows half
+    report = run(photos, tmp_path / "q", Small(memory), max_iter=2, **options)
+    assert decoded == {image.name: times for image in report.images}
+    assert len(decoded) == 5
+    assert report.inertia == whole.inertia
 
 
 # What is refused
@@ -215,12 +274,12 @@ def test_files_in_the_way(photos, tmp_path, sync):
     (tmp_path / "q" / "cat.png").write_bytes(b"mine")
     with pytest.raises(UsageError, match=r"already holds cat\.png"):
         run(photos, tmp_path / "q", sync)
-    with pytest.raises(UsageError, match=r"holds cat\.png, which a run of other options"):
+    with pytest.raises(UsageError, match=r"holds cat\.png, which no run of these options has written"):
         run(photos, tmp_path / "q", sync, resume=True)
     assert (tmp_path / "q" / "cat.png").read_bytes() == b"mine"
     (tmp_path / "q" / "notes.txt").write_text("mine too")
     run(photos, tmp_path / "q", sync, overwrite=True)
-    assert sorted(files(tmp_path / "q")) == [*KEYS, "notes.txt"]
+    assert sorted(read_files(tmp_path / "q")) == [*KEYS, "notes.txt"]
 
 
 def test_sixteen_bits_are_for_archives(tmp_path, sync):
@@ -229,9 +288,7 @@ def test_sixteen_bits_are_for_archives(tmp_path, sync):
         run(tmp_path / "deep.npy", tmp_path / "q", sync)
     report = run(tmp_path / "deep.npy", tmp_path / "z", sync, to="archive", k=64)
     assert report.n_exact == 1
-    np.testing.assert_array_equal(
-        open_archive(str(tmp_path / "z")).image(0), np.load(tmp_path / "deep.npy")[0]
-    )
+    np.testing.assert_array_equal(open_coded(str(tmp_path / "z")).image(0), np.load(tmp_path / "deep.npy")[0])
 
 
 def test_more_clusters_than_colors(tmp_path, sync):
@@ -241,10 +298,20 @@ def test_more_clusters_than_colors(tmp_path, sync):
     assert run(tmp_path / "s.npy", tmp_path / "q", sync, k=3, color="gray").n_exact == 1
 
 
-def test_rows_that_do_not_fit_into_memory(photos, tmp_path, sync, monkeypatch):
-    monkeypatch.setattr(InProcess, "memory_bytes", lambda _: 10_000)
+class Small(InProcess):
+    """This process, as if it had less memory."""
+
+    def __init__(self, n_bytes):
+        super().__init__("cpu")
+        self.n_bytes = n_bytes
+
+    def memory_bytes(self):
+        return self.n_bytes
+
+
+def test_rows_that_do_not_fit_into_memory(photos, tmp_path):
     with pytest.raises(ClusterError, match=r"expected at most half.*ingest, fit"):
-        run(photos, tmp_path / "q", sync, to="archive", patch=4)
+        run(photos, tmp_path / "q", Small(10_000), to="archive", patch=4)
     assert not Store(str(tmp_path / "q")).list()
 
 
@@ -300,7 +367,72 @@ def test_a_palette_that_did_not_converge(photos, tmp_path, sync):
     assert not report.converged
 
 
+@pytest.mark.filterwarnings("ignore:skipped")
+def test_an_image_that_is_skipped_takes_no_other_with_it(spoiled, tmp_path, sync):
+    """All are of one batch; its record is of those that could be decoded, now and when it is resumed."""
+    first = run(spoiled, tmp_path / "q", sync, max_skipped=2)
+    records = open_folder(str(tmp_path / "q")).records
+    assert [image["key"] for image in records] == ["astronaut.png", "cat.png"]
+    assert [image["stored_bytes"] for image in records] == [image.stored_bytes for image in first.images]
+    assert verify(str(tmp_path / "q")).n_parts >= 2
+    (tmp_path / "q" / "cat.png").unlink()
+    again = run(spoiled, tmp_path / "q", sync, max_skipped=2, resume=True)
+    assert (again.n_images, again.n_skipped, again.inertia) == (2, 2, first.inertia)
+
+
 # Again
+
+
+@pytest.mark.parametrize("options", [{}, {"palette": "shared"}, {"to": "archive", "max_iter": 2}], ids=str)
+@pytest.mark.filterwarnings("ignore:not converged")
+def test_of_two_runs_begun_together_one_writes(photos, tmp_path, sync, monkeypatch, options):
+    """Both have seen that nothing is there before either claims it."""
+    run(photos, tmp_path / "whole", sync, **options)
+    both, create, put, written = Barrier(2), Store.create, Store.put, []
+
+    def create_together(store, key, data):
+        if key == claim_key(1):
+            both.wait(timeout=60)
+        return create(store, key, data)
+
+    def put_noted(store, key, data):
+        written.append(key)
+        put(store, key, data)
+
+    monkeypatch.setattr(Store, "create", create_together)
+    monkeypatch.setattr(Store, "put", put_noted)
+    with ThreadPoolExecutor(2) as pool:
+        runs = [
+            pool.submit(run, photos, tmp_path / "q", sync, Reporter(quiet=True), **options) for _ in range(2)
+        ]
+    errors = [error for task in runs if (error := task.exception())]
+    assert [type(error) for error in errors] == [OutputUnfinishedError]
+    assert max(Counter(written).values()) == 1
+    if "to" in options:
+        assert read_arrays(tmp_path / "q") == read_arrays(tmp_path / "whole")
+    else:
+        assert sorted(key for key in written if key.endswith(".png")) == KEYS
+        assert read_files(tmp_path / "q") == read_files(tmp_path / "whole")
+
+
+def test_a_run_that_another_takes_over_stops(photos, tmp_path, sync, monkeypatch):
+    """It finds the claim of the other one at its next file."""
+    run(photos, tmp_path / "whole", sync)
+    put, written = Store.put, []
+
+    def put_meanwhile(store, key, data):
+        put(store, key, data)
+        written.append(key)
+        if written.count("astronaut.png") == 1 and key == "astronaut.png":
+            run(photos, tmp_path / "q", sync, resume=True)
+            written.append("the other is done")
+
+    monkeypatch.setattr(Store, "put", put_meanwhile)
+    with pytest.raises(OutputTakenError, match="has taken over this output"):
+        run(photos, tmp_path / "q", sync)
+    assert written[-1] == "the other is done"
+    assert read_files(tmp_path / "q") == read_files(tmp_path / "whole")
+    assert len(open_folder(str(tmp_path / "q")).records) == 5
 
 
 def die_after(monkeypatch, n):
@@ -320,23 +452,27 @@ def die_after(monkeypatch, n):
 @pytest.mark.parametrize("options", [{}, {"palette": "shared"}], ids=str)
 def test_a_run_that_died_goes_on(photos, tmp_path, sync, monkeypatch, options):
     whole = run(photos, tmp_path / "whole", sync, **options)
+    monkeypatch.setattr(writing, "MEASURED_PER_TASK", 5000)
     with monkeypatch.context() as patch:
-        patch.setattr(pngs, "_PIXELS_PER_TASK", 5000)
         die_after(patch, 3)
         with pytest.raises(StorageError):
             run(photos, tmp_path / "q", sync, **options)
-        there = files(tmp_path / "q")
+        there = read_files(tmp_path / "q")
         assert len(there) == 3
-        with pytest.raises(UsageError, match="already holds"):
+        with pytest.raises(OutputUnfinishedError, match=r"not finished.*--resume"):
             run(photos, tmp_path / "q", sync, **options)
-    monkeypatch.setattr(pngs, "_PIXELS_PER_TASK", 5000)
+        with pytest.raises(InputError, match=r"is unfinished.*--resume"):
+            open_folder(str(tmp_path / "q"))
     written = []
     write = Store.put
     monkeypatch.setattr(Store, "put", lambda *a: (written.append(a[1]), write(*a)))
-    report = run(photos, tmp_path / "q", sync, resume=True, **options)
-    assert files(tmp_path / "q") == files(tmp_path / "whole")
-    assert report.inertia == whole.inertia
-    assert len([key for key in written if key.endswith(".png")]) == 2  # those that were not there
+    parts = Parts()
+    report = run(photos, tmp_path / "q", sync, parts, resume=True, **options)
+    assert parts.totals["images"] == 3
+    assert read_files(tmp_path / "q") == read_files(tmp_path / "whole")
+    assert (report.inertia, report.mean_psnr) == (whole.inertia, whole.mean_psnr)
+    # Those that were not there: the first two batches, of two images and one, had been written whole.
+    assert sorted(set(KEYS) - there.keys()) == sorted(key for key in written if key.endswith(".png"))
 
 
 def test_a_finished_folder_stays_as_it_is(photos, tmp_path, sync, monkeypatch):
@@ -344,25 +480,37 @@ def test_a_finished_folder_stays_as_it_is(photos, tmp_path, sync, monkeypatch):
     die_after(monkeypatch, 0)
     again = run(photos, tmp_path / "q", sync, resume=True)
     assert again.images == first.images
-    for options in ({"k": 9}, {"seed": 1}, {"dither": True}):
-        with pytest.raises(UsageError, match="a run of other options or from other images"):
-            run(photos, tmp_path / "q", sync, resume=True, **options)
+    with pytest.raises(OutputExistsError, match="--overwrite"):
+        run(photos, tmp_path / "q", sync)
+    others = {"k": ("n_clusters", 8, 9), "seed": ("seed", 0, 1), "dither": ("dither", False, True)}
+    for option, (name, before, now) in others.items():
+        with pytest.raises(UsageError, match=f"begun with {name} = {before}, found {now} now"):
+            run(photos, tmp_path / "q", sync, resume=True, **{option: now})
+    with pytest.raises(UsageError, match="begun from another input"):
+        run(photos / "deep", tmp_path / "q", sync, resume=True)
 
 
 def test_a_file_that_is_gone_is_made_again(photos, tmp_path, sync):
-    run(photos, tmp_path / "q", sync)
-    before = files(tmp_path / "q")
+    first = run(photos, tmp_path / "q", sync)
+    before = read_files(tmp_path / "q")
     (tmp_path / "q" / "cat.png").unlink()
     (tmp_path / "q" / "astronaut.png").write_bytes(b"half")
-    run(photos, tmp_path / "q", sync, resume=True)
-    assert files(tmp_path / "q") == before
+    again = run(photos, tmp_path / "q", sync, resume=True)
+    assert read_files(tmp_path / "q") == before
+    assert again.inertia == first.inertia
+    (tmp_path / "q" / ".dkmeans" / "records" / "0.json").write_bytes(b"{}")
+    with pytest.raises(InputError, match=r"record records/0\.json is damaged.*--resume"):
+        _ = open_folder(str(tmp_path / "q")).records
+    again = run(photos, tmp_path / "q", sync, resume=True)
+    assert read_files(tmp_path / "q") == before
+    assert [image.psnr for image in again.images] == [image.psnr for image in first.images]
 
 
 def test_overwriting_takes_other_options(photos, tmp_path, sync):
     run(photos, tmp_path / "q", sync)
     run(photos, tmp_path / "q", sync, k=2, overwrite=True)
     run(photos, tmp_path / "two", sync, k=2)
-    assert files(tmp_path / "q") == files(tmp_path / "two")
+    assert read_files(tmp_path / "q") == read_files(tmp_path / "two")
 
 
 def test_a_run_that_died_while_overwriting(photos, tmp_path, sync, monkeypatch):
@@ -372,12 +520,12 @@ def test_a_run_that_died_while_overwriting(photos, tmp_path, sync, monkeypatch):
         die_after(patch, 2)
         with pytest.raises(StorageError):
             run(photos, tmp_path / "q", sync, k=2, overwrite=True)
-    assert len(files(tmp_path / "q")) == 2
-    with pytest.raises(UsageError, match="a run of other options"):
+    assert len(read_files(tmp_path / "q")) == 2
+    with pytest.raises(UsageError, match="begun with n_clusters = 2, found 8 now"):
         run(photos, tmp_path / "q", sync, resume=True)
     run(photos, tmp_path / "q", sync, k=2, resume=True)
     run(photos, tmp_path / "two", sync, k=2)
-    assert files(tmp_path / "q") == files(tmp_path / "two")
+    assert read_files(tmp_path / "q") == read_files(tmp_path / "two")
 
 
 # Archives
@@ -389,7 +537,7 @@ def test_a_run_that_died_while_overwriting(photos, tmp_path, sync, monkeypatch):
 @pytest.mark.filterwarnings("ignore:not converged")
 def test_an_archive_holds_the_nearest_centers(photos, tmp_path, sync, patch, color):
     report = run(photos, tmp_path / "z", sync, to="archive", patch=patch, color=color, max_iter=6)
-    archive = open_archive(str(tmp_path / "z"))
+    archive = open_coded(str(tmp_path / "z"))
     mode, size = {"rgb": "RGB", "gray": "L", "rgba": "RGBA"}[color], (4, 5) if patch else (1, 1)
     names = [image.name for image in report.images]
     pieces, total = [], 0
@@ -404,17 +552,23 @@ def test_an_archive_holds_the_nearest_centers(photos, tmp_path, sync, patch, col
         total += image.inertia
     rows = np.concatenate(pieces)
     codes = archive.codes[:]
+    offset = np.cumsum([0, *map(len, pieces)])
+    np.testing.assert_array_equal(archive.code_offset, offset)
     assert codes.dtype == np.uint8
     assert total == pytest.approx(report.inertia)
     if patch:
-        np.testing.assert_array_equal(codes, reference.assign(rows, archive.centers))
+        centers = archive.centers
     else:
         ingest(IngestConfig(source=str(photos), dataset=str(tmp_path / "d"), color=color), sync)
         fit(FitConfig(dataset=str(tmp_path / "d"), codebook=str(tmp_path / "c"), k=8, max_iter=6), sync)
         centers = open_codebook(str(tmp_path / "c")).centers
-        assert report.centers_sha256 == open_codebook(str(tmp_path / "c")).manifest["centers_sha256"]
-        np.testing.assert_array_equal(codes, reference.assign(rows, centers))
+        assert report.centers_sha256 == open_codebook(str(tmp_path / "c")).manifest.centers_sha256
         np.testing.assert_array_equal(archive.palette, np.rint(centers))
+    np.testing.assert_array_equal(codes, reference.assign(rows, centers))
+    integers = np.rint(centers.astype(float) * 2**15).astype(int).astype(object)  # of any length
+    for image, piece, start, stop in zip(report.images, pieces, offset, offset[1:], strict=False):
+        gaps = piece.astype(object) * 2**15 - integers[codes[start:stop]]
+        assert image.inertia == int((gaps**2).sum()) / 2**30
     assert list(archive.index.names) == names
     stored = [file for file in Store(str(tmp_path / "z")).list() if not file.key.startswith("claim/")]
     assert report.stored_bytes == sum(file.size for file in stored)
@@ -438,48 +592,44 @@ def test_a_codebook_of_patches_is_that_of_ingest_and_fit(tmp_path, sync):
     assert report.inertia == fitted.inertia
 
 
-def arrays_of(url):
-    return {
-        file.key: Store(str(url)).get(file.key)
-        for file in Store(str(url)).list()
-        if not (file.key == "zarr.json" or file.key.startswith("claim/"))
-    }
-
-
 @pytest.mark.filterwarnings("ignore:not converged")
 @pytest.mark.parametrize("patch", [pytest.param(None, marks=pytest.mark.slow), 4])
 def test_workers_do_not_change_an_archive(photos, tmp_path, sync, workers, patch, monkeypatch):
     options = {"to": "archive", "patch": patch, "max_iter": 5}
     run(photos, tmp_path / "a", sync, **options)
     run(photos, tmp_path / "b", workers, **options)
-    assert arrays_of(tmp_path / "a") == arrays_of(tmp_path / "b")
+    assert read_arrays(tmp_path / "a") == read_arrays(tmp_path / "b")
 
 
 @pytest.mark.filterwarnings("ignore:not converged")
 def test_an_archive_that_died_goes_on(photos, tmp_path, sync, monkeypatch):
-    monkeypatch.setattr(archives, "_SHARD_MIB", 0.005)  # many shards of codes
+    monkeypatch.setattr(coding, "SHARD_MIB", 0.005)
     options = {"to": "archive", "patch": 4, "max_iter": 5}
-    whole = run(photos, tmp_path / "whole", sync, **options)
+    parts = Parts()
+    whole = run(photos, tmp_path / "whole", sync, parts, **options)
+    assert parts.totals["codes"] > 5  # many shards
     written = []
     write = arrays.write_rows
 
-    def dying(store, name, start, *rest):
+    def dying(url, name, start, rows):
         if len(written) == 4:
             raise StorageError("no space left on the device")
-        written.append(start)
-        write(store, name, start, *rest)
+        written.append((name, start))
+        write(url, name, start, rows)
 
     monkeypatch.setattr(arrays, "write_rows", dying)
     with pytest.raises(StorageError):
         run(photos, tmp_path / "z", sync, **options)
     with pytest.raises(InputError, match="unfinished"):
-        open_archive(str(tmp_path / "z"))
+        open_coded(str(tmp_path / "z"))
     before = written.copy()
+    assert len([name for name, _ in before if name == "codes"]) >= 2
     written.clear()
-    monkeypatch.setattr(arrays, "write_rows", lambda *a: (written.append(a[2]), write(*a)))
+    monkeypatch.setattr(arrays, "write_rows", lambda *a: (written.append(a[1:3]), write(*a)))
     report = run(photos, tmp_path / "z", sync, resume=True, **options)
-    assert set(before).isdisjoint(written)
-    assert arrays_of(tmp_path / "z") == arrays_of(tmp_path / "whole")
+    codes = {start for name, start in before if name == "codes"}
+    assert codes.isdisjoint(start for name, start in written if name == "codes")
+    assert read_arrays(tmp_path / "z") == read_arrays(tmp_path / "whole")
     assert report.images == whole.images
     with pytest.raises(OutputExistsError):
         run(photos, tmp_path / "z", sync, **options)
@@ -489,11 +639,11 @@ def test_an_archive_that_died_goes_on(photos, tmp_path, sync, monkeypatch):
 # The command
 
 
-def test_the_command(photos, tmp_path, capsys):
-    with pytest.raises(SystemExit) as caught:
-        main([str(photos), str(tmp_path / "q"), "--k", "4", "--scheduler", "sync", "--json", "--quiet"])
-    assert not caught.value.code
-    report = json.loads(capsys.readouterr().out)
+def test_the_command(photos, tmp_path, dkmeans):
+    options = ["--k", "4", "--scheduler", "sync", "--json", "--quiet"]
+    code, out, _ = dkmeans("quantize", photos, tmp_path / "q", *options)
+    assert code == 0
+    report = json.loads(out)
     assert sorted(image["key"] for image in report["images"]) == KEYS
     assert report["n_images"] == 5
 

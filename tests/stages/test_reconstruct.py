@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 
 import numpy as np
 import pytest
 from PIL import Image
 from sklearn.feature_extraction.image import reconstruct_from_patches_2d
+from stages.outputs import KEYS, read_files
 
 from dkmeans import (
     FitConfig,
@@ -16,14 +18,15 @@ from dkmeans import (
     fit,
     ingest,
     open_codebook,
+    open_coded,
     open_dataset,
-    open_result,
     reconstruct,
 )
+from dkmeans.config.stages import DecodeConfig
 from dkmeans.errors import MismatchError
 from dkmeans.features import patches
 from dkmeans.kernels import exact, reference
-from dkmeans.storage.store import Store
+from dkmeans.stages.decode import decode
 
 pytestmark = pytest.mark.filterwarnings("ignore:not converged")
 
@@ -36,14 +39,14 @@ def run(dataset, codebook, result, cluster, **options):
 def test_codes_are_the_nearest_patches(dataset, patch_codebook, tmp_path, sync):
     report = run(dataset, patch_codebook, tmp_path / "r", sync)
     rows, centers = open_dataset(dataset).patches[:], open_codebook(patch_codebook).centers
-    np.testing.assert_array_equal(open_result(str(tmp_path / "r")).codes[:], reference.assign(rows, centers))
+    np.testing.assert_array_equal(open_coded(str(tmp_path / "r")).codes[:], reference.assign(rows, centers))
     assert report.n_codes == len(rows)
 
 
 def test_images_are_those_of_scikit_learn(dataset, patch_codebook, tmp_path, sync):
     """Where every patch is kept, the mean of overlapping patches, but for the rounding."""
     report = run(dataset, patch_codebook, tmp_path / "r", sync, images=str(tmp_path / "png"))
-    images, result = open_dataset(dataset), open_result(str(tmp_path / "r"))
+    images, result = open_dataset(dataset), open_coded(str(tmp_path / "r"))
     centers = open_codebook(patch_codebook).centers.astype(float)
     for position in range(images.n_images):
         start, stop = images.patch_offset[position : position + 2]
@@ -68,7 +71,7 @@ def test_blank_patches_leave_zeros(tmp_path, sync):
     n_distinct = len(np.unique(open_dataset(str(tmp_path / "d")).patches[:], axis=0))
     fit(FitConfig(dataset=options["dataset"], codebook=str(tmp_path / "c"), on="patches", k=n_distinct), sync)
     found = run(tmp_path / "d", tmp_path / "c", tmp_path / "r", sync)
-    result = open_result(str(tmp_path / "r"))
+    result = open_coded(str(tmp_path / "r"))
     for position in range(4):
         np.testing.assert_array_equal(result.image(position)[:, :, 0], digits[position])
     assert (found.mean_psnr, found.n_exact) == (None, 4)
@@ -84,7 +87,7 @@ def test_strides_and_sixteen_bits(tmp_path, sync):
     )
     fit(FitConfig(dataset=str(tmp_path / "d"), codebook=str(tmp_path / "c"), on="patches", k=6), sync)
     run(tmp_path / "d", tmp_path / "c", tmp_path / "r", sync, images=str(tmp_path / "png"))
-    result, centers = open_result(str(tmp_path / "r")), open_codebook(str(tmp_path / "c")).centers
+    result, centers = open_coded(str(tmp_path / "r")), open_codebook(str(tmp_path / "c")).centers
     integers = exact.grid_integers(centers, stack.dtype).reshape(-1, 4, 3, 3)
     mask = np.ones((3, 3, 5), bool)
     expected = patches.overlap_add(result.codes[:], mask, integers, (10, 11, 3), (3, 2), np.dtype(np.uint16))
@@ -97,9 +100,29 @@ def test_workers_do_not_change_a_byte(dataset, patch_codebook, tmp_path, sync, w
     two = run(dataset, patch_codebook, tmp_path / "b", workers, images=str(tmp_path / "b.png"))
     assert one.digest == two.digest
     assert (one.mean_psnr, one.image_bytes) == (two.mean_psnr, two.image_bytes)
-    for found in Store(str(tmp_path / "a.png")).list():
-        first, other = (Store(str(tmp_path / n)).get(found.key) for n in ("a.png", "b.png"))
-        assert first == other
+    assert read_files(tmp_path / "a.png") == read_files(tmp_path / "b.png")
+    assert len(read_files(tmp_path / "a.png")) == 5
+
+
+@pytest.mark.parametrize("stride", [1, 3])
+def test_the_codes_decode_by_themselves(photos, tmp_path, sync, stride):
+    """Where dataset, codebook and photos are gone, and a mask says which patches were blank."""
+    shutil.copytree(photos, tmp_path / "in")
+    options = {"patch": 5, "stride": stride, "blank_threshold": 0.35, "shard_mib": 0.02}
+    report = ingest(IngestConfig(source=str(tmp_path / "in"), dataset=str(tmp_path / "d"), **options), sync)
+    fit(FitConfig(dataset=str(tmp_path / "d"), codebook=str(tmp_path / "c"), on="patches", k=9), sync)
+    found = run(tmp_path / "d", tmp_path / "c", tmp_path / "r", sync, images=str(tmp_path / "a"))
+    windows = sum(
+        ((height - 5) // stride + 1) * ((width - 5) // stride + 1)
+        for height, width in open_coded(str(tmp_path / "r")).index.sizes(0, 5).tolist()
+    )
+    assert 0 < report.n_patches == found.n_codes < windows
+    for name in ("in", "d", "c"):
+        shutil.rmtree(tmp_path / name)
+    (tmp_path / "r").rename(tmp_path / "moved")
+    decode(DecodeConfig(archive=str(tmp_path / "moved"), images=str(tmp_path / "b")), sync)
+    assert read_files(tmp_path / "b") == read_files(tmp_path / "a")
+    assert sorted(read_files(tmp_path / "b")) == KEYS
 
 
 def test_a_codebook_that_does_not_fit(dataset, palette, patch_codebook, photos, tmp_path, sync):

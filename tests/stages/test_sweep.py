@@ -35,8 +35,8 @@ def test_the_curves_are_those_of_the_codebooks(dataset, tmp_path, sync, on):
         assert report.inertia[place] == exact.inertia(stats, book.centers, np.dtype(np.uint8))
         error = np.mean((rows.astype(float) - book.centers[labels]) ** 2)
         assert report.mse[place] == found.curves["mse"][place] == pytest.approx(error, rel=1e-9)
-        assert report.n_iter[place] == book.manifest["n_iter"] <= 4
-        assert report.converged[place] == book.manifest["converged"]
+        assert report.n_iter[place] == book.manifest.n_iter <= 4
+        assert report.converged[place] == book.manifest.converged
     assert (report.n_rows, report.n_features) == rows.shape
     assert sorted(report.inertia, reverse=True) == report.inertia
 
@@ -47,7 +47,7 @@ def test_the_same_bits_on_any_cluster(dataset, tmp_path, sync, workers, threads,
     for name, cluster in (("a", sync), ("b", workers), ("c", threads)):
         sweep(dataset, tmp_path / name, cluster, k="3,9", on="patches", init=init, seed=5)
         books = [open_sweep(str(tmp_path / name)).codebook(k) for k in (3, 9)]
-        hashes.add(tuple(book.manifest["centers_sha256"] for book in books))
+        hashes.add(tuple(book.manifest.centers_sha256 for book in books))
     assert len(hashes) == 1
 
 
@@ -59,7 +59,7 @@ def test_the_largest_is_that_of_fit(dataset, tmp_path, sync, init):
     sweep(dataset, tmp_path / "s", sync, on="patches", init=init)
     config = FitConfig(dataset=str(dataset), codebook=str(tmp_path / "c"), k=8, on="patches", init=init)
     expected = fit(config, sync).centers_sha256
-    assert open_sweep(str(tmp_path / "s")).codebook(8).manifest["centers_sha256"] == expected
+    assert open_sweep(str(tmp_path / "s")).codebook(8).manifest.centers_sha256 == expected
 
 
 def test_rows_are_read_once_and_seeds_drawn_once(dataset, tmp_path, sync, monkeypatch):

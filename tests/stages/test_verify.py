@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dkmeans.artefacts import manifests
+from dkmeans.artefacts.kinds import read_any
 from dkmeans.config.cluster import ClusterConfig
 from dkmeans.config.stages import CompressConfig, FitConfig, IngestConfig, QuantizeConfig
 from dkmeans.errors import InputError
@@ -42,15 +43,15 @@ def made(photos, tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("data", "dataset"), ("book", "codebook"), ("codes", "result"), ("files", "files")]
+    ("name", "kind"), [("data", "dataset"), ("book", "codebook"), ("codes", "coded"), ("files", "folder")]
 )
 def test_what_is_whole(made, name, kind):
     report = verify(str(made / name))
     assert (report.url, report.kind) == (str(made / name), kind)
     assert report.n_parts >= 3
     if kind == "dataset":
-        manifest = manifests.read_manifest(Store(report.url))
-        rows = manifest["n_pixels"] * 3 + manifest["n_patches"] * 192
+        manifest = read_any(Store(report.url))
+        rows = manifest.n_pixels * 3 + manifest.n_patches * 192
         assert report.bytes_read > rows
 
 

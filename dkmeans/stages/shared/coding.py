@@ -23,9 +23,9 @@ from dkmeans.plan import RowLayout
 from dkmeans.storage import arrays, checksums
 from dkmeans.storage.store import Store
 
-__all__ = ["ImageRows", "StoredArray", "write_codes"]
+__all__ = ["SHARD_MIB", "ImageRows", "StoredArray", "write_codes"]
 
-_SHARD_MIB = 64.0
+SHARD_MIB = 64.0
 """MiB of the rows of images whose codes are one object."""
 
 
@@ -120,7 +120,7 @@ class ImageRows:
         self.offset = row_offset(images.index, space.patch)
         self.n_rows, self.n_features = int(self.offset[-1]), space.n_features
         self.dtype = images.dtype
-        rows = plan.layout_rows(self.n_rows, self.n_features * self.dtype.itemsize, _SHARD_MIB).shard_rows
+        rows = plan.layout_rows(self.n_rows, self.n_features * self.dtype.itemsize, SHARD_MIB).shard_rows
         self.layout = RowLayout(rows, rows)
 
     def cut(self, start: int, stop: int) -> _ImageCut:

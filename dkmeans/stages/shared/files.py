@@ -13,8 +13,8 @@ from dkmeans.storage.urls import resolve_url
 __all__ = ["output_keys", "refuse_originals"]
 
 
-def output_keys(names: Sequence[str]) -> list[str]:
-    """Keys of the PNG files: the same relative keys with the suffix ``.png``.
+def output_keys(names: Sequence[str]) -> dict[str, str]:
+    """Key of the PNG file of each image, by its name: the same relative key with the suffix ``.png``.
 
     Of images that differ in their suffix only, each keeps it: ``a.jpg`` and ``a.tif`` become
     ``a.jpg.png`` and ``a.tif.png``.
@@ -22,10 +22,10 @@ def output_keys(names: Sequence[str]) -> list[str]:
     stems = [str(PurePosixPath(name).with_suffix("")) for name in names]
     # Case-folded, for file systems that do not tell A.png from a.png.
     times = Counter(stem.casefold() for stem in stems)
-    return [
-        f"{stem if times[stem.casefold()] == 1 else name}.png"
+    return {
+        name: f"{stem if times[stem.casefold()] == 1 else name}.png"
         for name, stem in zip(names, stems, strict=True)
-    ]
+    }
 
 
 def refuse_originals(folder: Store, source: str, what: str) -> None:

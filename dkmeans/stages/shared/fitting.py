@@ -17,12 +17,12 @@ from dkmeans.artefacts.dataset import Dataset
 from dkmeans.clustering.lloyd import lloyd
 from dkmeans.clustering.loop import LloydResult, State
 from dkmeans.clustering.rows import Rows
-from dkmeans.config.stages import FitConfig
+from dkmeans.config.stages import FitConfig, LearningConfig
 from dkmeans.errors import DistinctRowsError, InputError
 from dkmeans.events.reporter import Reporter
 from dkmeans.kernels.exact import MAX_FEATURES
 
-__all__ = ["FitReport", "check_rows", "commit_codebook", "fit_report", "fit_rows"]
+__all__ = ["FitReport", "check_rows", "commit_codebook", "fit_report", "fit_rows", "iterate_rows"]
 
 
 @dataclass(frozen=True)
@@ -99,22 +99,38 @@ def fit_rows(
             checkpoint.save(claim, state)
             advance(1)
     saved = time.monotonic()
+
+    def keep(state: State) -> None:
+        nonlocal saved
+        if time.monotonic() - saved >= config.checkpoint_seconds:
+            checkpoint.save(claim, state)
+            saved = time.monotonic()
+
+    result = iterate_rows(config, rows, state, reporter, keep)
+    return commit_codebook(config.on, dataset, claim, rows, result, max_iter=config.max_iter)
+
+
+def iterate_rows(
+    config: LearningConfig,
+    rows: Rows,
+    state: State,
+    reporter: Reporter,
+    keep: Callable[[State], None] = lambda _: None,
+) -> LloydResult:
+    """Iterate over `rows` from `state` and tell each step; `keep` gets the state after each."""
     with reporter.stage("iterations", config.max_iter, "iterations") as advance:
         advance(len(state.history))
 
         def on_iteration(state: State) -> None:
-            nonlocal saved
             step = state.history[-1]
             advance(1, f"inertia {step.inertia:.6g}  shift {step.center_shift:.3g}")
             reporter.event("iteration", iteration=len(state.history), **asdict(step))
-            if time.monotonic() - saved >= config.checkpoint_seconds:
-                checkpoint.save(claim, state)
-                saved = time.monotonic()
+            keep(state)
 
         result = lloyd(rows, state, max_iter=config.max_iter, tol=config.tol, on_iteration=on_iteration)
     if not result.converged:
         reporter.warn(f"not converged after {config.max_iter} iterations; --max-iter allows more")
-    return commit_codebook(config.on, dataset, claim, rows, result, max_iter=config.max_iter)
+    return result
 
 
 def _begun(claim: Claim[CodebookManifest], reporter: Reporter) -> State | None:

@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from dkmeans import plan
 from dkmeans.artefacts import folder as folders
 from dkmeans.artefacts.claims import Claim, Finished, claim
 from dkmeans.artefacts.codebook import Codebook, open_codebook
 from dkmeans.artefacts.coded import COMPARED, CodedImages, CodedManifest
 from dkmeans.artefacts.dataset import Dataset, open_dataset
-from dkmeans.artefacts.folder import FileBatch, FolderManifest
+from dkmeans.artefacts.folder import Files
 from dkmeans.artefacts.index import write_index
 from dkmeans.artefacts.manifests import digest
 from dkmeans.compute.connecting import connect
@@ -26,12 +25,10 @@ from dkmeans.config.stages import CompressConfig, ReconstructConfig
 from dkmeans.events.reporter import Reporter
 from dkmeans.stages.shared.files import output_keys, refuse_originals
 from dkmeans.stages.shared.remaking import Decoding
-from dkmeans.stages.shared.writing import Batch, run_pass, totals_of
+from dkmeans.stages.shared.writing import remake_images, totals_of
 from dkmeans.storage.store import Store, open_store
 
 __all__ = ["ResultReport", "Work", "make_result"]
-
-_PIXELS_PER_TASK = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -117,7 +114,7 @@ def _checked_folder(config: CompressConfig | ReconstructConfig, dataset: Dataset
     folder = open_store(str(config.images))
     refuse_originals(folder, dataset.manifest.source, "--images")
     if not (config.overwrite or config.resume):
-        there = folders.files_there(folder, output_keys(dataset.index.names))
+        there = folders.files_there(folder, output_keys(dataset.index.names).values())
         folders.refuse_files(folder, there, "--images")
     return folder
 
@@ -146,51 +143,29 @@ def _write(
         **write(work),
     }
     coded = CodedImages(held.store, held.described(**facts))
-    with _folder_claim(folder, config, identity) as files:
-        batches = _batches(coded, dataset, folder, files, config)
-        table, _ = run_pass(batches, work.executor, work.reporter)
+    with _claimed_files(folder, dataset, config, identity) as files:
+
+        def remaking(start: int, stop: int) -> Decoding:
+            return Decoding(coded.part(start, stop), dataset.part(start, stop), indexed=files is not None)
+
+        table, _ = remake_images(dataset.index, remaking, work.executor, work.reporter, files=files)
         totals = totals_of(table, np.diff(dataset.index.offset))
-        if isinstance(files, Claim):
+        if files is not None and isinstance(files.held, Claim):
             n_pixels = dataset.manifest.n_pixels
-            about: dict[str, Any] = {
-                "source": held.store.url,
-                "n_images": dataset.n_images,
-                "n_pixels": n_pixels,
-            }
-            about |= {"image_bytes": totals.image_bytes}
+            about = {"source": held.store.url, "n_images": dataset.n_images, "n_pixels": n_pixels}
             about |= {"channels": dataset.channels, "n_clusters": work.codebook.n_clusters}
-            folders.commit_files(files, (batch.files for batch in batches), **about)
+            files.commit(**about, image_bytes=totals.image_bytes)
     held.write_array("images/measures", np.ascontiguousarray(table[:, : len(COMPARED)]))
     return held.commit(**facts, **vars(totals))
 
 
 @contextmanager
-def _folder_claim(
-    folder: Store | None, config: CompressConfig | ReconstructConfig, identity: str
-) -> Iterator[Claim[FolderManifest] | Finished[FolderManifest] | None]:
+def _claimed_files(
+    folder: Store | None, dataset: Dataset, config: CompressConfig | ReconstructConfig, identity: str
+) -> Iterator[Files | None]:
+    """Claim the folder for images, where one was asked for."""
     if folder is None:
         yield None
         return
-    with folders.claim_folder(folder, config, identity) as files:
-        yield files
-
-
-def _batches(
-    coded: CodedImages,
-    dataset: Dataset,
-    folder: Store | None,
-    files: Claim[FolderManifest] | Finished[FolderManifest] | None,
-    config: CompressConfig | ReconstructConfig,
-) -> list[Batch]:
-    index = dataset.index
-    keys, there = output_keys(index.names), {}
-    if folder is not None and files is not None:
-        there = folders.begin_files(files, folder, keys, config, "--images")
-    batches = []
-    for start, stop in plan.batches(np.diff(index.offset), _PIXELS_PER_TASK):
-        part = Decoding(coded.part(start, stop), dataset.part(start, stop), indexed=folder is not None)
-        own = None
-        if folder is not None and files is not None:
-            own = FileBatch(files, folder, start, tuple(keys[start:stop]), there)
-        batches.append(Batch(index.names[start:stop], index.sizes(start, stop), (), part, own, full=False))
-    return batches
+    with folders.claim_folder(folder, config, identity) as held:
+        yield folders.begin_files(held, folder, output_keys(dataset.index.names), config, "--images")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,36 +12,37 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.metrics import mean_squared_error
 
+from dkmeans import plan
 from dkmeans.artefacts.coded import MEASURED
-from dkmeans.artefacts.folder import FileBatch
+from dkmeans.artefacts.folder import FileBatch, Files
 from dkmeans.compute.executor import Executor
 from dkmeans.events.reporter import Reporter
 from dkmeans.images.decode import SkippedImage
 from dkmeans.images.encode import encode_indexed_png, encode_png
+from dkmeans.images.index import ImageIndex
 from dkmeans.images.measures import compare, psnr
 from dkmeans.stages.shared.remaking import Made, Remaking, n_colors
 from dkmeans.storage import checksums
 
 __all__ = [
     "COLUMNS",
-    "PIXELS_PER_TASK",
-    "Batch",
+    "MEASURED_PER_TASK",
     "Totals",
     "check_image_memory",
     "json_value",
-    "run_pass",
+    "remake_images",
     "totals_of",
 ]
 
 COLUMNS = (*MEASURED, "stored_bytes", "n_iter", "converged", "seconds")
 """What is found of an image; NaN where it is not measured, PSNR infinite where nothing is lost."""
 
-PIXELS_PER_TASK = 1 << 20
-"""Of images that are measured whole: as much work as a few million rows of a fit."""
+MEASURED_PER_TASK = 1 << 20
+"""Pixels in one task of images that are measured whole: as much work as a few million rows of a fit."""
 
 
 @dataclass(frozen=True)
-class Batch:
+class _Batch:
     """The images of one task.
 
     Attributes
@@ -49,49 +50,45 @@ class Batch:
     names : tuple of str
     sizes : ndarray of shape (n, 2), int32
         Height and width in pixels.
-    source_bytes : tuple of int
-        Of each image as it was found; empty where that is not known.
     remaking : Remaking
     files : FileBatch or None
         Where its files go.
-    full : bool
-        Whether all is measured; else the error alone, which costs least.
+    source_bytes : tuple of int, or None
+        Of each image as it was found, where all is measured; None for the error alone, which costs least.
     """
 
     names: tuple[str, ...]
     sizes: NDArray[np.int32]
-    source_bytes: tuple[int, ...]
     remaking: Remaking
     files: FileBatch | None
-    full: bool
+    source_bytes: tuple[int, ...] | None
 
 
-def _finish(batch: Batch) -> tuple[NDArray[np.float64], list[SkippedImage]]:
+def _finish(batch: _Batch) -> tuple[NDArray[np.float64], list[SkippedImage]]:
     """Make, compare and write the images of one batch; a table of `COLUMNS`, and those that are damaged."""
     if batch.files is not None and (finished := batch.files.finished()):
         return np.array([[_number(image[name]) for name in COLUMNS] for image in finished]), []
-    rows: list[list[float]] = []
-    skipped, checks, made_at = [], [], []
+    rows: dict[int, list[float]] = {}
+    skipped, checks = [], []
     began = time.perf_counter()
     for position, made in enumerate(batch.remaking.images()):
         if isinstance(made, SkippedImage):
             skipped.append(made)
         else:
-            made_at.append(position)
             found: dict[str, Any] = {"n_iter": made.n_iter, "converged": made.converged}
             if batch.files is not None:
                 data = _encode(made)
                 batch.files.write(position, data)
                 checks.append(checksums.of_bytes(data))
                 found |= {"stored_bytes": len(data), "seconds": time.perf_counter() - began}
-            if batch.source_bytes:
+            if batch.source_bytes is not None:
                 found["source_bytes"] = batch.source_bytes[position]
-            found |= _measured(made, full=batch.full)
-            rows.append([_number(found.get(name)) for name in COLUMNS])
+            found |= _measured(made, full=batch.source_bytes is not None)
+            rows[position] = [_number(found.get(name)) for name in COLUMNS]
         began = time.perf_counter()
     if batch.files is not None:
-        batch.files.record(_records(batch, made_at, rows), checks)
-    return np.array(rows, np.float64).reshape(-1, len(COLUMNS)), skipped
+        batch.files.record(_records(batch, rows), checks)
+    return np.array(list(rows.values()), np.float64).reshape(-1, len(COLUMNS)), skipped
 
 
 def _number(value: Any) -> float:
@@ -125,11 +122,11 @@ def _measured(made: Made, *, full: bool) -> dict[str, Any]:
     }
 
 
-def _records(batch: Batch, made_at: list[int], rows: list[list[float]]) -> list[dict[str, Any]]:
-    """What is known of each image that was made, as JSON values; `made_at` are their places in the batch."""
+def _records(batch: _Batch, rows: dict[int, list[float]]) -> list[dict[str, Any]]:
+    """What is known of each image that was made, as JSON values; `rows` by its position."""
     assert batch.files is not None
     records = []
-    for position, row in zip(made_at, rows, strict=True):
+    for position, row in rows.items():
         found = dict(zip(COLUMNS, row, strict=True))
         height, width = batch.sizes[position].tolist()
         about = {"name": batch.names[position], "key": batch.files.keys[position]}
@@ -162,10 +159,28 @@ def check_image_memory(n_pixels: int, channels: int, executor: Executor) -> None
     executor.check_memory(need, "an image", "leave out the largest images")
 
 
-def run_pass(
-    batches: Sequence[Batch], executor: Executor, reporter: Reporter
+def remake_images(
+    index: ImageIndex,
+    remaking: Callable[[int, int], Remaking],
+    executor: Executor,
+    reporter: Reporter,
+    *,
+    files: Files | None = None,
+    source_bytes: Sequence[int] | None = None,
 ) -> tuple[NDArray[np.float64], list[SkippedImage]]:
     """Make, compare and write images, a task a batch.
+
+    Parameters
+    ----------
+    index : ImageIndex
+    remaking : callable
+        ``remaking(start, stop)`` tells how these images are made again.
+    executor : Executor
+    reporter : Reporter
+    files : Files or None
+        Where files of them go.
+    source_bytes : sequence of int, or None
+        Of each image as it was found, where all is measured; None for the error alone.
 
     Returns
     -------
@@ -174,6 +189,20 @@ def run_pass(
     skipped : list of SkippedImage
         The others.
     """
+    # Whatever the number of threads, so that records stay valid.
+    limit = plan.PIXELS_PER_TASK if source_bytes is None else MEASURED_PER_TASK
+    batches = [
+        _Batch(
+            index.names[start:stop],
+            index.sizes(start, stop),
+            remaking(start, stop),
+            None if files is None else files.batch(start, index.names[start:stop]),
+            None if source_bytes is None else tuple(source_bytes[start:stop]),
+        )
+        for start, stop in plan.batches(np.diff(index.offset), limit)
+    ]
+    if files is not None:
+        files.begin()
     task = executor.task(_finish)
     with reporter.stage("images", len(batches), "batches") as advance:
         found = executor.run([task(batch) for batch in batches], advance)

@@ -1,0 +1,63 @@
+"""Images of a source, and centers learned from all of them: what quantize begins with.
+
+Images that fit into the workers' memory are decoded once and held; of others each pass decodes them again.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from dkmeans.artefacts.claims import Claim
+from dkmeans.artefacts.index import write_skipped
+from dkmeans.clustering.loop import LloydResult, State
+from dkmeans.clustering.seeding import seed_centers
+from dkmeans.compute.executor import Executor
+from dkmeans.config.stages import QuantizeConfig
+from dkmeans.events.reporter import Reporter
+from dkmeans.features.space import FeatureSpace
+from dkmeans.images.collections import Skipping, SourceCollection, collect
+from dkmeans.images.sources import Source
+from dkmeans.stages.shared.fitting import iterate_rows
+from dkmeans.stages.shared.rows import decode_rows
+
+__all__ = ["gather_images", "learn_centers"]
+
+
+def gather_images(
+    config: QuantizeConfig,
+    source: Source,
+    held: Claim[Any],
+    executor: Executor,
+    reporter: Reporter,
+) -> tuple[SourceCollection, Skipping]:
+    """Find the images that can be used, by their headers."""
+    keep, place = partial(write_skipped, held), held.store.url_of("skipped")
+    skipping = Skipping(config.max_skipped, reporter, keep, place)
+    options = (config.color, config.max_image_pixels, executor, skipping, reporter)
+    return collect(source, *options), skipping
+
+
+def learn_centers(
+    config: QuantizeConfig,
+    images: SourceCollection,
+    space: FeatureSpace,
+    executor: Executor,
+    skipping: Skipping,
+    reporter: Reporter,
+) -> tuple[SourceCollection, LloydResult]:
+    """Learn centers for all images, by the steps of fit.
+
+    Returns
+    -------
+    images : SourceCollection
+        Without those that cannot be decoded.
+    result : LloydResult
+    """
+    images = images.in_memory(executor, skipping, reporter)
+    drawn = (config.n_clusters, config.seed)
+    images, rows = decode_rows(images, space, *drawn, executor, skipping, reporter)
+    with reporter.stage("seeds", 1, "set") as advance:
+        state = State(seed_centers(rows, config.n_clusters, config.init, config.seed))
+        advance(1)
+    return images, iterate_rows(config, rows, state, reporter)
