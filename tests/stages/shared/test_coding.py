@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from dkmeans.compute.cluster import Cluster
 from PIL import Image
 from stages.outputs import Parts
 
 from dkmeans.artefacts.claims import claim
 from dkmeans.artefacts.coded import CodedManifest
+from dkmeans.compute.in_process import InProcess
 from dkmeans.config.stages import CompressConfig
 from dkmeans.events.reporter import SILENT
 from dkmeans.features.space import FeatureSpace
@@ -33,14 +33,14 @@ def images(tmp_path):
     for number, grays in enumerate(GRAYS):
         Image.fromarray(np.array(grays, np.uint8).reshape(2, 2)).save(tmp_path / "in" / f"{number}.png")
     skipping = Skipping(0, SILENT, lambda _: None, "")
-    return collect(open_source(str(tmp_path / "in")), "gray", 100, Cluster("cpu"), skipping, SILENT)
+    return collect(open_source(str(tmp_path / "in")), "gray", 100, InProcess(), skipping, SILENT)
 
 
 def code(url, rows, centers, reporter=SILENT, *, resume=False):
     """Write codes, and leave the output unfinished; its store, and their digest."""
     config = CompressConfig(dataset="d", codebook="c", result=str(url), resume=resume)
     with claim(Store(str(url)), CodedManifest, config, "0" * 64) as held:
-        return held.store, write_codes(held, rows, centers, Cluster("cpu"), reporter)
+        return held.store, write_codes(held, rows, centers, InProcess(), reporter)
 
 
 @pytest.mark.parametrize("mib", [64, 5 / (1 << 20)])  # one shard; shards of 5 rows, which cut images apart
@@ -53,7 +53,7 @@ def test_pixels_of_images(images, tmp_path, monkeypatch, mib):
     assert codes[:].tolist() == CODES
     assert codes.dtype == np.uint8
     assert parts.totals["codes"] == (1 if mib == 64 else 3)
-    executor = Cluster("cpu")  # whose tasks hold the files
+    executor = InProcess()  # whose tasks hold the files
     (read,) = executor.run([executor.task(lambda cut: cut.read())(rows.cut(3, 9))])
     assert read.ravel().tolist() == [51, 149, 150, 151, 255, 100]
 

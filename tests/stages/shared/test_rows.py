@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from dkmeans.compute.cluster import Cluster
 
 from dkmeans import IngestConfig, ingest, open_dataset
 from dkmeans.clustering.counted import CountedRows
 from dkmeans.clustering.seeding import draw_positions
+from dkmeans.compute.in_process import InProcess
 from dkmeans.events.reporter import SILENT
 from dkmeans.features.space import FeatureSpace
 from dkmeans.images.collections import Skipping, collect
@@ -17,7 +17,7 @@ from dkmeans.stages.shared.rows import decode_rows, open_rows
 
 
 def decoded(source, color, patch=None, max_skipped=0):
-    executor, skipping = Cluster("cpu"), Skipping(max_skipped, SILENT, lambda _: None, "")
+    executor, skipping = InProcess(), Skipping(max_skipped, SILENT, lambda _: None, "")
     images = collect(open_source(str(source)), color, 1 << 20, executor, skipping, SILENT)
     space = FeatureSpace(images.dtype, images.channels, patch)
     return *decode_rows(images, space, 9, 3, executor, skipping, SILENT), skipping
@@ -27,7 +27,7 @@ def decoded(source, color, patch=None, max_skipped=0):
 def test_pixels_are_those_of_the_dataset(photos, tmp_path, sync, color, counts):
     ingest(IngestConfig(source=str(photos), dataset=str(tmp_path / "d"), color=color), sync)
     dataset = open_dataset(str(tmp_path / "d"))
-    stored = open_rows(dataset, "pixels", 9, 3, Cluster("cpu"), SILENT)
+    stored = open_rows(dataset, "pixels", 9, 3, InProcess(), SILENT)
     _, rows, _ = decoded(photos, color)
     assert isinstance(rows, CountedRows) is isinstance(stored, CountedRows) is counts
     positions = draw_positions(stored.n_rows, 9, 3)

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from dkmeans.compute.cluster import Cluster
 from PIL import Image
 from stages.outputs import Parts, read_files
 
 from dkmeans import plan
 from dkmeans.artefacts.files import Files, begin_files, claim_folder
 from dkmeans.artefacts.folder import open_folder
+from dkmeans.compute.in_process import InProcess
 from dkmeans.config.stages import DecodeConfig
 from dkmeans.events.reporter import SILENT
 from dkmeans.images.decode import SkippedImage
@@ -60,7 +60,7 @@ def remake(values, files: Files | None = None, reporter=SILENT, source_bytes=(7,
     return remake_images(
         INDEX,
         lambda start, stop: Grays(values[start:stop]),
-        Cluster("cpu"),
+        InProcess(),
         reporter,
         files=files,
         source_bytes=source_bytes,
