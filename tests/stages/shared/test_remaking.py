@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from dkmeans.errors import InputError
 from dkmeans.features.histogram import Histogram
 from dkmeans.features.space import FeatureSpace
 from dkmeans.images.decode import SkippedImage
 from dkmeans.stages.shared.remaking import Copying, Decoding, Given, PerImage, Quantizing, n_colors
+from dkmeans.storage import checksums
 from dkmeans.storage.store import Store
 
 GRAYS = np.array([[[10], [20], [20]], [[20], [200], [210]]], np.uint8)
@@ -124,7 +126,11 @@ def test_copying_gives_the_files(tmp_path):
     store = Store(str(tmp_path))
     store.put("a.png", b"one")
     store.put("deep/b.png", b"two")
-    assert [made.file for made in Copying(store, ("deep/b.png", "a.png")).images()] == [b"two", b"one"]
+    keys, checks = ("deep/b.png", "a.png"), (checksums.of_bytes(b"two"), checksums.of_bytes(b"one"))
+    assert [made.file for made in Copying(store, keys, checks).images()] == [b"two", b"one"]
+    store.put("a.png", b"0ne")
+    with pytest.raises(InputError, match=r"a\.png is gone or damaged"):
+        list(Copying(store, keys, checks).images())
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

@@ -115,7 +115,7 @@ def test_files_and_their_record(tmp_path):
         files = begin_files(held, Store(folder), KEYS, config, "images")
         table, skipped = remake((10, -1, 30), files)
         sizes = [int(size) for size in column(table, "stored_bytes")]
-        held.commit(source="z", n_images=2, n_pixels=8, image_bytes=sum(sizes))
+        files.commit(source="z", n_images=2, n_pixels=8, image_bytes=sum(sizes))
     assert [image.key for image in skipped] == ["b.png"]
     found = read_files(tmp_path)
     assert [len(data) for data in (found["x/a.png"], found["c.png"])] == sizes
