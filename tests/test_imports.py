@@ -116,7 +116,7 @@ def inner(imports: set[str]) -> set[str]:
 
 
 def told_imports(path: Path) -> set[str]:
-    """Everything that a module tells that it imports: by a statement, by a string, by rows of a registry."""
+    """Everything that a module tells that it imports: by a statement, by a string, by its rows."""
     rows = public_places().values() if name_of(path) == "command.registry" else ()
     return imports_of(path) | {name for name in imports_by_string(path) if name} | set(rows)
 

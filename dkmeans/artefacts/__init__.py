@@ -1,1 +1,1 @@
-"""What lies in storage, and who may write it."""
+"""Artefacts: what lies in storage, and who may write it."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dkmeans.artefacts.claims import CHECKPOINT, Claim
 from dkmeans.artefacts.dataset import Dataset
-from dkmeans.artefacts.manifests import Manifest, Space, read_manifest
+from dkmeans.artefacts.manifests import Artefact, Manifest, Space, read_manifest
 from dkmeans.errors import MismatchError
 from dkmeans.features.space import FeatureSpace
 from dkmeans.storage import arrays
@@ -32,7 +32,7 @@ HISTORY = ("inertia", "center_shift", "moved", "seconds")
 
 
 class CodebookManifest(Manifest):
-    """What is recorded of a codebook.
+    """The manifest of a codebook.
 
     Attributes
     ----------
@@ -77,14 +77,11 @@ class CodebookManifest(Manifest):
 
 
 @dataclass(frozen=True)
-class Codebook:
+class Codebook(Artefact[CodebookManifest]):
     """The centers of a fit.
 
     Attributes
     ----------
-    store : Store
-        Where it lies.
-    manifest : CodebookManifest
     centers : ndarray of shape (n_clusters, n_features), float32
         On the grid of the exact arithmetic (see `dkmeans.kernels.exact`).
     counts : ndarray of shape (n_clusters,), int64
@@ -93,8 +90,6 @@ class Codebook:
         Per iteration: inertia, squared center shift, rows that changed their center, seconds.
     """
 
-    store: Store
-    manifest: CodebookManifest
     centers: NDArray[np.float32]
     counts: NDArray[np.int64]
     history: NDArray[np.float64]
@@ -111,11 +106,6 @@ class Codebook:
         facts = display.describe_codebook(self.manifest)
         pictures = partial(display.gallery, self.centers, self.counts, self.manifest.space)
         return display.page("Codebook", self.url, facts, pictures)
-
-    @property
-    def url(self) -> str:
-        """Where it lies."""
-        return self.store.url
 
     @property
     def n_clusters(self) -> int:

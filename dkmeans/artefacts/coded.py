@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from dkmeans.artefacts.decoders import Decoder, Overlap, Palette, Tiles, mask_offset, unpack_masks
 from dkmeans.artefacts.index import read_index
-from dkmeans.artefacts.manifests import Manifest, Space, read_manifest
+from dkmeans.artefacts.manifests import Artefact, Manifest, Space, read_manifest
 from dkmeans.features import patches, tiles
 from dkmeans.features.space import FeatureSpace
 from dkmeans.images.index import ImageIndex, same_sizes
 from dkmeans.storage import arrays
-from dkmeans.storage.store import Store, open_store
+from dkmeans.storage.store import open_store
 
 __all__ = ["COMPARED", "MEASURED", "CodedImages", "CodedManifest", "open_coded"]
 
@@ -33,7 +33,7 @@ MEASURED = (*COMPARED, "ssim", "source_bytes", "n_source_colors", "n_colors", "i
 
 
 class CodedManifest(Manifest):
-    """What is recorded of coded images.
+    """The manifest of coded images.
 
     Attributes
     ----------
@@ -104,18 +104,8 @@ class CodedManifest(Manifest):
 
 
 @dataclass(frozen=True)
-class CodedImages:
-    """Coded images that are complete.
-
-    Attributes
-    ----------
-    store : Store
-        Where they lie.
-    manifest : CodedManifest
-    """
-
-    store: Store
-    manifest: CodedManifest
+class CodedImages(Artefact[CodedManifest]):
+    """Coded images that are complete."""
 
     def __repr__(self) -> str:
         from dkmeans.artefacts import display
@@ -131,15 +121,6 @@ class CodedImages:
 
         return display.page("CodedImages", self.url, display.describe_coded(self.manifest), pictures)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave behind what is cached: a task reads what it needs."""
-        return {"store": self.store, "manifest": self.manifest}
-
-    @property
-    def url(self) -> str:
-        """Where they lie."""
-        return self.store.url
-
     @cached_property
     def index(self) -> ImageIndex:
         """Names, sizes, and offsets of pixels of the images. Tasks do without it."""
@@ -147,7 +128,7 @@ class CodedImages:
 
     @cached_property
     def decoder(self) -> Decoder | None:
-        """What makes images of the codes; None where pixels are stored beside them, in format version 2."""
+        """The decoder that makes images of the codes; None where version 2 has stored pixels beside them."""
         found = self.manifest
         if found.decoder == "palette":
             return Palette(arrays.read_rows(self.store, "palette"))

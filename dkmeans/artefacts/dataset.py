@@ -12,18 +12,18 @@ import zarr
 from numpy.typing import NDArray
 
 from dkmeans.artefacts.index import read_index, read_skipped
-from dkmeans.artefacts.manifests import Manifest, digest, read_manifest
+from dkmeans.artefacts.manifests import Artefact, Manifest, digest, read_manifest
 from dkmeans.features.space import FeatureSpace
 from dkmeans.images.decode import SkippedImage
 from dkmeans.images.index import ImageIndex, same_sizes
 from dkmeans.storage import arrays
-from dkmeans.storage.store import Store, open_store
+from dkmeans.storage.store import open_store
 
 __all__ = ["Dataset", "DatasetManifest", "DatasetPart", "dataset_digest", "open_dataset"]
 
 
 class DatasetManifest(Manifest):
-    """What is recorded of a dataset.
+    """The manifest of a dataset.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ def dataset_digest(
     index: ImageIndex,
     chunks: Sequence[str],
 ) -> str:
-    """What the rows of a dataset are a function of: its images, and how patches are cut from them.
+    """Digest what the rows of a dataset are a function of: its images, and how patches are cut from them.
 
     Parameters
     ----------
@@ -94,18 +94,8 @@ def dataset_digest(
 
 
 @dataclass(frozen=True)
-class Dataset:
-    """A dataset that is complete.
-
-    Attributes
-    ----------
-    store : Store
-        Where it lies.
-    manifest : DatasetManifest
-    """
-
-    store: Store
-    manifest: DatasetManifest
+class Dataset(Artefact[DatasetManifest]):
+    """A dataset that is complete."""
 
     def __repr__(self) -> str:
         from dkmeans.artefacts import display
@@ -121,15 +111,6 @@ class Dataset:
             return display.thumbnails(names, self.part(0, n).sizes(), self.image)
 
         return display.page("Dataset", self.url, display.describe_dataset(self.manifest), pictures)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave behind what is cached: a task reads what it needs."""
-        return {"store": self.store, "manifest": self.manifest}
-
-    @property
-    def url(self) -> str:
-        """Where it lies."""
-        return self.store.url
 
     @cached_property
     def index(self) -> ImageIndex:

@@ -1,4 +1,4 @@
-"""What codes stand for: colors, patches side by side, or overlapping patches whose mean is the image."""
+"""Decoders: codes stand for colors, patches side by side, or overlapping patches whose mean is the image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a notebook shows of a dataset, codebook or result: facts, and a few small pictures.
+"""The HTML that a notebook shows of an artefact: facts, and a few small pictures.
 
 Plain HTML: no script, no style sheet, nothing from a network. What storage cannot give is said, not raised.
 """

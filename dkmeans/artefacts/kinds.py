@@ -92,7 +92,7 @@ def open_images(url: str) -> CodedImages | ImageFolder:
 
 
 def describe(url: str) -> dict[str, Any]:
-    """What the artefact at `url` is: its manifest, and the shape and chunks of its arrays."""
+    """Describe the artefact at `url`: its manifest, and the shape and chunks of its arrays."""
     whole = open_store(url)
     store = place_of(whole)
     manifest = read_any(store)

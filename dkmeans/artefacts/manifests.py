@@ -12,7 +12,8 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, Self, TypeVar
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, ValidationError
 
@@ -24,6 +25,7 @@ from dkmeans.storage.store import Store, StoredObject
 __all__ = [
     "FORMAT_VERSION",
     "ROOT",
+    "Artefact",
     "Manifest",
     "Space",
     "array_names",
@@ -59,7 +61,7 @@ Space = Annotated[FeatureSpace, PlainValidator(_to_space), PlainSerializer(Featu
 
 
 class Manifest(BaseModel):
-    """What every artefact tells of itself.
+    """The facts that every artefact tells of itself.
 
     Attributes
     ----------
@@ -116,6 +118,31 @@ class Manifest(BaseModel):
 
 
 _M = TypeVar("_M", bound=Manifest)
+
+
+@dataclass(frozen=True)
+class Artefact(Generic[_M]):
+    """An artefact that is complete.
+
+    Attributes
+    ----------
+    store : Store
+        Where it lies.
+    manifest : Manifest
+        Of its kind.
+    """
+
+    store: Store
+    manifest: _M
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave behind what is cached: a task reads what it needs."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @property
+    def url(self) -> str:
+        """Where it lies."""
+        return self.store.url
 
 
 def digest(parts: list[str]) -> str:
@@ -263,7 +290,7 @@ def array_names(nodes: dict[str, int]) -> list[str]:
 
 _WORDS = {
     None: "a dataset, codebook, sweep, folder of images or coded images",
-    "coded": "coded images",
+    "coded": "a set of coded images",
     "folder": "a folder of images",
 }
 

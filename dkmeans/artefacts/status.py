@@ -23,7 +23,7 @@ _COMPLETE = "everything"
 
 
 def status(url: str) -> dict[str, Any]:
-    """What is known of the output at `url`, complete or not.
+    """Tell how far the output at `url` is, complete or not.
 
     Returns
     -------
@@ -69,7 +69,7 @@ def status(url: str) -> dict[str, Any]:
 
 
 def kept(urls: Sequence[str]) -> str:
-    """What a run that was interrupted has left at the URLs that it claimed, in words; empty if nothing.
+    """Say what a run that was interrupted has left at the URLs that it claimed; empty if nothing.
 
     Raises
     ------

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dkmeans.artefacts.claims import Claim
 from dkmeans.artefacts.codebook import Codebook, read_codebook
-from dkmeans.artefacts.manifests import Manifest, Space, read_manifest
+from dkmeans.artefacts.manifests import Artefact, Manifest, Space, read_manifest
 from dkmeans.features.space import FeatureSpace
 from dkmeans.storage import arrays
 from dkmeans.storage.store import Store, open_store
@@ -21,7 +21,7 @@ CURVES = ("n_clusters", "inertia", "mse", "n_iter", "converged", "seconds")
 
 
 class SweepManifest(Manifest):
-    """What is recorded of a sweep: the numbers of clusters, and the one at the bend of the curve, if any."""
+    """The manifest of a sweep: the numbers of clusters, and the one at the bend of the curve, if any."""
 
     kind: Literal["sweep"] = "sweep"
     names: ClassVar[tuple[str, ...]] = ("codebooks", "curves", "seeds")
@@ -40,27 +40,17 @@ class SweepManifest(Manifest):
 
 
 @dataclass(frozen=True)
-class Sweep:
+class Sweep(Artefact[SweepManifest]):
     """Codebooks of the same rows, ascending by their number of clusters.
 
     Attributes
     ----------
-    store : Store
-        Where it lies.
-    manifest : SweepManifest
     curves : dict of str to ndarray of shape (n,)
         For each codebook ``n_clusters``, ``inertia``, ``mse`` (inertia for each value of each row),
         ``n_iter``, ``converged``, and the ``seconds`` of its iterations.
     """
 
-    store: Store
-    manifest: SweepManifest
     curves: dict[str, NDArray[Any]]
-
-    @property
-    def url(self) -> str:
-        """Where it lies."""
-        return self.store.url
 
     @property
     def n_clusters(self) -> list[int]:

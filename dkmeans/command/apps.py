@@ -63,7 +63,7 @@ def run_app(app: typer.Typer, argv: Sequence[str] | None, name: str | None = Non
 
 
 def _told(error: Any) -> str:
-    """What was found in a command line, and what was expected."""
+    """Say what was found in a command line, and what was expected."""
     message = error.format_message().rstrip(".")
     if hasattr(error, "possibilities"):
         message = f"no such option {error.option_name}{_did_you_mean(error.option_name, error.ctx)}"

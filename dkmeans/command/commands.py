@@ -137,7 +137,7 @@ def _interruption(error: BaseException | None) -> KeyboardInterrupt | None:
 
 
 def _kept(claimed: Sequence[str]) -> str:
-    """What is kept of a run that was stopped, and how to go on, from what lies where it was writing."""
+    """Say what is kept of a run that was stopped, and how to go on, from what lies where it was writing."""
     from dkmeans.artefacts.status import kept
 
     try:

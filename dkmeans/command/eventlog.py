@@ -21,7 +21,7 @@ _SECONDS_BETWEEN_WRITES = 5.0
 
 @contextmanager
 def event_log(url: str | None) -> Iterator[Callable[[dict[str, Any]], None] | None]:
-    """What takes events and writes them to `url`; None for None.
+    """Open a log of events at `url`; None for None.
 
     A file grows by a line an event. An object cannot grow: it is written anew with all lines, every few
     seconds and at the end.

@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from dkmeans.command.apps import EVERYWHERE
 from dkmeans.config.base import StageConfig
 from dkmeans.config.cluster import ClusterConfig
-from dkmeans.config.stages import LearningConfig
+from dkmeans.config.stages import CheckpointConfig, LearningConfig
 
 __all__ = ["KEYS", "SHARED", "argument", "model_parameters", "option", "shared_parameters", "url_argument"]
 
@@ -41,7 +41,7 @@ SHARED = {
     "quiet": (bool, _everywhere("--quiet", help="Say nothing but warnings.")),
     "debug": (bool, _everywhere("--debug", help="Show the traceback of an error.")),
 }
-"""What every command takes."""
+"""Parameters that every command takes."""
 KEYS = {"n_clusters": "k"}
 """Fields that the command line and a job file call by a shorter name."""
 
@@ -56,10 +56,11 @@ def model_parameters(model: type[BaseModel], *, in_cluster: bool) -> list[inspec
     positional = [name for name, field in fields.items() if field.is_required() and _is_text(field)]
     cluster = ClusterConfig.model_fields if in_cluster else {}
     common = set(StageConfig.model_fields)
-    learning = set(LearningConfig.model_fields) - common if issubclass(model, LearningConfig) else set()
+    learning = set(CheckpointConfig.model_fields) - common if issubclass(model, LearningConfig) else set()
 
-    def place(name: str) -> tuple[bool, bool, bool]:
-        return name in learning, name in common, not fields[name].is_required()
+    def place(name: str) -> tuple[bool, bool, bool, bool]:
+        inherited = name not in model.__annotations__
+        return name in learning, name in common, not fields[name].is_required(), inherited
 
     options = sorted((name for name in fields if name not in positional), key=place)
     return [

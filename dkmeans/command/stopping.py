@@ -69,7 +69,7 @@ def _is_ignored() -> bool:
 
 
 class _Job:
-    """What has come for the main thread so far."""
+    """The signals that have come for the main thread so far."""
 
     def __init__(self, quiet: bool) -> None:
         self.quiet = quiet

@@ -1,4 +1,4 @@
-"""What a user's surroundings may lack, mended or told: streams, encodings, Dask's configuration."""
+"""Surroundings of a user that lack something, mended or told: streams, encodings, Dask's configuration."""
 
 from __future__ import annotations
 

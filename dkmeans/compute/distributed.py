@@ -104,7 +104,7 @@ class Distributed(Executor):
         return [(int(found["memory_limit"] or 0), int(found["nthreads"])) for found in workers.values()]
 
     def ask(self, function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
-        """What `function` returns in each worker process, by its address.
+        """Call `function` in each worker process; results by its address.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""What runs the tasks of a job: here (`in_process`), or on the workers of a scheduler (`distributed`)."""
+"""Run the tasks of a job: here (`in_process`), or on the workers of a scheduler (`distributed`)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dkmeans.storage import access
 __all__ = ["IMPORTED_BYTES", "Executor", "Task", "dealt", "moved"]
 
 IMPORTED_BYTES = 300 * MIB
-"""What a worker takes with all libraries loaded and nothing to do; measured 277 MiB."""
+"""Bytes that a worker takes with all libraries loaded and nothing to do; measured 277 MiB."""
 
 
 class Task:
@@ -51,7 +51,7 @@ class Task:
 
 
 def moved(job: str) -> tuple[int, int, int]:
-    """What this process has moved for a job: bytes read, bytes written, tasks that failed."""
+    """Count what this process has moved for a job: bytes read, bytes written, tasks that failed."""
     found = access.traffic_of(job)
     return found.read, found.written, found.failed
 
@@ -146,7 +146,7 @@ class Executor(ABC):
 
     @abstractmethod
     def ask(self, function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
-        """What `function` returns in each process that runs tasks, by its name."""
+        """Call `function` in each process that runs tasks; results by its name."""
 
     @abstractmethod
     def everywhere(self, function: Callable[..., Any], *arguments: Any) -> None:
@@ -158,7 +158,7 @@ class Executor(ABC):
         return {"bytes_read": read, "bytes_written": written, "retries": failed}
 
     def _traffic(self) -> list[tuple[int, int, int]]:
-        """What each process has moved."""
+        """Count what each process has moved."""
         return [moved(access.current_access().job)]
 
 

@@ -77,7 +77,7 @@ class InProcess(Executor):
         return [(self.memory, self.threads)]
 
     def ask(self, function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
-        """What `function` returns here."""
+        """Give what `function` returns here."""
         return {"this process": function(*arguments)}
 
     def everywhere(self, function: Callable[..., Any], *arguments: Any) -> None:

@@ -1,4 +1,4 @@
-"""What asks a scheduler, or waits for the tasks of a client: each wait ends, and says why if it ends badly.
+"""Ask a scheduler, and wait for the tasks of a client: each wait ends, and says why if it ends badly.
 
 A client of Dask waits without one in several places: for an answer of a scheduler that is silent, for results
 whose connection broke (`as_completed` loses them, as what gathers them there dies), for a worker to come.
@@ -65,7 +65,7 @@ def ask(client: Any, question: Callable[[], Any], seconds: float | None = None) 
 
 
 def workers_of(client: Any) -> dict[str, Any]:
-    """What the scheduler tells of each worker that is there now, by address."""
+    """Ask the scheduler for each worker that is there now; facts by address."""
     # Not scheduler_info(): that is empty when the scheduler is gone, and another thread may replace it.
     identity = ask(client, lambda: client.scheduler.identity(n_workers=-1))
     return dict(identity["workers"])

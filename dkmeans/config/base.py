@@ -1,4 +1,4 @@
-"""What all models have in common: frozen, strict about unknown keys, errors in the words of dkmeans."""
+"""The base of all models: frozen, strict about unknown keys, errors in the words of dkmeans."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Model(BaseModel):
 
 
 class StageConfig(Model):
-    """What every stage that writes an artefact has in common."""
+    """Options of every stage that writes an artefact."""
 
     overwrite: bool = False
     """Delete the output first, if it is an artefact of dkmeans."""

@@ -192,13 +192,14 @@ class DecodeConfig(StageConfig):
 class ReportConfig(Model):
     """Show results on one page of pictures.
 
-    The HTML page needs no network: originals beside results, codebooks, curves, PSNR, SSIM and bytes.
+    The HTML page needs no network: originals beside results, codebooks, curves, PSNR, SSIM and bytes. Takes
+    what compress, reconstruct and quantize have written; of quantize the source has to be there as it was.
     """
 
     page: str
     """Path of the HTML page to write."""
     results: Sequence[str] = Field(min_length=1)
-    """URLs of results of compress and reconstruct."""
+    """URLs of results of compress and reconstruct, and of archives or folders of quantize."""
     n_images: int = Field(default=4, ge=1, le=100)
     """Images shown per result."""
     title: str = "dkmeans report"

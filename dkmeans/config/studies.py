@@ -11,7 +11,7 @@ from dkmeans.config.stages import LearningConfig
 
 
 class StudyConfig(LearningConfig):
-    """What every study has in common."""
+    """Options that every study has."""
 
     out: str
     """URL of the folder to write: index.html, numbers.json, tables, figures, and what they come from."""

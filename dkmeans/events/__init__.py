@@ -1,1 +1,1 @@
-"""What a job says while it runs."""
+"""Progress and messages of a job while it runs."""

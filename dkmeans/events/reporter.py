@@ -1,4 +1,4 @@
-"""What a job says while it runs: one bar per stage on a terminal, plain lines elsewhere, always on stderr."""
+"""Say how far a job is: one bar per stage on a terminal, plain lines elsewhere, always on stderr."""
 
 from __future__ import annotations
 

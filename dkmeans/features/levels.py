@@ -65,13 +65,8 @@ def uniform_bins(counts: NDArray[np.int64], n_bins: int) -> Bins:
 def quantile_bins(counts: NDArray[np.int64], n_bins: int) -> Bins:
     """Bins of about as many pixels each: their edges are quantiles, values that occur.
 
-    Where many pixels have one value several edges fall together, and there are fewer bins.
-
-    Parameters
-    ----------
-    counts : ndarray of shape (256,), int64
-        How often each gray value occurs; at least two of them do.
-    n_bins : int
+    Where many pixels have one value several edges fall together, and there are fewer bins. Parameters are
+    those of `uniform_bins`.
     """
     found = np.flatnonzero(counts)
     shares = np.linspace(0, 1, n_bins + 1)

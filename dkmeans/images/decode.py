@@ -19,6 +19,7 @@ from dkmeans.images.formats import Found, Refused, find
 
 __all__ = [
     "CHANNELS",
+    "COLORS",
     "Color",
     "ImageHeader",
     "IncompleteHeader",
@@ -30,11 +31,12 @@ __all__ = [
 
 Color = Literal["rgb", "gray", "rgba"]
 CHANNELS: dict[Color, int] = {"gray": 1, "rgb": 3, "rgba": 4}
+COLORS: dict[int, Color] = {channels: color for color, channels in CHANNELS.items()}
 
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What a file says about its image.
+    """Facts of an image that its file tells.
 
     `height` and `width` are in pixels, after the EXIF orientation is applied; `dtype` is ``"uint8"`` or
     ``"uint16"``; `note` is something to say aloud, such as frames that are not used.

@@ -91,12 +91,7 @@ def compact(codes: NDArray[Any], palette: NDArray[Any]) -> tuple[NDArray[np.uint
     Neighbors in an image are of similar colors, so the order makes their codes alike, and the file smaller:
     by up to 10 % for 16 colors.
 
-    Parameters
-    ----------
-    codes : (height, width) integer array
-        Rows of `palette`.
-    palette : (k, 1 | 3 | 4) uint8 array
-        k colors, at most 256.
+    They are taken as by `encode_indexed_png`.
 
     Returns
     -------

@@ -32,7 +32,7 @@ __all__ = ["SUFFIXES", "Found", "Refused", "find"]
 
 
 class Refused(Exception):
-    """What was found and what was expected; the caller adds the key and the remedy."""
+    """Says what was found and what was expected; the caller adds the key and the remedy."""
 
 
 @dataclass(frozen=True)

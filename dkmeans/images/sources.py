@@ -230,7 +230,7 @@ def _open_file(folder: Store, name: str) -> Source:
 
 
 def _without_artefacts(listed: list[StoredObject]) -> list[StoredObject]:
-    """What lies in a folder besides datasets and other outputs of dkmeans."""
+    """Leave out the objects of datasets and other outputs of dkmeans."""
     mark = "/claim/zarr.json"
     made = tuple(found.key.removesuffix(mark) + "/" for found in listed if found.key.endswith(mark))
     return [found for found in listed if not found.key.startswith(made)] if made else listed

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dkmeans.kernels.jit import jit
-from dkmeans.kernels.nearest import Centers
+from dkmeans.kernels.records import Centers
 from dkmeans.kernels.vector import LANES, row_offset
 
 __all__ = ["aligned", "arrange_centers", "near_order", "pack", "reorder", "sort_order", "unpack"]

@@ -24,7 +24,8 @@ from dkmeans.kernels.arrange import (
     unpack,
 )
 from dkmeans.kernels.exact import ChunkStats, fraction_bits, grid_integers
-from dkmeans.kernels.nearest import SLICES, CandidateList, Centers, Rows, Traits, Workspace, search
+from dkmeans.kernels.nearest import search
+from dkmeans.kernels.records import SLICES, CandidateList, Centers, Rows, Traits, Workspace
 from dkmeans.kernels.totals import Sums, own_distances, sum_of_squares, sum_up
 from dkmeans.kernels.vector import GROUP, LANES, STATES
 

@@ -64,7 +64,7 @@ S = TypeVar("S", bound=Stats)
 
 @dataclass(frozen=True)
 class Arithmetic(Generic[S]):
-    """What a fit computes with, apart from the blocks: `exact.EXACT` in integers, `floats.FLOATS` in float64.
+    """The arithmetic of a fit, apart from the blocks: `exact.EXACT` in integers, `floats.FLOATS` in float64.
 
     Attributes
     ----------

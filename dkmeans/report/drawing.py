@@ -1,4 +1,4 @@
-"""What all plots have in common: colors, axes, legend, marks, and the way to an SVG."""
+"""The look of all plots: colors, axes, legend, marks, and the way to an SVG."""
 
 from __future__ import annotations
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans.artefacts.codebook import HISTORY, Codebook, open_codebook
-from dkmeans.artefacts.coded import CodedImages, open_coded
-from dkmeans.artefacts.dataset import Dataset, open_dataset
-from dkmeans.artefacts.manifests import digest
-from dkmeans.errors import InputError, MismatchError
+from dkmeans.artefacts.codebook import HISTORY, Codebook
+from dkmeans.artefacts.coded import CodedImages
+from dkmeans.artefacts.dataset import Dataset
+from dkmeans.artefacts.folder import ImageFolder
 from dkmeans.images import measures
+from dkmeans.report.subjects import Subject
 from dkmeans.storage.store import Store
 
 __all__ = [
@@ -23,21 +23,10 @@ __all__ = [
     "ImageFacts",
     "ResultFacts",
     "Step",
-    "Trio",
     "gather",
     "measure_image",
-    "open_trio",
     "shown_positions",
 ]
-
-
-@dataclass(frozen=True)
-class Trio:
-    """A result, and the dataset and the codebook that it was made from."""
-
-    result: CodedImages
-    dataset: Dataset
-    codebook: Codebook
 
 
 @dataclass(frozen=True)
@@ -67,37 +56,44 @@ class ImageFacts:
 
 @dataclass(frozen=True)
 class Bytes:
-    """What the images take in each form.
+    """Bytes of the images in each form.
 
     Attributes
     ----------
     source : int
-        Files as ingest found them.
+        Files as they were found.
     raw : int
         Pixels without any compression.
-    codes, codebook : int
-        Arrays as stored: the codes, and the palette or centers that they point to.
-    compressed : int
+    codes, codebook : int or None
+        Arrays as stored: the codes, and the palette or centers that they point to; None of a folder of files.
+    compressed : int or None
         Both together.
     images : int or None
-        Files written beside the result; None where none were asked for.
+        Files of the folder, or those written beside the codes; None where none were asked for.
     """
 
     source: int
     raw: int
-    codes: int
-    codebook: int
-    compressed: int
+    codes: int | None
+    codebook: int | None
+    compressed: int | None
     images: int | None
+
+    @property
+    def stored(self) -> int:
+        """Bytes that the images take now: the codes with the codebook, or the files alone."""
+        stored = self.images if self.compressed is None else self.compressed
+        assert stored is not None
+        return stored
 
 
 @dataclass(frozen=True)
 class Color:
-    """A color of a palette, and the pixels of the fit that are nearest to it."""
+    """A color of a palette, and the pixels of the fit nearest to it; None where these are unknown."""
 
     values: tuple[int, ...]
-    count: int
-    share: float
+    count: int | None
+    share: float | None
 
 
 @dataclass(frozen=True)
@@ -110,34 +106,66 @@ class Step:
 
 @dataclass(frozen=True)
 class ResultFacts:
-    """All numbers of one result; `colors` from dark to light, empty for a codebook of patches."""
+    """All numbers of one result.
+
+    Attributes
+    ----------
+    result : str
+        Its URL.
+    source, dataset, codebook : str or None
+        URLs of what it was made from: of quantize the source alone, of other stages the other two.
+    own_palettes : bool
+        Whether each image has a palette of its own.
+    overlapping : bool
+        Whether patches overlap.
+    n_rows, same_dataset, max_iter : None without a codebook
+        Rows of the fit, whether they are those of `dataset`, and the iterations that were allowed.
+    mean_ssim : float or None
+        Mean over all images of quantize, or over those that are shown.
+    n_similar : int
+        The images that it is the mean of.
+    n_iter : int
+        Iterations; with palettes of their own the most that an image took.
+    centers_sha256 : str or None
+        None with palettes of their own.
+    images : tuple of ImageFacts
+        Those that are shown.
+    colors : tuple of Color
+        From dark to light; empty where there is no palette for all.
+    steps : tuple of Step
+        Empty where the iterations were not kept.
+    """
 
     result: str
-    dataset: str
-    codebook: str
+    source: str | None
+    dataset: str | None
+    codebook: str | None
     on: str
+    own_palettes: bool
+    overlapping: bool
     n_clusters: int
     patch: tuple[int, int] | None
     channels: int
     dtype: str
     n_images: int
     n_pixels: int
-    n_rows: int
-    same_dataset: bool
+    n_rows: int | None
+    same_dataset: bool | None
     mean_psnr: float | None
     n_exact: int
     rmse: float
     mean_ssim: float | None
+    n_similar: int
     bytes: Bytes
-    ratio_compressed: float
+    ratio_compressed: float | None
     ratio_images: float | None
     bits_per_pixel: float
     raw_bits_per_pixel: int
     n_iter: int
-    max_iter: int
+    max_iter: int | None
     converged: bool
     inertia: float
-    centers_sha256: str
+    centers_sha256: str | None
     images: tuple[ImageFacts, ...]
     colors: tuple[Color, ...]
     steps: tuple[Step, ...]
@@ -148,104 +176,121 @@ class ResultFacts:
         return int(np.iinfo(self.dtype).max)
 
 
-def open_trio(url: str) -> Trio:
-    """Open a result with its dataset and codebook.
-
-    Raises
-    ------
-    InputError
-        If one of the three is missing or unfinished.
-    MismatchError
-        If the dataset or codebook is another one than the result was made from.
-    """
-    result = open_coded(url)
-    found = result.manifest
-    if found.dataset is None or found.codebook is None:
-        raise InputError(
-            f"{result.url} was made by quantize; expected a result of compress or reconstruct, which has a "
-            "dataset and a codebook to show."
-        )
-    dataset, codebook = open_dataset(found.dataset), open_codebook(found.codebook)
-    if digest([dataset.manifest.digest, codebook.manifest.centers_sha256]) != found.input_digest:
-        raise MismatchError(
-            f"{result.url} was made from another dataset or codebook than {dataset.url} and {codebook.url} "
-            "now are. Make the result again with --overwrite."
-        )
-    return Trio(result, dataset, codebook)
-
-
 def shown_positions(n_images: int, n_shown: int) -> list[int]:
     """At most `n_shown` positions, evenly spread over the index, with its first and last image."""
     spread = np.linspace(0, n_images - 1, min(n_shown, n_images))
     return [int(position) for position in np.rint(spread)]
 
 
-def measure_image(trio: Trio, position: int, original: NDArray[Any], image: NDArray[Any]) -> ImageFacts:
+def measure_image(subject: Subject, position: int, original: NDArray[Any], image: NDArray[Any]) -> ImageFacts:
     """The numbers of one image; both arrays of shape (height, width, channels)."""
-    psnr = float(trio.result.measures["psnr"][position])
+    table = subject.result.measures
+    psnr = float(table["psnr"][position])
+    # Of results of compress and reconstruct the structure was not measured.
+    ssim = measures.ssim(original, image) if "ssim" not in table else float(table["ssim"][position])
     return ImageFacts(
         position=position,
-        name=trio.dataset.index.names[position],
+        name=subject.result.index.names[position],
         height=original.shape[0],
         width=original.shape[1],
         psnr=psnr if math.isfinite(psnr) else None,
-        ssim=measures.ssim(original, image),
+        ssim=None if ssim is None or math.isnan(ssim) else ssim,
         detail=measures.worst_part(original, image),
     )
 
 
-def gather(trio: Trio, images: tuple[ImageFacts, ...]) -> ResultFacts:
+def gather(subject: Subject, images: tuple[ImageFacts, ...]) -> ResultFacts:
     """All numbers of a result, of which `images` are shown."""
-    result, dataset, codebook = trio.result, trio.dataset, trio.codebook
-    found, fitted = result.manifest, codebook.manifest
-    stored = _bytes(trio)
-    n_pixels = dataset.manifest.n_pixels
-    similar = [image.ssim for image in images if image.ssim is not None]
+    result, originals = subject.result, subject.originals
+    found = result.manifest
+    stored = _bytes(subject)
+    n_pixels = int(result.index.offset[-1])
     return ResultFacts(
         result=result.url,
-        dataset=dataset.url,
-        codebook=codebook.url,
-        on=codebook.on,
-        n_clusters=codebook.n_clusters,
-        patch=dataset.patch if codebook.on == "patches" else None,
-        channels=dataset.channels,
-        dtype=str(dataset.dtype),
-        n_images=dataset.n_images,
+        channels=originals.channels,
+        dtype=str(originals.dtype),
+        n_images=found.n_images,
         n_pixels=n_pixels,
-        n_rows=fitted.n_rows,
-        same_dataset=fitted.dataset_digest == dataset.manifest.digest,
         mean_psnr=found.mean_psnr,
         n_exact=found.n_exact or 0,
         rmse=math.sqrt(found.mse or 0.0),
-        mean_ssim=float(np.mean(similar)) if similar else None,
         bytes=stored,
-        ratio_compressed=stored.raw / stored.compressed,
+        ratio_compressed=stored.raw / stored.compressed if stored.compressed else None,
         ratio_images=stored.raw / stored.images if stored.images else None,
-        bits_per_pixel=8 * stored.compressed / n_pixels,
-        raw_bits_per_pixel=8 * dataset.channels * dataset.dtype.itemsize,
-        n_iter=fitted.n_iter,
-        max_iter=fitted.max_iter,
-        converged=fitted.converged,
-        inertia=fitted.inertia,
-        centers_sha256=fitted.centers_sha256,
+        bits_per_pixel=8 * stored.stored / n_pixels,
+        raw_bits_per_pixel=8 * originals.channels * originals.dtype.itemsize,
         images=images,
-        colors=_colors(trio),
-        steps=_steps(codebook),
+        colors=_colors(subject),
+        **_coding(subject),
+        **_similarity(subject, images),
+        **_fit(subject),
     )
 
 
-def _bytes(trio: Trio) -> Bytes:
-    result, dataset = trio.result, trio.dataset
+def _coding(subject: Subject) -> dict[str, Any]:
+    """Name what the pixels or patches were replaced by."""
+    result, codebook = subject.result, subject.codebook
+    if isinstance(result, ImageFolder):
+        own = result.manifest.centers_sha256 is None
+        facts = {"on": "pixels", "patch": None, "own_palettes": own, "overlapping": False}
+        return {**facts, "n_clusters": result.manifest.n_clusters}
+    found = result.manifest
+    space = codebook.manifest.space if codebook is not None else found.space
+    assert space is not None
+    return {
+        "on": "patches" if space.patch else "pixels",
+        "patch": space.patch,
+        "own_palettes": False,
+        "overlapping": found.decoder in ("overlap", "pixels"),
+        "n_clusters": found.n_clusters,
+    }
+
+
+def _similarity(subject: Subject, images: tuple[ImageFacts, ...]) -> dict[str, Any]:
+    """The mean SSIM, of all images where it was measured when they were made."""
+    table = subject.result.measures
+    if "ssim" in table:
+        n_similar = int(np.isfinite(table["ssim"]).sum())
+        return {"mean_ssim": subject.result.manifest.mean_ssim, "n_similar": n_similar}
+    similar = [image.ssim for image in images if image.ssim is not None]
+    return {"mean_ssim": float(np.mean(similar)) if similar else None, "n_similar": len(similar)}
+
+
+def _fit(subject: Subject) -> dict[str, Any]:
+    """How the centers were learned, and from what."""
+    codebook, originals, found = subject.codebook, subject.originals, subject.result.manifest
+    learned: Any = found if codebook is None else codebook.manifest
+    names = ("n_iter", "converged", "inertia", "centers_sha256")
+    facts = {name: getattr(learned, name) for name in names}
+    if codebook is None or not isinstance(originals, Dataset):
+        unknown = {"dataset": None, "codebook": None, "n_rows": None, "same_dataset": None, "max_iter": None}
+        return {**facts, **unknown, "source": originals.url, "steps": ()}
+    fitted = codebook.manifest
+    return {
+        **facts,
+        "source": None,
+        "dataset": originals.url,
+        "codebook": codebook.url,
+        "n_rows": fitted.n_rows,
+        "same_dataset": fitted.dataset_digest == originals.manifest.digest,
+        "max_iter": fitted.max_iter,
+        "steps": _steps(codebook),
+    }
+
+
+def _bytes(subject: Subject) -> Bytes:
+    result, originals = subject.result, subject.originals
+    if isinstance(originals, Dataset):
+        source = originals.manifest.source_bytes
+    else:
+        source = int(result.measures["source_bytes"].sum())
+    raw = int(result.index.offset[-1]) * originals.channels * originals.dtype.itemsize
+    if isinstance(result, ImageFolder):
+        return Bytes(source, raw, None, None, None, result.manifest.image_bytes)
     codes = _stored_bytes(result.store, "codes")
     codebook = _stored_bytes(result.store, "centers" if result.palette is None else "palette")
-    return Bytes(
-        source=dataset.manifest.source_bytes,
-        raw=dataset.manifest.n_pixels * dataset.channels * dataset.dtype.itemsize,
-        codes=codes,
-        codebook=codebook,
-        compressed=codes + codebook,
-        images=result.manifest.image_bytes if result.manifest.images else None,
-    )
+    images = result.manifest.image_bytes if result.manifest.images else None
+    return Bytes(source, raw, codes, codebook, codes + codebook, images)
 
 
 def _stored_bytes(store: Store, name: str) -> int:
@@ -253,17 +298,18 @@ def _stored_bytes(store: Store, name: str) -> int:
     return sum(found.size for found in store.list(f"{name}/c"))
 
 
-def _colors(trio: Trio) -> tuple[Color, ...]:
-    palette, counts = trio.result.palette, trio.codebook.counts
+def _colors(subject: Subject) -> tuple[Color, ...]:
+    result = subject.result
+    palette = result.palette if isinstance(result, CodedImages) else None
     if palette is None:
         return ()
     weights = [0.2126, 0.7152, 0.0722] if palette.shape[1] >= 3 else [1.0]  # of red, green, blue: Rec. 709
-    order = np.argsort(palette[:, : len(weights)] @ np.array(weights), kind="stable")
-    total = int(counts.sum())
-    return tuple(
-        Color(tuple(int(value) for value in palette[k]), int(counts[k]), int(counts[k]) / total)
-        for k in order
-    )
+    order = np.argsort(palette[:, : len(weights)] @ np.array(weights), kind="stable").tolist()
+    values = [tuple(int(value) for value in palette[k]) for k in order]
+    if subject.codebook is None:
+        return tuple(Color(color, None, None) for color in values)
+    counts = subject.codebook.counts[order].tolist()
+    return tuple(Color(color, n, n / sum(counts)) for color, n in zip(values, counts, strict=True))
 
 
 def _steps(codebook: Codebook) -> tuple[Step, ...]:

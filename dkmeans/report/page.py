@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dkmeans.artefacts.coded import CodedImages
 from dkmeans.config.stages import ReportConfig
 from dkmeans.errors import StorageError, UsageError
 from dkmeans.features.space import FeatureSpace
 from dkmeans.report import facts, figures, plots, template
-from dkmeans.report.facts import ImageFacts, ResultFacts, Trio
+from dkmeans.report.facts import ImageFacts, ResultFacts
 from dkmeans.report.figures import Picture
+from dkmeans.report.subjects import Subject, open_subject
 from dkmeans.storage.urls import is_local, resolve_url
 
 __all__ = ["PageReport", "write_report"]
@@ -36,7 +38,7 @@ _CRISP = 240  # pixels; smaller pictures are enlarged without smoothing
 
 @dataclass(frozen=True)
 class PageReport:
-    """What was written: the page, and its numbers beside it in ``<stem>.json``."""
+    """The report of a page: where it is, and its numbers beside it in ``<stem>.json``."""
 
     page: str
     n_results: int
@@ -85,13 +87,16 @@ class _Codebook:
 
 @dataclass(frozen=True)
 class _Section:
-    """One result on the page; each curve as drawn for a light and for a dark page."""
+    """One result on the page; each curve as drawn for a light and for a dark page.
+
+    There is no codebook where each image has its own palette, and no curves where no iterations were kept.
+    """
 
     facts: ResultFacts
     pairs: tuple[_Pair, ...]
-    codebook: _Codebook
-    inertia: tuple[Picture, Picture]
-    moved: tuple[Picture, Picture]
+    codebook: _Codebook | None
+    inertia: tuple[Picture, Picture] | None
+    moved: tuple[Picture, Picture] | None
 
 
 def write_report(config: ReportConfig) -> PageReport:
@@ -104,9 +109,10 @@ def write_report(config: ReportConfig) -> PageReport:
     Raises
     ------
     InputError
-        If a result, or the dataset or codebook that it was made from, is missing or unfinished.
+        If a result, or what it was made from, is missing or unfinished; or if it is a folder of files that
+        another stage than quantize wrote.
     MismatchError
-        If a dataset or codebook is no longer the one that a result was made from.
+        If a dataset, codebook or source is no longer the one that a result was made from.
     UsageError
         If the page is no local path that ends in ``.html``.
     StorageError
@@ -114,10 +120,10 @@ def write_report(config: ReportConfig) -> PageReport:
     """
     began = time.perf_counter()
     page = _check_page(config.page)
-    trios = [facts.open_trio(url) for url in config.results]
+    subjects = [open_subject(url) for url in config.results]
     with _explained(page):  # before the work, not after it
         page.parent.mkdir(parents=True, exist_ok=True)
-    sections = [_draw(trio, config.n_images) for trio in trios]
+    sections = [_draw(subject, config.n_images) for subject in subjects]
     numbers = json.dumps([asdict(section.facts) for section in sections], indent=1, ensure_ascii=False)
     json_file = page.with_suffix(".json")
     values = {"title": config.title, "sections": sections, "numbers": json_file.name}
@@ -172,24 +178,22 @@ def _remedy(error: OSError) -> str:
 # Pictures
 
 
-def _draw(trio: Trio, n_images: int) -> _Section:
-    positions = facts.shown_positions(trio.dataset.n_images, n_images)
-    pairs = tuple(_draw_pair(trio, position) for position in positions)
-    found = facts.gather(trio, tuple(pair.facts for pair in pairs))
+def _draw(subject: Subject, n_images: int) -> _Section:
+    positions = facts.shown_positions(len(subject.result.index), n_images)
+    pairs = tuple(_draw_pair(subject, position) for position in positions)
+    found = facts.gather(subject, tuple(pair.facts for pair in pairs))
+    book = _draw_codebook(subject, found)
+    if not found.steps:
+        return _Section(found, pairs, book, None, None)
     inertia = np.array([step.inertia for step in found.steps])
     moved = np.array([step.moved for step in found.steps])
-    return _Section(
-        facts=found,
-        pairs=pairs,
-        codebook=_draw_palette(found) if found.on == "pixels" else _draw_gallery(trio, found),
-        inertia=plots.curve(inertia, "inertia"),
-        moved=plots.curve(moved, "rows moved", percent=True),
-    )
+    curves = plots.curve(inertia, "inertia"), plots.curve(moved, "rows moved", percent=True)
+    return _Section(found, pairs, book, *curves)
 
 
-def _draw_pair(trio: Trio, position: int) -> _Pair:
-    original, image = trio.dataset.image(position), trio.result.image(position)
-    found = facts.measure_image(trio, position, original, image)
+def _draw_pair(subject: Subject, position: int) -> _Pair:
+    original, image = subject.originals.image(position), subject.result.image(position)
+    found = facts.measure_image(subject, position, original, image)
     limit = _display_limit(original)
     shown = [figures.eight_bits(pixels, limit) for pixels in (original, image)]
     details = None
@@ -208,11 +212,23 @@ def _display_limit(values: NDArray[Any]) -> int:
     return max(1, int(colors.max()))
 
 
+def _draw_codebook(subject: Subject, found: ResultFacts) -> _Codebook | None:
+    if found.colors:
+        return _draw_palette(found)
+    if not isinstance(subject.result, CodedImages):  # the files have their palettes themselves
+        return None
+    if subject.codebook is not None:
+        return _draw_gallery(found, subject.codebook.centers, subject.codebook.counts)
+    assert subject.result.centers is not None
+    return _draw_gallery(found, subject.result.centers, None)
+
+
 def _draw_palette(found: ResultFacts) -> _Codebook:
     values = np.array([color.values for color in found.colors], found.dtype)
     limit = _display_limit(values)
     shown = figures.eight_bits(values, limit)
-    strip = figures.share_strip(shown, np.array([color.count for color in found.colors], np.int64))
+    counts = [color.count for color in found.colors if color.count is not None]
+    strip = figures.share_strip(shown, np.array(counts, np.int64)) if counts else None
     if len(shown) > _LABELED_COLORS:
         squares = figures.gallery(shown[:, np.newaxis, np.newaxis], side=_SWATCH_SIDE)
         return _Codebook(strip, (), squares, len(shown), limit)
@@ -226,12 +242,14 @@ def _hex(color: list[int]) -> str:
     return "#" + bytes(color * 3 if len(color) == 1 else color).hex()
 
 
-def _draw_gallery(trio: Trio, found: ResultFacts) -> _Codebook:
+def _draw_gallery(
+    found: ResultFacts, centers: NDArray[np.float32], counts: NDArray[np.int64] | None
+) -> _Codebook:
     assert found.patch is not None
     height, width = found.patch
     n_shown = min(_MOST_CENTERS, found.n_clusters, max(1, _GALLERY_PIXELS // (height * width)))
-    order = np.argsort(-trio.codebook.counts, kind="stable")[:n_shown]
+    order = np.arange(n_shown) if counts is None else np.argsort(-counts, kind="stable")[:n_shown]
     space = FeatureSpace(np.dtype(found.dtype), found.channels, found.patch)
-    tiles = space.to_pixels(trio.codebook.centers[order])
+    tiles = space.to_pixels(centers[order])
     limit = _display_limit(tiles)
     return _Codebook(None, (), figures.gallery(figures.eight_bits(tiles, limit)), n_shown, limit)

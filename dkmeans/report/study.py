@@ -105,7 +105,7 @@ class Study:
 
 @dataclass(frozen=True)
 class StudyReport:
-    """What was written: the URL of ``index.html``, the pictures on it, and its size in bytes."""
+    """The report of a study: the URL of ``index.html``, the pictures on it, and its size in bytes."""
 
     page: str
     n_pictures: int

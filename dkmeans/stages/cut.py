@@ -27,7 +27,7 @@ __all__ = ["CutReport", "cut"]
 
 @dataclass(frozen=True)
 class CutReport:
-    """What cut wrote; inertia in squared units of the stored values.
+    """The report of cut; inertia in squared units of the stored values.
 
     Attributes
     ----------

@@ -11,7 +11,8 @@ import numpy as np
 
 from dkmeans.artefacts.claims import Finished
 from dkmeans.artefacts.coded import CodedImages
-from dkmeans.artefacts.folder import ImageFolder, begin_files, claim_folder
+from dkmeans.artefacts.files import begin_files, claim_folder
+from dkmeans.artefacts.folder import ImageFolder
 from dkmeans.artefacts.kinds import open_images
 from dkmeans.artefacts.manifests import digest
 from dkmeans.compute.connecting import connect
@@ -31,7 +32,7 @@ __all__ = ["DecodeReport", "decode"]
 
 @dataclass(frozen=True)
 class DecodeReport:
-    """What decode wrote.
+    """The report of decode.
 
     Attributes
     ----------
@@ -98,7 +99,9 @@ def decode(
                 table, _ = remake_images(coded.index, remaking, workers, reporter, files=files)
             n_written = len(coded.index) - len(files.there)
             about: dict[str, Any] = {"source": coded.url, "n_images": len(coded.index), "n_pixels": n_pixels}
-            manifest = held.commit(**about, image_bytes=int(table[:, COLUMNS.index("stored_bytes")].sum()))
+            about["channels"] = _channels(coded)
+            about["image_bytes"] = int(table[:, COLUMNS.index("stored_bytes")].sum())
+            manifest = files.commit(**about)
     return DecodeReport(
         images=folder.url,
         n_images=manifest.n_images,
@@ -107,6 +110,12 @@ def decode(
         image_bytes=manifest.image_bytes,
         seconds=time.perf_counter() - began,
     )
+
+
+def _channels(coded: CodedImages | ImageFolder) -> int | None:
+    if isinstance(coded, ImageFolder):
+        return coded.manifest.channels
+    return coded.manifest.space.channels if coded.manifest.space else None
 
 
 def _identity(coded: CodedImages | ImageFolder) -> str:
@@ -118,4 +127,4 @@ def _identity(coded: CodedImages | ImageFolder) -> str:
 def _remaking(coded: CodedImages | ImageFolder, start: int, stop: int) -> Remaking:
     if isinstance(coded, CodedImages):
         return Decoding(coded.part(start, stop))
-    return Copying(coded.store, tuple(coded.keys[start:stop]))
+    return Copying(coded.store, tuple(coded.keys[start:stop]), tuple(coded.checks[start:stop]))

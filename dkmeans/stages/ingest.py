@@ -30,7 +30,7 @@ __all__ = ["IngestReport", "ingest"]
 
 @dataclass(frozen=True)
 class IngestReport:
-    """What ingest wrote."""
+    """The report of ingest."""
 
     dataset: str
     n_images: int

@@ -25,7 +25,7 @@ __all__ = ["QuantizeReport", "quantize"]
 
 @dataclass(frozen=True)
 class QuantizeReport:
-    """What quantize wrote.
+    """The report of quantize.
 
     Attributes
     ----------

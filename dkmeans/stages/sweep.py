@@ -35,7 +35,7 @@ _SEEDS = "seeds"
 
 @dataclass(frozen=True)
 class SweepReport:
-    """What sweep wrote: for each number of clusters its curves, see `dkmeans.artefacts.sweep.Sweep`.
+    """The report of sweep: for each number of clusters its curves, see `dkmeans.artefacts.sweep.Sweep`.
 
     Inertia in squared units of the stored values; `elbow` is None where the curve has none.
     """

@@ -16,7 +16,7 @@ from dkmeans import plan
 from dkmeans.artefacts.codebook import CodebookManifest, centers_sha256
 from dkmeans.artefacts.coded import CodedManifest
 from dkmeans.artefacts.dataset import DatasetManifest, dataset_digest
-from dkmeans.artefacts.folder import FolderManifest, check_records
+from dkmeans.artefacts.folder import FolderManifest, ImageFolder
 from dkmeans.artefacts.index import read_index
 from dkmeans.artefacts.kinds import model_of, place_of
 from dkmeans.artefacts.manifests import (
@@ -41,7 +41,7 @@ _NAMED = 20
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What was read, all of it as it was written.
+    """The report of verify: all that was read is as it was written.
 
     Attributes
     ----------
@@ -78,12 +78,13 @@ def verify(url: str, reporter: Reporter = SILENT) -> VerifyReport:
     began = time.perf_counter()
     store = open_store(url)
     reading = _Reading(reporter)
-    kind = reading.artefact(place_of(store))
-    if kind == FolderManifest.kind_name():
-        reading.files(store)
-    if reading.problems:
+    manifest = reading.artefact(place_of(store))
+    if isinstance(manifest, FolderManifest):
+        reading.files(ImageFolder(store, manifest))
+    if manifest is None or reading.problems:
         raise InputError(reading.told(store.url))
-    return VerifyReport(store.url, kind, reading.n_parts, reading.bytes_read, time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+    return VerifyReport(store.url, manifest.kind, reading.n_parts, reading.bytes_read, seconds)
 
 
 @dataclass
@@ -95,14 +96,14 @@ class _Reading:
     n_parts: int = 0
     bytes_read: int = 0
 
-    def artefact(self, store: Store) -> str:
-        """Metadata, arrays, digest; of a sweep its codebooks too."""
+    def artefact(self, store: Store) -> Manifest | None:
+        """Read metadata, arrays and digest, of a sweep its codebooks too; None without a manifest."""
         try:
             found = read_root(store)
             manifest = validated(store, found, model_of(store, found))
         except InputError as error:
             self.problems.append(str(error))
-            return ""
+            return None
         before = len(self.problems)
         self.problems += [str(error) for error in damaged_nodes(store, found)]
         digests = {} if len(self.problems) > before else self.arrays(store, array_names(manifest.nodes))
@@ -111,7 +112,7 @@ class _Reading:
         if isinstance(manifest, SweepManifest):
             for n_clusters in manifest.n_clusters:
                 self.artefact(codebook_store(store, n_clusters))
-        return manifest.kind
+        return manifest
 
     def arrays(self, store: Store, names: list[str]) -> dict[str, list[str]]:
         """Read all shards; SHA-256 of the parts that digests are made of, for each array."""
@@ -145,9 +146,9 @@ class _Reading:
                 advance(1)
         return digests
 
-    def files(self, folder: Store) -> None:
-        """The files of a folder of images, by their records."""
-        for images, damaged in check_records(folder):
+    def files(self, folder: ImageFolder) -> None:
+        """Read the files of a folder of images, and compare them with their records."""
+        for images, damaged in folder.damaged():
             self.problems += damaged
             self.n_parts += len(images)
             self.bytes_read += sum(image["stored_bytes"] for image in images)

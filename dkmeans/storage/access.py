@@ -15,7 +15,7 @@ __all__ = ["Access", "Traffic", "current_access", "storage_options", "traffic_of
 
 @dataclass
 class Traffic:
-    """What one process has moved for one job.
+    """Bytes that one process has moved for one job.
 
     Attributes
     ----------
@@ -96,7 +96,7 @@ def storage_options(options: Mapping[str, str]) -> Iterator[None]:
 
 
 def traffic_of(job: str) -> Traffic:
-    """What this process has moved for a job, if it has met that lately."""
+    """Find what this process has moved for a job, if it has met that lately."""
     with _LOCK:
         found = _TRAFFIC.setdefault(job, Traffic())
         _TRAFFIC.move_to_end(job)

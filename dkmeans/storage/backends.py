@@ -71,7 +71,7 @@ def open_backend(url: str, retries: Retries, *, create: bool = False) -> ObjectS
 
 
 def _environment() -> _Pairs:
-    """What obstore takes from the environment, which may change while this process runs."""
+    """Variables that obstore takes from the environment, which may change while this process runs."""
     return tuple(sorted(pair for pair in os.environ.items() if pair[0].startswith(_VARIABLES)))
 
 

@@ -33,7 +33,7 @@ _MEANINGS = {
         "the store does not answer. Check the endpoint and the network; what was begun goes on with --resume."
     ),
 }
-"""What texts of obstore's errors mean, and the remedy."""
+"""Meanings of texts in obstore's errors, and the remedy."""
 
 
 @contextmanager

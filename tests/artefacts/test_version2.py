@@ -11,7 +11,7 @@ import pytest
 import dkmeans
 from dkmeans.artefacts.coded import MEASURED
 from dkmeans.artefacts.decoders import Palette, Tiles
-from dkmeans.artefacts.folder import claim_folder
+from dkmeans.artefacts.files import claim_folder
 from dkmeans.artefacts.kinds import describe, open_images
 from dkmeans.artefacts.status import status
 from dkmeans.config.stages import CutConfig, FitConfig, QuantizeConfig

@@ -26,6 +26,7 @@ from dkmeans.clustering.lloyd import lloyd
 from dkmeans.clustering.loop import State
 from dkmeans.clustering.rows import load_given_rows
 from dkmeans.compute.connecting import connect
+from dkmeans.compute.distributed import Distributed
 from dkmeans.compute.executor import Executor
 from dkmeans.compute.in_process import InProcess
 from dkmeans.events.reporter import SILENT
@@ -63,7 +64,7 @@ def _step(block: kernels.Block, centers: np.ndarray, previous: np.ndarray | None
 
 def dask_loop(parts: list[np.ndarray], centers: np.ndarray, n_iter: int, cluster: Executor) -> dict:
     """The same through the loop of a fit."""
-    values = cluster.client.scatter(parts) if cluster.client else parts
+    values = cluster.client.scatter(parts) if isinstance(cluster, Distributed) else parts
     rows = load_given_rows(values, [len(part) for part in parts], parts[0].shape[1], parts[0].dtype, cluster)
     history = lloyd(rows, State(centers), max_iter=n_iter, tol=0.0, on_iteration=lambda step: None).history
     return {"seconds": fmean(step.seconds for step in history[1:]), "inertia": history[-1].inertia}

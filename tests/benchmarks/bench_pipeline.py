@@ -22,7 +22,7 @@ from skimage.metrics import peak_signal_noise_ratio
 from sklearn.feature_extraction.image import extract_patches_2d, reconstruct_from_patches_2d
 from sklearn.metrics import pairwise_distances_argmin
 
-from dkmeans import open_codebook, open_dataset, open_result
+from dkmeans import open_codebook, open_coded, open_dataset
 
 
 def resident(process: psutil.Process) -> int:
@@ -38,7 +38,7 @@ def resident(process: psutil.Process) -> int:
 
 def run(*arguments: str) -> dict:
     """One dkmeans command: its JSON report, wall seconds and peak memory in MiB."""
-    command = [sys.executable, "-m", "jobs", *arguments, "--json", "--quiet"]
+    command = [sys.executable, "-m", "dkmeans", *arguments, "--json", "--quiet"]
     began, peak = time.perf_counter(), 0
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as job:
         process = psutil.Process(job.pid)
@@ -68,7 +68,7 @@ def scikit_learns_image(image: np.ndarray, centers: np.ndarray, patch: tuple[int
 
 def compare(folder: Path, n_images: int) -> dict:
     """Mean PSNR over the first images, ours and scikit-learn's, and the largest difference of a value."""
-    dataset, result = open_dataset(str(folder / "dataset")), open_result(str(folder / "result"))
+    dataset, result = open_dataset(str(folder / "dataset")), open_coded(str(folder / "result"))
     centers = open_codebook(str(folder / "codebook")).centers.astype(float)
     ours, theirs, largest = [], [], 0.0
     for position in range(min(n_images, dataset.n_images)):

@@ -107,7 +107,7 @@ def child(name: str, dataset: str, folder: str, options: dict) -> dict:
         return our_fit(dataset, codebook, options)
     if name == _TWICE:
         return our_fit(dataset, str(Path(folder, "twice")), options)
-    n_iter = open_codebook(codebook).manifest["n_iter"]
+    n_iter = open_codebook(codebook).manifest.n_iter
     steps = min(n_iter, options["peer_iterations"] or n_iter)
     return peer_fit(name, dataset, folder, n_iter, steps, options["threads"])
 
@@ -147,7 +147,7 @@ def make_datasets(folder: Path, options: argparse.Namespace) -> None:
         )
         ingest(two, cluster)
     dataset = open_dataset(str(folder / "one-dataset"))
-    positions = draw_positions(dataset.manifest["n_pixels"], options.k, options.seed)
+    positions = draw_positions(dataset.manifest.n_pixels, options.k, options.seed)
     rows = count_stored_rows(Store(dataset.url), "pixels", cluster, positions)
     np.save(folder / "seeds.npy", seed_centers(rows, options.k, "k-means||", options.seed))
 

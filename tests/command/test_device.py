@@ -53,7 +53,7 @@ def written(folder):
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in files
-        if "history" not in path.parts  # seconds
+        if not {"history", ".dkmeans"} & set(path.parts)  # seconds
     }
 
 

@@ -14,7 +14,8 @@ import pytest
 from distributed.comm.core import CommClosedError
 from PIL import Image
 
-from dkmeans import eventlog, open_codebook
+from dkmeans import open_codebook
+from dkmeans.command import eventlog
 from dkmeans.command.eventlog import event_log
 from dkmeans.errors import DkmeansError, StorageError, UsageError
 from dkmeans.events.reporter import Reporter

@@ -12,7 +12,7 @@ import pytest
 from dkmeans.command.main import app
 from dkmeans.config.base import StageConfig
 from dkmeans.config.cluster import ClusterConfig
-from dkmeans.config.stages import FitConfig, LearningConfig
+from dkmeans.config.stages import CheckpointConfig, FitConfig
 
 COMMANDS = [info.name for info in app.registered_commands]
 TITLES = ["Arguments", "Options", "Learning", "Cluster", "Everywhere"]
@@ -57,7 +57,7 @@ def test_options_are_in_groups(dkmeans):
     assert list(found) == TITLES
     assert found["Arguments"] == ["DATASET", "CODEBOOK"]
     assert found["Options"] == ["--k", "--on", "--overwrite", "--resume"]  # what has to be given comes first
-    learning = [name for name in LearningConfig.model_fields if name not in StageConfig.model_fields]
+    learning = [name for name in CheckpointConfig.model_fields if name not in StageConfig.model_fields]
     assert found["Learning"] == flags(learning)
     assert found["Cluster"] == flags(ClusterConfig.model_fields)
     assert found["Everywhere"] == ["--storage-option", "--events", "--json", "--quiet", "--debug", "--help"]
@@ -161,15 +161,7 @@ def test_usage_names_what_is_needed(dkmeans):
     assert "Expected: dkmeans fit DATASET CODEBOOK --k <int> [OPTIONS];" in dkmeans("fit")[2]
 
 
-@pytest.mark.parametrize("module", ["fit", "report"])
-def test_a_job_alone(capsys, module):
-    job = __import__(f"jobs.{module}", fromlist=["main"])
-    with pytest.raises(SystemExit) as caught:
-        job.main(["--help"])
-    out, err = capsys.readouterr()
-    assert (caught.value.code, err) == (0, "")
-    assert "Everywhere" in groups(out)
-    with pytest.raises(SystemExit) as caught:
-        job.main([])
-    assert caught.value.code == 2
-    assert len(capsys.readouterr().err.splitlines()) == 2
+def test_python_m_dkmeans():
+    done = subprocess.run([sys.executable, "-m", "dkmeans", "fit"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 2

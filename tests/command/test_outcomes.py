@@ -241,7 +241,8 @@ def test_artefacts_in_each_others_place(dataset, tmp_path, dkmeans):
             code, out, err = dkmeans(command, *(kinds[kind] for kind in given), tmp_path / "x", *SYNC)
             assert (code, out) == (3, "")
             (line,) = err.splitlines()
-            assert f"{kinds[found]} is a {found}; expected a {expected} of dkmeans" in line
+            word = "set of coded images" if found == "result" else found
+            assert f"{kinds[found]} is a {word}; expected a {expected} of dkmeans" in line
             assert not Store(str(tmp_path / "x")).list()
 
 

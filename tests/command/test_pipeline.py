@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from dkmeans import open_codebook, open_result
+from dkmeans import open_codebook, open_coded
 from dkmeans.command.main import main
 
 
@@ -74,8 +74,8 @@ def test_a_job_runs_and_resumes(job, capsys):
         1,
         1,
     ]
-    assert reports["fit"][1]["centers_sha256"] == open_codebook("patches.zarr").manifest["centers_sha256"]
-    assert open_result("compressed.zarr").manifest["image_bytes"] == reports["compress"][0]["image_bytes"]
+    assert reports["fit"][1]["centers_sha256"] == open_codebook("patches.zarr").manifest.centers_sha256
+    assert open_coded("compressed.zarr").manifest.image_bytes == reports["compress"][0]["image_bytes"]
     assert (job.parent / "page.html").is_file()
     code, _, err = run(capsys, job)
     assert code == 2

@@ -131,7 +131,7 @@ def test_k_and_n_clusters_are_the_same():
         (ReconstructConfig(**RESULT), "images"),
         (ReportConfig(page="p", results=["r"]), "page"),
         (ClusterConfig(), "workers"),
-        (JobConfig(), "fit"),
+        (JobConfig(), "stages"),
     ],
 )
 def test_configs_are_frozen(config, field):
@@ -172,8 +172,7 @@ def job_of(folder, text):
 def test_a_short_table_is_one_stage(tmp_path):
     short, long = job_of(tmp_path, f"[fit]\n{FIT_TABLE}"), job_of(tmp_path, f"[[fit]]\n{FIT_TABLE}")
     assert short == long
-    assert short.fit == (FitConfig(**FIT),)
-    assert short.ingest == short.compress == short.reconstruct == ()
+    assert short.stages == {"fit": (FitConfig(**FIT),)}
     assert short.report is None
     assert short.cluster == ClusterConfig()
 
@@ -190,10 +189,12 @@ def test_a_whole_job(tmp_path):
     )
     assert job == JobConfig(
         cluster=ClusterConfig(scheduler="sync"),
-        ingest=(IngestConfig(**INGEST, patch=(8, 6), stride=(2, 2)),),
-        fit=(FitConfig(**FIT), FitConfig(**FIT, seed=4)),
-        compress=(CompressConfig(**RESULT),),
-        reconstruct=(ReconstructConfig(**{**RESULT, "result": "out2"}, images="png"),),
+        stages={
+            "ingest": (IngestConfig(**INGEST, patch=(8, 6), stride=(2, 2)),),
+            "fit": (FitConfig(**FIT), FitConfig(**FIT, seed=4)),
+            "compress": (CompressConfig(**RESULT),),
+            "reconstruct": (ReconstructConfig(**{**RESULT, "result": "out2"}, images="png"),),
+        },
         report=ReportConfig(page="page.html", results=["out", "out2"]),
     )
 
@@ -217,9 +218,9 @@ def test_a_whole_job(tmp_path):
             ": [[fit]] number 2: codebook is missing; it has to be given",
         ),
         (f"[fit]\n{FIT_TABLE}".replace("k = 3", "k = 0"), ": [fit]: k: found 0; expected greater than"),
-        ("fit = 3\n", ": fit: found 3; expected a valid tuple"),
-        ("fit = [3]\n", ": fit: found 3; expected a valid dictionary"),
-        ('[[report]]\npage = "p"\n', ": report: found [{'page': 'p'}]; expected a valid dictionary"),
+        ("fit = 3\n", ": fit: found 3; expected a table such as [fit]"),
+        ("fit = [3]\n", ": [[fit]] number 1: found 3; expected a table"),
+        ('[[report]]\npage = "p"\n', ": [report]: found [{'page': 'p'}]; expected a table"),
         ("[fit\n", "is not a TOML file: "),
         (b"\xff\xfe\x00", "is not a TOML file: "),
     ],
@@ -256,19 +257,19 @@ def test_the_command_line_goes_before_the_file(overwrite, resume, scheduler):
         "compress": (CompressConfig(**RESULT),),
         "reconstruct": (ReconstructConfig(**RESULT, overwrite=True),),
     }
-    job = JobConfig(cluster=ClusterConfig(workers=3), **stages)
+    job = JobConfig(cluster=ClusterConfig(workers=3), stages=stages)
     given = {"scheduler": scheduler} if scheduler else {}
     flags = StageConfig(overwrite=overwrite, resume=resume)
     changed = job.override(flags, ClusterConfig(**given))
     assert changed.cluster == ClusterConfig(workers=3, scheduler=scheduler or "local")
     for name, configs in stages.items():
-        for before, after in zip(configs, getattr(changed, name), strict=True):
+        for before, after in zip(configs, changed.stages[name], strict=True):
             # A flag that is not given does not take back what the file says.
             assert after.overwrite == (overwrite or before.overwrite)
             assert after.resume == (resume or before.resume)
             assert after.recorded() == before.recorded()
             assert getattr(after, "max_skipped", None) == getattr(before, "max_skipped", None)
-    assert job.fit == stages["fit"]  # the job itself is as it was
+    assert job.stages == stages  # the job itself is as it was
 
 
 @pytest.mark.parametrize(

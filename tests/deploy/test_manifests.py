@@ -405,8 +405,8 @@ def test_the_policy_allows_what_the_job_does_and_no_more():
     }
 
     job = load_job(str(DEPLOY / "job.toml"))
-    stages = (*job.ingest, *job.fit, *job.compress)
-    read = [stage.source for stage in job.ingest]
+    stages = [config for configs in job.stages.values() for config in configs]
+    read = [stage.source for stage in job.stages["ingest"]]
     written = [getattr(s, name) for s in stages for name in ("dataset", "codebook", "result", "images")
                if getattr(s, name, None)]  # fmt: skip
     for pattern, urls in ((source, read), (output, written)):

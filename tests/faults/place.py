@@ -46,7 +46,7 @@ class Outputs:
 def dkmeans(*arguments: str, within: Sequence[str] = ()) -> subprocess.Popen[str]:
     """The command as a process; `within` is put before it."""
     return subprocess.Popen(
-        [*within, sys.executable, "-m", "jobs", *arguments, "--quiet"],
+        [*within, sys.executable, "-m", "dkmeans", *arguments, "--quiet"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -13,9 +13,17 @@ import pytest
 from faults.conftest import run
 from PIL import Image
 
-from dkmeans.artefacts import archive, codebook, dataset, result, sweep
+from dkmeans.artefacts.codebook import open_codebook
+from dkmeans.artefacts.coded import open_coded
+from dkmeans.artefacts.dataset import open_dataset
+from dkmeans.artefacts.folder import HIDDEN, open_folder
+from dkmeans.artefacts.index import read_skipped
+from dkmeans.artefacts.kinds import KINDS
+from dkmeans.artefacts.manifests import Manifest, array_names
+from dkmeans.artefacts.sweep import open_sweep
 from dkmeans.command.main import main
 from dkmeans.errors import DkmeansError
+from dkmeans.images.index import ImageIndex
 from dkmeans.stages.verify import verify
 from dkmeans.storage import arrays
 from dkmeans.storage.store import Store
@@ -46,78 +54,92 @@ def artefacts(tmp_path_factory) -> Path:
     for data, number in (("@dataset", ""), ("@dataset2", "2")):
         make("fit", data, f"@palette{number}", "--k", "3", "--max-iter", "2")
         make("fit", data, f"@patches{number}", "--on", "patches", "--k", "5", "--max-iter", "2")
-        make("compress", data, f"@palette{number}", f"@compressed{number}")
+        make("compress", data, f"@palette{number}", f"@compressed{number}", "--images", f"@images{number}")
     make("sweep", "@dataset", "@sweep", "--k", "2,3,4", "--max-iter", "2")
     make("reconstruct", "@dataset", "@patches", "@reconstructed")
     make("quantize", "@photos2", "@archive", "--k", "3", "--to", "archive")
     make("quantize", "@photos2", "@tiles", "--k", "3", "--to", "archive", "--patch", "4")
-    make("quantize", "@photos2", "@files", "--k", "3")
+    for number in ("", "2"):
+        source = ["@photos2"] if number else ["@photos", "--max-skipped", "1"]
+        make("quantize", source[0], f"@quantized{number}", "--k", "3", *source[1:])
+    make("quantize", "@photos2", "@shared", "--k", "3", "--palette", "shared")
+    make("decode", "@reconstructed", "@decoded")
     return root
 
 
-def whole(url: str, *names: str) -> list[bytes]:
-    """Some arrays as dkmeans reads them; text as JSON."""
-    found = [arrays.read_rows(Store(url), name) for name in names]
-    return [
-        json.dumps(rows.tolist()).encode() if rows.dtype.kind == "T" else rows.tobytes() for rows in found
-    ]
+def whole(url: str, manifest: Manifest) -> dict[str, bytes]:
+    """All arrays of an artefact as dkmeans reads them; text as JSON."""
+    store = Store(url)
+    names = [name for name in array_names(manifest.nodes) if arrays.array_at(store, name) is not None]
+    found = {name: arrays.read_rows(store, name) for name in names}
+    return {
+        name: json.dumps(rows.tolist()).encode() if rows.dtype.kind == "T" else rows.tobytes()
+        for name, rows in found.items()
+    }
 
 
-INDEX = ("images/name", "images/height", "images/width", "images/offset")
+def index_of(index: ImageIndex) -> list[object]:
+    return [index.names, index.height.tolist(), index.width.tolist(), index.offset.tolist()]
 
 
 def read_dataset(url: str) -> list[object]:
-    found = dataset.open_dataset(url)
+    found = open_dataset(url)
     images = [found.image(position).tobytes() for position in range(found.n_images)]
-    rows = whole(url, *INDEX, "pixels", "patches", "patch_offset")
-    return [found.manifest, found.skipped(), images, rows]
+    return [found.manifest, index_of(found.index), found.skipped(), images, whole(url, found.manifest)]
 
 
 def read_codebook(url: str) -> list[object]:
-    found = codebook.open_codebook(url)
+    found = open_codebook(url)
     return [found.manifest, found.centers.tobytes(), found.counts.tobytes(), found.history.tobytes()]
 
 
-def read_result(url: str) -> list[object]:
-    found = result.open_result(url)
-    images = [found.image(position).tobytes() for position in range(len(found.index))]
-    return [found.manifest, images, *whole(url, *INDEX, "codes", "images/psnr")]
-
-
 def read_sweep(url: str) -> list[object]:
-    found = sweep.open_sweep(url)
+    found = open_sweep(url)
     curves = {name: values.tobytes() for name, values in found.curves.items()}
     return [found.manifest, curves, [read_codebook(f"{url}/codebooks/{k}") for k in found.n_clusters]]
 
 
-def read_archive(url: str) -> list[object]:
-    found = archive.open_archive(url)
+def read_coded(url: str) -> list[object]:
+    found = open_coded(url)
     images = [found.image(position).tobytes() for position in range(len(found.index))]
+    measures = {name: values.tobytes() for name, values in found.measures.items()}
+    return [found.manifest, index_of(found.index), images, measures, whole(url, found.manifest)]
+
+
+def read_folder(url: str) -> list[object]:
+    found = open_folder(url)
+    images = [found.image(position).tobytes() for position in range(len(found.index))]
+    hidden = f"{url}/{HIDDEN}"
+    skipped = read_skipped(Store(hidden)) if "skipped/zarr.json" in found.manifest.nodes else None
     return [
         found.manifest,
+        index_of(found.index),
+        found.records,
+        skipped,
         images,
-        dataset.read_skipped(Store(url)),
-        *whole(url, *INDEX, "codes", "images/measures"),
+        whole(hidden, found.manifest),
     ]
-
-
-def read_files(url: str) -> list[object]:
-    """The files of quantize are others' to read: `verify` alone tells that they are right."""
-    verify(url)
-    return [path.read_bytes() for path in sorted(Path(url).glob("*.png"))]
 
 
 READ: dict[str, Callable[[str], list[object]]] = {
     "dataset": read_dataset,
     "palette": read_codebook,
     "patches": read_codebook,
-    "compressed": read_result,
-    "reconstructed": read_result,
     "sweep": read_sweep,
-    "archive": read_archive,
-    "tiles": read_archive,
-    "files": read_files,
+    "compressed": read_coded,
+    "reconstructed": read_coded,
+    "archive": read_coded,
+    "tiles": read_coded,
+    "quantized": read_folder,
+    "shared": read_folder,
+    "decoded": read_folder,
+    "images": read_folder,
 }
+
+
+def test_every_kind_is_damaged(artefacts):
+    assert {verify(str(artefacts / name)).kind for name in READ} == set(KINDS)
+
 
 # What can happen to a file
 
@@ -251,15 +273,21 @@ COMMANDS = {
     "compressed": ["decode @compressed @out", "report @out/page.html @compressed"],
     "reconstructed": ["decode @reconstructed @out"],
     "sweep": ["compress @dataset @sweep/codebooks/3 @out", "info @sweep"],
-    "archive": ["decode @archive @out", "info @archive"],
+    "archive": ["decode @archive @out", "info @archive", "report @out/page.html @archive"],
     "tiles": ["decode @tiles @out"],
-    "files": ["quantize @photos2 @files --k 3 --resume"],
+    "quantized": [
+        "decode @quantized @out",
+        "info @quantized",
+        "quantize @photos @quantized --k 3 --max-skipped 1 --resume",
+    ],
+    "decoded": ["decode @reconstructed @decoded --resume"],
+    "shared": ["report @out/page.html @shared"],
 }
 
 
 def output(root: Path) -> dict[str, bytes]:
     """What a command has written, but for what holds times and names of runs."""
-    skip = ("claim/", "history/", "zarr.json", "page.html")
+    skip = ("claim/", "history/", "zarr.json", "page.html", f"{HIDDEN}/")
     found = Store(str(root / "out")).list()
     return {
         each.key: (root / "out" / each.key).read_bytes() for each in found if not each.key.startswith(skip)

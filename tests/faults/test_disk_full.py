@@ -9,7 +9,7 @@ from faults.conftest import run
 from faults.place import STAGES, Outputs, stored
 from faults.test_killed import BEFORE
 
-from dkmeans.artefacts import manifests
+from dkmeans.artefacts.kinds import read_any
 from dkmeans.command.main import main
 from dkmeans.errors import InputError
 from dkmeans.storage.store import Store
@@ -51,7 +51,7 @@ def test_the_disk_is_full(stage, room, photos, undisturbed, small_disk, capsys):
     assert "no space left" in told
     assert "--resume" in told
     with pytest.raises(InputError, match=r"unfinished|nothing is there"):
-        manifests.read_manifest(Store(outputs.url(stage)))
+        read_any(Store(outputs.url(stage)))
     resize(small_disk, 65536)
     run([*outputs.command(stage), "--resume"])
     assert stored(outputs.url(stage)) == undisturbed[stage]

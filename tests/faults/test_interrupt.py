@@ -11,16 +11,18 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar, Literal
 
 import numpy as np
 import pytest
 from faults.conftest import run
 from faults.place import STAGES, Outputs, first_of, stored, until
 from faults.test_killed import prepare
-from jobs.stopping import exit_code
 
 from dkmeans.artefacts.claims import claim
+from dkmeans.artefacts.manifests import Manifest
 from dkmeans.artefacts.status import kept, status
+from dkmeans.command.stopping import exit_code
 from dkmeans.config.stages import IngestConfig
 from dkmeans.storage.store import Store
 
@@ -38,6 +40,13 @@ def call(*given, **options):
 module.{name} = call
 """
 """A run that sends itself a signal in a call of one of its own functions."""
+
+
+class Nothing(Manifest):
+    """Coded images of which nothing is told."""
+
+    kind: Literal["coded"] = "coded"
+    names: ClassVar[tuple[str, ...]] = ("codes",)
 
 
 def start(code, *arguments):
@@ -125,9 +134,7 @@ def test_sigterm_in_a_fit(local, tmp_path):
 
 
 def test_nothing_is_kept(local):
-    last = interrupted(
-        local, "ingest", "SIGTERM", "dkmeans.stages.shared.shards", "read_headers", 1, code=143
-    )
+    last = interrupted(local, "ingest", "SIGTERM", "dkmeans.images.sources", "read_header", 1, code=143)
     assert last == "interrupted; nothing was kept"
     assert not Store(local.url("ingest")).list()
     run(local.command("ingest"))  # needs no --resume
@@ -172,7 +179,7 @@ def test_only_what_writes_an_artefact_speaks_of_resuming(dkmeans, monkeypatch):
         raise KeyboardInterrupt
 
     for command, name in (
-        ("info", "dkmeans.artefacts.manifests.describe"),
+        ("info", "dkmeans.artefacts.kinds.describe"),
         ("status", "dkmeans.artefacts.status.status"),
     ):
         with monkeypatch.context() as patched:
@@ -181,13 +188,13 @@ def test_only_what_writes_an_artefact_speaks_of_resuming(dkmeans, monkeypatch):
 
 
 def test_an_error_while_it_stops_is_no_error(local, dkmeans, monkeypatch):
-    def interrupt(*_):
+    def interrupt(*_, **__):
         try:
             raise KeyboardInterrupt
         finally:
             raise OSError("the scheduler is gone")
 
-    monkeypatch.setattr("dkmeans.stages.shared.shards.read_headers", interrupt)
+    monkeypatch.setattr("dkmeans.stages.ingest.collect", interrupt)
     code, _, err = dkmeans(*local.command("ingest"), "--scheduler", "sync", "--quiet")
     assert (code, err) == (130, "interrupted; nothing was kept\n")
 
@@ -216,27 +223,27 @@ def test_a_sweep_tells_of_its_codebooks(local, dkmeans, monkeypatch):
 def test_words_for_what_is_kept(tmp_path):
     url = str(tmp_path / "d")
     assert kept([url]) == ""  # not claimed, or given back
-    with claim(url, "dataset", IngestConfig(source="x", dataset=url), "abc") as held:
+    with claim(Store(url), Nothing, IngestConfig(source="x", dataset=url), "abc") as held:
         assert kept([url]) == f"a beginning in {url}"
         held.create_array("codes", shape=(5,), dtype=np.dtype(np.uint8), chunks=(2,), shards=(2,))
         held.write_rows("codes", 0, np.zeros(2, np.uint8))
         assert kept([url, url]) == f"1 of 3 shards of codes in {url}"
-        held.commit({})
+        held.commit()
     assert kept([url, f"{tmp_path}/other"]) == f"everything in {url}"
 
 
 def test_many_finished_outputs_are_counted(tmp_path):
     urls = [f"{tmp_path}/{number}" for number in range(4)]
     for url in urls[:3]:
-        with claim(url, "dataset", IngestConfig(source="x", dataset=url), "abc") as held:
-            held.commit({})
-    with claim(urls[3], "dataset", IngestConfig(source="x", dataset=urls[3]), "abc"):
+        with claim(Store(url), Nothing, IngestConfig(source="x", dataset=url), "abc") as held:
+            held.commit()
+    with claim(Store(urls[3]), Nothing, IngestConfig(source="x", dataset=urls[3]), "abc"):
         assert kept(urls) == f"3 finished outputs; a beginning in {urls[3]}"
 
 
-# What jobs.stopping makes of signals
+# What dkmeans.command.stopping makes of signals
 
-READY = "import time, zlib\nfrom jobs.stopping import stoppable\nprint('ready', flush=True)\n"
+READY = "import time, zlib\nfrom dkmeans.command.stopping import stoppable\nprint('ready', flush=True)\n"
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import pytest
 from faults.conftest import run
 from faults.place import STAGES, cluster_of, dkmeans, first_of, stored
 
-from dkmeans.artefacts import manifests
+from dkmeans.artefacts.kinds import read_any
 from dkmeans.errors import InputError
 from dkmeans.storage.store import Store
 
@@ -89,7 +89,7 @@ def test_the_scheduler_is_killed(stage, outputs, undisturbed, proxy, tmp_path):
         assert "--resume" in told
     proxy.plan(lambda *_: None)
     with pytest.raises(InputError, match="unfinished"):
-        manifests.read_manifest(Store(outputs.url(stage)))
+        read_any(Store(outputs.url(stage)))
     with cluster_of(tmp_path, "another") as hosts:
         finish(dkmeans(*outputs.command(stage), "--scheduler", hosts.file, "--resume"))
     assert stored(outputs.url(stage)) == undisturbed[stage]

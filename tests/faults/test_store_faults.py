@@ -11,8 +11,7 @@ from faults.conftest import run
 from faults.place import STAGES, dkmeans, first_of, stored
 from faults.test_killed import BEFORE, finish, prepare
 
-from dkmeans.artefacts.manifests import read_manifest
-from dkmeans.storage.store import Store
+from dkmeans.artefacts.codebook import open_codebook
 
 TRANSIENT = ("503", "reset", "lost", "cut", "503 after", "slow")
 
@@ -102,7 +101,7 @@ def test_of_two_drivers_that_resume_exactly_one_wins(outputs, undisturbed, proxy
     proxy.plan(lambda *_: None)
     assert sorted(process.returncode for process in both) == [0, 2], told
     assert "taken over" in "".join(told)
-    assert read_manifest(Store(outputs.url("fit")))["converged"] is False
+    assert open_codebook(outputs.url("fit")).manifest.converged is False
     assert stored(outputs.url("fit")) == undisturbed["fit"]
 
 

@@ -12,15 +12,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dkmeans.artefacts.result import open_result
 from PIL import Image
 from report.browser import check_page
 from report.markup import Page
 
 from dkmeans.artefacts.codebook import open_codebook
+from dkmeans.artefacts.coded import open_coded
 from dkmeans.artefacts.dataset import open_dataset
+from dkmeans.artefacts.kinds import open_images
 from dkmeans.config.cluster import ClusterConfig
-from dkmeans.config.stages import CompressConfig, FitConfig, IngestConfig, ReconstructConfig, ReportConfig
+from dkmeans.config.stages import (
+    CompressConfig,
+    FitConfig,
+    IngestConfig,
+    QuantizeConfig,
+    ReconstructConfig,
+    ReportConfig,
+)
 from dkmeans.errors import InputError, MismatchError, StorageError, UsageError
 from dkmeans.report import page as report
 from dkmeans.report import words
@@ -29,9 +37,11 @@ from dkmeans.report.page import write_report
 from dkmeans.stages.compress import compress
 from dkmeans.stages.fit import fit
 from dkmeans.stages.ingest import ingest
+from dkmeans.stages.quantize import quantize
 from dkmeans.stages.reconstruct import reconstruct
 from dkmeans.storage.store import Store
 
+pytestmark = pytest.mark.filterwarnings("ignore:skipped bad.png")
 SYNC = ClusterConfig(scheduler="sync")
 
 
@@ -131,20 +141,20 @@ def test_numbers_are_those_of_the_manifests(page, results):
     _, parsed, numbers = page
     titles = {attrs["title"] for _, attrs in parsed.elements if "title" in attrs}
     for url, facts in zip(results, numbers, strict=True):
-        result = open_result(url)
-        config = result.manifest["config"]
-        dataset, codebook = open_dataset(config["dataset"]), open_codebook(config["codebook"])
-        assert facts["mean_psnr"] == result.manifest["mean_psnr"]
-        assert [image["psnr"] for image in facts["images"]] == list(result.psnr)
+        result = open_coded(url)
+        found = result.manifest
+        dataset, codebook = open_dataset(found.dataset), open_codebook(found.codebook)
+        assert facts["mean_psnr"] == found.mean_psnr
+        assert [image["psnr"] for image in facts["images"]] == list(result.measures["psnr"])
         assert [image["name"] for image in facts["images"]] == list(dataset.index.names)
-        assert facts["inertia"] == codebook.manifest["inertia"]
-        assert facts["centers_sha256"] == codebook.manifest["centers_sha256"]
-        assert len(facts["steps"]) == facts["n_iter"] == codebook.manifest["n_iter"]
+        assert facts["inertia"] == codebook.manifest.inertia
+        assert facts["centers_sha256"] == codebook.manifest.centers_sha256
+        assert len(facts["steps"]) == facts["n_iter"] == codebook.manifest.n_iter
         assert [step["inertia"] for step in facts["steps"]] == list(codebook.history[:, 0])
         sizes = facts["bytes"]
-        assert sizes["source"] == dataset.manifest["source_bytes"]
+        assert sizes["source"] == dataset.manifest.source_bytes
         assert sizes["raw"] == (120 * 130 + 40 * 30 + 100 * 500) * 3
-        assert sizes["images"] == result.manifest["image_bytes"]
+        assert sizes["images"] == found.image_bytes
         stored = [found.size for found in Store(url).list() if found.key.startswith("codes/c/")]
         assert sizes["codes"] == sum(stored) > 0
         assert sizes["compressed"] == sizes["codes"] + sizes["codebook"]
@@ -167,7 +177,7 @@ def test_text_says_what_the_results_are(page):
 
 def test_swatches_go_from_dark_to_light_and_shares_add_up(page, results):
     html, _, (facts, _) = page
-    palette = open_result(results[0]).palette
+    palette = open_coded(results[0]).palette
     assert sorted(tuple(color["values"]) for color in facts["colors"]) == sorted(map(tuple, palette.tolist()))
     assert sum(color["share"] for color in facts["colors"]) == pytest.approx(1)
     assert sum(color["count"] for color in facts["colors"]) == facts["n_rows"]
@@ -183,8 +193,8 @@ def test_detail_is_the_part_with_the_largest_error(page, results):
     top, left, height, width = facts["images"][0]["detail"]
     assert 0 <= top <= 120 - height
     assert 0 <= left <= 130 - width
-    result = open_result(results[0])
-    dataset = open_dataset(result.manifest["config"]["dataset"])
+    result = open_coded(results[0])
+    dataset = open_dataset(result.manifest.dataset)
     error = (dataset.image(0).astype(float) - result.image(0)) ** 2
     parts = [
         error[y : y + height, x : x + width].sum()
@@ -286,6 +296,131 @@ def test_sizes_for_people(n_bytes, text):
 
 def test_in_a_browser(browser, page_path):
     check_page(browser, page_path)
+
+
+# What quantize has written
+
+QUANTIZED = {
+    "archive": {"to": "archive"},
+    "tiles": {"to": "archive", "patch": "4"},
+    "own": {},
+    "shared": {"palette": "shared", "dither": True},
+}
+
+
+@pytest.fixture(scope="module")
+def quantized(tmp_path_factory):
+    """A source of which one file is no image, and what each way to quantize it makes."""
+    folder = tmp_path_factory.mktemp("quantized")
+    (folder / "source").mkdir()
+    images = {"a.png": noise(120, 130), "b.png": np.full((20, 24, 3), 9, np.uint8), "c.png": noise(2, 9)}
+    for name, pixels in images.items():
+        Image.fromarray(pixels).save(folder / "source" / name)
+    (folder / "source" / "bad.png").write_bytes(b"no image")
+    for name, options in QUANTIZED.items():
+        options = {"n_clusters": 5, "max_skipped": 1, "tol": 0.1, **options}
+        quantize(
+            QuantizeConfig(source=str(folder / "source"), destination=str(folder / name), **options), SYNC
+        )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def quantized_page(quantized, tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "page.html"
+    write_report(ReportConfig(page=str(path), results=[str(quantized / name) for name in QUANTIZED]))
+    return path
+
+
+def part_of(html, number):
+    """The text of the section of one result."""
+    return Page(re.search(f'<section id="result-{number}".*?</section>', html, re.DOTALL)[0]).text
+
+
+@pytest.mark.parametrize(("number", "name"), list(enumerate(QUANTIZED)))
+def test_numbers_of_quantize_are_those_of_its_records(quantized_page, quantized, number, name):
+    _, parsed, found = read(quantized_page)
+    facts, url = found[number], str(quantized / name)
+    made = open_images(url)
+    assert (facts["result"], facts["source"]) == (url, str(quantized / "source"))
+    assert [facts[key] for key in ("dataset", "codebook", "n_rows", "max_iter", "same_dataset")] == [None] * 5
+    assert (facts["n_images"], facts["n_pixels"]) == (3, 120 * 130 + 20 * 24 + 2 * 9)
+    exact = {"own": ["b.png"], "tiles": ["b.png"]}.get(name, [])  # in a palette for all it takes a near color
+    assert facts["n_exact"] == len(exact)
+    assert [image["name"] for image in facts["images"] if image["psnr"] is None] == exact
+    for key in ("mean_psnr", "mean_ssim", "inertia", "n_iter", "converged", "centers_sha256"):
+        assert facts[key] == getattr(made.manifest, key)
+    assert facts["rmse"] == np.sqrt(made.manifest.mse) > 0
+    assert [image["name"] for image in facts["images"]] == ["a.png", "b.png", "c.png"]
+    psnr, ssim = (made.measures[key].tolist() for key in ("psnr", "ssim"))
+    assert [image["psnr"] or np.inf for image in facts["images"]] == psnr
+    assert [image["ssim"] for image in facts["images"]] == [*ssim[:2], None]
+    assert np.isnan(ssim[2])
+    assert facts["n_similar"] == 2
+    sizes = facts["bytes"]
+    sources = [path.stat().st_size for path in (quantized / "source").iterdir() if path.name != "bad.png"]
+    assert (sizes["source"], sizes["raw"]) == (sum(sources), 3 * facts["n_pixels"])
+    if name in ("own", "shared"):
+        assert sizes["images"] == sum(path.stat().st_size for path in (quantized / name).glob("*.png"))
+        assert sizes["codes"] is sizes["codebook"] is sizes["compressed"] is facts["ratio_compressed"] is None
+        assert facts["bits_per_pixel"] == 8 * sizes["images"] / facts["n_pixels"]
+    else:
+        assert sizes["images"] is None
+        assert sizes["compressed"] == sizes["codes"] + sizes["codebook"] > 0
+        assert facts["bits_per_pixel"] == 8 * sizes["compressed"] / facts["n_pixels"]
+    titles = {attrs["title"] for _, attrs in parsed.elements if "title" in attrs}
+    assert {f"{facts['mean_psnr']} dB", str(facts["mean_ssim"]), str(facts["bits_per_pixel"])} <= titles
+
+
+def test_what_quantize_does_not_keep_has_no_part_on_the_page(quantized_page):
+    html, parsed, found = read(quantized_page)
+    archive, tiles, own, shared = (part_of(html, number) for number in (1, 2, 3, 4))
+    assert "The fit" not in parsed.text
+    assert not any(facts["steps"] for facts in found)
+    assert "Palette of 5 colors" in archive
+    assert "The palette" in archive
+    assert "In the strip" not in archive
+    assert [(color["count"], color["share"]) for color in found[0]["colors"]] == [(None, None)] * 5
+    assert "Codebook of 5 patches, 4 × 4" in tiles
+    assert "5 typical patches, side by side" in tiles
+    assert "All 5 patches, enlarged pixel by pixel." in tiles
+    assert "Palettes of 5 colors, one for each image" in own
+    assert "one of at most 5 colors, which each image has for itself" in own
+    assert "Palette of 5 colors" in shared
+    assert not any("The palette" in text or "The codebook" in text for text in (own, shared))
+    assert all("mean SSIM of 2 images" in text for text in (archive, tiles, own, shared))
+
+
+def test_pictures_of_quantize_are_its_images_beside_their_originals(quantized_page, quantized):
+    _, parsed, _ = read(quantized_page)
+    shown = [
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(attrs["src"].partition(",")[2]))).convert("RGB"))
+        for attrs in parsed.all("img")
+        if re.match(r"Original of a\.png|Result for a\.png", attrs["alt"])
+    ]
+    original = np.asarray(Image.open(quantized / "source" / "a.png"))
+    for number, name in enumerate(QUANTIZED):
+        np.testing.assert_array_equal(shown[2 * number], original)
+        np.testing.assert_array_equal(shown[2 * number + 1], open_images(str(quantized / name)).image(0))
+
+
+@pytest.mark.parametrize("to", ["png", "archive"])
+@pytest.mark.parametrize(("color", "channels"), [("gray", 1), ("rgba", 4)])
+def test_quantized_images_of_other_channels(tmp_path, color, channels, to):
+    (tmp_path / "source").mkdir()
+    Image.fromarray(noise(30, 20, channels)).save(tmp_path / "source" / "a.png")
+    options = {"n_clusters": 3, "color": color, "to": to}
+    url = str(tmp_path / "out")
+    quantize(QuantizeConfig(source=str(tmp_path / "source"), destination=url, **options), SYNC)
+    _, parsed, (facts,) = write(tmp_path, url)
+    assert (facts["channels"], facts["dtype"]) == (channels, "uint8")
+    assert facts["images"][0]["psnr"] == open_images(url).measures["psnr"][0]
+    first = Image.open(io.BytesIO(base64.b64decode(parsed.all("img")[0]["src"].partition(",")[2])))
+    np.testing.assert_array_equal(np.asarray(first), noise(30, 20, channels))
+
+
+def test_quantized_in_a_browser(browser, quantized_page):
+    check_page(browser, quantized_page)
 
 
 # Errors

@@ -13,17 +13,21 @@ from faults.place import stored
 from soak.pipelines import Step
 from soak.plans import allowed_codes
 
-from dkmeans.artefacts import manifests
 from dkmeans.artefacts.claims import CHECKPOINT
-from dkmeans.artefacts.manifests import ROOT
+from dkmeans.artefacts.folder import HIDDEN
+from dkmeans.artefacts.kinds import place_of, read_any
+from dkmeans.artefacts.manifests import ROOT, Manifest
 from dkmeans.errors import InputError
 from dkmeans.storage.store import Store
 
 __all__ = ["Expected", "complaints", "differences", "expect", "finished", "look", "n_there", "n_writes"]
 
 VOLATILE = re.compile(r"\.dkmeans/|curves/seconds/|codebooks/")
-"""Records and times of runs; the codebooks of a sweep are outputs of their own."""
-FACTS = ("kind", "digest", "centers_sha256", "inertia", "n_iter", "converged", "n_images", "n_patches")
+"""Claims, records and times of runs; the codebooks of a sweep are outputs of their own."""
+FACTS = (
+    *("kind", "digest", "centers_sha256", "inertia", "n_iter", "converged", "n_images", "n_patches"),
+    *("n_pixels", "n_clusters", "mean_psnr", "mse", "n_exact", "image_bytes"),
+)
 NOTHING_YET = re.compile(r"is unfinished|nothing is there")
 
 
@@ -31,7 +35,7 @@ NOTHING_YET = re.compile(r"is unfinished|nothing is there")
 class Expected:
     """What an undisturbed run of a step leaves: objects, and what the manifest says of them, by output."""
 
-    listed: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    objects: dict[str, dict[str, bytes]] = field(default_factory=dict)
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -40,9 +44,13 @@ def leaves(url: str) -> dict[str, bytes]:
     return {key: data for key, data in stored(url).items() if not VOLATILE.match(key)}
 
 
+def _manifest(url: str) -> Manifest:
+    return read_any(place_of(Store(url)))
+
+
 def _facts(url: str) -> dict[str, Any]:
-    manifest = manifests.read_manifest(Store(url))
-    return {name: manifest[name] for name in FACTS if name in manifest}
+    found = _manifest(url).model_dump()
+    return {name: found[name] for name in FACTS if name in found}
 
 
 def expect(step: Step, root: str) -> Expected:
@@ -50,14 +58,14 @@ def expect(step: Step, root: str) -> Expected:
     outputs = (*step.artefacts, *step.folders)
     return Expected(
         {output: leaves(f"{root}/{output}") for output in outputs},
-        {output: _facts(f"{root}/{output}") for output in step.artefacts},
+        {output: _facts(f"{root}/{output}") for output in outputs},
     )
 
 
 def n_writes(expected: Expected) -> int:
     """About how many objects the step writes: those that are left, two for each claim, and checkpoints."""
     n_objects = sum(map(len, expected.objects.values())) + 2 * len(expected.facts)
-    return n_objects + sum(int(facts.get("n_iter", 0)) for facts in expected.facts.values())
+    return n_objects + sum(facts.get("n_iter") or 0 for facts in expected.facts.values())
 
 
 def n_there(step: Step, root: str) -> int:
@@ -95,17 +103,17 @@ def _differing(
 def look(step: Step, root: str, expected: Expected) -> list[str]:
     """What a reader finds wrong at any moment: what is visible has to be whole and right."""
     told = []
-    for output in step.artefacts:
+    for output in (*step.artefacts, *step.folders):
         url = f"{root}/{output}"
         try:
-            before = manifests.read_manifest(Store(url))
+            before = _manifest(url)
         except InputError as error:
             told += [] if NOTHING_YET.search(str(error)) else [f"{output}: a reader is told {error}"]
             continue
         found = leaves(url)
         found.pop(CHECKPOINT, None)  # which goes once the manifest is there
         try:
-            same = manifests.read_manifest(Store(url)) == before  # else it was being overwritten
+            same = _manifest(url) == before  # else it was being overwritten
         except InputError:
             same = False
         if same and found != expected.objects[output]:
@@ -113,7 +121,7 @@ def look(step: Step, root: str, expected: Expected) -> list[str]:
             told.append(f"{output}: visible, but not as expected: {sorted(keys) or 'other bytes'}")
     for output in step.folders:
         for key, data in expected.objects[output].items():
-            if Store(f"{root}/{output}").exists(key):
+            if Store(f"{root}/{output}").exists(key):  # also before the folder is complete
                 try:
                     found_data = Store(f"{root}/{output}").get(key)
                 except InputError:  # it was deleted meanwhile
@@ -122,11 +130,11 @@ def look(step: Step, root: str, expected: Expected) -> list[str]:
     return told
 
 
-def finished(step: Step, root: str, expected: Expected) -> bool:
+def finished(step: Step, root: str) -> bool:
     """Whether all of a step is there."""
-    return all(Store(f"{root}/{output}").exists(ROOT) for output in step.artefacts) and all(
-        Store(f"{root}/{output}").exists(key) for output in step.folders for key in expected.objects[output]
-    )
+    marks = [f"{output}/{ROOT}" for output in step.artefacts]
+    marks += [f"{output}/{HIDDEN}/{ROOT}" for output in step.folders]
+    return all(Store(root).exists(mark) for mark in marks)
 
 
 def complaints(code: int, out: str, err: str, happened: Sequence[str], *, done: bool) -> list[str]:

@@ -171,7 +171,7 @@ class Round:
         self.tally.codes[code] += 1
         out = log.with_suffix(".out").read_text()
         if waited < self.bound:
-            err, done = log.read_text(errors="replace"), finished(step, self.root, expected)
+            err, done = log.read_text(errors="replace"), finished(step, self.root)
             for complaint in complaints(code, out, err, disturbance.happened, done=done):
                 self.problem(f"{step.name}: {complaint}")
         return code

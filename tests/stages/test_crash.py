@@ -22,17 +22,28 @@ from dkmeans import (
     reconstruct,
 )
 from dkmeans.artefacts import checkpoint
-from dkmeans.artefacts.kinds import read_any
+from dkmeans.artefacts.kinds import place_of, read_any
 from dkmeans.clustering import lloyd as lloyd_module
+from dkmeans.config.stages import DecodeConfig, QuantizeConfig
 from dkmeans.errors import InputError, OutputTakenError
 from dkmeans.events.reporter import Reporter
+from dkmeans.stages import decode as decode_module
 from dkmeans.stages import fit as fit_module
 from dkmeans.stages import ingest as ingest_module
-from dkmeans.stages.shared import making
+from dkmeans.stages.decode import decode
+from dkmeans.stages.quantize import quantize
+from dkmeans.stages.shared import archiving, making, recoloring
 from dkmeans.storage.store import Store
 
-SIMILAR = ("compress", "reconstruct")  # write as ingest does
-pytestmark = pytest.mark.filterwarnings("ignore:not converged")
+SIMILAR = ("compress", "reconstruct", "archive")  # write as ingest does
+NAMES = [
+    "ingest",
+    "fit",
+    "files",
+    "decode",
+    *(pytest.param(name, marks=pytest.mark.slow) for name in SIMILAR),
+]
+pytestmark = pytest.mark.filterwarnings("ignore:.*not converged")
 
 
 class PowerCut(Exception):
@@ -80,7 +91,7 @@ def inputs(photos, tmp_path_factory):
     (folder / "photos").mkdir()
     for name in ("astronaut.png", "cat.jpg"):
         (folder / "photos" / name).write_bytes((photos / name).read_bytes())
-    names = ("photos", "dataset", "palette", "patches", "palette2", "patches2")
+    names = ("photos", "dataset", "palette", "patches", "palette2", "patches2", "coded", "coded2")
     paths = {name: str(folder / name) for name in names}
     options = {"patch": 8, "stride": 4, "shard_mib": 0.006}
     ingest(IngestConfig(source=paths["photos"], dataset=paths["dataset"], **options), sync)
@@ -88,6 +99,8 @@ def inputs(photos, tmp_path_factory):
         for on, name in (("pixels", "palette"), ("patches", "patches")):
             options = {"k": 4, "on": on, "seed": seed, "max_iter": 3}
             fit(FitConfig(dataset=paths["dataset"], codebook=paths[name + number], **options), sync)
+        coded = {"destination": paths["coded" + number], "to": "archive", "seed": seed}
+        quantize(QuantizeConfig(source=paths["photos"], k=4, max_iter=2, **coded), sync)
     return paths
 
 
@@ -108,20 +121,29 @@ def stages(paths):
             reconstruct,
             lambda url: ReconstructConfig(dataset=dataset, codebook=paths["patches"], result=url),
         ),
+        "files": (
+            quantize,
+            lambda url: QuantizeConfig(source=paths["photos"], destination=url, k=4, max_iter=3),
+        ),
+        "archive": (
+            quantize,
+            lambda url: QuantizeConfig(
+                source=paths["photos"], destination=url, to="archive", patch=8, k=4, max_iter=3
+            ),
+        ),
+        "decode": (decode, lambda url: DecodeConfig(archive=paths["coded"], images=url)),
     }
 
 
 def stored(url):
-    """All objects but claims and manifest, and the history of a fit: these hold times."""
-    skip = ("claim/", "history/", "zarr.json")
+    """All objects but claims, manifest, records, and the history of a fit: these hold times."""
+    skip = ("claim/", "history/", "zarr.json", ".dkmeans/")
     return {
         found.key: Store(url).get(found.key) for found in Store(url).list() if not found.key.startswith(skip)
     }
 
 
-@pytest.mark.parametrize(
-    "name", ["ingest", "fit", *(pytest.param(name, marks=pytest.mark.slow) for name in SIMILAR)]
-)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_crash_at_every_write(name, inputs, tmp_path, sync, power):
     stage, config = stages(inputs)[name]
     power.restore()
@@ -135,13 +157,13 @@ def test_a_crash_at_every_write(name, inputs, tmp_path, sync, power):
             stage(config(url), sync)
         power.restore()
         with pytest.raises(InputError, match=r"unfinished|nothing is there"):
-            read_any(Store(url))
+            read_any(place_of(Store(url)))
         with pytest.raises(FileNotFoundError):
             zarr.open_group(url, mode="r")
         stage(config(url).model_copy(update={"resume": True}), sync)
         assert stored(url) == whole
-        old, new = (read_any(Store(place)) for place in (str(tmp_path / "whole"), url))
-        own = {"config", "nodes", "run"}
+        old, new = (read_any(place_of(Store(place))) for place in (str(tmp_path / "whole"), url))
+        own = {"config", "nodes", "run"}  # which tell of the URL
         assert old.model_dump(exclude=own) == new.model_dump(exclude=own)
 
 
@@ -223,6 +245,9 @@ def of_another_config(name, paths, config):
         "fit": {"seed": 1},
         "compress": {"codebook": paths["palette2"]},
         "reconstruct": {"codebook": paths["patches2"]},
+        "files": {"dither": True},
+        "archive": {"seed": 1},
+        "decode": {"archive": paths["coded2"]},
     }
     return config.model_copy(update={"overwrite": True, **other[name]})
 
@@ -233,7 +258,7 @@ class Meanwhile(Reporter):
     def __init__(self, monkeypatch, at, act):
         super().__init__(quiet=True)
         self.count, self.at, self.act = 0, at, act
-        for module in (making, fit_module, ingest_module):
+        for module in (making, fit_module, ingest_module, archiving, recoloring, decode_module):
             monkeypatch.setattr(module, "connect", self.connecting(module.connect))
 
     def moment(self):
@@ -259,9 +284,7 @@ class Meanwhile(Reporter):
         self.moment()
 
 
-@pytest.mark.parametrize(
-    "name", ["ingest", "fit", *(pytest.param(name, marks=pytest.mark.slow) for name in SIMILAR)]
-)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_run_that_is_overwritten_meanwhile_stops_and_changes_nothing(
     name, inputs, tmp_path, sync, monkeypatch
 ):
@@ -269,7 +292,7 @@ def test_a_run_that_is_overwritten_meanwhile_stops_and_changes_nothing(
     stage, config = stages(inputs)[name]
     alone = Meanwhile(monkeypatch, None, None)
     stage(config(str(tmp_path / "alone")), sync, alone)
-    assert alone.count > 3
+    assert alone.count > 2
     newer = of_another_config(name, inputs, config(str(tmp_path / "newer")))
     stage(newer, sync)
     whole = stored(str(tmp_path / "newer"))

@@ -20,7 +20,7 @@ from dkmeans.stages.preview import (
 
 @pytest.fixture
 def small(tmp_path):
-    """Images of 10 x 12 and 7 x 20 pixels, cut into patches of 4 x 5 every 2 rows and 3 columns."""
+    """An image of 10 x 12 pixels and one of 7 x 20; patches of 4 x 5, every 2 rows and 3 columns."""
     (tmp_path / "in").mkdir()
     Image.fromarray(np.zeros((10, 12, 3), np.uint8)).save(tmp_path / "in" / "a.png")
     Image.fromarray(np.zeros((7, 20), np.uint8)).save(tmp_path / "in" / "b.png")

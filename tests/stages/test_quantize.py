@@ -203,7 +203,7 @@ ARCHIVE = {"to": "archive"}
 SHARED = {"palette": "shared"}
 
 
-@pytest.mark.filterwarnings("ignore:not converged")
+@pytest.mark.filterwarnings("ignore:.*not converged")
 @pytest.mark.parametrize(
     ("options", "fits", "times"),
     [

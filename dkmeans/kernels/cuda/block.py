@@ -49,13 +49,7 @@ def _free_bytes() -> int:
 
 
 class Block:
-    """Rows, and what is known of them between the steps; see `dkmeans.kernels.Block`.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (n_rows, n_features), uint8 or uint16
-    weights : ndarray of shape (n_rows,), int64, or None
-        How often each row counts; None counts each once.
+    """Rows, and what is known of them between the steps; made as `dkmeans.kernels.cpu.Block` is.
 
     Attributes
     ----------

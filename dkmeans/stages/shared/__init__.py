@@ -1,1 +1,1 @@
-"""What several stages have in common."""
+"""Parts of stages that several of them share."""

@@ -31,15 +31,7 @@ __all__ = ["write_archive"]
 def write_archive(
     config: QuantizeConfig, source: Source, executor: ClusterConfig | Executor, reporter: Reporter
 ) -> Written:
-    """Claim coded images, write their arrays, compare them with the originals, and commit them.
-
-    Parameters
-    ----------
-    config : QuantizeConfig
-    source : Source
-    executor : ClusterConfig or Executor
-    reporter : Reporter
-    """
+    """Claim coded images, write their arrays, compare them with the originals, and commit them."""
     store = open_store(config.destination)
     with claim(store, CodedManifest, config, source.fingerprint, [source.url]) as held:
         if isinstance(held, Finished):

@@ -151,7 +151,7 @@ def _write_shard(
 
 
 def _read_shard(store: Store, start: int, stop: int, chunk_rows: int) -> _Written:
-    """What is known of a shard that an earlier run has written."""
+    """Read a shard that an earlier run has written."""
     return _written(arrays.read_rows(store, "codes", start, stop), chunk_rows)
 
 

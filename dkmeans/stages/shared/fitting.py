@@ -27,7 +27,7 @@ __all__ = ["FitReport", "check_rows", "commit_codebook", "fit_report", "fit_rows
 
 @dataclass(frozen=True)
 class FitReport:
-    """What fit wrote; inertia in squared units of the stored values."""
+    """The report of fit; inertia in squared units of the stored values."""
 
     codebook: str
     n_rows: int

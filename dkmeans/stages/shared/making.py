@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from dkmeans.artefacts import folder as folders
+from dkmeans.artefacts import files as folders
 from dkmeans.artefacts.claims import Claim, Finished, claim
 from dkmeans.artefacts.codebook import Codebook, open_codebook
 from dkmeans.artefacts.coded import COMPARED, CodedImages, CodedManifest
 from dkmeans.artefacts.dataset import Dataset, open_dataset
-from dkmeans.artefacts.folder import Files
+from dkmeans.artefacts.files import Files
 from dkmeans.artefacts.index import write_index
 from dkmeans.artefacts.manifests import digest
 from dkmeans.compute.connecting import connect
@@ -33,7 +33,7 @@ __all__ = ["ResultReport", "Work", "make_result"]
 
 @dataclass(frozen=True)
 class ResultReport:
-    """What compress or reconstruct wrote; see `dkmeans.stages.shared.writing.Totals` for the measures."""
+    """The report of compress or reconstruct; see `dkmeans.stages.shared.writing.Totals` for the measures."""
 
     result: str
     on: str
@@ -153,7 +153,8 @@ def _write(
         if files is not None and isinstance(files.held, Claim):
             n_pixels = dataset.manifest.n_pixels
             about = {"source": held.store.url, "n_images": dataset.n_images, "n_pixels": n_pixels}
-            files.held.commit(**about, image_bytes=totals.image_bytes, n_clusters=work.codebook.n_clusters)
+            about |= {"channels": dataset.channels, "n_clusters": work.codebook.n_clusters}
+            files.commit(**about, image_bytes=totals.image_bytes)
     held.write_array("images/measures", np.ascontiguousarray(table[:, : len(COMPARED)]))
     return held.commit(**facts, **vars(totals))
 

@@ -1,4 +1,4 @@
-"""What quantize tells of what it wrote: the totals, and each image before and after."""
+"""The report of quantize: the totals, and each image before and after."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class QuantizedImage:
 
 @dataclass(frozen=True)
 class Written:
-    """What was written to `url`; the totals of `dkmeans.stages.quantize.QuantizeReport`."""
+    """Images written to `url`; the totals of `dkmeans.stages.quantize.QuantizeReport`."""
 
     url: str
     images: tuple[QuantizedImage, ...]

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from dkmeans.artefacts.claims import Claim, Finished
 from dkmeans.artefacts.codebook import centers_sha256
-from dkmeans.artefacts.folder import FolderManifest, ImageFolder, begin_files, claim_folder
+from dkmeans.artefacts.files import begin_files, claim_folder
+from dkmeans.artefacts.folder import FolderManifest, ImageFolder
 from dkmeans.artefacts.index import write_skipped
 from dkmeans.clustering.loop import LloydResult
 from dkmeans.compute.connecting import connect
@@ -35,13 +36,6 @@ def write_folder(
     config: QuantizeConfig, source: Source, executor: ClusterConfig | Executor, reporter: Reporter
 ) -> Written:
     """Write one indexed PNG for each image.
-
-    Parameters
-    ----------
-    config : QuantizeConfig
-    source : Source
-    executor : ClusterConfig or Executor
-    reporter : Reporter
 
     Raises
     ------
@@ -107,15 +101,17 @@ def _quantize(
         images = images.without(skipped)
     write_skipped(held, skipping.images)
     totals = totals_of(table, images.sizes)
-    return held.commit(
+    return files.commit(
         source=source.url,
         n_images=len(images.index),
         n_skipped=len(skipping.images),
         n_pixels=int(images.sizes.sum()),
         n_clusters=config.n_clusters,
+        channels=images.channels,
         image_bytes=totals.image_bytes,
         mean_psnr=totals.mean_psnr,
         mean_ssim=totals.mean_ssim,
+        mse=totals.mse,
         n_exact=totals.n_exact,
         **_learned(config, table, result, reporter),
     )

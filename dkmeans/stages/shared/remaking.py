@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dkmeans import kernels
 from dkmeans.artefacts.coded import CodedPart
+from dkmeans.artefacts.folder import read_file
 from dkmeans.clustering.palette import Learned, learn_palette
 from dkmeans.features.histogram import Histogram
 from dkmeans.features.space import FeatureSpace
@@ -192,15 +193,16 @@ class Decoding:
 
 @dataclass(frozen=True)
 class Copying:
-    """Images that are files already."""
+    """Images that are files already; `checks` are the CRC-32C of these."""
 
     folder: Store
     keys: tuple[str, ...]
+    checks: tuple[int, ...]
 
     def images(self) -> Iterator[Made | SkippedImage]:
         """Yield each image as the file that it is; see `Remaking`."""
-        for key in self.keys:
-            yield Made(np.empty((0, 0, 0), np.uint8), file=self.folder.get(key))
+        for key, check in zip(self.keys, self.checks, strict=True):
+            yield Made(np.empty((0, 0, 0), np.uint8), file=read_file(self.folder, key, check))
 
 
 def n_colors(image: NDArray[Any]) -> int:

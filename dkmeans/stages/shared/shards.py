@@ -1,4 +1,4 @@
-"""What the tasks of ingest do: write one shard of pixels or of patches each."""
+"""The tasks of ingest: write one shard of pixels or of patches each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Pixels", "count_patches", "read_pixels", "read_table", "write_patche
 
 @dataclass(frozen=True)
 class Pixels:
-    """What is known of a shard of pixels.
+    """Digests of a shard of pixels.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ def _pixels(rows: NDArray[Any], chunk_rows: int) -> Pixels:
 
 
 def read_pixels(store: Store, start: int, stop: int) -> Pixels:
-    """What is known of a shard that an earlier run has written."""
+    """Read a shard that an earlier run has written."""
     array = arrays.open_array(store, "pixels")
     return _pixels(arrays.read_part(array, start, stop), array.chunks[0])
 

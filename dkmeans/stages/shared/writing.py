@@ -14,7 +14,7 @@ from skimage.metrics import mean_squared_error
 
 from dkmeans import plan
 from dkmeans.artefacts.coded import MEASURED
-from dkmeans.artefacts.folder import FileBatch, Files
+from dkmeans.artefacts.files import FileBatch, Files
 from dkmeans.compute.executor import Executor
 from dkmeans.events.reporter import Reporter
 from dkmeans.images.decode import SkippedImage
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 COLUMNS = (*MEASURED, "stored_bytes", "n_iter", "converged", "seconds")
-"""What is found of an image; NaN where it is not measured, PSNR infinite where nothing is lost."""
+"""Columns of the table of an image; NaN where it is not measured, PSNR infinite where nothing is lost."""
 
 MEASURED_PER_TASK = 1 << 20
 """Pixels in one task of images that are measured whole: as much work as a few million rows of a fit."""
@@ -123,7 +123,7 @@ def _measured(made: Made, *, full: bool) -> dict[str, Any]:
 
 
 def _records(batch: _Batch, rows: dict[int, list[float]]) -> list[dict[str, Any]]:
-    """What is known of each image that was made, as JSON values; `rows` by its position."""
+    """Describe each image that was made, as JSON values; `rows` by its position."""
     assert batch.files is not None
     records = []
     for position, row in rows.items():
@@ -212,7 +212,7 @@ def remake_images(
 
 @dataclass(frozen=True)
 class Totals:
-    """What a table of measures comes to.
+    """The totals of a table of measures.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What the study of patches finds: every number of its page, and the arrays that its pictures show."""
+"""The facts of the study of patches: every number of its page, and the arrays that its pictures show."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Made:
-    """What the study has made: artefacts, levels by strategy, sizes of codebooks, and the numbers of all."""
+    """Everything that the study has made: artefacts, levels by strategy, codebooks, and all numbers."""
 
     config: FacesConfig
     dataset: Dataset
@@ -77,7 +77,7 @@ class Made:
 
     @property
     def noun(self) -> str:
-        """What the images are called."""
+        """The noun for the images."""
         return "faces" if self.config.source is None else "images"
 
 

@@ -93,7 +93,7 @@ def _histograms(made: Made) -> Pictures:
 
 
 def _level_table(made: Made) -> tuple[Table, ...]:
-    """What each level is shown as and its pixels; no table for so many that nobody reads them."""
+    """List each level, its value and its pixels; no table for so many that nobody reads them."""
     if made.config.levels > _MOST_ROWS:
         return ()
     rows = []
@@ -112,7 +112,7 @@ def _level_table(made: Made) -> tuple[Table, ...]:
 
 
 def draw_bytes(made: Made) -> Section:
-    """What the images take as pixels and as codes, in memory and on disk."""
+    """List the bytes of the images as pixels and as codes, in memory and on disk."""
     answer = (
         "Packed, {/bytes/bits:integer} bits a code, the codes take {/bytes/packed/bytes:size} in memory, "
         "{/bytes/packed/share:share} of the image. As scikit-learn's KMeans returns them, four bytes a code, "

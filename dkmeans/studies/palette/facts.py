@@ -1,4 +1,4 @@
-"""What the study of palettes finds: every number of its page, and the images that it shows."""
+"""The facts of the study of palettes: every number of its page, and the images that it shows."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Made:
 
 
 def gather(kind: str, source: str, reports: dict[int, QuantizeReport], folders: dict[int, str]) -> Made:
-    """What quantize told about each number of colors, and the images that it wrote into `folders`.
+    """Gather what quantize told about each number of colors, and the images that it wrote into `folders`.
 
     Parameters
     ----------
