@@ -8,6 +8,7 @@ recorded, and writes the rest.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -156,8 +157,10 @@ class ImageFolder(Artefact[FolderManifest]):
             If storage refuses or fails.
         """
         hidden = self.store.below(HIDDEN)
-        found = hidden.get_many([StoredObject(key, 0) for key in self.manifest.records])
-        for (key, expected), data in zip(self.manifest.records.items(), found, strict=True):
+        # JSON has them in the order of their keys, where 10 comes before 2.
+        records = sorted(self.manifest.records.items(), key=lambda each: int(re.sub(r"\D", "", each[0])))
+        found = hidden.get_many([StoredObject(key, 0) for key, _ in records])
+        for (key, expected), data in zip(records, found, strict=True):
             try:
                 if checksums.of_bytes(given(data)) != expected:
                     raise InputError(f"{key} has another checksum")

@@ -8,23 +8,15 @@ import numpy as np
 import pytest
 
 from dkmeans.artefacts.claims import Claim, Finished
-from dkmeans.artefacts.folder import (
-    HIDDEN,
-    ImageFolder,
-    begin_files,
-    check_records,
-    claim_folder,
-    damaged_files,
-    files_there,
-    open_folder,
-    refuse_files,
-)
+from dkmeans.artefacts.files import begin_files, claim_folder, files_there, refuse_files
+from dkmeans.artefacts.folder import HIDDEN, damaged_files, open_folder
 from dkmeans.config.stages import QuantizeConfig
 from dkmeans.errors import InputError, OutputExistsError, OutputTakenError, OutputUnfinishedError, UsageError
 from dkmeans.images.encode import encode_png
 from dkmeans.storage import checksums
 from dkmeans.storage.store import Store
 
+REMEDY = "Run the command that wrote the folder again with --resume."
 NAMES = ("a.jpg", "b.jpg", "deep/c.tif")
 KEYS = {"a.jpg": "a.png", "b.jpg": "b.png", "deep/c.tif": "deep/c.png"}
 SIZES = {"a.jpg": (2, 3), "b.jpg": (1, 1), "deep/c.tif": (4, 2)}
@@ -74,7 +66,7 @@ def write(folder, batches=BATCHES, *, commit=True, **options):
                 write_batch(batch, names)
                 written.append(number)
         if commit:
-            held.commit(
+            files.commit(
                 source="photos",
                 n_images=3,
                 n_pixels=sum(height * width for height, width in SIZES.values()),
@@ -97,7 +89,7 @@ def test_what_is_written_is_read(folder):
     for position, pixels in enumerate(PIXELS.values()):
         np.testing.assert_array_equal(found.image(position), pixels)
     assert (found.manifest.kind, found.manifest.n_images, found.manifest.source) == ("folder", 3, "photos")
-    assert list(check_records(folder)) == [(found.records[:2], []), (found.records[2:], [])]
+    assert list(found.damaged()) == [(found.records[:2], []), (found.records[2:], [])]
 
 
 def test_records_are_in_the_order_of_numbers(folder):
@@ -106,8 +98,8 @@ def test_records_are_in_the_order_of_numbers(folder):
         files = begin_files(held, folder, KEYS, config(), "destination")
         for number, name in ((0, "a.jpg"), (10, "deep/c.tif"), (2, "b.jpg")):
             write_batch(files.batch(number, [name]), [name])
-        manifest = held.commit(source="photos", n_images=3, n_pixels=15, image_bytes=0)
-    assert ImageFolder(folder, manifest).index.names == NAMES
+        files.commit(source="photos", n_images=3, n_pixels=15, image_bytes=0)
+    assert open_folder(folder.url).index.names == NAMES
 
 
 def test_of_two_writers_the_second_is_refused(folder):
@@ -185,7 +177,7 @@ def test_what_is_not_whole_is_written_again(folder, damage, again):
     write(folder)
     damage(folder)
     assert write(folder, resume=True) == again
-    assert all(not problems for _, problems in check_records(folder))
+    assert all(not problems for _, problems in open_folder(folder.url).damaged())
     np.testing.assert_array_equal(open_folder(folder.url).image(2), PIXELS["deep/c.tif"])
 
 
@@ -195,8 +187,6 @@ def test_a_file_of_which_a_bit_is_flipped_is_found_where_files_are_read(folder):
     data = bytearray(FILES["a.jpg"])
     data[-1] ^= 1
     folder.put("a.png", bytes(data))
-    ((_, problems),) = check_records(folder)
-    assert problems == [f"{folder.url}: the file a.png is gone or damaged."]
     assert write(folder, resume=True) == [0, 2]
     folder.put("a.png", bytes(data))
     assert write(folder, resume=True) == []
@@ -217,12 +207,13 @@ def test_a_damaged_record_is_named(folder, data):
     write(folder)
     hidden(folder).put("records/2.json", data)
     with pytest.raises(
-        InputError, match=rf"{folder.url}: the record records/2\.json is damaged: .* --resume"
+        InputError, match=rf"{folder.url}: \.dkmeans/records/2\.json is gone or damaged\. Run"
     ):
         _ = open_folder(folder.url).records
-    assert [problems for _, problems in check_records(folder)] == [
-        [], [f"{folder.url}: the record records/2.json is damaged."]
-    ]  # fmt: skip
+    assert [problems for _, problems in open_folder(folder.url).damaged()] == [
+        [],
+        [f"{folder.url}: .dkmeans/records/2.json is gone or damaged. {REMEDY}"],
+    ]
 
 
 def test_a_record_that_was_changed_is_damaged(folder):
@@ -230,7 +221,7 @@ def test_a_record_that_was_changed_is_damaged(folder):
     record = json.loads(hidden(folder).get("records/0.json"))
     record["images"][0]["height"] = 99
     hidden(folder).put("records/0.json", json.dumps(record).encode())
-    with pytest.raises(InputError, match="another checksum than was written"):
+    with pytest.raises(InputError, match=r"records/0\.json is gone or damaged"):
         _ = open_folder(folder.url).records
 
 

@@ -302,7 +302,7 @@ class Small(InProcess):
     """This process, as if it had less memory."""
 
     def __init__(self, n_bytes):
-        super().__init__("cpu")
+        super().__init__(device="cpu")
         self.n_bytes = n_bytes
 
     def memory_bytes(self):
@@ -499,7 +499,7 @@ def test_a_file_that_is_gone_is_made_again(photos, tmp_path, sync):
     assert read_files(tmp_path / "q") == before
     assert again.inertia == first.inertia
     (tmp_path / "q" / ".dkmeans" / "records" / "0.json").write_bytes(b"{}")
-    with pytest.raises(InputError, match=r"record records/0\.json is damaged.*--resume"):
+    with pytest.raises(InputError, match=r"records/0\.json is gone or damaged.*--resume"):
         _ = open_folder(str(tmp_path / "q")).records
     again = run(photos, tmp_path / "q", sync, resume=True)
     assert read_files(tmp_path / "q") == before
@@ -611,11 +611,11 @@ def test_an_archive_that_died_goes_on(photos, tmp_path, sync, monkeypatch):
     written = []
     write = arrays.write_rows
 
-    def dying(url, name, start, rows):
+    def dying(store, name, start, *rest):
         if len(written) == 4:
             raise StorageError("no space left on the device")
         written.append((name, start))
-        write(url, name, start, rows)
+        write(store, name, start, *rest)
 
     monkeypatch.setattr(arrays, "write_rows", dying)
     with pytest.raises(StorageError):
