@@ -19,6 +19,7 @@ from dkmeans.artefacts.folder import (
     given,
     parse_record,
 )
+from dkmeans.artefacts.manifests import ROOT
 from dkmeans.config.base import StageConfig
 from dkmeans.errors import InputError, UsageError
 from dkmeans.storage import checksums
@@ -47,7 +48,7 @@ def claim_folder(
         return all(sizes.get(image["key"]) == image["stored_bytes"] for image in records)
 
     found = {each.key for each in hidden.list()}
-    if found and not any(key.startswith("claim/") for key in found):
+    if found and not any(key == ROOT or key.startswith("claim/") for key in found):
         raise UsageError(
             f"{folder.url} was written by an older dkmeans, which this one does not go on with. Delete "
             f"{hidden.url}, or choose another folder."
