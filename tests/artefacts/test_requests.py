@@ -6,16 +6,15 @@ import collections
 
 import numpy as np
 import pytest
+from artefacts.small import Small, config
 from object_store.proxy import FaultyProxy
 
 from dkmeans.artefacts.claims import claim
 from dkmeans.artefacts.manifests import attributes_of, read_manifest
-from dkmeans.config import FitConfig
 from dkmeans.storage import arrays
 from dkmeans.storage.access import storage_options
 from dkmeans.storage.store import Store
 
-CONFIG = FitConfig(dataset="d", codebook="c", n_clusters=3)
 ROWS = np.ones((4, 3), np.uint8)
 LAYOUT = {"shape": (8, 3), "dtype": np.uint8, "chunks": (2, 3), "shards": (4, 3)}
 
@@ -38,7 +37,7 @@ def requests(s3):
 
 def test_a_write_by_a_claim_takes_two_requests_besides(s3_url, requests):
     store = Store(s3_url)
-    with claim(store, "codebook", CONFIG, "abc") as held:
+    with claim(store, Small, config(), "abc") as held:
         held.create_array("pixels", **LAYOUT)
         assert requests.of(held.check)[1] == {"GET": 2}
         array, opening = requests.of(lambda: arrays.open_array(store, "pixels"))
@@ -53,11 +52,11 @@ def test_a_write_by_a_claim_takes_two_requests_besides(s3_url, requests):
 
 def test_to_open_takes_a_request_and_one_for_each_node(s3_url, requests):
     store = Store(s3_url)
-    with claim(store, "codebook", CONFIG, "abc") as held:
-        for name in ("centers", "counts", "history"):
+    with claim(store, Small, config(), "abc") as held:
+        for name in ("centers", "pixels", "rows"):
             held.write_array(name, np.arange(3))
-        held.commit({})
-    manifest, reading = requests.of(lambda: read_manifest(store))
-    assert len(manifest["nodes"]) == 3
+        held.commit()
+    manifest, reading = requests.of(lambda: read_manifest(store, Small))
+    assert len(manifest.nodes) == 3
     assert reading == {"GET": 1 + 3}
     assert requests.of(lambda: attributes_of(store, "nothing/zarr.json")) == (None, {"GET": 1})

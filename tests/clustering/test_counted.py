@@ -12,6 +12,7 @@ from dkmeans.clustering.lloyd import lloyd
 from dkmeans.clustering.loop import State, iterate
 from dkmeans.compute.in_process import InProcess
 from dkmeans.storage import arrays
+from dkmeans.storage.store import Store
 
 UINT8 = np.dtype(np.uint8)
 HERE = InProcess()
@@ -68,11 +69,16 @@ def test_many_colors_are_shared_among_threads():
 def test_stored_pixels_are_read_once(tmp_path, pixels):
     shape, width = pixels.shape, pixels.shape[1]
     array = arrays.create_array(
-        str(tmp_path / "a"), "pixels", shape=shape, dtype=UINT8, chunks=(100, width), shards=(500, width)
+        Store(str(tmp_path / "a")),
+        "pixels",
+        shape=shape,
+        dtype=UINT8,
+        chunks=(100, width),
+        shards=(500, width),
     )
     array[:] = pixels
     positions = np.array([0, 499, 500, 2999])
-    rows = count_stored_rows(str(tmp_path / "a"), "pixels", HERE, positions)
+    rows = count_stored_rows(Store(str(tmp_path / "a")), "pixels", HERE, positions)
     np.testing.assert_array_equal(rows.take(positions), pixels[positions])
     assert (rows.n_rows, rows.dtype, rows.resident) == (3000, UINT8, True)
     with pytest.raises(AssertionError):

@@ -47,7 +47,7 @@ def environment(**more):
 
 def dkmeans(*arguments):
     """Run the command; the object that it prints."""
-    command = [sys.executable, "-m", "jobs", *map(str, arguments)]
+    command = [sys.executable, "-m", "dkmeans", *map(str, arguments)]
     result = subprocess.run(command, capture_output=True, text=True, env=environment())
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)

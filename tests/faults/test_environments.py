@@ -118,7 +118,10 @@ ROWS = {
     ),
     "no network": Row(within='unshare -n "$@"', mounts=True),
     "the current folder is gone": Row(
-        within='mkdir {here}/gone && cd {here}/gone && rmdir {here}/gone && "$@"'
+        # Numba imports coverage where there is one, as for our own tests, which then asks for the folder.
+        env={"PYTHONPATH": "{here}"},
+        within='echo "raise ImportError" > {here}/coverage.py; '
+        'mkdir {here}/gone && cd {here}/gone && rmdir {here}/gone && "$@"',
     ),
     "modules named as Python's in the current folder": Row(
         within='for name in random types queue; do echo 1/0 > {here}/$name.py; done; cd {here} && "$@"',
