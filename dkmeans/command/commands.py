@@ -16,7 +16,7 @@ from typing import Any
 from dkmeans.command.options import KEYS, SHARED, model_parameters, shared_parameters
 from dkmeans.command.registry import Stage
 from dkmeans.command.stopping import exit_code, stoppable
-from dkmeans.command.surroundings import check_dask, printed
+from dkmeans.command.surroundings import check, printed
 from dkmeans.config.base import StageConfig
 from dkmeans.config.cluster import ClusterConfig
 from dkmeans.errors import DkmeansError, UsageError
@@ -69,7 +69,7 @@ def new_command(
 def _execute(work: Callable[[Any], Any], *, as_json: bool, quiet: bool, debug: bool, **options: Any) -> None:
     """Run `work`, print its report on stdout, and exit with the code of the error that it ends in."""
     try:
-        check_dask()
+        check()
         with stoppable(quiet=quiet):
             report = _run(work, quiet=quiet, **options)
         values = report if isinstance(report, dict) else asdict(report)

@@ -1,4 +1,4 @@
-"""Surroundings of a user that lack something, mended or told: streams, encodings, Dask's configuration."""
+"""Surroundings of a user that lack something, mended or told: streams, encodings, folders, configuration."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from dkmeans.errors import StorageError, UsageError
 
-__all__ = ["check_dask", "prepare", "printed"]
+__all__ = ["check", "prepare", "printed"]
 
 _BROKEN_PIPE = 128 + 13
 """As shells count a program that SIGPIPE has ended."""
@@ -60,14 +61,21 @@ class _Forgiving:
         return getattr(self._stream, name)
 
 
-def check_dask() -> None:
-    """See that Dask can be imported: it reads its configuration as it is.
+def check() -> None:
+    """See that there is a current folder, which Numba asks for, and that Dask can read its configuration.
 
     Raises
     ------
     UsageError
-        If that cannot be read.
+        If not.
     """
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UsageError(
+            f"the current folder cannot be found: {error.strerror}; expected one that exists. It may be "
+            "removed or made anew: cd to a folder, then run again."
+        ) from error
     try:
         import dask.config  # noqa: F401
     except Exception as error:  # of YAML, or of the file system

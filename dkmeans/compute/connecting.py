@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -130,6 +131,7 @@ def _check_options(config: ClusterConfig) -> None:
 def _local_client(config: ClusterConfig) -> Iterator[Any]:
     import distributed
 
+    _check_open_files(config.workers)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = config.threads_per_worker or max(1, cores // config.workers)
     limit = _memory_limit(config.memory_limit)
@@ -166,6 +168,24 @@ def _local_client(config: ClusterConfig) -> Iterator[Any]:
             # Closing can wait for ever for a worker that a nanny is just starting again after its death.
             with suppress(TimeoutError):
                 local.close(timeout=_CLOSE_SECONDS)
+
+
+def _check_open_files(workers: int) -> None:
+    """Refuse so few open files that a cluster would start in part, or log its failing without an end.
+
+    This process has about 22 open for itself and 10 for each worker; the rest is for the files of the job.
+    """
+    if sys.platform == "win32":  # which has no such limit
+        return
+    import resource
+
+    least = 64 + 16 * workers
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if limit != resource.RLIM_INFINITY and limit < least:
+        raise ClusterError(
+            f"found at most {limit} open files for a process; expected {least} for --workers {workers}. "
+            f"Set ulimit -n {least}, take fewer workers, or use --scheduler sync."
+        )
 
 
 def _cause(error: BaseException) -> str:
