@@ -26,11 +26,12 @@ __all__ = [
     "SkippedImage",
     "convert_color",
     "decode",
+    "eight_bits",
     "read_header",
 ]
 
-Color = Literal["rgb", "gray", "rgba"]
-CHANNELS: dict[Color, int] = {"gray": 1, "rgb": 3, "rgba": 4}
+Color = Literal["auto", "gray", "gray-alpha", "rgb", "rgba"]
+CHANNELS: dict[Color, int] = {"gray": 1, "gray-alpha": 2, "rgb": 3, "rgba": 4}
 COLORS: dict[int, Color] = {channels: color for color, channels in CHANNELS.items()}
 
 
@@ -39,7 +40,9 @@ class ImageHeader:
     """Facts of an image that its file tells.
 
     `height` and `width` are in pixels, after the EXIF orientation is applied; `dtype` is ``"uint8"`` or
-    ``"uint16"``; `note` is something to say aloud, such as frames that are not used.
+    ``"uint16"``; `note` is something to say aloud, such as frames that are not used; `channels` are 1 to 4:
+    gray, gray and alpha, RGB, RGBA; `profile` is the same for images whose numbers mean the same colors,
+    empty for sRGB.
     """
 
     key: str
@@ -47,6 +50,8 @@ class ImageHeader:
     width: int
     dtype: str
     note: str = ""
+    channels: int = 3
+    profile: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ def read_header(data: bytes, key: str, *, max_pixels: int, whole: bool = True) -
     height, width = found.height, found.width
     if found.orientation >= 5:  # these four exchange rows and columns
         height, width = width, height
-    return ImageHeader(key, height, width, found.dtype, found.note)
+    return ImageHeader(key, height, width, found.dtype, found.note, found.channels)
 
 
 def decode(data: bytes, key: str, color: Color, *, max_pixels: int) -> NDArray[Any]:
@@ -130,7 +135,8 @@ def decode(data: bytes, key: str, color: Color, *, max_pixels: int) -> NDArray[A
         pixels = pixels.reshape(*pixels.shape[:2], -1)
         if pixels.shape[:2] != (found.height, found.width) or pixels.dtype != found.dtype:
             raise Refused(f"the pixels are {pixels.dtype} {pixels.shape}, not as its header says")
-        return np.ascontiguousarray(convert_color(_orient(pixels, found.orientation), color))
+        wanted = COLORS[found.channels] if color == "auto" else color
+        return np.ascontiguousarray(convert_color(_orient(pixels, found.orientation), wanted))
 
 
 def convert_color(pixels: NDArray[Any], color: Color) -> NDArray[Any]:
@@ -151,17 +157,27 @@ def convert_color(pixels: NDArray[Any], color: Color) -> NDArray[Any]:
     -------
     (height, width, 1 | 3 | 4) array of the same type
     """
+    if color == "auto":
+        return pixels
     is_gray = pixels.shape[2] <= 2
-    if color == "gray":
-        return pixels[..., :1] if is_gray else _luma(pixels)
-    rgb = np.repeat(pixels[..., :1], 3, axis=2) if is_gray else pixels[..., :3]
-    if color == "rgb":
+    if color.startswith("gray"):
+        rgb = pixels[..., :1] if is_gray else _luma(pixels)
+    else:
+        rgb = np.repeat(pixels[..., :1], 3, axis=2) if is_gray else pixels[..., :3]
+    if color in ("gray", "rgb"):
         return rgb
     if pixels.shape[2] in (2, 4):
         alpha = pixels[..., -1:]
     else:
         alpha = np.full_like(pixels[..., :1], np.iinfo(pixels.dtype).max)
     return np.concatenate([rgb, alpha], axis=2)
+
+
+def eight_bits(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """Reduce 16-bit pixels to 8 bits, rounded; 8-bit ones stay as they are."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    return ((pixels * np.uint32(255) + np.uint32(32767)) // np.uint32(65535)).astype(np.uint8)
 
 
 def _luma(pixels: NDArray[Any]) -> NDArray[Any]:

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import imagecodecs
@@ -28,7 +29,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.PpmImagePlugin import PpmImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-__all__ = ["SUFFIXES", "Found", "Refused", "find"]
+__all__ = ["SUFFIXES", "Found", "Refused", "find", "is_image"]
 
 
 class Refused(Exception):
@@ -45,6 +46,7 @@ class Found:
     load: Callable[[], NDArray[Any]]
     orientation: int = 1
     note: str = ""
+    channels: int = 3
 
 
 def find(data: bytes, *, whole: bool) -> Found | None:
@@ -57,6 +59,20 @@ def find(data: bytes, *, whole: bool) -> Found | None:
     if not whole and found.whole:
         return None
     return found.opener(data)
+
+
+def is_image(beginning: bytes) -> bool:
+    """Whether a file of any name begins as an image does; about a thousand bytes tell."""
+    for row in _FORMATS:
+        if magic := row.magic.match(beginning):
+            if len(magic[0]) > 3 or not beginning[:1].isascii():
+                return True
+            try:  # so few letters a text may begin with too: the header decides
+                row.opener(beginning)
+            except Exception:
+                return False
+            return True
+    return False
 
 
 _quiet = threading.Lock()
@@ -84,11 +100,12 @@ def _eight_bit(image: ImageFile.ImageFile, orientation: int, note: str) -> Found
     if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK"):
         raise Refused(f"pixels of the kind {image.mode!r}; expected 8 or 16 bits, gray, color or palette")
 
-    def load() -> NDArray[Any]:
-        gray = image.mode in ("1", "L", "LA")
-        return np.asarray(image.convert(("L" if gray else "RGB") + "A" * image.has_transparency_data))
+    wanted = ("L" if image.mode in ("1", "L", "LA") else "RGB") + "A" * image.has_transparency_data
 
-    return Found(image.height, image.width, "uint8", load, orientation, note)
+    def load() -> NDArray[Any]:
+        return np.asarray(image.convert(wanted))
+
+    return Found(image.height, image.width, "uint8", load, orientation, note, len(wanted))
 
 
 def _open_png(data: bytes) -> Found:
@@ -98,7 +115,8 @@ def _open_png(data: bytes) -> Found:
         raise Refused("the header (IHDR) is not at the beginning of this PNG; expected a valid PNG")
     if depth != 16:
         return _eight_bit(image, orientation, note)
-    return Found(height, width, "uint16", lambda: imagecodecs.png_decode(data), orientation, note)
+    channels = {0: 1, 2: 3, 4: 2, 6: 4}[data[25]] + (data[25] in (0, 2) and image.has_transparency_data)
+    return Found(height, width, "uint16", lambda: imagecodecs.png_decode(data), orientation, note, channels)
 
 
 def _open_jpeg(data: bytes) -> Found:
@@ -135,7 +153,7 @@ def _open_pnm(data: bytes) -> Found:
         pixels = np.frombuffer(data, ">u2", int(np.prod(shape)), header.end())
         return pixels.reshape(shape).astype(np.uint16)
 
-    return Found(shape[0], shape[1], "uint16", load)
+    return Found(shape[0], shape[1], "uint16", load, channels=shape[2])
 
 
 def _open_tiff(data: bytes) -> Found:
@@ -148,7 +166,10 @@ def _open_tiff(data: bytes) -> Found:
     dtype = "uint16" if page.bitspersample == 16 else "uint8"
     if orientation not in range(1, 9):
         orientation = 1
-    return Found(page.imagelength, page.imagewidth, dtype, lambda: _load_tiff(data), orientation, note)
+    channels = 1 if page.photometric in (0, 1) else 3
+    channels += 2 in map(int, page.extrasamples)
+    load = partial(_load_tiff, data)
+    return Found(page.imagelength, page.imagewidth, dtype, load, orientation, note, channels)
 
 
 # CCITT, LZW, JPEG, deflate, packbits, LZMA, Zstandard: codecs that never write beyond a segment's size.

@@ -98,9 +98,9 @@ def quantize(
     Raises
     ------
     InputError
-        If the source is missing, empty or of mixed depth, or has fewer distinct rows than clusters.
+        If the source is missing or empty, or has fewer distinct rows than clusters.
     SkippedError
-        If more than ``max_skipped`` images cannot be read.
+        If more than ``max_skipped`` images cannot be read; the work stops there.
     UsageError
         If options contradict each other, the output is there already, or overlaps the source.
     ClusterError
@@ -128,7 +128,7 @@ def _check(config: QuantizeConfig) -> None:
     if config.to == "archive":
         if config.dither:
             raise UsageError("--dither is for PNG files, found --to archive. Leave out one of them.")
-        n_features = CHANNELS[config.color] * prod(config.patch or (1, 1))
+        n_features = CHANNELS.get(config.color, 1) * prod(config.patch or (1, 1))
         if n_features > MAX_FEATURES:
             raise UsageError(
                 f"a patch has {n_features} values, the exact arithmetic takes at most {MAX_FEATURES}. Pass a "
