@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import PurePosixPath
 
 from dkmeans.errors import InputError, StorageError
-from dkmeans.images.formats import SUFFIXES, is_image
+from dkmeans.images.formats import SUFFIXES, kind_of
 from dkmeans.storage.store import Store, StoredObject
 from dkmeans.storage.urls import check_key
 
@@ -126,7 +126,7 @@ def list_images(store: Store) -> tuple[list[StoredObject], Ignored]:
 
 def begins_as_image(store: Store, key: str) -> bool:
     """Whether one object begins as an image does."""
-    return is_image(store.get_range(key, 0, _BEGINNING))
+    return kind_of(store.get_range(key, 0, _BEGINNING)) is not None
 
 
 def _begun_as_images(store: Store, files: Sequence[StoredObject], odd: list[str]) -> Iterator[str]:
@@ -136,7 +136,7 @@ def _begun_as_images(store: Store, files: Sequence[StoredObject], odd: list[str]
         if isinstance(data, StorageError):
             raise data
         if isinstance(data, bytes):
-            if is_image(data):
+            if kind_of(data):
                 yield found.key
         else:
             reason = str(data).removeprefix(f"{store.url_of(found.key)}: ")

@@ -21,7 +21,6 @@ from dkmeans import quantize
 from dkmeans.config.stages import QuantizeConfig
 from dkmeans.errors import InputError
 from dkmeans.images.encode import encode_png
-from dkmeans.images.formats import SUFFIXES
 from dkmeans.images.listing import Ignored
 from dkmeans.images.sources import SkippedImage, open_source
 from dkmeans.storage.store import Store
@@ -270,7 +269,3 @@ def test_what_dkmeans_has_written_is_no_source_but_where_it_is_asked_for(tmp_pat
     assert keys_of(source) == ["b.png"]
     assert source.ignored.lines() == ["left out what dkmeans has written: few"]
     assert keys_of(open_source(str(tmp_path / "all/few"))) == ["a.png"]
-
-
-def test_every_suffix_is_of_an_image():
-    assert all(suffix.startswith(".") and suffix == suffix.lower() for suffix in SUFFIXES)
