@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import threading
 import warnings
 from collections.abc import Callable
@@ -18,8 +19,8 @@ from PIL.GifImagePlugin import GifImageFile
 from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from dkmeans.images.formats.found import Found, Refused
-from dkmeans.images.formats.inks import inks_to_rgb, note_on_inks
+from dkmeans.images.formats.found import CONVERTED, Chunks, Found, Refused, density_chunk, profile_chunk
+from dkmeans.images.formats.inks import ink_profile, inks_to_rgb, note_on_inks
 
 __all__ = [
     "eight_bit",
@@ -34,6 +35,9 @@ __all__ = [
 
 # The channels of an image of each mode of Pillow that has 8 bits, without what transparency it may have.
 _CHANNELS = {"1": 1, "L": 1, "LA": 1, "P": 3, "PA": 3, "RGB": 3, "RGBA": 3, "RGBX": 3, "CMYK": 3, "YCbCr": 3}
+_UNITS = {1: "inch", 2: "centimeter"}  # of JFIF
+_UNSPECIFIED = 2  # color primaries and transfer characteristics, by the numbers of ITU-T H.273
+_SRGB = 1, 13
 _quiet = threading.Lock()
 
 
@@ -59,8 +63,12 @@ def eight_bit(
     orientation: int,
     note: str,
     load: Callable[[], Image.Image] | None = None,
+    tags: Callable[[], Chunks] = list,
 ) -> Found:
-    """What was found in a header by Pillow; `load` loads the pixels if that takes more than the image."""
+    """What was found in a header by Pillow.
+
+    `load` loads the pixels if that takes more than the image; `tags` are what Pillow does not tell.
+    """
     if image.mode not in _CHANNELS:
         raise Refused(f"pixels of the kind {image.mode!r}; expected 8 or 16 bits, gray, color or palette")
     icc = image.info.get("icc_profile")
@@ -75,7 +83,63 @@ def eight_bit(
         return np.asarray(loaded.convert(("L" if _CHANNELS[image.mode] == 1 else "RGB") + "A" * clear))
 
     channels = _CHANNELS[image.mode] + clear
-    return Found(image.height, image.width, channels, "uint8", pixels, orientation, note)
+    return Found(
+        image.height,
+        image.width,
+        channels,
+        "uint8",
+        pixels,
+        orientation,
+        note,
+        lambda: _tags(image) + tags(),
+    )
+
+
+def _tags(image: ImageFile.ImageFile) -> Chunks:
+    """Profile and density; instead of the profile of inks what they became."""
+    info, icc = image.info, image.info.get("icc_profile")
+    converted = CONVERTED if ink_profile(icc) else []
+    chunks = converted if image.mode == "CMYK" else profile_chunk(icc)
+    unit, density = "inch", info.get("dpi")
+    if "jfif_density" in info:
+        unit, density = _UNITS.get(info["jfif_unit"], "ratio"), info["jfif_density"]
+    across, down = density or (0, 0)
+    return chunks + density_chunk(across, down, unit)
+
+
+def _media_colors(data: bytes) -> Chunks:
+    """The colors that an ISO media file tells by numbers (nclx), as the same numbers in cICP."""
+    at = data.find(b"colrnclx") + 8
+    if at < 8 or len(data) < at + 4:
+        return []
+    primaries, transfer = struct.unpack_from(">HH", data, at)
+    if not (primaries < 256 and transfer < 256) or _UNSPECIFIED in (primaries, transfer):
+        return []
+    return (
+        [(b"sRGB", b"\0")]
+        if (primaries, transfer) == _SRGB
+        else [(b"cICP", bytes([primaries, transfer, 0, 1]))]
+    )
+
+
+def _gif_profile(data: bytes) -> Chunks:
+    """The ICC profile of an application extension."""
+    head = b"\x21\xff\x0bICCRGBG1012"
+    at, parts = data.find(head) + len(head), []
+    if at < len(head):
+        return []
+    while at < len(data) and (size := data[at]):
+        parts.append(data[at + 1 : at + 1 + size])
+        at += 1 + size
+    return profile_chunk(b"".join(parts))
+
+
+def _jpeg2000_profile(data: bytes) -> Chunks:
+    """The ICC profile of a color box, whose method is 2."""
+    at = data.find(b"colr\2")
+    if at < 4:
+        return []
+    return profile_chunk(data[at + 7 : at - 4 + int.from_bytes(data[at - 4 : at])])
 
 
 def open_webp(data: bytes) -> Found:
@@ -93,12 +157,12 @@ def open_bmp(data: bytes) -> Found:
 
 def open_gif(data: bytes) -> Found:
     """Read the first frame of a GIF, as it lies on its canvas."""
-    return eight_bit(*probe(GifImageFile, data))
+    return eight_bit(*probe(GifImageFile, data), tags=lambda: _gif_profile(data))
 
 
 def open_avif(data: bytes) -> Found:
     """Read an AVIF; more than 8 bits become 8."""
-    return eight_bit(*probe(AvifImageFile, data))
+    return eight_bit(*probe(AvifImageFile, data), tags=lambda: _media_colors(data))
 
 
 def open_heif(data: bytes) -> Found:
@@ -110,9 +174,9 @@ def open_heif(data: bytes) -> Found:
             "a HEIC image, which needs a package that is not installed; "
             "expected it after: pip install 'dkmeans[heif]'"
         ) from None
-    return eight_bit(*probe(HeifImageFile, data))
+    return eight_bit(*probe(HeifImageFile, data), tags=lambda: _media_colors(data))
 
 
 def open_jpeg2000(data: bytes) -> Found:
     """Read a JPEG 2000."""
-    return eight_bit(*probe(Jpeg2KImageFile, data))
+    return eight_bit(*probe(Jpeg2KImageFile, data), tags=lambda: _jpeg2000_profile(data))
