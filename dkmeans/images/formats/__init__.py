@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 from dkmeans.images.formats.found import Found, Refused
 from dkmeans.images.formats.jpeg import open_jpeg
+from dkmeans.images.formats.jpeg2000 import open_jpeg2000
 from dkmeans.images.formats.pillow import (
     open_avif,
     open_bmp,
     open_gif,
     open_heif,
-    open_jpeg2000,
     open_webp,
 )
 from dkmeans.images.formats.png import open_png

@@ -1,4 +1,4 @@
-"""Formats that Pillow reads: WebP, BMP, GIF, AVIF, JPEG 2000, HEIC with its plugin; JPEG shares the way."""
+"""Formats that Pillow reads: WebP, BMP, GIF, AVIF, HEIC with its plugin. JPEG and JPEG 2000 share the way."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from PIL import ExifTags, Image, ImageFile
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
-from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from dkmeans.images.formats.found import CONVERTED, Chunks, Found, Refused, density_chunk, profile_chunk
@@ -28,7 +27,6 @@ __all__ = [
     "open_bmp",
     "open_gif",
     "open_heif",
-    "open_jpeg2000",
     "open_webp",
     "probe",
 ]
@@ -134,14 +132,6 @@ def _gif_profile(data: bytes) -> Chunks:
     return profile_chunk(b"".join(parts))
 
 
-def _jpeg2000_profile(data: bytes) -> Chunks:
-    """The ICC profile of a color box, whose method is 2."""
-    at = data.find(b"colr\2")
-    if at < 4:
-        return []
-    return profile_chunk(data[at + 7 : at - 4 + int.from_bytes(data[at - 4 : at])])
-
-
 def open_webp(data: bytes) -> Found:
     """Read a WebP; of an animation the first frame."""
     return eight_bit(*probe(WebPImageFile, data))
@@ -161,8 +151,8 @@ def open_gif(data: bytes) -> Found:
 
 
 def open_avif(data: bytes) -> Found:
-    """Read an AVIF; more than 8 bits become 8."""
-    return eight_bit(*probe(AvifImageFile, data), tags=lambda: _media_colors(data))
+    """Read an AVIF."""
+    return _media(AvifImageFile, data)
 
 
 def open_heif(data: bytes) -> Found:
@@ -174,9 +164,14 @@ def open_heif(data: bytes) -> Found:
             "a HEIC image, which needs a package that is not installed; "
             "expected it after: pip install 'dkmeans[heif]'"
         ) from None
-    return eight_bit(*probe(HeifImageFile, data), tags=lambda: _media_colors(data))
+    return _media(HeifImageFile, data)
 
 
-def open_jpeg2000(data: bytes) -> Found:
-    """Read a JPEG 2000."""
-    return eight_bit(*probe(Jpeg2KImageFile, data), tags=lambda: _jpeg2000_profile(data))
+def _media(plugin: Callable[..., ImageFile.ImageFile], data: bytes) -> Found:
+    """Read an ISO media file; of more than 8 bits those libraries give 8."""
+    image, orientation, note = probe(plugin, data)
+    at = data.find(b"pixi") + 8  # a version, then how many channels, then the bits of each
+    bits = max(data[at + 1 : at + 1 + data[at]], default=8) if 8 <= at < len(data) else 8
+    if bits > 8:
+        note = "; ".join(filter(None, [note, f"{bits} bits reduced to 8"]))
+    return eight_bit(image, orientation, note, tags=lambda: _media_colors(data))
