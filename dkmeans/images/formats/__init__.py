@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 from dkmeans.images.formats.found import Found, Refused
 from dkmeans.images.formats.jpeg import open_jpeg
+from dkmeans.images.formats.jpeg2000 import open_jpeg2000
 from dkmeans.images.formats.pillow import (
     open_avif,
     open_bmp,
     open_gif,
     open_heif,
-    open_jpeg2000,
     open_webp,
 )
 from dkmeans.images.formats.png import open_png
@@ -94,7 +94,7 @@ _OTHERS = {
     "a PAM image (P7)": rb"P7\n",
     "a floating-point image (PFM)": rb"P[fF]\n",
     "a raw photo of a camera": rb"....ftypcrx |II\*\0.{4}CR|IIRO|IIRS|IIU\0|FUJIFILMCCD-RAW|FOVb|\0MRM",
-    "a video": rb"....(?:ftyp(?!crx )|moov|mdat)|RIFF....AVI |\x1aE\xdf\xa3|\0\0\x01[\xba\xb3]|FLV\x01|0&\xb2u",
+    "a video": rb"....(?:ftyp|moov|mdat)|RIFF....AVI |\x1aE\xdf\xa3|\0\0\x01[\xba\xb3]|FLV\x01|0&\xb2",
 }
 """What is known by its beginning and not read, in the words of a message."""
 _KNOWN = {name: _begins(magic) for name, magic in _OTHERS.items()}

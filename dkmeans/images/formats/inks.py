@@ -52,7 +52,8 @@ def _to_srgb(image: Image.Image, profile: Any) -> NDArray[np.uint8]:
         image.mode,
         "RGB",
         ImageCms.Intent.RELATIVE_COLORIMETRIC,
-        ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        # Optimized for 8 bits, white comes out as 254.
+        ImageCms.Flags.BLACKPOINTCOMPENSATION | ImageCms.Flags.NOOPTIMIZE,
     )
     converted = ImageCms.applyTransform(image, transform)
     assert converted is not None  # only in place there is nothing to give

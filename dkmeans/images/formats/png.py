@@ -105,6 +105,7 @@ def open_png(data: bytes) -> Found:
         lambda: _load(header, data),
         _orientation(seen.get(b"eXIf", b"")),
         "; ".join(notes),
+        lambda: list(seen.items()),
     )
 
 

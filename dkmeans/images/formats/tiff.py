@@ -18,8 +18,8 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from dkmeans.images.channels import eight_bits
-from dkmeans.images.formats.found import Found, Refused
-from dkmeans.images.formats.inks import inks_to_rgb, lab_to_rgb, note_on_inks
+from dkmeans.images.formats.found import CONVERTED, Chunks, Found, Refused, density_chunk, profile_chunk
+from dkmeans.images.formats.inks import ink_profile, inks_to_rgb, lab_to_rgb, note_on_inks
 
 __all__ = ["open_tiff"]
 
@@ -30,7 +30,8 @@ _WHITE_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _LAB, _ICC_LAB = 0, 2, 3, 5, 6, 8
 _SAMPLES = {_WHITE_IS_ZERO: 1, 1: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4, _YCBCR: 3, _LAB: 3, _ICC_LAB: 3}
 _SIGNED = 2  # sample format
 _PREMULTIPLIED, _ALPHA = 1, 2  # extra samples
-_SUBFILE, _SUB_IFDS, _ICC, _DNG, _ORIENTATION = 254, 330, 34675, 50706, 274  # tags
+_ACROSS, _DOWN, _UNIT = 282, 283, 296  # tags of the density
+_SUBFILE, _SUB_IFDS, _ICC, _DNG, _ORIENTATION = 254, 330, 34675, 50706, 274  # other tags
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,12 @@ class _Layout:
     @property
     def dtype(self) -> type[np.unsignedinteger[Any]]:
         return np.uint16 if self.bits > 8 and self.photometric != _CMYK else np.uint8
+
+    def tags(self) -> Chunks:
+        """What the colors mean, as far as they are not converted."""
+        if self.photometric in (_LAB, _ICC_LAB) or (self.photometric == _CMYK and ink_profile(self.icc)):
+            return CONVERTED
+        return [] if self.photometric == _CMYK else profile_chunk(self.icc)
 
     def note(self, samples: int) -> list[str]:
         """What to say aloud."""
@@ -76,6 +83,7 @@ def open_tiff(data: bytes) -> Found:
         page = pages[index]
         orientation = page.tags.valueof(_ORIENTATION, 1)
         layout = _layout(page)
+        density = _density(page)
     _check_segments(page, data)
     notes = layout.note(page.samplesperpixel)
     if frames > 1:
@@ -91,6 +99,7 @@ def open_tiff(data: bytes) -> Found:
         lambda: _load(data, index, layout),
         orientation if orientation in range(1, 9) else 1,
         "; ".join(notes),
+        lambda: layout.tags() + density,
     )
 
 
@@ -141,6 +150,15 @@ def _layout(page: Any) -> _Layout:
     )
 
 
+def _density(page: Any) -> Chunks:
+    unit = {1: "ratio", 3: "centimeter"}.get(int(page.tags.valueof(_UNIT, 2)), "inch")
+    try:
+        across, down = (n / d for n, d in (page.tags.valueof(code) for code in (_ACROSS, _DOWN)))
+    except (TypeError, ValueError, ZeroDivisionError):  # missing, or no numbers
+        return []
+    return density_chunk(across, down, unit)
+
+
 def _name(value: Any) -> str:
     return getattr(value, "name", "unknown")
 
@@ -150,7 +168,10 @@ def _check_segments(page: Any, data: bytes) -> None:
     segment = (page.tilelength or page.imagelength) * (page.tilewidth or page.imagewidth)
     if segment > 4 * max(page.imagelength * page.imagewidth, 2**20):
         raise Refused("TIFF with tiles much larger than its image; expected tiles of at most its size")
+    plain = -(-segment * page.bitspersample * page.samplesperpixel // 8)  # the most that a segment has
     for start, size in zip(page.dataoffsets, page.databytecounts, strict=True):
+        if page.compression == 1:  # some programs write a count that is far too large
+            size = min(size, plain)
         if start + size > len(data):
             raise Refused(f"TIFF truncated at byte {len(data)}; expected at least {start + size} bytes")
         if page.compression == 7 and size:
@@ -173,8 +194,8 @@ def _load(data: bytes, index: int, layout: _Layout) -> NDArray[Any]:
     elif layout.photometric == _CMYK:
         colors = inks_to_rgb(_image("CMYK", eight_bits(colors)), layout.icc)
     elif layout.photometric in (_LAB, _ICC_LAB):
-        # Pillow and ICC move a and b, which TIFF has signed, by 128.
-        moved = np.array([0, 128, 128] if layout.photometric == _LAB else [0, 0, 0], np.uint8)
+        # Pillow takes a and b to be signed, as TIFF has them; those of ICC are moved by 128.
+        moved = np.array([0, 128, 128] if layout.photometric == _ICC_LAB else [0, 0, 0], np.uint8)
         colors = lab_to_rgb(_image("LAB", colors ^ moved))
     else:
         colors = _scaled(colors, layout)
