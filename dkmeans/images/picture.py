@@ -37,19 +37,10 @@ def profile_of(tags: ColorTags) -> str:
     cHRM, and an ICC profile stronger than all.
     """
     chunks = {name: body for name, body in tags.chunks if name != b"pHYs"}
-    if icc := chunks.get(b"iCCP"):
-        if _is_srgb(icc):
-            return ""
-        return hashlib.sha256(icc.partition(b"\0")[2]).hexdigest()
+    if b"iCCP" in chunks:
+        icc = zlib.decompress(chunks[b"iCCP"].partition(b"\0")[2][1:])
+        named_srgb = b"sRGB" in icc or "sRGB".encode("utf-16-be") in icc
+        return "" if named_srgb else hashlib.sha256(icc).hexdigest()
     if not chunks or b"sRGB" in chunks:
         return ""
     return hashlib.sha256(repr(sorted(chunks.items())).encode()).hexdigest()
-
-
-def _is_srgb(icc: bytes) -> bool:
-    """Whether an ICC profile, as PNG stores it, has that name in its description."""
-    try:
-        profile = zlib.decompress(icc.partition(b"\0")[2][1:])
-    except zlib.error:
-        return False
-    return b"sRGB" in profile or "sRGB".encode("utf-16-be") in profile
