@@ -50,8 +50,13 @@ class Distributed(Executor):
         self.patience = patience
         self.call_seconds = call_seconds
 
-    def run(self, tasks: Sequence[Delayed], advance: Advance | None = None) -> list[Any]:
-        """Results of `tasks`, in their order; `advance` is called as each one is done.
+    def run(
+        self,
+        tasks: Sequence[Delayed],
+        advance: Advance | None = None,
+        check: Callable[[Any], None] | None = None,
+    ) -> list[Any]:
+        """Results of `tasks`, in their order; see `Executor.run`.
 
         Raises
         ------
@@ -67,6 +72,8 @@ class Distributed(Executor):
                     results[future.key] = result
                     if advance:
                         advance(1)
+                    if check:
+                        check(result)
             except BaseException:
                 with suppress(Exception):  # which the scheduler, if it is gone, has done
                     self.client.cancel(futures)

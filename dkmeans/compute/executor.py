@@ -73,8 +73,23 @@ class Executor(ABC):
         return make
 
     @abstractmethod
-    def run(self, tasks: Sequence[Delayed], advance: Advance | None = None) -> list[Any]:
-        """Results of `tasks`, in their order; `advance` is called as each one is done."""
+    def run(
+        self,
+        tasks: Sequence[Delayed],
+        advance: Advance | None = None,
+        check: Callable[[Any], None] | None = None,
+    ) -> list[Any]:
+        """Results of `tasks`, in their order.
+
+        Parameters
+        ----------
+        tasks : sequence of Delayed
+        advance : callable or None
+            ``advance(1)`` is called as each one is done.
+        check : callable or None
+            ``check(result)`` is called with each result as it comes, in any order. What it raises ends the
+            run: no more tasks are begun.
+        """
 
     def map_shards(
         self, function: Callable[..., NDArray[Any]], n_shards: int, advance: Advance, **options: Any

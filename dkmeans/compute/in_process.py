@@ -39,25 +39,37 @@ class InProcess(Executor):
         self.device = device
         self.memory = memory_limit() if memory is None else memory
 
-    def run(self, tasks: Sequence[Delayed], advance: Advance | None = None) -> list[Any]:
-        """Results of `tasks`, in their order; `advance` is called as each one is done."""
+    def run(
+        self,
+        tasks: Sequence[Delayed],
+        advance: Advance | None = None,
+        check: Callable[[Any], None] | None = None,
+    ) -> list[Any]:
+        """Results of `tasks`, in their order; see `Executor.run`."""
+
+        def told(result: Any, times: int = 1) -> None:
+            if advance:
+                advance(times)
+            if check:
+                check(result)
+
         if self.threads > 1:
             left = Counter(task.key for task in tasks)
 
-            def done(key: Any, *_: Any) -> None:
-                if advance and (times := left.pop(key, 0)):
-                    advance(times)
+            def done(key: Any, result: Any, *_: Any) -> None:
+                if times := left.pop(key, 0):
+                    told(result, times)
 
-            with Callback(posttask=done):
+            with Callback(posttask=done):  # in the thread that waits, so that an error of it ends all
                 results = list(compute(*tasks, scheduler=dask.threaded.get, num_workers=self.threads))
-            if advance and left:  # what was there already
-                advance(left.total())
+            for task, result in zip(tasks, results, strict=True):  # what was there already
+                if times := left.pop(task.key, 0):
+                    told(result, times)
             return results
         results = []
         for task in tasks:
             results.append(task.compute(scheduler=dask.local.get_sync))
-            if advance:
-                advance(1)
+            told(results[-1])
         return results
 
     def persist(self, tasks: Sequence[Delayed]) -> list[Delayed]:

@@ -15,12 +15,18 @@ _FAN_IN = 8
 """Values that are combined at a time."""
 
 
-def reduced(executor: Executor, function: Callable[[list[Any]], Any], tasks: list[Delayed]) -> Any:
+def reduced(
+    executor: Executor,
+    function: Callable[[list[Any]], Any],
+    tasks: list[Delayed],
+    check: Callable[[Any], None] | None = None,
+) -> Any:
     """The value that `function` makes of the values of `tasks`, always in the same order.
 
     The last few come here as they are: one more task on a worker would cost more time than their transfer.
+    `check` sees these as they come, as in `Executor.run`.
     """
     combine = delayed(function)
     while len(tasks) > _FAN_IN:
         tasks = [combine(tasks[start : start + _FAN_IN]) for start in range(0, len(tasks), _FAN_IN)]
-    return function(executor.run(tasks))
+    return function(executor.run(tasks, check=check))

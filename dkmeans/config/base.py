@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from dkmeans.errors import UsageError
 
-__all__ = ["Counts", "Model", "Positive", "Size", "StageConfig", "nearest"]
+__all__ = ["Allowance", "Counts", "Model", "Positive", "Size", "StageConfig", "nearest"]
 
 
 def _parse_size(value: object) -> object:
@@ -54,11 +54,29 @@ def _ascending(values: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(sorted(set(values)))
 
 
+def _parse_allowance(value: object) -> object:
+    """``7`` and ``"7"`` are 7, ``"5%"`` and ``"all"`` stay as they are."""
+    wanted = "expected a number of images, a share such as 5%, or all"
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        raise ValueError(wanted)
+    text = str(value).strip()
+    share = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", text)
+    if share and float(share[1]) <= 100:
+        return f"{share[1]}%"
+    if text == "all":
+        return text
+    if re.fullmatch(r"\d+", text):
+        return int(text)
+    raise ValueError(wanted)
+
+
 Positive = Annotated[int, Field(ge=1)]
 Size = Annotated[tuple[Positive, Positive], BeforeValidator(_parse_size)]
 Counts = Annotated[
     tuple[Positive, ...], Field(min_length=1), BeforeValidator(_parse_counts), AfterValidator(_ascending)
 ]
+
+Allowance = Annotated[str | int, BeforeValidator(_parse_allowance)]
 
 _NOT_RECORDED = {"overwrite", "resume", "max_skipped", "checkpoint_seconds"}
 

@@ -7,14 +7,14 @@ from typing import Literal
 
 from pydantic import AliasChoices, Field
 
-from dkmeans.config.base import Counts, Model, Size, StageConfig
+from dkmeans.config.base import Allowance, Counts, Model, Size, StageConfig
 
 
 class ReadingConfig(StageConfig):
     """How images are read."""
 
-    max_skipped: int = Field(default=0, ge=0)
-    """Images that may be skipped because they cannot be read."""
+    max_skipped: Allowance = 0
+    """Images that may be skipped because they cannot be read: a number, a share of all such as 5%, or all."""
     max_image_pixels: int = Field(default=178_956_970, ge=1)
     """Pixels of the largest image that is decoded: the guard against decompression bombs."""
 
@@ -23,16 +23,16 @@ class IngestConfig(ReadingConfig):
     """Store images as a dataset.
 
     The dataset holds chunked Zarr arrays of all pixels and, with --patch, of all patches that are not blank.
-    Takes a folder or URL prefix of PNG, JPEG, TIFF, WebP, BMP and PNM files, one such file, an IDX file
-    or an .npy stack.
+    Takes a folder or URL prefix of images, whatever their files are called, one image, an IDX file or an
+    .npy stack.
     """
 
     source: str
     """A folder or URL prefix of images, one image, an IDX file, or an .npy stack."""
     dataset: str
     """URL of the dataset to write."""
-    color: Literal["rgb", "gray", "rgba"] = "rgb"
-    """Channels of the stored pixels: 3, 1 or 4."""
+    color: Literal["auto", "rgb", "gray", "rgba"] = "auto"
+    """Channels of the stored pixels: 3, 1 or 4; auto takes as few as hold what all images have."""
     patch: Size | None = None
     """Height and width of the patches in pixels, such as 5 or 8x6; not given, no patches are stored."""
     stride: Size = (1, 1)
@@ -172,8 +172,8 @@ class QuantizeConfig(LearningConfig, ReadingConfig):
     """Archives only: code patches of this height and width, side by side; not given, single pixels."""
     dither: bool = False
     """PNG only: Floyd-Steinberg dithering, by Pillow."""
-    color: Literal["rgb", "gray", "rgba"] = "rgb"
-    """Channels: 3, 1 or 4."""
+    color: Literal["auto", "rgb", "gray", "rgba"] = "auto"
+    """Channels: 3, 1 or 4; auto leaves each image its own, and of one palette for all as few as hold them."""
 
 
 class DecodeConfig(StageConfig):

@@ -1,12 +1,13 @@
 """Images that can be used: stored in a dataset, or decoded from a source when they are asked for.
 
 Stages ask either kind the same questions (`ImageCollection`). A source is collected by a pass over its
-headers; an image whose header is fine and whose pixels are not shows when it is decoded, and is left out.
+headers (`dkmeans.images.collecting`); an image whose header is fine and whose pixels are not shows when it is
+decoded, and is left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -15,19 +16,18 @@ from numpy.typing import NDArray
 
 from dkmeans import plan
 from dkmeans.compute.executor import Executor
-from dkmeans.errors import DkmeansError, InputError, SkippedError
+from dkmeans.errors import InputError
 from dkmeans.events.reporter import Reporter
-from dkmeans.images.decode import CHANNELS, Color, ImageHeader, SkippedImage
+from dkmeans.images.decode import CHANNELS, COLORS, Color, SkippedImage, eight_bits
 from dkmeans.images.index import ImageIndex
-from dkmeans.images.sources import FileSource, Source
+from dkmeans.images.picture import Picture
+from dkmeans.images.skipping import Skipping
+from dkmeans.images.sources import Source
 
-__all__ = ["ImageCollection", "Images", "Part", "Skipping", "SourceCollection", "collect"]
+__all__ = ["ImageCollection", "Images", "Part", "SourceCollection", "widest"]
 
-_FILES_PER_TASK = 256
-_NAMED = 20
-"""Images that are named one by one when they are skipped."""
-_SHARE_FOR_FILES, _SHARE_FOR_IMAGES = 0.125, 0.25
-"""Parts of the workers' memory that files, and images decoded from them, may take."""
+_SHARE_FOR_IMAGES = 0.25
+"""Part of the workers' memory that decoded images may take."""
 
 
 class Images(Protocol):
@@ -50,67 +50,10 @@ class ImageCollection(Protocol):
 
     @property
     def channels(self) -> int:
-        """Values per pixel: 1, 3 or 4."""
+        """Values per pixel, 1 to 4; where images differ, as many as hold them all."""
 
     def part(self, start: int, stop: int) -> Images:
         """The images `start` to `stop`, for one task."""
-
-
-class Skipping:
-    """Images that cannot be used: each is named aloud, kept in a list, and counted.
-
-    Parameters
-    ----------
-    max_skipped : int
-        So many may be left out.
-    reporter : Reporter
-    keep : callable
-        ``keep(skipped)`` stores the list, before there are too many.
-    place : str
-        URL of that list, for the message.
-    """
-
-    def __init__(
-        self,
-        max_skipped: int,
-        reporter: Reporter,
-        keep: Callable[[Sequence[SkippedImage]], None],
-        place: str,
-    ) -> None:
-        self.max_skipped = max_skipped
-        self.reporter = reporter
-        self.keep = keep
-        self.place = place
-        self.images: list[SkippedImage] = []
-
-    def add(self, images: Sequence[SkippedImage]) -> None:
-        """Leave out some more.
-
-        Raises
-        ------
-        SkippedError
-            If these are too many.
-        """
-        for image in images:
-            self.reporter.event("skipped", image=image.key, reason=image.reason)
-        for image in images[:_NAMED]:
-            self.reporter.warn(f"skipped {image.key}: {image.reason}")
-        if len(images) > _NAMED:
-            self.reporter.warn(f"skipped {len(images) - _NAMED} more, listed in {self.place}")
-        self.images += images
-        n_skipped = len(self.images)
-        if n_skipped > self.max_skipped:
-            self.keep(self.images)
-            raise SkippedError(
-                f"{n_skipped} images cannot be used, --max-skipped allows {self.max_skipped}; the first: "
-                f"{self.first}. All are listed in {self.place}. Mend or remove them and pass --overwrite, or "
-                f"go on with --resume --max-skipped {n_skipped}."
-            )
-
-    @property
-    def first(self) -> str:
-        """Name and reason of the first image that is left out."""
-        return f"{self.images[0].key} ({self.images[0].reason})" if self.images else "none"
 
 
 @dataclass(frozen=True)
@@ -121,6 +64,12 @@ class Part:
     ----------
     source : Source
         These images alone.
+    color : {"auto", "gray", "gray-alpha", "rgb", "rgba"}
+        Channels of all images; "auto" for those that each has.
+    max_pixels : int
+        Of the largest image that is decoded.
+    dtype : numpy dtype
+        uint8 reduces 16-bit images to 8 bits.
     held : list of list
         Their files, or the images decoded from them, among those of other images; tasks in a graph, and empty
         where each image is read from storage.
@@ -133,17 +82,19 @@ class Part:
     source: Source
     color: Color
     max_pixels: int
+    dtype: np.dtype[Any]
     held: list[Any]
     picks: tuple[tuple[int, int], ...]
     decoded: bool
 
-    def read(self) -> Iterator[NDArray[Any] | SkippedImage]:
+    def read(self) -> Iterator[Picture | SkippedImage]:
         """Yield each image, or why it cannot be decoded."""
         chosen = [self.held[batch][place] for batch, place in self.picks]
         if self.decoded:
             return iter(chosen)
         files = chosen if self.held else None
-        return self.source.read(self.color, max_pixels=self.max_pixels, files=files)
+        found = self.source.read(self.color, max_pixels=self.max_pixels, files=files)
+        return map(_reduced, found) if self.dtype == np.uint8 else found
 
     def images(self) -> Iterator[NDArray[Any]]:
         """Yield each image, which has been decoded before.
@@ -156,23 +107,22 @@ class Part:
         for image in self.read():
             if isinstance(image, SkippedImage):
                 raise InputError(f"{image.key}: {image.reason}. Do not change the images meanwhile.")
-            yield image
+            yield image.pixels
 
 
-def _decode(part: Part) -> list[NDArray[Any] | SkippedImage]:
+def _reduced(image: Picture | SkippedImage) -> Picture | SkippedImage:
+    """The same image with 8 bits a channel."""
+    if isinstance(image, SkippedImage) or image.pixels.dtype == np.uint8:
+        return image
+    return replace(image, pixels=eight_bits(image.pixels))
+
+
+def _decode(part: Part) -> list[Picture | SkippedImage]:
     return list(part.read())
 
 
-def _skipped(images: list[NDArray[Any] | SkippedImage]) -> list[SkippedImage]:
+def _skipped(images: list[Picture | SkippedImage]) -> list[SkippedImage]:
     return [image for image in images if isinstance(image, SkippedImage)]
-
-
-def _fetch(source: FileSource) -> list[bytes | DkmeansError]:
-    return source.fetch()
-
-
-def _read_headers(source: Source, max_pixels: int, files: Any = None) -> list[ImageHeader | SkippedImage]:
-    return source.headers(max_pixels=max_pixels, files=files)
 
 
 @dataclass(frozen=True)
@@ -183,11 +133,15 @@ class SourceCollection:
     ----------
     source : Source
         All images, those that are left out among them.
-    color : {"rgb", "gray", "rgba"}
+    color : {"auto", "gray", "gray-alpha", "rgb", "rgba"}
+        Channels of all images; "auto" for those that each has.
     max_pixels : int
         Of the largest image that is decoded.
     index : ImageIndex
     dtype : numpy dtype
+        uint8, to which 16-bit images are reduced, or uint16.
+    own_channels : ndarray of shape (n_images,), int8
+        Of each image as its file has it.
     places : ndarray of shape (n_images,), int64
         Which images of `source` these are, ascending.
     gone : frozenset of str
@@ -205,6 +159,7 @@ class SourceCollection:
     max_pixels: int
     index: ImageIndex
     dtype: np.dtype[Any]
+    own_channels: NDArray[np.int8]
     places: NDArray[np.int64]
     gone: frozenset[str]
     held: tuple[Any, ...]
@@ -213,8 +168,8 @@ class SourceCollection:
 
     @property
     def channels(self) -> int:
-        """Values per pixel: 1, 3 or 4."""
-        return CHANNELS[self.color]
+        """Values per pixel; where images differ, as many as hold them all."""
+        return CHANNELS[widest(self.color, self.own_channels)]
 
     @property
     def sizes(self) -> NDArray[np.int64]:
@@ -233,11 +188,11 @@ class SourceCollection:
         if last - first > stop - start:
             source = source.without(self.gone)
         if not self.held:
-            return Part(source, self.color, self.max_pixels, [], (), False)
+            return Part(source, self.color, self.max_pixels, self.dtype, [], (), False)
         picks = self.picks[start:stop] - [self.picks[start, 0], 0]
         held = self.held[self.picks[start, 0] : self.picks[stop - 1, 0] + 1]
         places = tuple((batch, place) for batch, place in picks.tolist())
-        return Part(source, self.color, self.max_pixels, list(held), places, self.decoded)
+        return Part(source, self.color, self.max_pixels, self.dtype, list(held), places, self.decoded)
 
     def without(self, images: Sequence[SkippedImage]) -> SourceCollection:
         """This collection without some images.
@@ -247,15 +202,24 @@ class SourceCollection:
         InputError
             If none is left.
         """
-        gone = {image.key for image in images}
-        stay = np.array([name not in gone for name in self.index.names], bool)
-        if not stay.any():
+        left = self.leaving({image.key for image in images})
+        if not len(left.index):
             first = f"{images[0].key} ({images[0].reason})" if images else "there is none"
             raise InputError(f"{self.source.url}: no image can be used; the first: {first}.")
-        names = tuple(name for name in self.index.names if name not in gone)
-        index = ImageIndex(names, self.index.height[stay], self.index.width[stay])
-        rest = {"places": self.places[stay], "picks": self.picks[stay], "gone": self.gone | gone}
-        return replace(self, index=index, **rest)
+        return left
+
+    def leaving(self, keys: Collection[str]) -> SourceCollection:
+        """This collection without the images of these keys; perhaps none is left."""
+        stay = np.array([name not in keys for name in self.index.names], bool)
+        names = tuple(name for name in self.index.names if name not in keys)
+        return replace(
+            self,
+            index=ImageIndex(names, self.index.height[stay], self.index.width[stay]),
+            own_channels=self.own_channels[stay],
+            places=self.places[stay],
+            picks=self.picks[stay],
+            gone=self.gone | frozenset(keys),
+        )
 
     def in_memory(self, executor: Executor, skipping: Skipping, reporter: Reporter) -> SourceCollection:
         """These images decoded and held by the workers if they fit, without those that cannot be decoded."""
@@ -267,7 +231,7 @@ class SourceCollection:
         decode, look = executor.task(_decode), executor.task(_skipped)
         tasks = executor.persist([decode(self.part(*images)) for images in ranges])
         with reporter.stage("decoding", len(tasks), "batches") as advance:
-            found = executor.run([look(task) for task in tasks], advance)
+            found = executor.run([look(task) for task in tasks], advance, skipping.watch())
         picks = [
             (batch, place) for batch, (start, stop) in enumerate(ranges) for place in range(stop - start)
         ]
@@ -284,105 +248,9 @@ class SourceCollection:
         return plan.batches(self.sizes, min(plan.PIXELS_PER_TASK, -(-n_pixels // executor.n_threads())))
 
 
-def _too_small(header: ImageHeader, patch: tuple[int, int] | None) -> str | None:
-    """Why an image holds no patch; None if it does, or none is wanted."""
-    if patch is None or (header.height >= patch[0] and header.width >= patch[1]):
-        return None
-    return f"{header.height}x{header.width} pixels, smaller than the patch of {patch[0]}x{patch[1]}"
-
-
-def collect(
-    source: Source,
-    color: Color,
-    max_pixels: int,
-    executor: Executor,
-    skipping: Skipping,
-    reporter: Reporter,
-    patch: tuple[int, int] | None = None,
-) -> SourceCollection:
-    """Find the images of a source by their headers; no pixel is decoded.
-
-    Files that all fit into an eighth of the workers' memory are read once and held; of others the headers are
-    read first, and each file when its pixels are wanted.
-
-    Parameters
-    ----------
-    source : Source
-    color : {"rgb", "gray", "rgba"}
-    max_pixels : int
-        Of the largest image that is decoded.
-    executor : Executor
-    skipping : Skipping
-        Takes the images that cannot be used.
-    reporter : Reporter
-    patch : (int, int) or None
-        Smaller images are left out.
-
-    Raises
-    ------
-    InputError
-        If no image can be used, or they are of mixed depth.
-    SkippedError
-        If more than allowed cannot be used.
-    """
-    if source.ignored:
-        names = ", ".join(source.ignored[:3])
-        reporter.warn(f"{len(source.ignored)} files are no images that can be used, and left out: {names}")
-    every, held = _headers(source, max_pixels, executor, reporter)
-    for place, header in enumerate(every):
-        if isinstance(header, ImageHeader) and (problem := _too_small(header, patch)):
-            every[place] = SkippedImage(header.key, problem)
-    headers = [header for header in every if isinstance(header, ImageHeader)]
-    _tell_notes(headers, reporter)
-    index = ImageIndex(
-        tuple(header.key for header in every),
-        np.array([getattr(header, "height", 0) for header in every], np.int32),
-        np.array([getattr(header, "width", 0) for header in every], np.int32),
-    )
-    places = np.arange(len(every))
-    picks = np.stack(np.divmod(places, _FILES_PER_TASK), axis=1)
-    dtype = np.dtype(headers[0].dtype if headers else np.uint8)
-    found = SourceCollection(source, color, max_pixels, index, dtype, places, frozenset(), held, picks)
-    if gone := [header for header in every if isinstance(header, SkippedImage)]:
-        skipping.add(gone)
-        found = found.without(gone)
-    _check_one_depth(source.url, headers)
-    return found
-
-
-def _headers(
-    source: Source, max_pixels: int, executor: Executor, reporter: Reporter
-) -> tuple[list[ImageHeader | SkippedImage], tuple[Any, ...]]:
-    """The header of each image, or why it has none; and the tasks that hold the files, if they fit."""
-    memory, read = executor.memory_bytes(), executor.task(_read_headers)
-    starts = range(0, len(source), _FILES_PER_TASK)
-    parts = [source.part(start, start + _FILES_PER_TASK) for start in starts]
-    held: tuple[Any, ...] = ()
-    fits = memory is None or source.encoded_bytes <= _SHARE_FOR_FILES * memory
-    if fits and isinstance(source, FileSource):
-        fetch = executor.task(_fetch)
-        held = tuple(executor.persist([fetch(part) for part in parts]))
-        tasks = [read(part, max_pixels, files) for part, files in zip(parts, held, strict=True)]
-    else:
-        tasks = [read(part, max_pixels) for part in parts]
-    with reporter.stage("headers", len(tasks), "batches") as advance:
-        found = executor.run(tasks, advance)
-    return [header for part in found for header in part], held
-
-
-def _tell_notes(headers: list[ImageHeader], reporter: Reporter) -> None:
-    notes = [f"{header.key}: {header.note}" for header in headers if header.note]
-    for note in notes[:_NAMED]:
-        reporter.warn(note)
-    if len(notes) > _NAMED:
-        reporter.warn(f"{len(notes) - _NAMED} more images have parts that are not used")
-
-
-def _check_one_depth(url: str, headers: list[ImageHeader]) -> None:
-    """Refuse 8-bit and 16-bit images together: one array, and one palette, holds one type."""
-    examples = {header.dtype: header.key for header in reversed(headers)}
-    if len(examples) > 1:
-        raise InputError(
-            f"{url} holds 8-bit images ({examples['uint8']}) and 16-bit ones ({examples['uint16']}); "
-            "expected one depth. Take them from separate folders."
-        )
+def widest(color: Color, channels: NDArray[np.int8]) -> Color:
+    """The color that holds all images: that which is asked for, or for "auto" what holds those they have."""
+    if color != "auto":
+        return color
+    found = set(channels.tolist())
+    return COLORS[(3 if found & {3, 4} else 1) + bool(found & {2, 4})]

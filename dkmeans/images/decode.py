@@ -1,7 +1,8 @@
 """Bytes of an image file to an array of pixels.
 
-Whatever the libraries that decode raise leaves this module as an `ImageError`. ICC profiles are not applied:
-the stored numbers are the pixels.
+Whatever the libraries that decode raise leaves this module as an `ImageError`. The stored numbers of
+gray and RGB are the pixels: their ICC profiles are not applied, see `dkmeans.images.tags`. CMYK and Lab,
+which no PNG can hold, become sRGB by their profile.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dkmeans.errors import ImageError
+from dkmeans.images.channels import CHANNELS, COLORS, Color, convert_color, eight_bits
 from dkmeans.images.formats import Found, Refused, find
 
 __all__ = [
@@ -26,12 +28,9 @@ __all__ = [
     "SkippedImage",
     "convert_color",
     "decode",
+    "eight_bits",
     "read_header",
 ]
-
-Color = Literal["rgb", "gray", "rgba"]
-CHANNELS: dict[Color, int] = {"gray": 1, "rgb": 3, "rgba": 4}
-COLORS: dict[int, Color] = {channels: color for color, channels in CHANNELS.items()}
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,9 @@ class ImageHeader:
     """Facts of an image that its file tells.
 
     `height` and `width` are in pixels, after the EXIF orientation is applied; `dtype` is ``"uint8"`` or
-    ``"uint16"``; `note` is something to say aloud, such as frames that are not used.
+    ``"uint16"``; `note` is something to say aloud, such as frames that are not used; `channels` are those of
+    the file: 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA, where a palette counts as its colors; `profile` is
+    equal where equal numbers are equal colors, empty for sRGB or none.
     """
 
     key: str
@@ -47,6 +48,8 @@ class ImageHeader:
     width: int
     dtype: str
     note: str = ""
+    channels: int = 3
+    profile: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,14 +98,14 @@ def read_header(data: bytes, key: str, *, max_pixels: int, whole: bool = True) -
     height, width = found.height, found.width
     if found.orientation >= 5:  # these four exchange rows and columns
         height, width = width, height
-    return ImageHeader(key, height, width, found.dtype, found.note)
+    return ImageHeader(key, height, width, found.dtype, found.note, found.channels)
 
 
 def decode(data: bytes, key: str, color: Color, *, max_pixels: int) -> NDArray[Any]:
     """Decode an image file.
 
     The EXIF orientation is applied where it precedes the pixels. 16-bit images stay uint16, exactly.
-    Alpha is dropped for "rgb" and "gray" (not composited over anything) and opaque where the image has none.
+    Alpha is dropped for "gray" and "rgb" (not composited over anything) and opaque where the image has none.
 
     Parameters
     ----------
@@ -110,8 +113,8 @@ def decode(data: bytes, key: str, color: Color, *, max_pixels: int) -> NDArray[A
         The whole file.
     key : str
         The name of the image in messages.
-    color : {"rgb", "gray", "rgba"}
-        The channels wanted; see `convert_color`.
+    color : {"auto", "gray", "gray-alpha", "rgb", "rgba"}
+        The channels wanted; see `convert_color`. "auto" gives those of the file, as its header tells them.
     max_pixels : int
         Largest height times width accepted, in pixels; checked before any pixel is decoded.
 
@@ -128,47 +131,9 @@ def decode(data: bytes, key: str, color: Color, *, max_pixels: int) -> NDArray[A
     with _named(key):
         pixels = found.load()
         pixels = pixels.reshape(*pixels.shape[:2], -1)
-        if pixels.shape[:2] != (found.height, found.width) or pixels.dtype != found.dtype:
+        if pixels.shape != (found.height, found.width, found.channels) or pixels.dtype != found.dtype:
             raise Refused(f"the pixels are {pixels.dtype} {pixels.shape}, not as its header says")
         return np.ascontiguousarray(convert_color(_orient(pixels, found.orientation), color))
-
-
-def convert_color(pixels: NDArray[Any], color: Color) -> NDArray[Any]:
-    """Convert pixels between gray, gray+alpha, RGB and RGBA.
-
-    Gray is the luma of ITU-R 601 in integers, (19595 R + 38470 G + 7471 B + 32768) >> 16, the same bits as
-    Pillow's ``convert("L")`` for uint8. The weights add up to 65536, so gray maps to itself, and the sum of
-    uint16 samples fits uint32.
-
-    Parameters
-    ----------
-    pixels : (height, width, 1 | 2 | 3 | 4) uint8 or uint16 array
-        Gray, gray+alpha, RGB or RGBA.
-    color : {"rgb", "gray", "rgba"}
-        The channels wanted. Alpha is dropped, or added as the largest value of the type.
-
-    Returns
-    -------
-    (height, width, 1 | 3 | 4) array of the same type
-    """
-    is_gray = pixels.shape[2] <= 2
-    if color == "gray":
-        return pixels[..., :1] if is_gray else _luma(pixels)
-    rgb = np.repeat(pixels[..., :1], 3, axis=2) if is_gray else pixels[..., :3]
-    if color == "rgb":
-        return rgb
-    if pixels.shape[2] in (2, 4):
-        alpha = pixels[..., -1:]
-    else:
-        alpha = np.full_like(pixels[..., :1], np.iinfo(pixels.dtype).max)
-    return np.concatenate([rgb, alpha], axis=2)
-
-
-def _luma(pixels: NDArray[Any]) -> NDArray[Any]:
-    total = np.full(pixels.shape[:2], 32768, np.uint32)
-    for channel, weight in enumerate((19595, 38470, 7471)):
-        total += pixels[..., channel] * np.uint32(weight)
-    return (total >> 16).astype(pixels.dtype)[..., np.newaxis]
 
 
 def _orient(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:

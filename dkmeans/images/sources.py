@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
-
-from numpy.typing import NDArray
+from typing import Protocol
 
 from dkmeans.errors import DkmeansError, ImageError, InputError, StorageError
 from dkmeans.images.decode import Color, ImageHeader, IncompleteHeader, SkippedImage, decode, read_header
 from dkmeans.images.formats import SUFFIXES
+from dkmeans.images.listing import NOTHING, Ignored, begins_as_image, list_images, shown
+from dkmeans.images.picture import Picture, profile_of
 from dkmeans.images.stacks import fingerprint, open_stack
+from dkmeans.images.tags import read_tags
 from dkmeans.storage.store import Store, StoredObject, open_store
-from dkmeans.storage.urls import check_key
 
 __all__ = ["FileSource", "SkippedImage", "Source", "open_source"]
 
@@ -35,8 +33,8 @@ class Source(Protocol):
         """Where the images lie."""
 
     @property
-    def ignored(self) -> tuple[str, ...]:
-        """Keys of files in the folder that are no images by their name, or links out of it."""
+    def ignored(self) -> Ignored:
+        """What lies in the folder besides its images."""
 
     @property
     def fingerprint(self) -> str:
@@ -70,10 +68,11 @@ class Source(Protocol):
 
     def read(
         self, color: Color, *, max_pixels: int, files: Sequence[bytes | DkmeansError] | None = None
-    ) -> Iterator[NDArray[Any] | SkippedImage]:
-        """The images in order, one at a time: (height, width, channels) uint8 or uint16 arrays.
+    ) -> Iterator[Picture | SkippedImage]:
+        """The images in order, one at a time.
 
-        `files` are those of the images, where they have been read (`FileSource.fetch`).
+        For "auto" each has the channels that its header tells. `files` are those of the images, where they
+        have been read (`FileSource.fetch`).
 
         Raises
         ------
@@ -89,14 +88,14 @@ class FileSource:
     url: str
     folder: Store
     files: tuple[StoredObject, ...]
-    ignored: tuple[str, ...] = ()
+    ignored: Ignored = NOTHING
 
     def __len__(self) -> int:
         return len(self.files)
 
     def part(self, start: int, stop: int) -> FileSource:
         """The images [start, stop) of this source."""
-        return replace(self, files=self.files[start:stop], ignored=())
+        return replace(self, files=self.files[start:stop], ignored=NOTHING)
 
     def without(self, keys: Collection[str]) -> FileSource:
         """This source without the images of these keys."""
@@ -136,27 +135,32 @@ class FileSource:
 
     def read(
         self, color: Color, *, max_pixels: int, files: Sequence[bytes | DkmeansError] | None = None
-    ) -> Iterator[NDArray[Any] | SkippedImage]:
-        """The pixels of each image, in order."""
+    ) -> Iterator[Picture | SkippedImage]:
+        """Each image, in order."""
         whole = self.folder.get_many(self.files) if files is None else iter(files)
         for file, data in zip(self.files, whole, strict=True):
             try:
-                yield decode(self._whole(file, data), file.key, color, max_pixels=max_pixels)
+                found = self._whole(file, data)
+                yield Picture(decode(found, file.key, color, max_pixels=max_pixels), read_tags(found))
             except InputError as error:
                 yield self._skipped(file, error)
 
     def _header(
         self, file: StoredObject, beginning: bytes | DkmeansError, max_pixels: int
     ) -> ImageHeader | SkippedImage:
+        def told(data: bytes, whole: bool) -> ImageHeader:
+            header = read_header(data, file.key, max_pixels=max_pixels, whole=whole)
+            return replace(header, profile=profile_of(read_tags(data)))
+
         try:
             if isinstance(beginning, DkmeansError):
                 raise beginning
             if len(beginning) == _PREFIX < file.size:
                 try:
-                    return read_header(beginning, file.key, max_pixels=max_pixels, whole=False)
+                    return told(beginning, False)
                 except IncompleteHeader:
                     beginning = self.folder.get(file.key)
-            return read_header(self._whole(file, beginning), file.key, max_pixels=max_pixels)
+            return told(self._whole(file, beginning), True)
         except InputError as error:  # an image that is bad, gone, or not ours to read
             return self._skipped(file, error)
 
@@ -179,10 +183,10 @@ class FileSource:
 def open_source(url: str) -> Source:
     """Find the images at a URL.
 
-    A folder or prefix gives every file below it with an image suffix, in natural order of the relative keys
-    (``2.png`` before ``10.png``). Hidden files, other files and links that leave the folder are `ignored`.
-    An IDX file or an .npy array of shape (n, height, width) or (n, height, width, 1 | 3 | 4) gives n
-    images with the keys ``00000``, ``00001``, ...
+    A folder or prefix gives every image below it, in natural order of the relative keys (``2.png`` before
+    ``10.png``): what has a suffix of images, and what begins as an image does. Hidden files, others, and
+    links that leave the folder are `ignored`. An IDX file or an .npy array of shape (n, height, width) or
+    (n, height, width, 1 | 3 | 4) gives n images with the keys ``00000``, ``00001``, ...
 
     Parameters
     ----------
@@ -207,68 +211,29 @@ def open_source(url: str) -> Source:
         folder, name = (f"{folder}/", name) if url.startswith("memory://") else ("", "")
     if name and (above := open_store(folder or "/")).exists(name):
         return _open_file(above, name)
-    unusable: list[str] = []
-    listed = _without_artefacts(store.list(left_out=unusable))
-    if not listed and not (store.is_local and Path(url).is_dir()):
+    files, ignored = list_images(store)
+    if not files and ignored == NOTHING and not (store.is_local and Path(url).is_dir()):
         raise InputError(f"{url}: missing, there is no such file or folder; expected {_ACCEPTED}. Check it.")
-    files = sorted((found for found in listed if _is_image(store, found)), key=_natural)
     if not files:
-        raise InputError(_no_images(url, listed))
-    kept = {file.key for file in files}
-    others = [_quoted(found.key) for found in listed if found.key not in kept]
-    return FileSource(url, store, tuple(files), (*others, *unusable))
+        raise InputError(_no_images(url, ignored))
+    return FileSource(url, store, tuple(files), ignored)
 
 
 def _open_file(folder: Store, name: str) -> Source:
-    if name.lower().endswith(SUFFIXES):
-        file = StoredObject(name, folder.head(name))
-        return FileSource(folder.url_of(name), folder, (file,))
-    stack = open_stack(folder, name)
-    if stack is None:
-        raise InputError(f"{name}: a file of another kind; expected {_ACCEPTED}. Unpack or convert it.")
-    return stack
+    if not name.lower().endswith(SUFFIXES):
+        stack = open_stack(folder, name)
+        if stack is not None:
+            return stack
+        if not begins_as_image(folder, name):
+            raise InputError(f"{name}: a file of another kind; expected {_ACCEPTED}. Unpack or convert it.")
+    file = StoredObject(name, folder.head(name))
+    return FileSource(folder.url_of(name), folder, (file,))
 
 
-def _without_artefacts(listed: list[StoredObject]) -> list[StoredObject]:
-    """Leave out the objects of datasets and other outputs of dkmeans."""
-    mark = "/claim/zarr.json"
-    made = tuple(found.key.removesuffix(mark) + "/" for found in listed if found.key.endswith(mark))
-    return [found for found in listed if not found.key.startswith(made)] if made else listed
-
-
-def _quoted(key: str) -> str:
-    """A key as a message can show it."""
-    return key if key.isprintable() else repr(key)
-
-
-def _is_image(store: Store, found: StoredObject) -> bool:
-    try:
-        check_key(found.key)
-    except InputError:  # a store may hold keys that lead out of every folder
-        return False
-    hidden = any(part.startswith(".") for part in found.key.split("/"))
-    return not hidden and found.key.lower().endswith(SUFFIXES) and not _leaves(store, found.key)
-
-
-def _leaves(store: Store, key: str) -> bool:
-    """Whether a link on the way to `key` leads out of a local folder."""
-    if not store.is_local:
-        return False
-    root = os.path.realpath(store.url)
-    return os.path.commonpath([root, os.path.realpath(os.path.join(store.url, key))]) != root
-
-
-def _natural(found: StoredObject) -> tuple[list[str | int], str]:
-    """Numbers in a key count as numbers; what differs only in case or leading zeros goes by the key."""
-    parts = re.split(r"([0-9]+)", found.key)
-    # Every second part is a number, so numbers are compared to numbers only.
-    return [int(part) if place % 2 else part.casefold() for place, part in enumerate(parts)], found.key
-
-
-def _no_images(url: str, listed: list[StoredObject]) -> str:
-    names = ", ".join(found.key for found in listed[:3]) or "nothing"
-    more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
+def _no_images(url: str, ignored: Ignored) -> str:
+    names = [*map(shown, ignored.files), *ignored.odd, *map(shown, ignored.made)]
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return (
-        f"{url}: empty, no image in this folder; it holds {names}{more}. Expected {_ACCEPTED}. "
-        "Give a stack (IDX, .npy) by its own path."
+        f"{url}: empty, no image in this folder; it holds {', '.join(names[:3]) or 'nothing'}{more}. "
+        f"Expected {_ACCEPTED}. Give a stack (IDX, .npy) by its own path."
     )

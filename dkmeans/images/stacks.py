@@ -15,10 +15,11 @@ from itertools import groupby
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dkmeans.errors import DkmeansError, InputError
-from dkmeans.images.decode import Color, ImageHeader, SkippedImage, convert_color
+from dkmeans.images.decode import COLORS, Color, ImageHeader, SkippedImage, convert_color
+from dkmeans.images.listing import NOTHING, Ignored
+from dkmeans.images.picture import Picture
 from dkmeans.storage.store import Store
 
 __all__ = ["StackSource", "fingerprint", "open_stack"]
@@ -44,7 +45,7 @@ class StackSource:
     dtype: str
     gzipped: bool
     indices: Sequence[int]
-    ignored: tuple[str, ...] = ()
+    ignored: Ignored = NOTHING
 
     @property
     def url(self) -> str:
@@ -78,25 +79,27 @@ class StackSource:
         self, *, max_pixels: int, files: Sequence[bytes | DkmeansError] | None = None
     ) -> list[ImageHeader | SkippedImage]:
         """Key, size and type of each image, in order; all are skipped if they are too large."""
-        _, height, width, _ = self.shape
+        _, height, width, channels = self.shape
         kind = np.dtype(self.dtype).name
         if height * width <= max_pixels:
-            return [ImageHeader(self._key(index), height, width, kind) for index in self.indices]
+            keys = map(self._key, self.indices)
+            return [ImageHeader(key, height, width, kind, channels=channels) for key in keys]
         reason = f"{height} x {width} pixels; expected at most {max_pixels}. Raise max_pixels."
         return [SkippedImage(self._key(index), reason) for index in self.indices]
 
     def read(
         self, color: Color, *, max_pixels: int, files: Sequence[bytes | DkmeansError] | None = None
-    ) -> Iterator[NDArray[Any] | SkippedImage]:
-        """The pixels of each image, in order: (height, width, channels) uint8 or uint16."""
+    ) -> Iterator[Picture | SkippedImage]:
+        """Each image, in order."""
         skipped = [image for image in self.headers(max_pixels=max_pixels) if isinstance(image, SkippedImage)]
         if skipped:
             yield from skipped
             return
+        wanted = COLORS[self.shape[3]] if color == "auto" else color
         for data in self._frames():
             pixels = np.frombuffer(data, self.dtype).reshape(self.shape[1:])
             native = pixels.astype(pixels.dtype.newbyteorder("="))
-            yield np.ascontiguousarray(convert_color(native, color))
+            yield Picture(np.ascontiguousarray(convert_color(native, wanted)))
 
     def _key(self, index: int) -> str:
         return f"{index:0{max(5, len(str(self.shape[0] - 1)))}d}"

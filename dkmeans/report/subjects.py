@@ -16,7 +16,7 @@ from dkmeans.artefacts.index import read_skipped
 from dkmeans.artefacts.kinds import open_images
 from dkmeans.artefacts.manifests import digest
 from dkmeans.errors import InputError, MismatchError
-from dkmeans.images.decode import COLORS, SkippedImage
+from dkmeans.images.decode import COLORS, SkippedImage, eight_bits
 from dkmeans.images.index import ImageIndex
 from dkmeans.images.sources import Source, open_source
 
@@ -58,9 +58,12 @@ class SourceImages:
         height, width = self.index.sizes(position, position + 1)[0].tolist()
         part = self.source.part(position, position + 1)
         (image,) = part.read(COLORS[self.channels], max_pixels=height * width)
-        if isinstance(image, SkippedImage) or (*image.shape[:2], image.dtype) != (height, width, self.dtype):
+        if isinstance(image, SkippedImage) or image.pixels.shape[:2] != (height, width):
             raise _changed(self.url, self.index.names[position])
-        return image
+        pixels = eight_bits(image.pixels) if self.dtype == np.uint8 else image.pixels
+        if pixels.dtype != self.dtype:
+            raise _changed(self.url, self.index.names[position])
+        return pixels
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,10 @@ from dkmeans.compute.executor import Executor
 from dkmeans.config.cluster import ClusterConfig
 from dkmeans.config.stages import IngestConfig
 from dkmeans.events.reporter import SILENT, Reporter
-from dkmeans.images.collections import Skipping, SourceCollection, collect
+from dkmeans.images.collecting import collect
+from dkmeans.images.collections import SourceCollection
 from dkmeans.images.decode import SkippedImage
+from dkmeans.images.skipping import Skipping
 from dkmeans.images.sources import Source, open_source
 from dkmeans.stages.shared import shards
 from dkmeans.storage import arrays
@@ -59,9 +61,9 @@ def ingest(
     Raises
     ------
     InputError
-        If the source is missing, empty, of mixed depth, or every image is bad.
+        If the source is missing or empty, or every image is bad.
     SkippedError
-        If more than ``max_skipped`` images cannot be read; no dataset is committed.
+        If more than ``max_skipped`` images cannot be read; the work stops there, and no dataset is committed.
     UsageError
         If the output is there already, or overlaps the source.
     StorageError
@@ -178,7 +180,10 @@ class _Ingest:
             spans = plan.image_spans(offset, *cut)
             tasks.append(write(held, images.part(spans[0].index, spans[-1].index + 1), spans, *cut))
         with self.reporter.stage("pixels", len(tasks), "shards") as advance:
-            written: list[shards.Pixels] = self.executor.run(tasks, advance)
+            watch = self.skipping.watch()
+            written: list[shards.Pixels] = self.executor.run(
+                tasks, advance, lambda shard: watch(shard.unreadable)
+            )
         unreadable = {image.key: image for shard in written for image in shard.unreadable}
         if not unreadable:
             held.seal("pixels", [shard.table for shard in written])

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from dkmeans import plan
 from dkmeans.artefacts.dataset import open_dataset
 from dkmeans.config.base import StageConfig
 from dkmeans.config.stages import CompressConfig, FitConfig, IngestConfig, ReconstructConfig, SweepConfig
 from dkmeans.errors import InputError
+from dkmeans.images.collecting import one_color, one_dtype
 from dkmeans.images.decode import CHANNELS, ImageHeader
 from dkmeans.images.sources import open_source
 from dkmeans.storage.urls import resolve_url
@@ -64,7 +63,7 @@ def _scan(config: IngestConfig) -> _Shape:
     headers = [header for header in found if isinstance(header, ImageHeader)]
     if not headers:
         raise InputError(f"{config.source}: no image can be read. Check the folder.")
-    channels = CHANNELS[config.color]
+    channels = CHANNELS[one_color(config.color, headers)]
     n_patches = n_features = 0
     if config.patch:
         (down, across), (step_down, step_across) = config.patch, config.stride
@@ -75,7 +74,7 @@ def _scan(config: IngestConfig) -> _Shape:
             if header.height >= down and header.width >= across
         )
     n_pixels = sum(header.height * header.width for header in headers)
-    itemsize = np.dtype(headers[0].dtype).itemsize
+    itemsize = one_dtype(headers).itemsize
     return _Shape(len(headers), n_pixels, n_patches, channels, n_features, itemsize, config.shard_mib)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from math import prod
 from statistics import fmean
 
 from dkmeans.compute.executor import Executor
@@ -14,8 +13,7 @@ from dkmeans.errors import UsageError
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.images.decode import CHANNELS
 from dkmeans.images.sources import open_source
-from dkmeans.kernels.exact import MAX_FEATURES
-from dkmeans.stages.shared.archiving import write_archive
+from dkmeans.stages.shared.archiving import check_patch, write_archive
 from dkmeans.stages.shared.quantized import QuantizedImage, Written
 from dkmeans.stages.shared.recoloring import write_folder
 from dkmeans.stages.shared.remaking import PNG_COLORS
@@ -98,9 +96,9 @@ def quantize(
     Raises
     ------
     InputError
-        If the source is missing, empty or of mixed depth, or has fewer distinct rows than clusters.
+        If the source is missing or empty, or has fewer distinct rows than clusters.
     SkippedError
-        If more than ``max_skipped`` images cannot be read.
+        If more than ``max_skipped`` images cannot be read; the work stops there.
     UsageError
         If options contradict each other, the output is there already, or overlaps the source.
     ClusterError
@@ -128,12 +126,8 @@ def _check(config: QuantizeConfig) -> None:
     if config.to == "archive":
         if config.dither:
             raise UsageError("--dither is for PNG files, found --to archive. Leave out one of them.")
-        n_features = CHANNELS[config.color] * prod(config.patch or (1, 1))
-        if n_features > MAX_FEATURES:
-            raise UsageError(
-                f"a patch has {n_features} values, the exact arithmetic takes at most {MAX_FEATURES}. Pass a "
-                "smaller --patch."
-            )
+        if config.color != "auto":  # else the images decide
+            check_patch(config.patch, CHANNELS[config.color])
         return
     if config.patch is not None:
         raise UsageError("--patch is for archives, found PNG files. Pass --to archive, or leave out --patch.")

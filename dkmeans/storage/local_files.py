@@ -46,10 +46,11 @@ def walk(root: Path, key: str, left_out: list[str], above: tuple[str, ...] = ())
             found = sorted(entries, key=lambda entry: entry.name)
     except (FileNotFoundError, NotADirectoryError):
         return  # gone meanwhile, or none
-    except PermissionError:
+    except OSError as error:  # such as no right to read it, or too long a path
         if not above:
             raise
-        left_out.append(f"{key} (a folder without the right to read it)")
+        reason = "a folder without the right to read it" if isinstance(error, PermissionError) else None
+        left_out.append(f"{key} ({reason or error.strerror})")
         return
     for entry in found:
         below = f"{key}/{entry.name}" if key else entry.name
@@ -65,7 +66,9 @@ def walk(root: Path, key: str, left_out: list[str], above: tuple[str, ...] = ())
             yield from walk(root, below, left_out, (*above, here))
         elif not is_file:
             left_out.append(f"{below} (a link to nothing)" if entry.is_symlink() else f"{below} (no file)")
-        elif not _STAGED.search(entry.name):
+        elif _STAGED.search(entry.name):
+            left_out.append(f"{below} (the name of a file that is being written; expected no # and number)")
+        else:
             with suppress(FileNotFoundError):  # gone meanwhile
                 yield below, entry.stat().st_size
 

@@ -52,9 +52,9 @@ RESULT = {"dataset": "data", "codebook": "book", "result": "out"}
         (FitConfig, {**FIT, "seed": -1}, "seed: found -1; expected greater than or equal to 0"),
         (FitConfig, {**FIT, "init": "kmeans"}, "init: found 'kmeans'; expected 'k-means||', 'k-means||-"),
         (FitConfig, {**FIT, "on": "images"}, "on: found 'images'; expected 'pixels' or 'patches'"),
-        (IngestConfig, {**INGEST, "color": "hsv"}, "color: found 'hsv'; expected 'rgb', 'gray' or 'rgba'"),
+        (IngestConfig, {**INGEST, "color": "hsv"}, "color: found 'hsv'; expected 'auto', 'rgb', 'gray' or"),
         (IngestConfig, {**INGEST, "blank_threshold": 1.5}, "blank_threshold: found 1.5; expected less than"),
-        (IngestConfig, {**INGEST, "max_skipped": -1}, "max_skipped: found -1; expected greater than or"),
+        (IngestConfig, {**INGEST, "max_skipped": -1}, "max_skipped: found -1; expected a number of images"),
         (IngestConfig, {**INGEST, "shard_mib": 0}, "shard_mib: found 0; expected greater than 0"),
         (
             IngestConfig,
@@ -146,7 +146,7 @@ def test_recorded_leaves_out_what_decides_nothing_about_the_output():
     assert plain.recorded() == {
         "source": "photos",
         "dataset": "data",
-        "color": "rgb",
+        "color": "auto",
         "patch": [8, 6],  # as JSON gives it back, so that a resumed config compares equal
         "stride": [1, 1],
         "blank_threshold": 0.0,

@@ -16,9 +16,10 @@ from PIL import Image
 from dkmeans import IngestConfig, ingest, open_dataset
 from dkmeans.compute.in_process import InProcess
 from dkmeans.errors import InputError, SkippedError
-from dkmeans.events.reporter import SILENT, Reporter
-from dkmeans.images.collections import Skipping, collect
+from dkmeans.events.reporter import SILENT
+from dkmeans.images.collecting import collect
 from dkmeans.images.decode import SkippedImage
+from dkmeans.images.skipping import Skipping
 from dkmeans.images.sources import FileSource, open_source
 from dkmeans.storage.access import storage_options
 from dkmeans.storage.store import Store, StoredObject
@@ -233,16 +234,6 @@ def test_every_image_that_is_left_out_is_told(place):
     assert notes.skipping.first == f"1.bmp ({image.reason})"
 
 
-def test_of_many_images_the_first_are_named():
-    notes = Notes(max_skipped=30)
-    notes.skipping.add([SkippedImage(f"{number}.png", "bad") for number in range(25)])
-    assert notes.warnings[0] == "skipped 0.png: bad"
-    assert notes.warnings[19:] == ["skipped 19.png: bad", "skipped 5 more, listed in s3://b/skipped"]
-    assert len(notes.kept) == 25
-    notes.skipping.add([])
-    assert len(notes.warnings) == 21
-
-
 def test_too_many_are_kept_as_a_list_and_refused(place):
     fill(place, range(3))
     for key in ("0.bmp", "1.bmp"):
@@ -270,27 +261,6 @@ def test_images_smaller_than_a_patch_are_left_out(place):
     assert notes.skipping.first == "small.bmp (7x2 pixels, smaller than the patch of 3x3)"
     found, _ = gather(open_source(place), patch=None)
     assert len(found.index) == 2
-
-
-def test_images_of_two_depths_are_refused(place):
-    fill(place, [1])
-    Image.fromarray(np.full((3, 3), 4000, np.uint16)).save(target := io.BytesIO(), "PNG")
-    Store(place).put("deep.png", target.getvalue())
-    with pytest.raises(InputError, match=r"holds 8-bit images \(0\.bmp\) and 16-bit ones \(deep\.png\)"):
-        gather(open_source(place))
-
-
-def test_other_files_are_told(place):
-    fill(place, [1])
-    Store(place).put("notes.txt", b"mine")
-    told = []
-
-    class Told(Reporter):
-        def warn(self, message):
-            told.append(message)
-
-    collect(open_source(place), "rgb", LIMIT, InProcess(), Notes().skipping, Told(quiet=True))
-    assert told == ["1 files are no images that can be used, and left out: notes.txt"]
 
 
 # Images in memory

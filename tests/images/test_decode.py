@@ -129,15 +129,17 @@ def expected(pixels, color):
     channels = list(np.moveaxis(pixels, 2, 0))
     top = np.iinfo(pixels.dtype).max
     alpha = channels.pop() if len(channels) in (2, 4) else np.full(pixels.shape[:2], top)
-    if color == "gray" and len(channels) == 3:
+    if color == "auto":
+        return pixels
+    if color.startswith("gray") and len(channels) == 3:
         weighted = sum(np.float64(c) * w for c, w in zip(channels, (19595, 38470, 7471), strict=True))
         channels = [np.floor(weighted / 65536 + 0.5)]
-    elif color != "gray" and len(channels) == 1:
+    elif color.startswith("rgb") and len(channels) == 1:
         channels *= 3
-    return np.dstack(channels + [alpha] * (color == "rgba")).astype(pixels.dtype)
+    return np.dstack(channels + [alpha] * (color in ("gray-alpha", "rgba"))).astype(pixels.dtype)
 
 
-@pytest.mark.parametrize("color", CHANNELS)
+@pytest.mark.parametrize("color", [*CHANNELS, "auto"])
 @pytest.mark.parametrize("name", EXACT)
 def test_lossless_files_come_back_exactly(name, color):
     data, pixels = EXACT[name]
@@ -147,7 +149,8 @@ def test_lossless_files_come_back_exactly(name, color):
     assert found.flags.c_contiguous
     np.testing.assert_array_equal(found, want)
     header = read_header(data, "a.png", max_pixels=LIMIT)
-    assert (header.height, header.width, header.dtype) == (*pixels.shape[:2], str(pixels.dtype))
+    assert (header.height, header.width, header.channels) == pixels.shape
+    assert header.dtype == str(pixels.dtype)
 
 
 @pytest.mark.parametrize(
@@ -235,18 +238,11 @@ def test_first_of_many_frames_with_a_note(kind, note):
 REFUSED = {
     "empty": (b"", "empty .0 bytes.*expected PNG"),
     "text": (b"hello, this is no image", "begins with b'hello, t'"),
-    "gif": (saved(Image.fromarray(G8), "GIF"), "begins with b'GIF8"),
-    "float tiff": (tiff(G8.astype(np.float32)), "32 bits.*expected unsigned 8 or 16 bits"),
-    "signed tiff": (tiff(G8.astype(np.int8)), "8 bits of sample format 2"),
-    "int32 tiff": (tiff(G8.astype(np.int32)), "32 bits"),
-    "premultiplied tiff": (tiff(DEEP, photometric="rgb", extrasamples=["assocalpha"]), "multiplied by alpha"),
+    "float tiff": (tiff(G8.astype(np.float32)), "32 bits of sample format 3; expected up to 16 bits"),
     "jpeg2000 tiff": (tiff(RGB8, photometric="rgb", compression="jpeg2000"), "compression 34712"),
     "plain ycbcr tiff": (saved(Image.fromarray(RGB8).convert("YCbCr"), "TIFF"), "photometric 6"),
-    "12-bit pgm": (pnm("P5", DEEP[..., 0] >> 4, 4095), "values up to 4095.*expected up to 255, or 65535"),
-    "plain 16-bit pgm": (b"P2\n1 1\n65535\n77\n", "kind P2"),
-    "float pfm": (b"Pf\n1 1\n-1.0\n\0\0\0\0", "begins with"),
-    "no size": (b"P5\n0 4\n255\n", "damaged"),
-    "wrong magic": (b"\x89PNG\r\n\x1a\n" + b"\0" * 50, "damaged|not at the beginning"),
+    "no size": (b"P5\n0 4\n255\n", "4 x 0 pixels"),
+    "wrong magic": (b"\x89PNG\r\n\x1a\n" + b"\0" * 50, "not at the beginning"),
 }
 
 

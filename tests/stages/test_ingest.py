@@ -22,6 +22,7 @@ from dkmeans.errors import (
     StorageError,
     UsageError,
 )
+from dkmeans.images.listing import Ignored
 from dkmeans.images.sources import open_source
 from dkmeans.stages.shared import shards
 from dkmeans.storage import arrays
@@ -140,7 +141,7 @@ def test_bad_images_are_skipped_and_named(spoiled, tmp_path, sync):
     with pytest.warns(UserWarning) as caught:  # noqa: PT030 - each text is looked at below
         report = run(spoiled, tmp_path / "d", sync, max_skipped=5, **TINY_SHARDS)
     said = "\n".join(str(warning.message) for warning in caught)
-    assert "notes.txt" in said
+    assert "left out 1 file that is no image: 1 .txt" in said
     assert all(f"skipped {name}" in said for name in BAD)
     dataset = open_dataset(str(tmp_path / "d"))
     assert dataset.index.names == ("astronaut.png", "cat.jpg")
@@ -182,14 +183,17 @@ def test_an_image_smaller_than_the_patch_is_skipped(photos, tmp_path, sync):
     assert open_dataset(str(tmp_path / "d2")).skipped()[0].key == "flat.png"
 
 
-def test_mixed_depths_are_refused(photos, tmp_path, sync):
+def test_of_mixed_depths_the_deep_ones_are_rounded(photos, tmp_path, sync):
     folder = tmp_path / "in"
     folder.mkdir()
     (folder / "a.png").write_bytes((photos / "astronaut.png").read_bytes())
     Image.fromarray(np.full((9, 9), 40_000, np.uint16)).save(folder / "b.png")
-    with pytest.raises(InputError, match=r"8-bit images \(a\.png\) and 16-bit ones \(b\.png\)"):
-        run(folder, tmp_path / "d", sync)
-    assert not (tmp_path / "d").exists() or not list((tmp_path / "d").iterdir())
+    with pytest.warns(
+        UserWarning, match=r"1 of 2 images have 16 bits a channel, the others have 8: .*b\.png"
+    ):
+        report = run(folder, tmp_path / "d", sync)
+    assert (report.dtype, report.channels) == ("uint8", 3)
+    assert (open_dataset(str(tmp_path / "d")).image(1) == 156).all()  # 40,000 x 255 / 65,535 is 155.64
 
 
 @pytest.mark.filterwarnings("ignore:.*skipped")
@@ -211,20 +215,20 @@ def test_an_output_that_exists(photos, tmp_path, sync):
         run(photos, tmp_path / "d", sync)
     assert caught.value.exit_code == 2
     assert run(photos, tmp_path / "d", sync, resume=True).digest == first.digest
-    with pytest.raises(UsageError, match=r"began|begun with color = 'rgb', found 'gray'"):
+    with pytest.raises(UsageError, match=r"began|begun with color = 'auto', found 'gray'"):
         run(photos, tmp_path / "d", sync, resume=True, color="gray")
     assert run(photos, tmp_path / "d", sync, overwrite=True, color="gray").channels == 1
 
 
 def test_an_output_inside_the_source(photos, tmp_path, sync):
-    """Its files are no images, and are not told of either; a source inside of the output is another thing."""
+    """Its files are no images; a source inside of the output is another thing."""
     shutil.copytree(photos, tmp_path / "photos")
     elsewhere = run(tmp_path / "photos", tmp_path / "d", sync)
     inside = run(tmp_path / "photos", tmp_path / "photos" / "d", sync)
     assert inside.digest == elsewhere.digest
     assert run(tmp_path / "photos", tmp_path / "photos" / "d", sync, resume=True).digest == inside.digest
     again = open_source(str(tmp_path / "photos"))
-    assert again.ignored == ()
+    assert again.ignored == Ignored(made=("d",))
     assert len(again) == inside.n_images
     with pytest.raises(UsageError, match="overlap"):
         run(tmp_path / "photos" / "deep", tmp_path / "photos", sync, overwrite=True)

@@ -248,7 +248,7 @@ def test_how_often_an_image_is_decoded(photos, tmp_path, monkeypatch, options, f
         ({"dither": True, "color": "rgba"}, "--dither takes --color rgb or gray"),
         ({"init": "random"}, "--init random is for one palette for all images"),
         ({"overwrite": True, "resume": True}, "found both --overwrite and --resume"),
-        ({"to": "archive", "patch": 300}, "a patch has 270000 values"),
+        ({"to": "archive", "patch": 300, "color": "rgb"}, "a patch has 270000 values"),
     ],
     ids=str,
 )
@@ -256,6 +256,11 @@ def test_options_that_contradict_each_other(photos, tmp_path, sync, options, mes
     with pytest.raises(UsageError, match=message):
         run(photos, tmp_path / "q", sync, **options)
     assert not (tmp_path / "q").exists()
+
+
+def test_patches_that_are_too_large_for_the_channels_that_images_have(photos, tmp_path, sync):
+    with pytest.raises(UsageError, match="a patch has 270000 values"):
+        run(photos, tmp_path / "q", sync, to="archive", patch=300)
 
 
 def test_places_that_overlap(photos, tmp_path, sync):
@@ -282,10 +287,16 @@ def test_files_in_the_way(photos, tmp_path, sync):
     assert sorted(read_files(tmp_path / "q")) == [*KEYS, "notes.txt"]
 
 
-def test_sixteen_bits_are_for_archives(tmp_path, sync):
-    np.save(tmp_path / "deep.npy", np.arange(192, dtype=np.uint16).reshape(1, 8, 8, 3) * 99)
-    with pytest.raises(UsageError, match=r"holds uint16 images.*--to archive"):
-        run(tmp_path / "deep.npy", tmp_path / "q", sync)
+def test_sixteen_bits_stay_in_archives_and_are_rounded_for_files(tmp_path, sync):
+    deep = np.arange(192, dtype=np.uint16).reshape(1, 8, 8, 3) * 99
+    np.save(tmp_path / "deep.npy", deep)
+    with pytest.warns(
+        UserWarning, match=r"1 of 1 images have 16 bits a channel, an indexed PNG holds 8: .* 00000"
+    ):
+        report = run(tmp_path / "deep.npy", tmp_path / "q", sync, k=64)
+    assert report.n_exact == 1
+    (image,) = sources.open_source(str(tmp_path / "q")).read("rgb", max_pixels=64)
+    np.testing.assert_array_equal(image.pixels, np.floor(deep[0] * (255 / 65535) + 0.5))
     report = run(tmp_path / "deep.npy", tmp_path / "z", sync, to="archive", k=64)
     assert report.n_exact == 1
     np.testing.assert_array_equal(open_coded(str(tmp_path / "z")).image(0), np.load(tmp_path / "deep.npy")[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,12 @@ from dkmeans.compute.connecting import connect
 from dkmeans.compute.executor import Executor
 from dkmeans.config.cluster import ClusterConfig
 from dkmeans.config.stages import QuantizeConfig
+from dkmeans.errors import UsageError
 from dkmeans.events.reporter import Reporter
 from dkmeans.features.space import FeatureSpace
 from dkmeans.images.collections import SourceCollection
 from dkmeans.images.sources import Source
+from dkmeans.kernels.exact import MAX_FEATURES
 from dkmeans.stages.shared.coding import ImageRows, write_codes
 from dkmeans.stages.shared.learning import gather_images, learn_centers
 from dkmeans.stages.shared.quantized import Written, describe_image
@@ -25,7 +28,7 @@ from dkmeans.stages.shared.remaking import Decoding
 from dkmeans.stages.shared.writing import check_image_memory, json_value, remake_images, totals_of
 from dkmeans.storage.store import open_store
 
-__all__ = ["write_archive"]
+__all__ = ["check_patch", "write_archive"]
 
 
 def write_archive(
@@ -42,6 +45,21 @@ def write_archive(
     return _of_coded(CodedImages(store, manifest))
 
 
+def check_patch(patch: tuple[int, int] | None, channels: int) -> None:
+    """Refuse patches that the exact arithmetic cannot hold.
+
+    Raises
+    ------
+    UsageError
+    """
+    n_features = channels * prod(patch or (1, 1))
+    if n_features > MAX_FEATURES:
+        raise UsageError(
+            f"a patch has {n_features} values, the exact arithmetic takes at most {MAX_FEATURES}. Pass a "
+            "smaller --patch."
+        )
+
+
 def _encode(
     config: QuantizeConfig,
     source: Source,
@@ -50,6 +68,7 @@ def _encode(
     reporter: Reporter,
 ) -> CodedManifest:
     images, skipping = gather_images(config, source, held, executor, reporter)
+    check_patch(config.patch, images.channels)
     space = FeatureSpace(images.dtype, images.channels, config.patch)
     images, result = learn_centers(config, images, space, executor, skipping, reporter)
     if space.patch is None:

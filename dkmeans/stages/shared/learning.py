@@ -16,7 +16,9 @@ from dkmeans.compute.executor import Executor
 from dkmeans.config.stages import QuantizeConfig
 from dkmeans.events.reporter import Reporter
 from dkmeans.features.space import FeatureSpace
-from dkmeans.images.collections import Skipping, SourceCollection, collect
+from dkmeans.images.collecting import collect
+from dkmeans.images.collections import SourceCollection
+from dkmeans.images.skipping import Skipping
 from dkmeans.images.sources import Source
 from dkmeans.stages.shared.fitting import iterate_rows
 from dkmeans.stages.shared.rows import decode_rows
@@ -31,11 +33,16 @@ def gather_images(
     executor: Executor,
     reporter: Reporter,
 ) -> tuple[SourceCollection, Skipping]:
-    """Find the images that can be used, by their headers."""
+    """Find the images that can be used, by their headers.
+
+    Those of one palette or archive are alike; else each has its own channels. Palettes of PNG have 8 bits.
+    """
     keep, place = partial(write_skipped, held), held.store.url_of("skipped")
-    skipping = Skipping(config.max_skipped, reporter, keep, place)
+    files = config.to == "png"
+    skipping = Skipping(config.max_skipped, reporter, keep, place, "--resume" if files else "--overwrite")
     options = (config.color, config.max_image_pixels, executor, skipping, reporter)
-    return collect(source, *options), skipping
+    alike = not files or config.palette == "shared"
+    return collect(source, *options, alike=alike, eight_bit=files), skipping
 
 
 def learn_centers(

@@ -20,7 +20,6 @@ from dkmeans.config.stages import QuantizeConfig
 from dkmeans.errors import UsageError
 from dkmeans.events.reporter import Reporter
 from dkmeans.features.space import FeatureSpace
-from dkmeans.images.collections import SourceCollection
 from dkmeans.images.sources import Source
 from dkmeans.stages.shared.files import output_keys, refuse_originals
 from dkmeans.stages.shared.learning import gather_images, learn_centers
@@ -40,9 +39,9 @@ def write_folder(
     Raises
     ------
     SkippedError
-        If more images than allowed cannot be read; the files of the others are there.
+        If more images than allowed cannot be read; the files that were written until then are there.
     UsageError
-        If files are in the way, source and destination overlap, or the images are no 8-bit ones.
+        If files are in the way, or source and destination overlap.
     """
     folder = open_store(config.destination)
     _check_place(folder, source.url)
@@ -80,7 +79,6 @@ def _quantize(
     reporter: Reporter,
 ) -> FolderManifest:
     images, skipping = gather_images(config, source, held, executor, reporter)
-    _check_depth(images)
     files = begin_files(held, folder, output_keys(images.index.names), config, "destination")
     result: LloydResult | None = None
     palettes: PerImage | Given = PerImage(config.n_clusters, config.seed, config.max_iter, config.tol)
@@ -94,7 +92,13 @@ def _quantize(
         return Quantizing(images.part(start, stop), palettes, config.dither)
 
     table, skipped = remake_images(
-        images.index, remaking, executor, reporter, files=files, source_bytes=images.source_bytes
+        images.index,
+        remaking,
+        executor,
+        reporter,
+        files=files,
+        source_bytes=images.source_bytes,
+        watch=skipping.watch(),
     )
     if skipped:
         skipping.add(skipped)
@@ -115,15 +119,6 @@ def _quantize(
         n_exact=totals.n_exact,
         **_learned(config, table, result, reporter),
     )
-
-
-def _check_depth(images: SourceCollection) -> None:
-    """Refuse images that no indexed PNG can hold."""
-    if images.dtype != np.uint8:
-        raise UsageError(
-            f"{images.source.url} holds {images.dtype} images, the palette of a PNG holds 8 bits a channel. "
-            "Pass --to archive."
-        )
 
 
 def _learned(

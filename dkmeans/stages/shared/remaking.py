@@ -129,7 +129,7 @@ class Quantizing:
     def images(self) -> Iterator[Made | SkippedImage]:
         """Yield each image; see `Remaking`."""
         for image in self.part.read():
-            yield image if isinstance(image, SkippedImage) else self._made(image)
+            yield image if isinstance(image, SkippedImage) else self._made(image.pixels)
 
     def _made(self, image: NDArray[np.uint8]) -> Made:
         pixels = image.reshape(-1, image.shape[2])

@@ -27,8 +27,9 @@ from dkmeans.errors import ClusterError
 from dkmeans.events.reporter import Reporter
 from dkmeans.features.histogram import countable
 from dkmeans.features.space import FeatureSpace
-from dkmeans.images.collections import Part, Skipping, SourceCollection
+from dkmeans.images.collections import Part, SourceCollection
 from dkmeans.images.decode import SkippedImage
+from dkmeans.images.skipping import Skipping
 
 __all__ = ["decode_rows", "open_rows"]
 
@@ -78,9 +79,9 @@ def decode_rows(
         ranges = images.batches(executor)
         with reporter.stage("rows", len(ranges), "batches") as advance:
             if counts:
-                skipped, rows = _counted(images, ranges, n_clusters, seed, executor, advance)
+                skipped, rows = _counted(images, ranges, n_clusters, seed, executor, advance, skipping)
             else:
-                skipped, rows = _resident(images, space, ranges, n_clusters, executor, advance)
+                skipped, rows = _resident(images, space, ranges, n_clusters, executor, advance, skipping)
         if rows is not None:
             return images, rows
         skipping.add(skipped)  # and begin anew without them: which rows are sampled depends on all of them
@@ -94,7 +95,7 @@ def _read(part: Part, space: FeatureSpace) -> tuple[_Skipped, NDArray[Any] | Non
     if skipped:
         return skipped, None
     return [], np.concatenate(
-        [space.to_rows(image) for image in every if not isinstance(image, SkippedImage)]
+        [space.to_rows(image.pixels) for image in every if not isinstance(image, SkippedImage)]
     )
 
 
@@ -118,6 +119,7 @@ def _counted(
     seed: int,
     executor: Executor,
     advance: Callable[..., None],
+    skipping: Skipping,
 ) -> tuple[_Skipped, Rows | None]:
     offset, space = images.index.offset, FeatureSpace(images.dtype, images.channels)
     positions = draw_positions(int(offset[-1]), n_clusters, seed)
@@ -127,7 +129,8 @@ def _counted(
         count(images.part(*own), space, kept, executor.device)
         for own, kept in zip(ranges, local, strict=True)
     ]
-    skipped, counted = reduced(executor, _merge, tasks)
+    watch = skipping.watch()
+    skipped, counted = reduced(executor, _merge, tasks, lambda found: watch(found[0]))
     advance(len(tasks))
     if counted is None:
         return skipped, None
@@ -150,13 +153,15 @@ def _resident(
     n_clusters: int,
     executor: Executor,
     advance: Callable[..., None],
+    skipping: Skipping,
 ) -> tuple[_Skipped, Rows | None]:
     offset = row_offset(images.index, space.patch)
     totals = [int(offset[stop] - offset[start]) for start, stop in ranges]
     _check_memory(totals, space, n_clusters, executor)
     read, first, second = executor.task(_read), delayed(_first), delayed(_second)
     parts = executor.persist([read(images.part(*own), space) for own in ranges])
-    skipped = [image for part in executor.run([first(part) for part in parts], advance) for image in part]
+    found = executor.run([first(part) for part in parts], advance, skipping.watch())
+    skipped = [image for part in found for image in part]
     if skipped:
         return skipped, None
     rows = [second(part) for part in parts]

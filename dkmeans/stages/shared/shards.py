@@ -73,7 +73,7 @@ def write_pixels(
         if isinstance(image, SkippedImage):
             unreadable.append(image)
             continue
-        pixels = image.reshape(-1, image.shape[2])
+        pixels = image.pixels.reshape(-1, array.shape[1])
         rows[span.at : span.at + span.stop - span.start] = pixels[span.start : span.stop]
     if unreadable:
         return Pixels([], np.empty(0, np.uint32), unreadable)

@@ -167,6 +167,7 @@ def remake_images(
     *,
     files: Files | None = None,
     source_bytes: Sequence[int] | None = None,
+    watch: Callable[[Sequence[SkippedImage]], None] | None = None,
 ) -> tuple[NDArray[np.float64], list[SkippedImage]]:
     """Make, compare and write images, a task a batch.
 
@@ -181,6 +182,8 @@ def remake_images(
         Where files of them go.
     source_bytes : sequence of int, or None
         Of each image as it was found, where all is measured; None for the error alone.
+    watch : callable or None
+        Sees the images that cannot be decoded as they come, and may end the work; `Skipping.watch`.
 
     Returns
     -------
@@ -205,7 +208,8 @@ def remake_images(
         files.begin()
     task = executor.task(_finish)
     with reporter.stage("images", len(batches), "batches") as advance:
-        found = executor.run([task(batch) for batch in batches], advance)
+        check = None if watch is None else lambda found: watch(found[1])
+        found = executor.run([task(batch) for batch in batches], advance, check)
     table = np.concatenate([np.empty((0, len(COLUMNS))), *(rows for rows, _ in found)])
     return table, [image for _, skipped in found for image in skipped]
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from dkmeans.clustering.elbow import find_elbow
 from dkmeans.config.stages import QuantizeConfig
 from dkmeans.errors import InputError
-from dkmeans.images.sources import SkippedImage, open_source
+from dkmeans.images.decode import SkippedImage, eight_bits
+from dkmeans.images.sources import open_source
 from dkmeans.stages.quantize import QuantizeReport
 
 __all__ = ["Made", "gather"]
@@ -108,4 +109,4 @@ def _read(url: str, position: int) -> NDArray[np.uint8]:
     (image,) = open_source(url).part(position, position + 1).read("rgb", max_pixels=most)
     if isinstance(image, SkippedImage):
         raise InputError(f"{url}: {image.key}: {image.reason}. Run the study again with --overwrite.")
-    return image
+    return eight_bits(image.pixels)

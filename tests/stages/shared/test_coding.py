@@ -13,7 +13,8 @@ from dkmeans.compute.in_process import InProcess
 from dkmeans.config.stages import CompressConfig
 from dkmeans.events.reporter import SILENT
 from dkmeans.features.space import FeatureSpace
-from dkmeans.images.collections import Skipping, collect
+from dkmeans.images.collecting import collect
+from dkmeans.images.skipping import Skipping
 from dkmeans.images.sources import open_source
 from dkmeans.stages.shared import coding
 from dkmeans.stages.shared.coding import ImageRows, StoredArray, write_codes

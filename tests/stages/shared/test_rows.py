@@ -11,7 +11,8 @@ from dkmeans.clustering.seeding import draw_positions
 from dkmeans.compute.in_process import InProcess
 from dkmeans.events.reporter import SILENT
 from dkmeans.features.space import FeatureSpace
-from dkmeans.images.collections import Skipping, collect
+from dkmeans.images.collecting import collect
+from dkmeans.images.skipping import Skipping
 from dkmeans.images.sources import open_source
 from dkmeans.stages.shared.rows import decode_rows, open_rows
 

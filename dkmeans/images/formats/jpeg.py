@@ -1,0 +1,79 @@
+"""JPEG, with or without its end marker; of several pictures in one file (MPO) the first."""
+
+from __future__ import annotations
+
+import io
+import re
+from contextlib import suppress
+
+from PIL import Image, ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+
+from dkmeans.images.formats.found import Found
+from dkmeans.images.formats.pillow import eight_bit, probe
+
+__all__ = ["open_jpeg"]
+
+_END = b"\xff\xd9"
+_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)  # within what is coded, none but the next
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers that begin a frame
+_SCAN = 0xDA
+_NUMBER_OF_IMAGES = 0xB001  # in the index of an MPO
+# What follows pixels that are whole does not change them, whatever bits it is.
+_AFTER = [bytes([value]) * 64 + _END for value in (0x00, 0x5A, 0x93, 0xE6)]
+
+
+def open_jpeg(data: bytes) -> Found:
+    """Read the segments before the pixels."""
+    image, orientation, note = probe(JpegImageFile, data)
+    assert isinstance(image, JpegImageFile)
+    if (pictures := _pictures(image)) > 1:
+        note = f"{pictures} pictures in one file (MPO), first one used"
+    return eight_bit(image, orientation, note, lambda: _loaded(image, data))
+
+
+def _pictures(image: JpegImageFile) -> int:
+    """How many pictures the file says that it holds (MPO)."""
+    with suppress(Exception):  # an index that is damaged is no reason to refuse the first picture
+        return int((image._getmp() or {}).get(_NUMBER_OF_IMAGES, 1))
+    return 1
+
+
+def _loaded(image: ImageFile.ImageFile, data: bytes) -> Image.Image:
+    """The image with its pixels, also if the end marker is all that the file lacks.
+
+    Raises
+    ------
+    OSError
+        If pixels are missing.
+    """
+    try:
+        image.load()
+        return image
+    except OSError:
+        coded = data.rstrip(b"\0")  # a download that broke off may be filled up with zeros
+        coded += b"\0" * coded.endswith(b"\xff")
+        if not _all_coded(coded):
+            raise
+        pictures = [JpegImageFile(io.BytesIO(coded + after)) for after in _AFTER]
+        if len({picture.tobytes() for picture in pictures}) > 1:  # the pixels need what would come next
+            raise
+        return pictures[0]
+
+
+def _all_coded(data: bytes) -> bool:
+    """Whether the scans hold every coefficient of every component to its last bit."""
+    missing: set[tuple[int, int]] = set()
+    at = 2
+    while (found := _MARKER.search(data, at)) and len(data) >= found.end() + 2:
+        marker, start = found[1][0], found.end()
+        at = start + int.from_bytes(data[start : start + 2])
+        body = data[start + 2 : at]
+        if marker in _FRAMES:
+            missing = {(body[6 + 3 * i], k) for i in range(body[5]) for k in range(64)}
+        elif marker == _SCAN:
+            count = body[0]
+            first, last, bits = body[1 + 2 * count : 4 + 2 * count]
+            if bits & 15 == 0:
+                missing -= {(body[1 + 2 * i], k) for i in range(count) for k in range(first, last + 1)}
+    return not missing

@@ -1,0 +1,110 @@
+"""Images that cannot be used: each is named aloud, kept in a list, and counted against what is allowed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+from dkmeans.errors import SkippedError
+from dkmeans.events.reporter import Reporter
+from dkmeans.images.decode import SkippedImage
+
+__all__ = ["NAMED", "Skipping"]
+
+NAMED = 20
+"""Images that are named one by one; of more their number is told."""
+
+
+class Skipping:
+    """Images that cannot be used: each is named aloud, kept in a list, and counted.
+
+    Parameters
+    ----------
+    max_skipped : int or str
+        So many may be left out: a number, a share of the images that were found (``5%``), or ``all``.
+    reporter : Reporter
+    keep : callable
+        ``keep(skipped)`` stores the list, before there are too many.
+    place : str
+        URL of that list, for the message.
+    again : str
+        The option by which the same command takes images that have been mended, for the message.
+
+    Attributes
+    ----------
+    n_found : int
+        Images that were found, of which a share is; `dkmeans.images.collecting.collect` sets it.
+    images : list of SkippedImage
+        Those that are left out.
+    """
+
+    def __init__(
+        self,
+        max_skipped: int | str,
+        reporter: Reporter,
+        keep: Callable[[Sequence[SkippedImage]], None],
+        place: str,
+        again: str = "--overwrite",
+    ) -> None:
+        self.max_skipped = max_skipped
+        self.reporter = reporter
+        self.keep = keep
+        self.place = place
+        self.again = again
+        self.n_found = 0
+        self.images: list[SkippedImage] = []
+
+    @property
+    def allowed(self) -> float:
+        """How many may be left out; infinite for all."""
+        if self.max_skipped == "all":
+            return math.inf
+        if isinstance(self.max_skipped, str):
+            return self.n_found * float(self.max_skipped.removesuffix("%")) / 100
+        return self.max_skipped
+
+    def add(self, images: Sequence[SkippedImage]) -> None:
+        """Leave out some more.
+
+        Raises
+        ------
+        SkippedError
+            If these are too many.
+        """
+        for image in images:
+            self.reporter.event("skipped", image=image.key, reason=image.reason)
+        for image in images[:NAMED]:
+            self.reporter.warn(f"skipped {image.key}: {image.reason}")
+        if len(images) > NAMED:
+            self.reporter.warn(f"skipped {len(images) - NAMED} more, listed in {self.place}")
+        self.images += images
+        n_skipped = len(self.images)
+        if n_skipped > self.allowed:
+            self.keep(self.images)
+            share = f" of {self.n_found}" if isinstance(self.max_skipped, str) else ""
+            raise SkippedError(
+                f"{n_skipped} images{share} cannot be used, --max-skipped allows {self.max_skipped}; the "
+                f"first: {self.first}. The work stopped there; those found until then are listed in "
+                f"{self.place}. Mend or remove them and pass {self.again}, or go on with --resume "
+                f"--max-skipped {n_skipped}, with more, or with all."
+            )
+
+    def watch(self) -> Callable[[Iterable[object]], None]:
+        """Give what sees the images of a run as they come, in any order, the same ones more than once.
+
+        It ends the run by `SkippedError` as soon as too many cannot be used; what they are is told then. Of
+        a run that ends well they are not added.
+        """
+        seen: dict[str, SkippedImage] = {}
+
+        def look(found: Iterable[object]) -> None:
+            seen.update((image.key, image) for image in found if isinstance(image, SkippedImage))
+            if len(self.images) + len(seen) > self.allowed:
+                self.add(list(seen.values()))
+
+        return look
+
+    @property
+    def first(self) -> str:
+        """Name and reason of the first image that is left out."""
+        return f"{self.images[0].key} ({self.images[0].reason})" if self.images else "none"
