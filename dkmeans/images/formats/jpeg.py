@@ -9,7 +9,7 @@ from contextlib import suppress
 from PIL import Image, ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
-from dkmeans.images.formats.found import Found
+from dkmeans.images.formats.found import Found, Refused
 from dkmeans.images.formats.pillow import eight_bit, probe
 
 __all__ = ["open_jpeg"]
@@ -44,21 +44,32 @@ def _loaded(image: ImageFile.ImageFile, data: bytes) -> Image.Image:
 
     Raises
     ------
-    OSError
+    OSError, Refused
         If pixels are missing.
     """
+    coded = data.rstrip(b"\0")
+    if len(coded) < len(data) and not coded.endswith(_END):
+        # Pillow would take zeros, which fill up a download that broke off, for pixels.
+        if picture := _without_end(coded):
+            return picture
+        raise Refused("JPEG truncated: zeros stand in place of its last pixels; expected a whole image")
     try:
         image.load()
         return image
     except OSError:
-        coded = data.rstrip(b"\0")  # a download that broke off may be filled up with zeros
-        coded += b"\0" * coded.endswith(b"\xff")
-        if not _all_coded(coded):
-            raise
-        pictures = [JpegImageFile(io.BytesIO(coded + after)) for after in _AFTER]
-        if len({picture.tobytes() for picture in pictures}) > 1:  # the pixels need what would come next
-            raise
-        return pictures[0]
+        if picture := _without_end(coded):
+            return picture
+        raise
+
+
+def _without_end(coded: bytes) -> JpegImageFile | None:
+    """The image of a file without end marker; None if more than that is missing."""
+    coded += b"\0" * coded.endswith(b"\xff")
+    if not _all_coded(coded):
+        return None
+    pictures = [JpegImageFile(io.BytesIO(coded + after)) for after in _AFTER]
+    # If it takes more bits to tell the pixels, they differ with what comes next.
+    return pictures[0] if len({picture.tobytes() for picture in pictures}) == 1 else None
 
 
 def _all_coded(data: bytes) -> bool:
@@ -69,6 +80,8 @@ def _all_coded(data: bytes) -> bool:
         marker, start = found[1][0], found.end()
         at = start + int.from_bytes(data[start : start + 2])
         body = data[start + 2 : at]
+        if marker == _END[1]:
+            break
         if marker in _FRAMES:
             missing = {(body[6 + 3 * i], k) for i in range(body[5]) for k in range(64)}
         elif marker == _SCAN:
