@@ -24,8 +24,9 @@ from dkmeans.images.collections import SourceCollection
 from dkmeans.images.sources import Source
 from dkmeans.stages.shared.files import output_keys, refuse_originals
 from dkmeans.stages.shared.learning import gather_images, learn_centers
+from dkmeans.stages.shared.palettes import Given, Palettes, PerImage
 from dkmeans.stages.shared.quantized import Written, describe_image
-from dkmeans.stages.shared.remaking import Given, PerImage, Quantizing
+from dkmeans.stages.shared.remaking import Quantizing
 from dkmeans.stages.shared.writing import COLUMNS, check_image_memory, remake_images, totals_of
 from dkmeans.storage.store import Store, open_store
 
@@ -83,7 +84,7 @@ def _quantize(
     _check_depth(images)
     files = begin_files(held, folder, output_keys(images.index.names), config, "destination")
     result: LloydResult | None = None
-    palettes: PerImage | Given = PerImage(config.n_clusters, config.seed, config.max_iter, config.tol)
+    palettes: Palettes = PerImage(config.n_clusters, config.seed, config.max_iter, config.tol)
     if config.palette == "shared":
         space = FeatureSpace(images.dtype, images.channels)
         images, result = learn_centers(config, images, space, executor, skipping, reporter)

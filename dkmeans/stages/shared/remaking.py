@@ -10,25 +10,22 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans import kernels
 from dkmeans.artefacts.coded import CodedPart
 from dkmeans.artefacts.folder import read_file
-from dkmeans.clustering.palette import Learned, learn_palette
 from dkmeans.features.histogram import Histogram
 from dkmeans.features.space import FeatureSpace
 from dkmeans.images.collections import Images, Part
 from dkmeans.images.decode import SkippedImage
 from dkmeans.images.encode import compact, dithered
 from dkmeans.kernels import exact
+from dkmeans.stages.shared.palettes import Palettes
 from dkmeans.storage.store import Store
 
 __all__ = [
     "PNG_COLORS",
     "Copying",
     "Decoding",
-    "Given",
     "Made",
-    "PerImage",
     "Quantizing",
     "Remaking",
     "n_colors",
@@ -82,34 +79,6 @@ class Remaking(Protocol):
 
 
 @dataclass(frozen=True)
-class PerImage:
-    """A palette for each image, learned from its own colors."""
-
-    n_clusters: int
-    seed: int
-    max_iter: int
-    tol: float
-
-    def learn(self, histogram: Histogram) -> Learned:
-        """Find the palette of the pixels that these are the colors of."""
-        options = {"seed": self.seed, "max_iter": self.max_iter, "tol": self.tol}
-        return learn_palette(histogram, self.n_clusters, **options)  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True)
-class Given:
-    """One palette for every image; `centers` of shape (n_clusters, channels), float32."""
-
-    centers: NDArray[np.float32]
-
-    def learn(self, histogram: Histogram) -> Learned:
-        """Find the nearest center of each color."""
-        block, centers = kernels.load(histogram.colors, "cpu", histogram.counts), self.centers
-        inertia = exact.inertia(block.lloyd(centers), centers, block.dtype)  # type: ignore[arg-type]
-        return Learned(centers, block.labels(centers), inertia, 0, True)
-
-
-@dataclass(frozen=True)
 class Quantizing:
     """Images that are reduced to few colors in the task.
 
@@ -117,13 +86,13 @@ class Quantizing:
     ----------
     part : Part
         The images.
-    palettes : PerImage or Given
+    palettes : Palettes
     dither : bool
         Whether pixels take the colors that Floyd-Steinberg dithering gives them.
     """
 
     part: Part
-    palettes: PerImage | Given
+    palettes: Palettes
     dither: bool
 
     def images(self) -> Iterator[Made | SkippedImage]:
