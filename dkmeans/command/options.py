@@ -44,7 +44,11 @@ SHARED = {
 """Parameters that every command takes."""
 KEYS = {"n_clusters": "k"}
 """Fields that the command line and a job file call by a shorter name."""
-_GROUPS = {ColorsConfig: "Colors", LearningConfig: "Learning", CheckpointConfig: "Learning"}
+_GROUPS: dict[type[BaseModel], str] = {
+    ColorsConfig: "Colors",
+    LearningConfig: "Learning",
+    CheckpointConfig: "Learning",
+}
 """Models whose fields are a group of the help, behind the options of a stage."""
 
 

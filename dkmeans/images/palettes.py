@@ -16,9 +16,9 @@ from dkmeans.config.colors import parse_color
 from dkmeans.errors import ImageError, InputError
 from dkmeans.images.decode import decode
 
-__all__ = ["MOST_COLORS", "colors_of", "distinct", "parse_palette"]
+__all__ = ["PNG_COLORS", "checked", "colors_of", "parse_palette"]
 
-MOST_COLORS = 256
+PNG_COLORS = 256
 """Colors of an indexed PNG."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 _GIMP = b"GIMP Palette"
@@ -57,27 +57,42 @@ def parse_palette(data: bytes, name: str) -> NDArray[np.uint8]:
         colors = _colors(data, name)
     except ValueError as error:
         raise InputError(f"{name}: {error}. Mend the palette, or pass another.") from None
-    found = distinct(colors)
-    if not 1 <= len(found) <= MOST_COLORS:
+    return checked(colors, name)
+
+
+def checked(colors: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
+    """Make a palette of colors: each once, in their order, and without alpha if all are opaque.
+
+    Parameters
+    ----------
+    colors : ndarray of shape (n, 3 | 4), uint8
+    name : str
+        Where they are from, for messages.
+
+    Returns
+    -------
+    ndarray of shape (n_colors, 3 | 4), uint8
+
+    Raises
+    ------
+    InputError
+        If there is none, or more than 256.
+    """
+    _, first = np.unique(colors, axis=0, return_index=True)
+    found = colors[np.sort(first)]
+    if not 1 <= len(found) <= PNG_COLORS:
         raise InputError(
-            f"{name}: found {len(found)} colors, expected a palette of 1 to {MOST_COLORS}, as an indexed PNG "
-            f"holds them. Choose some, or let dkmeans quantize --k {MOST_COLORS} make an image of so many."
+            f"{name}: found {len(found)} colors, expected a palette of 1 to {PNG_COLORS}, as an indexed PNG "
+            f"holds them. Choose some, or let dkmeans quantize --k {PNG_COLORS} make an image of so many."
         )
-    return found
+    is_opaque = found.shape[1] == 3 or bool((found[:, 3] == 255).all())
+    return np.ascontiguousarray(found[:, :3] if is_opaque else found)
 
 
 def colors_of(codes: Iterable[str]) -> NDArray[np.uint8]:
     """Give colors such as #rrggbb and #rrggbbaa as an array of shape (n_colors, 4), RGBA, uint8."""
     values = bytes.fromhex("".join(code[1:].ljust(8, "f") for code in codes))
     return np.frombuffer(values, np.uint8).reshape(-1, 4)
-
-
-def distinct(colors: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Leave out colors that came before, and alpha if all are opaque; shape (n_colors, 3 | 4), uint8."""
-    _, first = np.unique(colors, axis=0, return_index=True)
-    found = colors[np.sort(first)]
-    is_opaque = found.shape[1] == 3 or bool((found[:, 3] == 255).all())
-    return np.ascontiguousarray(found[:, :3] if is_opaque else found)
 
 
 def _colors(data: bytes, name: str) -> NDArray[np.uint8]:

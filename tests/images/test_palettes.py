@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dkmeans.errors import InputError
-from dkmeans.images.palettes import distinct, parse_palette
+from dkmeans.images.palettes import checked, parse_palette
 
 RED, GREEN, BLUE, WHITE = [255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]
 
@@ -151,6 +151,6 @@ def test_what_is_no_palette_is_told(data, name, message):
 
 def test_colors_are_kept_once_in_their_order():
     colors = np.array([[3, 3, 3, 255], [1, 1, 1, 255], [3, 3, 3, 255]], np.uint8)
-    np.testing.assert_array_equal(distinct(colors), [[3, 3, 3], [1, 1, 1]])
+    np.testing.assert_array_equal(checked(colors, "a"), [[3, 3, 3], [1, 1, 1]])
     colors[1, 3] = 254
-    np.testing.assert_array_equal(distinct(colors), [[3, 3, 3, 255], [1, 1, 1, 254]])
+    np.testing.assert_array_equal(checked(colors, "a"), [[3, 3, 3, 255], [1, 1, 1, 254]])
