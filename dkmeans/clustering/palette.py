@@ -43,6 +43,8 @@ class Learned:
     ----------
     centers : ndarray of shape (n_clusters, channels), float32
         On the grid of `dkmeans.kernels.exact`.
+    palette : ndarray of shape (n_clusters, channels), uint8
+        The centers as colors.
     labels : ndarray of shape (n_colors,), int32
     inertia : float
         Sum of the squared distances of all pixels to their centers.
@@ -51,13 +53,22 @@ class Learned:
     """
 
     centers: NDArray[np.float32]
+    palette: NDArray[np.uint8]
     labels: NDArray[np.int32]
     inertia: float
     n_iter: int
     converged: bool
 
 
-def learn_palette(histogram: Histogram, n_clusters: int, *, seed: int, max_iter: int, tol: float) -> Learned:
+def learn_palette(
+    histogram: Histogram,
+    n_clusters: int,
+    *,
+    seed: int,
+    max_iter: int,
+    tol: float,
+    keep: NDArray[np.uint8] | None = None,
+) -> Learned:
     """Find at most `n_clusters` centers for the colors of one image; of as many colors or fewer, the colors.
 
     Parameters
@@ -69,14 +80,22 @@ def learn_palette(histogram: Histogram, n_clusters: int, *, seed: int, max_iter:
         Of the starts.
     max_iter, tol
         Of the iterations with all colors; as in `dkmeans.clustering.loop.iterate`.
+    keep : ndarray of shape (n, channels), uint8, or None
+        Colors that the palette has, as they are.
     """
     colors = histogram.colors
-    if len(colors) <= n_clusters:
-        return Learned(colors.astype(np.float32), np.arange(len(colors), dtype=np.int32), 0.0, 0, True)
     block = kernels.load(colors, "cpu", histogram.counts)  # so few rows are no work for a GPU
+    if keep is not None:  # a stand-in: the others are learned as if these were not there
+        rest = learn_palette(histogram, max(1, n_clusters - len(keep)), seed=seed, max_iter=max_iter, tol=tol)
+        palette = np.concatenate([keep, rest.palette])[:n_clusters]
+        centers = np.concatenate([keep, rest.centers]).astype(np.float32)[:n_clusters]
+        return Learned(centers, palette, block.labels(centers), rest.inertia, rest.n_iter, rest.converged)
+    if len(colors) <= n_clusters:
+        labels = np.arange(len(colors), dtype=np.int32)
+        return Learned(colors.astype(np.float32), colors, labels, 0.0, 0, True)
     found = iterate(block, State(choose_start(histogram, n_clusters, seed)), max_iter=max_iter, tol=tol)
-    labels = block.labels(found.centers)
-    return Learned(found.centers, labels, found.inertia, len(found.history), found.converged)
+    labels, palette = block.labels(found.centers), np.rint(found.centers).astype(np.uint8)
+    return Learned(found.centers, palette, labels, found.inertia, len(found.history), found.converged)
 
 
 def choose_start(histogram: Histogram, n_clusters: int, seed: int) -> NDArray[np.float32]:

@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from dkmeans.command.apps import EVERYWHERE
 from dkmeans.config.base import StageConfig
 from dkmeans.config.cluster import ClusterConfig
-from dkmeans.config.stages import CheckpointConfig, LearningConfig
+from dkmeans.config.stages import CheckpointConfig, ColorsConfig, LearningConfig
 
 __all__ = ["KEYS", "SHARED", "argument", "model_parameters", "option", "shared_parameters", "url_argument"]
 
@@ -44,28 +44,40 @@ SHARED = {
 """Parameters that every command takes."""
 KEYS = {"n_clusters": "k"}
 """Fields that the command line and a job file call by a shorter name."""
+_GROUPS: dict[type[BaseModel], str] = {
+    ColorsConfig: "Colors",
+    LearningConfig: "Learning",
+    CheckpointConfig: "Learning",
+}
+"""Models whose fields are a group of the help, behind the options of a stage."""
 
 
 def model_parameters(model: type[BaseModel], *, in_cluster: bool) -> list[inspect.Parameter]:
     """Parameters for all fields of a model, in groups, and if wanted for those of `ClusterConfig`.
 
     First what is given by position: all text that is required. Then options: required ones, the model's own,
-    those of any stage, those of learning.
+    those of any stage, those of colors and of learning.
     """
     fields = model.model_fields
     positional = [name for name, field in fields.items() if field.is_required() and _is_text(field)]
     cluster = ClusterConfig.model_fields if in_cluster else {}
     common = set(StageConfig.model_fields)
-    learning = set(CheckpointConfig.model_fields) - common if issubclass(model, LearningConfig) else set()
+    groups = {
+        name: title
+        for group, title in _GROUPS.items()
+        if issubclass(model, group)
+        for name in set(group.model_fields) - common
+    }
+    titles = [None, *_GROUPS.values()]
 
-    def place(name: str) -> tuple[bool, bool, bool, bool]:
+    def place(name: str) -> tuple[int, bool, bool, bool]:
         inherited = name not in model.__annotations__
-        return name in learning, name in common, not fields[name].is_required(), inherited
+        return titles.index(groups.get(name)), name in common, not fields[name].is_required(), inherited
 
     options = sorted((name for name in fields if name not in positional), key=place)
     return [
         *(argument(name, fields[name]) for name in positional),
-        *(option(name, fields[name], "Learning" if name in learning else None) for name in options),
+        *(option(name, fields[name], groups.get(name)) for name in options),
         *(option(name, field, "Cluster") for name, field in cluster.items()),
     ]
 

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from dkmeans.errors import UsageError
 
-__all__ = ["Allowance", "Counts", "Model", "Positive", "Size", "StageConfig", "nearest"]
+__all__ = ["Allowance", "Bytes", "Counts", "Model", "Positive", "Size", "StageConfig", "nearest"]
 
 
 def _parse_size(value: object) -> object:
@@ -70,7 +70,30 @@ def _parse_allowance(value: object) -> object:
     raise ValueError(wanted)
 
 
+_UNITS = {
+    "": 1,
+    "b": 1,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "kib": 1 << 10,
+    "mib": 1 << 20,
+    "gib": 1 << 30,
+}
+
+
+def _parse_bytes(value: object) -> object:
+    """``"100KiB"`` is 102400, ``"1.5 MB"`` is 1500000, ``"900"`` is 900."""
+    if isinstance(value, bool) or not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", value)
+    if match is None or match[2].lower() not in _UNITS:
+        raise ValueError("expected bytes such as 100000, 100kB or 100KiB")
+    return int(float(match[1]) * _UNITS[match[2].lower()])
+
+
 Positive = Annotated[int, Field(ge=1)]
+Bytes = Annotated[int, Field(ge=1), BeforeValidator(_parse_bytes)]
 Size = Annotated[tuple[Positive, Positive], BeforeValidator(_parse_size)]
 Counts = Annotated[
     tuple[Positive, ...], Field(min_length=1), BeforeValidator(_parse_counts), AfterValidator(_ascending)

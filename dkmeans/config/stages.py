@@ -7,7 +7,8 @@ from typing import Literal
 
 from pydantic import AliasChoices, Field
 
-from dkmeans.config.base import Allowance, Counts, Model, Size, StageConfig
+from dkmeans.config.base import Allowance, Bytes, Counts, Model, Size, StageConfig
+from dkmeans.config.colors import Colors
 
 
 class ReadingConfig(StageConfig):
@@ -148,11 +149,33 @@ class ReconstructConfig(StageConfig):
     """URL of a folder for one PNG per image; not given, none are written."""
 
 
-class QuantizeConfig(LearningConfig, ReadingConfig):
+class ColorsConfig(StageConfig):
+    """Which colors, and how many, images are reduced to."""
+
+    n_clusters: int = Field(default=256, ge=1, validation_alias=AliasChoices("n_clusters", "k"))
+    """Most colors of an image, or patches of an archive."""
+    quality: int | None = Field(default=None, ge=30, le=100)
+    """In place of --k: the fewest colors of each image that reach this quality, 30 to 100: a mean squared
+    error of at most (100 - quality) / 3, so 75 is a PSNR of 38.9 dB, and 100 loses nothing."""
+    min_psnr: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """In place of --k: the fewest colors of each image that reach this PSNR, in dB."""
+    min_ssim: float | None = Field(default=None, gt=0, le=1)
+    """In place of --k: the fewest colors of each image that reach this SSIM, above 0 and up to 1."""
+    max_bytes: Bytes | None = None
+    """The most colors of each image, up to --k, whose file has at most so many bytes, such as 100KiB."""
+    palette: str = "per-image"
+    """A palette for each image (per-image), one for all (shared), or given colors: path or URL of a PNG, a
+    GIMP palette (.gpl), a color table (.act), a text of lines such as #ff8800, or a codebook. An archive has
+    one for all."""
+    keep: Colors | None = None
+    """Colors that each palette has whatever the image, such as "#ff0000,#ffffff"; --k counts them too."""
+
+
+class QuantizeConfig(LearningConfig, ReadingConfig, ColorsConfig):
     """Reduce images to few colors in one step.
 
     Writes one indexed PNG for each image, under the same key, each with a palette of its own or, with
-    --palette shared, all with one. With --to archive it writes one Zarr archive of codes of pixels or, with
+    --palette, all with one. With --to archive it writes one Zarr archive of codes of pixels or, with
     --patch, of patches, which dkmeans decode turns into images again. No dataset is stored.
     """
 
@@ -160,10 +183,6 @@ class QuantizeConfig(LearningConfig, ReadingConfig):
     """A folder or URL prefix of images, one image, an IDX file, or an .npy stack."""
     destination: str
     """URL of the folder of PNG files, or of the archive, to write; of files the keys stay the same."""
-    n_clusters: int = Field(ge=1, validation_alias=AliasChoices("n_clusters", "k"))
-    """Number of colors, or of patches."""
-    palette: Literal["per-image", "shared"] = "per-image"
-    """A palette for each image, or one for all; an archive has one for all."""
     init: Literal["k-means||", "k-means||-cached", "k-means++", "random"] = "k-means||"
     """How the first centers for all images are chosen; a palette per image has starts of its own."""
     to: Literal["png", "archive"] = "png"

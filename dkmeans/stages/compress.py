@@ -13,9 +13,9 @@ from dkmeans.config.cluster import ClusterConfig
 from dkmeans.config.stages import CompressConfig
 from dkmeans.errors import UsageError
 from dkmeans.events.reporter import SILENT, Reporter
+from dkmeans.images.palettes import PNG_COLORS
 from dkmeans.stages.shared.coding import StoredArray, write_codes
 from dkmeans.stages.shared.making import ResultReport, Work, make_result
-from dkmeans.stages.shared.remaking import PNG_COLORS
 
 __all__ = ["compress"]
 

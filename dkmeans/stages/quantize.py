@@ -12,11 +12,12 @@ from dkmeans.config.stages import QuantizeConfig
 from dkmeans.errors import UsageError
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.images.decode import CHANNELS
+from dkmeans.images.palettes import PNG_COLORS
 from dkmeans.images.sources import open_source
 from dkmeans.stages.shared.archiving import check_patch, write_archive
+from dkmeans.stages.shared.asking import check_asked
 from dkmeans.stages.shared.quantized import QuantizedImage, Written
 from dkmeans.stages.shared.recoloring import write_folder
-from dkmeans.stages.shared.remaking import PNG_COLORS
 
 __all__ = ["QuantizeReport", "quantize"]
 
@@ -32,7 +33,7 @@ class QuantizeReport:
     n_images, n_skipped : int
         Images written, and left out because they cannot be read.
     n_clusters : int
-        Colors or patches asked for.
+        Most colors of an image, or patches of all.
     source_bytes, stored_bytes : int
         Of the images as found, and of what was written: files, or all of an archive.
     n_pixels : int
@@ -123,6 +124,7 @@ def _check(config: QuantizeConfig) -> None:
     """
     if config.overwrite and config.resume:
         raise UsageError("found both --overwrite and --resume; expected at most one of them.")
+    check_asked(config)
     if config.to == "archive":
         if config.dither:
             raise UsageError("--dither is for PNG files, found --to archive. Leave out one of them.")
@@ -138,7 +140,7 @@ def _check(config: QuantizeConfig) -> None:
         )
     if config.dither and config.color == "rgba":
         raise UsageError("--dither takes --color rgb or gray, found rgba. Leave out one of them.")
-    if config.palette == "per-image" and config.init != QuantizeConfig.model_fields["init"].default:
+    if config.palette != "shared" and config.init != QuantizeConfig.model_fields["init"].default:
         raise UsageError(
             f"--init {config.init} is for one palette for all images: one per image has starts of its own. "
             "Pass --palette shared, or leave out --init."
@@ -154,7 +156,7 @@ def _report(config: QuantizeConfig, written: Written, seconds: float) -> Quantiz
         destination=written.url,
         n_images=len(images),
         n_skipped=written.n_skipped,
-        n_clusters=config.n_clusters,
+        n_clusters=written.n_clusters,
         source_bytes=sum(image.source_bytes for image in images),
         stored_bytes=written.stored_bytes,
         n_pixels=n_pixels,

@@ -129,4 +129,4 @@ def _of_coded(coded: CodedImages) -> Written:
     stored = sum(each.size for each in coded.store.list() if not each.key.startswith("claim/"))
     assert found.inertia is not None
     learned = (found.inertia, found.n_iter or 0, bool(found.converged), found.centers_sha256)
-    return Written(coded.url, tuple(images), found.n_skipped, stored, *learned)
+    return Written(coded.url, tuple(images), found.n_skipped, stored, *learned, found.n_clusters)

@@ -76,6 +76,7 @@ class Written:
     n_iter: int
     converged: bool
     centers_sha256: str | None
+    n_clusters: int
 
 
 def describe_image(name: str, key: str, height: int, width: int, found: dict[str, Any]) -> QuantizedImage:

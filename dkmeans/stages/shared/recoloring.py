@@ -21,10 +21,12 @@ from dkmeans.errors import UsageError
 from dkmeans.events.reporter import Reporter
 from dkmeans.features.space import FeatureSpace
 from dkmeans.images.sources import Source
+from dkmeans.stages.shared.asking import given_colors, palettes_for, recorded_with, tell_unmet
 from dkmeans.stages.shared.files import output_keys, refuse_originals
 from dkmeans.stages.shared.learning import gather_images, learn_centers
+from dkmeans.stages.shared.palettes import Given, Palettes
 from dkmeans.stages.shared.quantized import Written, describe_image
-from dkmeans.stages.shared.remaking import Given, PerImage, Quantizing
+from dkmeans.stages.shared.remaking import Quantizing
 from dkmeans.stages.shared.writing import COLUMNS, check_image_memory, remake_images, totals_of
 from dkmeans.storage.store import Store, open_store
 
@@ -45,19 +47,24 @@ def write_folder(
     """
     folder = open_store(config.destination)
     _check_place(folder, source.url)
-    with claim_folder(folder, config, source.fingerprint) as held:
+    given = given_colors(config)
+    palettes = palettes_for(config, given)
+    with claim_folder(folder, recorded_with(config, given), source.fingerprint) as held:
         if isinstance(held, Finished):
             manifest = held.manifest
         else:
             with connect(executor, reporter, "quantize") as workers:
-                manifest = _quantize(config, source, folder, held, workers, reporter)
+                manifest = _quantize(config, palettes, source, folder, held, workers, reporter)
     images = [
         describe_image(image["name"], image["key"], image["height"], image["width"], image)
         for image in ImageFolder(folder, manifest).records
     ]
     assert manifest.inertia is not None
+    assert manifest.n_clusters is not None
     learned = (manifest.inertia, manifest.n_iter or 0, bool(manifest.converged), manifest.centers_sha256)
-    return Written(folder.url, tuple(images), manifest.n_skipped, manifest.image_bytes, *learned)
+    return Written(
+        folder.url, tuple(images), manifest.n_skipped, manifest.image_bytes, *learned, manifest.n_clusters
+    )
 
 
 def _check_place(folder: Store, source: str) -> None:
@@ -72,6 +79,7 @@ def _check_place(folder: Store, source: str) -> None:
 
 def _quantize(
     config: QuantizeConfig,
+    palettes: Palettes,
     source: Source,
     folder: Store,
     held: Claim[FolderManifest],
@@ -81,12 +89,12 @@ def _quantize(
     images, skipping = gather_images(config, source, held, executor, reporter)
     files = begin_files(held, folder, output_keys(images.index.names), config, "destination")
     result: LloydResult | None = None
-    palettes: PerImage | Given = PerImage(config.n_clusters, config.seed, config.max_iter, config.tol)
     if config.palette == "shared":
         space = FeatureSpace(images.dtype, images.channels)
         images, result = learn_centers(config, images, space, executor, skipping, reporter)
         palettes = Given(result.centers)
-    check_image_memory(int(images.sizes.max()), images.channels, executor)
+    channels = palettes.channels(images.channels)
+    check_image_memory(int(images.sizes.max()), channels, executor)
 
     def remaking(start: int, stop: int) -> Quantizing:
         return Quantizing(images.part(start, stop), palettes, config.dither)
@@ -104,36 +112,40 @@ def _quantize(
         skipping.add(skipped)
         images = images.without(skipped)
     write_skipped(held, skipping.images)
+    columns = dict(zip(COLUMNS, table.T, strict=True))
+    tell_unmet(palettes, images.index.names, columns, images.channels, reporter)
     totals = totals_of(table, images.sizes)
     return files.commit(
         source=source.url,
         n_images=len(images.index),
         n_skipped=len(skipping.images),
         n_pixels=int(images.sizes.sum()),
-        n_clusters=config.n_clusters,
-        channels=images.channels,
+        n_clusters=palettes.n_clusters,
+        channels=channels,
         image_bytes=totals.image_bytes,
         mean_psnr=totals.mean_psnr,
         mean_ssim=totals.mean_ssim,
         mse=totals.mse,
         n_exact=totals.n_exact,
-        **_learned(config, table, result, reporter),
+        **_learned(config, columns, result, reporter),
     )
 
 
 def _learned(
-    config: QuantizeConfig, table: NDArray[np.float64], result: LloydResult | None, reporter: Reporter
+    config: QuantizeConfig,
+    found: dict[str, NDArray[np.float64]],
+    result: LloydResult | None,
+    reporter: Reporter,
 ) -> dict[str, Any]:
     """How good the palettes are: the one of all images, or all together."""
     if result is not None:
         shared = {"inertia": result.inertia, "n_iter": len(result.history), "converged": result.converged}
         return {**shared, "centers_sha256": centers_sha256(result.centers)}
-    found = dict(zip(COLUMNS, table.T, strict=True))
     late = int((found["converged"] == 0).sum())
     if late:
         reporter.warn(
-            f"{late} of {len(table)} palettes not converged after {config.max_iter} iterations; --max-iter "
-            "allows more"
+            f"{late} of {len(found['converged'])} palettes not converged after {config.max_iter} iterations; "
+            "--max-iter allows more"
         )
     inertia, n_iter = sum(found["inertia"].tolist()), int(found["n_iter"].max())
     return {"inertia": inertia, "n_iter": n_iter, "converged": not late}

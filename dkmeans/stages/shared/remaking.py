@@ -10,32 +10,27 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans import kernels
 from dkmeans.artefacts.coded import CodedPart
 from dkmeans.artefacts.folder import read_file
-from dkmeans.clustering.palette import Learned, learn_palette
 from dkmeans.features.histogram import Histogram
-from dkmeans.features.space import FeatureSpace
 from dkmeans.images.collections import Images, Part
 from dkmeans.images.decode import SkippedImage
-from dkmeans.images.encode import compact, dithered
+from dkmeans.images.encode import compact
+from dkmeans.images.palettes import PNG_COLORS
 from dkmeans.kernels import exact
+from dkmeans.stages.shared.canvas import Canvas
+from dkmeans.stages.shared.palettes import Palettes
 from dkmeans.storage.store import Store
 
 __all__ = [
-    "PNG_COLORS",
     "Copying",
     "Decoding",
-    "Given",
     "Made",
-    "PerImage",
     "Quantizing",
     "Remaking",
     "n_colors",
 ]
 
-PNG_COLORS = 256
-"""Colors of an indexed PNG."""
 _SLICE = 1 << 16
 """Rows whose distances are computed at a time."""
 
@@ -48,7 +43,7 @@ class Made:
     ----------
     pixels : ndarray of shape (height, width, channels), uint8 or uint16
     codes, palette : ndarray of shape (height, width), and (n_colors, channels), uint8; or None
-        The same as at most 256 colors that all occur, from dark to light.
+        The same as at most 256 colors, from dark to light; behind them those that are kept and do not occur.
     original : ndarray of the shape of `pixels`, or None
         The image before, where it is to be compared.
     n_source_colors : int or None
@@ -82,34 +77,6 @@ class Remaking(Protocol):
 
 
 @dataclass(frozen=True)
-class PerImage:
-    """A palette for each image, learned from its own colors."""
-
-    n_clusters: int
-    seed: int
-    max_iter: int
-    tol: float
-
-    def learn(self, histogram: Histogram) -> Learned:
-        """Find the palette of the pixels that these are the colors of."""
-        options = {"seed": self.seed, "max_iter": self.max_iter, "tol": self.tol}
-        return learn_palette(histogram, self.n_clusters, **options)  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True)
-class Given:
-    """One palette for every image; `centers` of shape (n_clusters, channels), float32."""
-
-    centers: NDArray[np.float32]
-
-    def learn(self, histogram: Histogram) -> Learned:
-        """Find the nearest center of each color."""
-        block, centers = kernels.load(histogram.colors, "cpu", histogram.counts), self.centers
-        inertia = exact.inertia(block.lloyd(centers), centers, block.dtype)  # type: ignore[arg-type]
-        return Learned(centers, block.labels(centers), inertia, 0, True)
-
-
-@dataclass(frozen=True)
 class Quantizing:
     """Images that are reduced to few colors in the task.
 
@@ -117,13 +84,13 @@ class Quantizing:
     ----------
     part : Part
         The images.
-    palettes : PerImage or Given
+    palettes : Palettes
     dither : bool
         Whether pixels take the colors that Floyd-Steinberg dithering gives them.
     """
 
     part: Part
-    palettes: PerImage | Given
+    palettes: Palettes
     dither: bool
 
     def images(self) -> Iterator[Made | SkippedImage]:
@@ -132,24 +99,18 @@ class Quantizing:
             yield image if isinstance(image, SkippedImage) else self._made(image.pixels)
 
     def _made(self, image: NDArray[np.uint8]) -> Made:
-        pixels = image.reshape(-1, image.shape[2])
-        histogram = Histogram.of(pixels)
-        learned = self.palettes.learn(histogram)
-        palette = FeatureSpace(image.dtype, image.shape[2]).to_pixels(learned.centers)
-        if self.dither:
-            codes = dithered(image, palette)
-        else:
-            codes = histogram.look_up(pixels, learned.labels.astype(np.uint8)).reshape(image.shape[:2])
-        codes, palette = compact(codes, palette)
+        painted = self.palettes.paint(Canvas.of(image, dither=self.dither))
+        canvas, learned = painted.canvas, painted.learned
         return Made(
-            palette[codes],
-            codes,
-            palette,
-            image,
-            len(histogram.colors),
+            painted.pixels,
+            painted.codes,
+            painted.palette,
+            canvas.image,
+            len(canvas.histogram.colors),
             learned.inertia,
             learned.n_iter,
             learned.converged,
+            painted.file,
         )
 
 

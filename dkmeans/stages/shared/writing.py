@@ -117,7 +117,7 @@ def _measured(made: Made, *, full: bool) -> dict[str, Any]:
         "psnr": math.inf if measures.psnr is None else measures.psnr,
         "ssim": measures.ssim,
         "n_source_colors": made.n_source_colors,
-        "n_colors": n_colors(made.pixels) if made.palette is None else len(made.palette),
+        "n_colors": n_colors(made.pixels) if made.codes is None else int(made.codes.max()) + 1,
         "inertia": made.inertia,
     }
 

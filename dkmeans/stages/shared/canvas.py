@@ -1,0 +1,127 @@
+"""One image with its colors counted, to be painted with palettes, each painting measured, and made a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.metrics import mean_squared_error
+
+from dkmeans.clustering.palette import Learned
+from dkmeans.features.histogram import Histogram
+from dkmeans.features.space import FeatureSpace
+from dkmeans.images.decode import COLORS, convert_color
+from dkmeans.images.encode import compact, dithered, encode_indexed_png
+from dkmeans.images.measures import psnr, ssim
+
+__all__ = ["Canvas", "Painted", "as_channels", "channels_for"]
+
+
+def channels_for(channels: int, colors: NDArray[np.uint8]) -> int:
+    """Count the channels of an image of so many that is to hold colors of shape (n, 3 | 4), too."""
+    if channels in (2, 4) or (colors.shape[1] == 4 and bool((colors[:, 3] < 255).any())):
+        return 4
+    return channels if (colors[:, :3] == colors[:, :1]).all() else 3
+
+
+def as_channels(colors: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+    """Give colors of shape (n, 3 | 4) so many channels: 1, 3 or 4."""
+    converted: NDArray[np.uint8] = convert_color(colors[np.newaxis], COLORS[channels])[0]
+    return converted
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """An image that is to be painted in few colors.
+
+    Attributes
+    ----------
+    image : ndarray of shape (height, width, channels), uint8
+    histogram : Histogram
+        Of its pixels.
+    dither : bool
+        Whether pixels take the colors that Floyd-Steinberg dithering gives them.
+    """
+
+    image: NDArray[np.uint8]
+    histogram: Histogram
+    dither: bool = False
+
+    @classmethod
+    def of(cls, image: NDArray[np.uint8], *, dither: bool = False) -> Self:
+        """Count the colors of an image of shape (height, width, channels), uint8."""
+        return cls(image, Histogram.of(image.reshape(-1, image.shape[2])), dither)
+
+    @property
+    def space(self) -> FeatureSpace:
+        """What the rows of palettes are."""
+        return FeatureSpace(self.image.dtype, self.image.shape[2])
+
+    def holding(self, colors: NDArray[np.uint8]) -> Canvas:
+        """The same image with as many channels as it and colors of shape (n, 3 | 4) need."""
+        channels = channels_for(self.image.shape[2], colors)
+        if channels == self.image.shape[2]:
+            return self
+        return Canvas.of(convert_color(self.image, COLORS[channels]), dither=self.dither)
+
+    def paint(self, learned: Learned, keep: NDArray[np.uint8] | None = None) -> Painted:
+        """Give each pixel one of some colors.
+
+        Parameters
+        ----------
+        learned : Learned
+            A palette, and which color of it is nearest to each of the histogram.
+        keep : ndarray of shape (n_kept, channels), uint8, or None
+            Colors that the palette has, whether they occur or not.
+        """
+        if self.dither:
+            codes = dithered(self.image, learned.palette)
+        else:
+            pixels = self.image.reshape(-1, self.image.shape[2])
+            codes = self.histogram.look_up(pixels, learned.labels.astype(np.uint8))
+        codes, palette = compact(codes.reshape(self.image.shape[:2]), learned.palette)
+        if keep is not None:
+            missing = [color for color in keep if not (palette == color).all(axis=1).any()]
+            palette = np.array([*palette, *missing], np.uint8)
+        return Painted(self, learned, codes, palette)
+
+
+@dataclass(frozen=True)
+class Painted:
+    """An image of few colors.
+
+    Attributes
+    ----------
+    canvas : Canvas
+        What it was before.
+    learned : Learned
+    codes : ndarray of shape (height, width), uint8
+    palette : ndarray of shape (n_colors, channels), uint8
+        The colors that occur, from dark to light; behind them those that are kept and do not.
+    """
+
+    canvas: Canvas
+    learned: Learned
+    codes: NDArray[np.uint8]
+    palette: NDArray[np.uint8]
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """The image; shape (height, width, channels), uint8."""
+        return self.palette[self.codes]
+
+    def psnr(self) -> float | None:
+        """Measure the PSNR in dB, as `dkmeans.images.measures.compare` does; None where nothing is lost."""
+        return psnr(float(mean_squared_error(self.canvas.image, self.pixels)), 255)
+
+    def ssim(self) -> float | None:
+        """Measure the SSIM, as `dkmeans.images.measures.compare` does; None for images too small for it."""
+        return ssim(self.canvas.image, self.pixels)
+
+    @cached_property
+    def file(self) -> bytes:
+        """The image as an indexed PNG."""
+        return encode_indexed_png(self.codes, self.palette)
