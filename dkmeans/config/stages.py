@@ -159,7 +159,8 @@ class QuantizeConfig(LearningConfig, ReadingConfig):
     source: str
     """A folder or URL prefix of images, one image, an IDX file, or an .npy stack."""
     destination: str
-    """URL of the folder of PNG files, or of the archive, to write; of files the keys stay the same."""
+    """URL of the folder of PNG files, or of the archive, to write; of files the keys stay the same. Of one image
+    also that of one file, such as small.png."""
     n_clusters: int = Field(ge=1, validation_alias=AliasChoices("n_clusters", "k"))
     """Number of colors, or of patches."""
     palette: Literal["per-image", "shared"] = "per-image"
@@ -172,6 +173,8 @@ class QuantizeConfig(LearningConfig, ReadingConfig):
     """Archives only: code patches of this height and width, side by side; not given, single pixels."""
     dither: bool = False
     """PNG only: Floyd-Steinberg dithering, by Pillow."""
+    report: str | None = None
+    """Path of an HTML page to write, with before and after of the images and a table of all."""
     color: Literal["rgb", "gray", "rgba"] = "rgb"
     """Channels: 3, 1 or 4."""
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import jinja2
 
-from dkmeans.report import words
+from dkmeans.events import words
 
 __all__ = ["render"]
 

@@ -12,13 +12,14 @@ from dkmeans.config.cluster import ClusterConfig
 from dkmeans.config.stages import QuantizeConfig
 from dkmeans.errors import UsageError
 from dkmeans.events.reporter import SILENT, Reporter
-from dkmeans.images.decode import CHANNELS
+from dkmeans.images.decode import CHANNELS, SkippedImage
 from dkmeans.images.sources import open_source
 from dkmeans.kernels.exact import MAX_FEATURES
 from dkmeans.stages.shared.archiving import write_archive
 from dkmeans.stages.shared.quantized import QuantizedImage, Written
 from dkmeans.stages.shared.recoloring import write_folder
 from dkmeans.stages.shared.remaking import PNG_COLORS
+from dkmeans.stages.shared.summary import gain_lines, quality_lines, skipped_lines
 
 __all__ = ["QuantizeReport", "quantize"]
 
@@ -56,6 +57,10 @@ class QuantizeReport:
         Of the centers for all images, as of a codebook of fit; None with a palette per image.
     seconds : float
         Of the whole stage.
+    page : str or None
+        Path of the page of pictures, where one was asked for.
+    skipped : tuple of SkippedImage
+        Those left out, each with the reason.
     images : tuple of QuantizedImage
     """
 
@@ -75,7 +80,19 @@ class QuantizeReport:
     converged: bool
     centers_sha256: str | None
     seconds: float
+    page: str | None
+    skipped: tuple[SkippedImage, ...]
     images: tuple[QuantizedImage, ...]
+
+    def summary(self) -> list[str]:
+        """Lines for people: bytes, quality, what was left out, and where it all lies."""
+        return [
+            *gain_lines(self.images, self.source_bytes, self.stored_bytes),
+            *quality_lines(self.images, self.mean_psnr, self.n_exact),
+            *skipped_lines(self.skipped),
+            *([f"report: {self.page}"] if self.page else []),
+            self.destination,
+        ]
 
 
 def quantize(
@@ -159,7 +176,7 @@ def _report(config: QuantizeConfig, written: Written, seconds: float) -> Quantiz
     return QuantizeReport(
         destination=written.url,
         n_images=len(images),
-        n_skipped=written.n_skipped,
+        n_skipped=len(written.skipped),
         n_clusters=config.n_clusters,
         source_bytes=sum(image.source_bytes for image in images),
         stored_bytes=written.stored_bytes,
@@ -173,5 +190,7 @@ def _report(config: QuantizeConfig, written: Written, seconds: float) -> Quantiz
         converged=written.converged,
         centers_sha256=written.centers_sha256,
         seconds=seconds,
+        page=config.report,
+        skipped=written.skipped,
         images=images,
     )
