@@ -159,8 +159,8 @@ class QuantizeConfig(LearningConfig, ReadingConfig):
     source: str
     """A folder or URL prefix of images, one image, an IDX file, or an .npy stack."""
     destination: str
-    """URL of the folder of PNG files, or of the archive, to write; of files the keys stay the same. Of one image
-    also that of one file, such as small.png."""
+    """URL of the folder of PNG files, or of the archive, to write; of files the keys stay the same.
+    Of one image also one file, such as small.png."""
     n_clusters: int = Field(ge=1, validation_alias=AliasChoices("n_clusters", "k"))
     """Number of colors, or of patches."""
     palette: Literal["per-image", "shared"] = "per-image"

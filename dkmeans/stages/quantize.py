@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from statistics import fmean
 
 from dkmeans.compute.executor import Executor
 from dkmeans.config.cluster import ClusterConfig
-from dkmeans.config.stages import QuantizeConfig
+from dkmeans.config.stages import QuantizeConfig, ReportConfig
 from dkmeans.errors import UsageError
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.images.decode import CHANNELS, SkippedImage
 from dkmeans.images.sources import open_source
 from dkmeans.kernels.exact import MAX_FEATURES
 from dkmeans.stages.shared.archiving import write_archive
+from dkmeans.stages.shared.one_file import asks_for_file, written_file
 from dkmeans.stages.shared.quantized import QuantizedImage, Written
 from dkmeans.stages.shared.recoloring import write_folder
 from dkmeans.stages.shared.remaking import PNG_COLORS
@@ -31,7 +32,7 @@ class QuantizeReport:
     Attributes
     ----------
     destination : str
-        URL of the folder or the archive.
+        URL of the folder, the file or the archive.
     n_images, n_skipped : int
         Images written, and left out because they cannot be read.
     n_clusters : int
@@ -128,9 +129,23 @@ def quantize(
     began = time.perf_counter()
     _check(config)
     source = open_source(config.source)
-    write = write_archive if config.to == "archive" else write_folder
-    written = write(config, source, executor, reporter)
+    if asks_for_file(config, source):
+        with written_file(config, source, reporter) as (written, folder):
+            _write_page(config, folder, written.url)
+    else:
+        write = write_archive if config.to == "archive" else write_folder
+        written = write(config, source, executor, reporter)
+        _write_page(config, written.url)
     return _report(config, written, time.perf_counter() - began)
+
+
+def _write_page(config: QuantizeConfig, result: str, file: str | None = None) -> None:
+    """Write the page that was asked for; of one file that was made as the only one of a folder."""
+    if config.report is not None:
+        from dkmeans.report import page, subjects  # here, as it draws, which others need not wait for
+
+        subject = replace(subjects.open_subject(result), file=file)
+        page.write_page(ReportConfig(page=config.report, results=[result]), [subject])
 
 
 def _check(config: QuantizeConfig) -> None:
@@ -140,6 +155,10 @@ def _check(config: QuantizeConfig) -> None:
     ------
     UsageError
     """
+    if config.report is not None:
+        from dkmeans.report.page import check_page
+
+        check_page(config.report)
     if config.overwrite and config.resume:
         raise UsageError("found both --overwrite and --resume; expected at most one of them.")
     if config.to == "archive":

@@ -1,4 +1,4 @@
-"""What people want to know at the end of a stage that wrote images: a few lines, without a table of values."""
+"""What people want to know at the end of a stage that wrote images: a few lines, no table of values."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def skipped_lines(skipped: Sequence[SkippedImage]) -> list[str]:
     """Say how many images were left out, and of the first why."""
     if not skipped:
         return []
-    first = f"{_name(skipped[0].key)}: {skipped[0].reason}"
+    what = skipped[0].reason.partition("; ")[0]  # the rest, what is expected, was said when it was skipped
+    first = f"{_name(skipped[0].key)}: {what}"
     return [f"skipped: {len(skipped):,} ({first}{'; …' if len(skipped) > 1 else ''})"]
 
 

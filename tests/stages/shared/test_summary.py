@@ -48,7 +48,10 @@ def test_one_image_and_images_that_lost_nothing():
 
 
 def test_skipped_images_by_the_first_and_its_reason():
-    first, second = SkippedImage("a\n.png", "no image"), SkippedImage("b.png", "too large")
+    first, second = (
+        SkippedImage("a\n.png", "no image; expected one. Mend it."),
+        SkippedImage("b.png", "too large"),
+    )
     assert skipped_lines([]) == []
     assert skipped_lines([first]) == ["skipped: 1 ('a\\n.png': no image)"]
     assert skipped_lines([second, first]) == ["skipped: 2 (b.png: too large; …)"]
@@ -56,7 +59,14 @@ def test_skipped_images_by_the_first_and_its_reason():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(-0.2273, "-23 %"), (0.004, "+0.4 %"), (0.0994, "+9.9 %"), (0.0998, "+10 %"), (-1e-6, "0 %"), (3, "+300 %")],
+    [
+        (-0.2273, "-23 %"),
+        (0.004, "+0.4 %"),
+        (0.0994, "+9.9 %"),
+        (0.0998, "+10 %"),
+        (-1e-6, "0 %"),
+        (3, "+300 %"),
+    ],
 )
 def test_a_change_in_percent(value, text):
     assert words.change(value) == text
