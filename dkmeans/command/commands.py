@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from dkmeans.command.options import KEYS, SHARED, model_parameters, shared_parameters
 from dkmeans.command.registry import Stage
@@ -22,6 +22,14 @@ from dkmeans.config.cluster import ClusterConfig
 from dkmeans.errors import DkmeansError, UsageError
 
 __all__ = ["new_command", "stage_command"]
+
+
+@runtime_checkable
+class Summarized(Protocol):
+    """A report that says itself what people want to know of it."""
+
+    def summary(self) -> list[str]:
+        """Lines for people, in place of all values."""
 
 
 def stage_command(stage: Stage) -> Callable[..., None]:
@@ -94,7 +102,11 @@ def _execute(work: Callable[[Any], Any], *, as_json: bool, quiet: bool, debug: b
 def _print_report(report: Any, values: dict[str, Any], *, as_json: bool, quiet: bool) -> None:
     if as_json:
         print(json.dumps(values))
-    elif not quiet:
+    elif quiet:
+        return
+    elif isinstance(report, Summarized):
+        print("\n".join(report.summary()))
+    else:
         for name, value in values.items():
             print(f"{name:>15}  {_shown(value, whole=isinstance(report, dict))}")
 

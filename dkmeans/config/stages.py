@@ -182,7 +182,8 @@ class QuantizeConfig(LearningConfig, ReadingConfig, ColorsConfig):
     source: str
     """A folder or URL prefix of images, one image, an IDX file, or an .npy stack."""
     destination: str
-    """URL of the folder of PNG files, or of the archive, to write; of files the keys stay the same."""
+    """URL of the folder of PNG files, or of the archive, to write; of files the keys stay the same.
+    Of one image also one file, such as small.png."""
     init: Literal["k-means||", "k-means||-cached", "k-means++", "random"] = "k-means||"
     """How the first centers for all images are chosen; a palette per image has starts of its own."""
     to: Literal["png", "archive"] = "png"
@@ -191,6 +192,8 @@ class QuantizeConfig(LearningConfig, ReadingConfig, ColorsConfig):
     """Archives only: code patches of this height and width, side by side; not given, single pixels."""
     dither: bool = False
     """PNG only: Floyd-Steinberg dithering, by Pillow."""
+    report: str | None = None
+    """Path of an HTML page to write, with before and after of the images and a table of all."""
     color: Literal["auto", "rgb", "gray", "rgba"] = "auto"
     """Channels: 3, 1 or 4; auto leaves each image its own, and of one palette for all as few as hold them."""
 

@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
-from dkmeans.report import words
+from dkmeans.events import words
 from dkmeans.report.figures import Picture
 
 __all__ = [

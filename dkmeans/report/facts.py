@@ -43,6 +43,10 @@ class ImageFacts:
         Structural similarity; None for an image too small for a window of 3 x 3.
     detail : tuple of int or None
         Top, left, height and width of the part where the two differ most; None for a small image.
+    why : str
+        Why it is shown rather than others; empty where all are, or they are spread evenly.
+    missing : str or None
+        Why there is no original to show beside it.
     """
 
     position: int
@@ -52,6 +56,8 @@ class ImageFacts:
     psnr: float | None
     ssim: float | None
     detail: tuple[int, int, int, int] | None
+    why: str
+    missing: str | None
 
 
 @dataclass(frozen=True)
@@ -134,6 +140,8 @@ class ResultFacts:
         From dark to light; empty where there is no palette for all.
     steps : tuple of Step
         Empty where the iterations were not kept.
+    files : tuple of dict
+        What is known of each image, see `dkmeans.report.files.file_rows`; empty where that was not measured.
     """
 
     result: str
@@ -169,6 +177,12 @@ class ResultFacts:
     images: tuple[ImageFacts, ...]
     colors: tuple[Color, ...]
     steps: tuple[Step, ...]
+    files: tuple[dict[str, Any], ...]
+
+    @property
+    def change(self) -> float:
+        """Share of bytes that the images take more now than their source files."""
+        return self.bytes.stored / self.bytes.source - 1
 
     @property
     def limit(self) -> int:
@@ -182,31 +196,40 @@ def shown_positions(n_images: int, n_shown: int) -> list[int]:
     return [int(position) for position in np.rint(spread)]
 
 
-def measure_image(subject: Subject, position: int, original: NDArray[Any], image: NDArray[Any]) -> ImageFacts:
-    """The numbers of one image; both arrays of shape (height, width, channels)."""
+def measure_image(
+    subject: Subject, position: int, original: NDArray[Any] | str, image: NDArray[Any], why: str
+) -> ImageFacts:
+    """The numbers of one image; both arrays of shape (height, width, channels).
+
+    In place of the original there may be the reason why it is missing.
+    """
     table = subject.result.measures
     psnr = float(table["psnr"][position])
-    # Of results of compress and reconstruct the structure was not measured.
-    ssim = measures.ssim(original, image) if "ssim" not in table else float(table["ssim"][position])
+    # Of results of compress and reconstruct the structure was not measured; these have their originals.
+    ssim = float(table["ssim"][position]) if "ssim" in table else measures.ssim(original, image)  # type: ignore[arg-type]
     return ImageFacts(
         position=position,
         name=subject.result.index.names[position],
-        height=original.shape[0],
-        width=original.shape[1],
+        height=image.shape[0],
+        width=image.shape[1],
         psnr=psnr if math.isfinite(psnr) else None,
         ssim=None if ssim is None or math.isnan(ssim) else ssim,
-        detail=measures.worst_part(original, image),
+        detail=None if isinstance(original, str) else measures.worst_part(original, image),
+        why=why,
+        missing=original if isinstance(original, str) else None,
     )
 
 
-def gather(subject: Subject, images: tuple[ImageFacts, ...]) -> ResultFacts:
-    """All numbers of a result, of which `images` are shown."""
+def gather(
+    subject: Subject, images: tuple[ImageFacts, ...], files: tuple[dict[str, Any], ...]
+) -> ResultFacts:
+    """All numbers of a result, of which `images` are shown and `files` listed."""
     result, originals = subject.result, subject.originals
     found = result.manifest
     stored = _bytes(subject)
     n_pixels = int(result.index.offset[-1])
     return ResultFacts(
-        result=result.url,
+        result=subject.url,
         channels=originals.channels,
         dtype=str(originals.dtype),
         n_images=found.n_images,
@@ -220,6 +243,7 @@ def gather(subject: Subject, images: tuple[ImageFacts, ...]) -> ResultFacts:
         bits_per_pixel=8 * stored.stored / n_pixels,
         raw_bits_per_pixel=8 * originals.channels * originals.dtype.itemsize,
         images=images,
+        files=files,
         colors=_colors(subject),
         **_coding(subject),
         **_similarity(subject, images),

@@ -15,7 +15,7 @@ from PIL import Image
 
 __all__ = ["Picture", "eight_bits", "gallery", "grid", "photo", "share_strip", "share_strips"]
 
-_LARGEST = (480, 640)  # width and height in pixels of a picture that is shown whole
+_LARGEST = (800, 640)  # width and height in pixels of a picture that is shown whole
 _GALLERY_WIDTH = 1080
 _TILE_WIDTH = 36  # pixels, of many tiles
 _GAP = 2
@@ -46,12 +46,12 @@ def eight_bits(values: NDArray[Any], limit: float) -> NDArray[np.uint8]:
     values : ndarray of shape (..., channels)
         Pixels, or centers, which are no integers.
     limit : float
-        The value that is shown as 255: 255 itself leaves 8-bit values as they are. The alpha of RGBA is
-        a share, not a brightness: above 255 it is scaled by the largest 16-bit value instead.
+        The value that is shown as 255: 255 itself leaves 8-bit values as they are. Alpha is a share, not
+        a brightness: above 255 it is scaled by the largest 16-bit value instead.
     """
     largest = np.full(values.shape[-1], limit, np.float64)
-    if values.shape[-1] == 4:
-        largest[3] = 255 if limit <= 255 else 65535
+    if values.shape[-1] in (2, 4):
+        largest[-1] = 255 if limit <= 255 else 65535
     return np.clip(np.rint(values * (255 / largest)), 0, 255).astype(np.uint8)
 
 
@@ -70,7 +70,7 @@ def photo(pixels: NDArray[np.uint8], largest: tuple[int, int] = _LARGEST) -> Pic
 
     Parameters
     ----------
-    pixels : (height, width, 1 | 3 | 4) uint8 array
+    pixels : (height, width, 1 | 2 | 3 | 4) uint8 array
     largest : (int, int)
         Width and height in pixels that the picture is made to fit into.
     """

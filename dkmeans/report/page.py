@@ -7,7 +7,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,23 +17,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dkmeans.artefacts.coded import CodedImages
+from dkmeans.artefacts.dataset import Dataset
 from dkmeans.config.stages import ReportConfig
-from dkmeans.errors import StorageError, UsageError
+from dkmeans.errors import MismatchError, StorageError, UsageError
 from dkmeans.features.space import FeatureSpace
 from dkmeans.report import facts, figures, plots, template
 from dkmeans.report.facts import ImageFacts, ResultFacts
 from dkmeans.report.figures import Picture
+from dkmeans.report.files import FileTable, file_rows, file_table, link, shown_files
 from dkmeans.report.subjects import Subject, open_subject
 from dkmeans.storage.urls import is_local, resolve_url
 
-__all__ = ["PageReport", "write_report"]
+__all__ = ["PageReport", "check_page", "write_page", "write_report"]
 
 _SUFFIXES = (".html", ".htm")
 _LABELED_COLORS = 64
 _SWATCH_SIDE = 28  # pixels of a color without label
 _MOST_CENTERS = 400
 _GALLERY_PIXELS = 2_000_000
-_CRISP = 240  # pixels; smaller pictures are enlarged without smoothing
+_ZOOMED, _SMALL_ZOOMED = 512, 256  # pixels that small pictures are enlarged to, with details and without
+_GAP = 10  # pixels between a picture and its details
 
 
 @dataclass(frozen=True)
@@ -48,22 +51,36 @@ class PageReport:
 
 @dataclass(frozen=True)
 class _Pair:
-    """An original beside its result; `limit` is the value shown as white."""
+    """An original, where it is there, beside its result; `limit` is the value shown as white.
+
+    `links` lead to the files of the two, where the page can reach them.
+    """
 
     facts: ImageFacts
-    original: Picture
+    original: Picture | None
     image: Picture
     details: tuple[Picture, Picture] | None
+    alpha: bool
     limit: int
-
-    @property
-    def crisp(self) -> bool:
-        return self.original.scale == 1 and self.original.width <= _CRISP
+    links: tuple[str | None, str | None]
 
     @property
     def zoom(self) -> int:
-        """Times that a small picture is enlarged."""
-        return max(1, min(32, 256 // max(self.original.width, self.original.height)))
+        """Times that a small picture is enlarged, without smoothing."""
+        room = _SMALL_ZOOMED if self.details is None else _ZOOMED
+        return max(1, min(32, room // max(self.image.width, self.image.height)))
+
+    @property
+    def style(self) -> str:
+        """How wide the picture is, and details beside it of which two are as high as it."""
+        width = self.image.width * self.zoom
+        if self.details is None:
+            return f"--width:{width}px;--left:{width}px;--right:0px"
+        aspect = self.details[0].width / self.details[0].height
+        beside = round((self.image.height * self.zoom - _GAP) / 2 * aspect)
+        return (
+            f"--aspect:{aspect:.3f};--left:{width}fr;--right:{beside}fr;max-width:{width + beside + _GAP}px"
+        )
 
 
 @dataclass(frozen=True)
@@ -89,7 +106,8 @@ class _Codebook:
 class _Section:
     """One result on the page; each curve as drawn for a light and for a dark page.
 
-    There is no codebook where each image has its own palette, and no curves where no iterations were kept.
+    There is no codebook where each image has its own palette, no curves where no iterations were kept, and no
+    table where it was not measured for each image what it gained and lost.
     """
 
     facts: ResultFacts
@@ -97,6 +115,7 @@ class _Section:
     codebook: _Codebook | None
     inertia: tuple[Picture, Picture] | None
     moved: tuple[Picture, Picture] | None
+    table: FileTable | None
 
 
 def write_report(config: ReportConfig) -> PageReport:
@@ -110,20 +129,25 @@ def write_report(config: ReportConfig) -> PageReport:
     ------
     InputError
         If a result, or what it was made from, is missing or unfinished; or if it is a folder of files that
-        another stage than quantize wrote.
+        another stage than quantize wrote. An original of quantize that is gone is told on the page.
     MismatchError
-        If a dataset, codebook or source is no longer the one that a result was made from.
+        If a dataset or codebook is no longer the one that a result was made from.
     UsageError
         If the page is no local path that ends in ``.html``.
     StorageError
         If the page cannot be written.
     """
+    check_page(config.page)
+    return write_page(config, [open_subject(url) for url in config.results])
+
+
+def write_page(config: ReportConfig, subjects: Sequence[Subject]) -> PageReport:
+    """Write the page and its numbers for results that are open; see `write_report`."""
     began = time.perf_counter()
-    page = _check_page(config.page)
-    subjects = [open_subject(url) for url in config.results]
+    page = check_page(config.page)
     with _explained(page):  # before the work, not after it
         page.parent.mkdir(parents=True, exist_ok=True)
-    sections = [_draw(subject, config.n_images) for subject in subjects]
+    sections = [_draw(subject, config.n_images, page) for subject in subjects]
     numbers = json.dumps([asdict(section.facts) for section in sections], indent=1, ensure_ascii=False)
     json_file = page.with_suffix(".json")
     values = {"title": config.title, "sections": sections, "numbers": json_file.name}
@@ -132,7 +156,14 @@ def write_report(config: ReportConfig) -> PageReport:
     return PageReport(str(page), len(sections), len(html), time.perf_counter() - began)
 
 
-def _check_page(page: str) -> Path:
+def check_page(page: str) -> Path:
+    """The path of a page that can be asked for.
+
+    Raises
+    ------
+    UsageError
+        If it is no local path that ends in ``.html``.
+    """
     path = Path(resolve_url(page))
     if not is_local(page) or path.suffix.lower() not in _SUFFIXES:
         raise UsageError(f"found the page {page!r}; expected a local path that ends in .html.")
@@ -178,37 +209,57 @@ def _remedy(error: OSError) -> str:
 # Pictures
 
 
-def _draw(subject: Subject, n_images: int) -> _Section:
-    positions = facts.shown_positions(len(subject.result.index), n_images)
-    pairs = tuple(_draw_pair(subject, position) for position in positions)
-    found = facts.gather(subject, tuple(pair.facts for pair in pairs))
+def _draw(subject: Subject, n_images: int, page: Path) -> _Section:
+    files = file_rows(subject)
+    if files:
+        chosen = shown_files(files, n_images)
+    else:
+        chosen = [(position, "") for position in facts.shown_positions(len(subject.result.index), n_images)]
+    pairs = tuple(_draw_pair(subject, *each, page) for each in chosen)
+    found = facts.gather(subject, tuple(pair.facts for pair in pairs), files)
     book = _draw_codebook(subject, found)
+    table = file_table(subject, files, page) if files else None
     if not found.steps:
-        return _Section(found, pairs, book, None, None)
+        return _Section(found, pairs, book, None, None, table)
     inertia = np.array([step.inertia for step in found.steps])
     moved = np.array([step.moved for step in found.steps])
     curves = plots.curve(inertia, "inertia"), plots.curve(moved, "rows moved", percent=True)
-    return _Section(found, pairs, book, *curves)
+    return _Section(found, pairs, book, *curves, table)
 
 
-def _draw_pair(subject: Subject, position: int) -> _Pair:
-    original, image = subject.originals.image(position), subject.result.image(position)
-    found = facts.measure_image(subject, position, original, image)
-    limit = _display_limit(original)
-    shown = [figures.eight_bits(pixels, limit) for pixels in (original, image)]
-    details = None
-    if found.detail is not None:
-        top, left, height, width = found.detail
-        parts = [figures.photo(pixels[top : top + height, left : left + width]) for pixels in shown]
-        details = parts[0], parts[1]
-    return _Pair(found, figures.photo(shown[0]), figures.photo(shown[1]), details, limit)
+def _draw_pair(subject: Subject, position: int, why: str, page: Path) -> _Pair:
+    image, originals = subject.result.image(position), subject.originals
+    links: list[str | None] = [None, link(subject.file_urls[position], page) if subject.file_urls else None]
+    original: NDArray[Any] | str
+    if isinstance(originals, Dataset):
+        original = originals.image(position)
+    else:
+        try:
+            original = originals.image(position, image.shape[2])
+        except MismatchError as error:
+            original = str(error)
+        url = originals.file_url(position)
+        links[0] = None if url is None else link(url, page)
+    found = facts.measure_image(subject, position, original, image, why)
+    limit = _display_limit(image if isinstance(original, str) else original)
+    shown = figures.eight_bits(image, limit)
+    before, details = None, None
+    if not isinstance(original, str):
+        first = figures.eight_bits(original, limit)
+        before = figures.photo(first)
+        if found.detail is not None:
+            top, left, height, width = found.detail
+            part = np.s_[top : top + height, left : left + width]
+            details = figures.photo(first[part]), figures.photo(shown[part])
+    alpha = image.shape[2] in (2, 4)
+    return _Pair(found, before, figures.photo(shown), details, alpha, limit, (links[0], links[1]))
 
 
 def _display_limit(values: NDArray[Any]) -> int:
     """The value to show as white: 255, or of 16-bit values the largest, for few use the whole range."""
     if values.dtype == np.uint8:
         return 255
-    colors = values[..., :3] if values.shape[-1] == 4 else values
+    colors = values[..., :-1] if values.shape[-1] in (2, 4) else values
     return max(1, int(colors.max()))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
-from dkmeans.report import words
+from dkmeans.events import words
 from dkmeans.report.drawing import (
     COLORS,
     FILL,

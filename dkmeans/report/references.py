@@ -1,7 +1,8 @@
 """Texts that refer to numbers: ``"{/sweep/3/mse:number}"`` is a JSON pointer into the facts, then a format.
 
-``{{`` and ``}}`` are literal braces. The formats are functions of `words`, and ``text``, for strings. What
-cannot be found or formatted is a `ValueError`: a bug of the one who wrote the text, not of its reader.
+``{{`` and ``}}`` are literal braces. The formats are functions of `dkmeans.events.words`, and ``text``, for
+strings. What cannot be found or formatted is a `ValueError`: a bug of the one who wrote the text, not of its
+reader.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from dkmeans.report import words
+from dkmeans.events import words
 
 __all__ = ["Reference", "check_json", "html", "literal", "parse", "plain", "raw", "resolve", "shown"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from dkmeans.artefacts.manifests import digest
 from dkmeans.errors import InputError, MismatchError
 from dkmeans.images.decode import COLORS, SkippedImage, eight_bits
 from dkmeans.images.index import ImageIndex
-from dkmeans.images.sources import Source, open_source
+from dkmeans.images.sources import FileSource, Source, open_source
 
 __all__ = ["SourceImages", "Subject", "open_subject"]
 
@@ -29,41 +30,61 @@ class SourceImages:
 
     Attributes
     ----------
-    source : Source
-        These images alone.
+    url : str
+        Where they lie, or lay.
+    source : Source or str
+        What lies there now, or why nothing can be read from it.
     index : ImageIndex
-        Their names and sizes at that time.
+        Names and sizes of the images at that time.
+    sizes : tuple of int
+        Bytes of each at that time.
     dtype : numpy dtype
     channels : int
     """
 
-    source: Source
+    url: str
+    source: Source | str
     index: ImageIndex
+    sizes: tuple[int, ...]
     dtype: np.dtype[Any]
     channels: int
 
-    @property
-    def url(self) -> str:
-        """Where they lie."""
-        return self.source.url
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        """The number of each file in the source, by its key."""
+        files = self.source.files if isinstance(self.source, FileSource) else ()
+        return {file.key: place for place, file in enumerate(files)}
 
-    def image(self, position: int) -> NDArray[Any]:
-        """One image; shape (height, width, channels).
+    def image(self, position: int, channels: int | None = None) -> NDArray[Any]:
+        """One image; shape (height, width, channels), with the channels of all if no others are asked for.
 
         Raises
         ------
         MismatchError
-            If it cannot be decoded any more, or has another size or type now.
+            If it is gone, cannot be decoded any more, or has another number of bytes, size or type now.
         """
+        source, name = self.source, self.index.names[position]
+        if isinstance(source, str):
+            raise MismatchError(source)
+        place = self._places.get(name) if isinstance(source, FileSource) else position
+        if place is None:
+            raise MismatchError(f"{name} is gone from {self.url}")
+        part = source.part(place, place + 1)
         height, width = self.index.sizes(position, position + 1)[0].tolist()
-        part = self.source.part(position, position + 1)
-        (image,) = part.read(COLORS[self.channels], max_pixels=height * width)
+        if isinstance(part, FileSource) and part.encoded_bytes != self.sizes[position]:
+            raise _changed(name)
+        (image,) = part.read(COLORS[channels or self.channels], max_pixels=height * width)
         if isinstance(image, SkippedImage) or image.pixels.shape[:2] != (height, width):
-            raise _changed(self.url, self.index.names[position])
+            raise _changed(name)
         pixels = eight_bits(image.pixels) if self.dtype == np.uint8 else image.pixels
         if pixels.dtype != self.dtype:
-            raise _changed(self.url, self.index.names[position])
+            raise _changed(name)
         return pixels
+
+    def file_url(self, position: int) -> str | None:
+        """The URL of the file of one image; None where it is gone, or lies in a stack."""
+        source, name = self.source, self.index.names[position]
+        return source.folder.url_of(name) if isinstance(source, FileSource) and name in self._places else None
 
 
 @dataclass(frozen=True)
@@ -77,22 +98,40 @@ class Subject:
         In the order of the result.
     codebook : Codebook or None
         None for images of quantize, which keeps none.
+    file : str or None
+        URL of the file of the one image, where it lies elsewhere than in the folder.
     """
 
     result: CodedImages | ImageFolder
     originals: Dataset | SourceImages
     codebook: Codebook | None
+    file: str | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the images lie."""
+        return self.file or self.result.url
+
+    @property
+    def file_urls(self) -> list[str]:
+        """The URL of the file of each image; empty for coded images."""
+        if self.file is not None:
+            return [self.file]
+        result = self.result
+        return [result.store.url_of(key) for key in result.keys] if isinstance(result, ImageFolder) else []
 
 
 def open_subject(url: str) -> Subject:
     """Open coded images, or a folder that quantize wrote, with what they were made from.
+
+    Of quantize the source may have changed, or be gone: each original is looked for when it is asked for.
 
     Raises
     ------
     InputError
         If one of these is missing or unfinished, or the folder is one that nothing was measured for.
     MismatchError
-        If the dataset, the codebook or the source is another one than the result was made from.
+        If the dataset or the codebook is another one than the result was made from.
     """
     result = open_images(url)
     found = result.manifest
@@ -119,9 +158,6 @@ def _open_originals(result: CodedImages | ImageFolder) -> SourceImages:
     """The source that quantize has read, without the images that it skipped."""
     found = result.manifest
     assert found.source is not None
-    source = open_source(found.source)
-    if source.fingerprint != found.input_digest:
-        raise _changed(source.url, "it")
     if isinstance(result, CodedImages):
         assert result.manifest.space is not None
         store, dtype, channels = result.store, result.manifest.space.dtype, result.manifest.space.channels
@@ -129,12 +165,21 @@ def _open_originals(result: CodedImages | ImageFolder) -> SourceImages:
         assert result.manifest.channels is not None
         store, dtype = result.store.below(HIDDEN), np.dtype(np.uint8)
         channels = result.manifest.channels
-    source = source.without({image.key for image in read_skipped(store)})
-    return SourceImages(source, result.index, dtype, channels)
+    sizes = tuple(int(n_bytes) for n_bytes in result.measures["source_bytes"])
+    source = _open_source(found.source, found.input_digest, {image.key for image in read_skipped(store)})
+    return SourceImages(found.source, source, result.index, sizes, dtype, channels)
 
 
-def _changed(url: str, what: str) -> MismatchError:
-    return MismatchError(
-        f"{url}: {what} has changed since quantize has read it, so there are no originals to compare with. "
-        "Bring them back, or quantize them again with --overwrite."
-    )
+def _open_source(url: str, fingerprint: str, skipped: set[str]) -> Source | str:
+    """What lies at the URL now, or why no original can be read from it."""
+    try:
+        source = open_source(url)
+    except InputError as error:
+        return str(error)
+    if not isinstance(source, FileSource) and source.fingerprint != fingerprint:
+        return str(_changed(url))
+    return source.without(skipped)
+
+
+def _changed(what: str) -> MismatchError:
+    return MismatchError(f"{what} has changed since quantize has read it")

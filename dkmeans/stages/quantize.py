@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from dkmeans.compute.executor import Executor
 from dkmeans.config.cluster import ClusterConfig
-from dkmeans.config.stages import QuantizeConfig
+from dkmeans.config.stages import QuantizeConfig, ReportConfig
 from dkmeans.errors import UsageError
 from dkmeans.events.reporter import SILENT, Reporter
-from dkmeans.images.decode import CHANNELS
+from dkmeans.images.decode import CHANNELS, SkippedImage
 from dkmeans.images.palettes import PNG_COLORS
 from dkmeans.images.sources import open_source
 from dkmeans.stages.shared.archiving import check_patch, write_archive
 from dkmeans.stages.shared.asking import check_asked
+from dkmeans.stages.shared.one_file import asks_for_file, written_file
 from dkmeans.stages.shared.quantized import QuantizedImage, Written
 from dkmeans.stages.shared.recoloring import write_folder
+from dkmeans.stages.shared.summary import gain_lines, quality_lines, skipped_lines
 
 __all__ = ["QuantizeReport", "quantize"]
 
@@ -29,7 +31,7 @@ class QuantizeReport:
     Attributes
     ----------
     destination : str
-        URL of the folder or the archive.
+        URL of the folder, the file or the archive.
     n_images, n_skipped : int
         Images written, and left out because they cannot be read.
     n_clusters : int
@@ -55,6 +57,10 @@ class QuantizeReport:
         Of the centers for all images, as of a codebook of fit; None with a palette per image.
     seconds : float
         Of the whole stage.
+    page : str or None
+        Path of the page of pictures, where one was asked for.
+    skipped : tuple of SkippedImage
+        Those left out, each with the reason.
     images : tuple of QuantizedImage
     """
 
@@ -74,7 +80,19 @@ class QuantizeReport:
     converged: bool
     centers_sha256: str | None
     seconds: float
+    page: str | None
+    skipped: tuple[SkippedImage, ...]
     images: tuple[QuantizedImage, ...]
+
+    def summary(self) -> list[str]:
+        """Lines for people: bytes, quality, what was left out, and where it all lies."""
+        return [
+            *gain_lines(self.images, self.source_bytes, self.stored_bytes),
+            *quality_lines(self.images, self.mean_psnr, self.n_exact),
+            *skipped_lines(self.skipped),
+            *([f"report: {self.page}"] if self.page else []),
+            self.destination,
+        ]
 
 
 def quantize(
@@ -110,9 +128,23 @@ def quantize(
     began = time.perf_counter()
     _check(config)
     source = open_source(config.source)
-    write = write_archive if config.to == "archive" else write_folder
-    written = write(config, source, executor, reporter)
+    if asks_for_file(config, source):
+        with written_file(config, source, reporter) as (written, folder):
+            _write_page(config, folder, written.url)
+    else:
+        write = write_archive if config.to == "archive" else write_folder
+        written = write(config, source, executor, reporter)
+        _write_page(config, written.url)
     return _report(config, written, time.perf_counter() - began)
+
+
+def _write_page(config: QuantizeConfig, result: str, file: str | None = None) -> None:
+    """Write the page that was asked for; of one file that was made as the only one of a folder."""
+    if config.report is not None:
+        from dkmeans.report import page, subjects  # here, as it draws, which others need not wait for
+
+        subject = replace(subjects.open_subject(result), file=file)
+        page.write_page(ReportConfig(page=config.report, results=[result]), [subject])
 
 
 def _check(config: QuantizeConfig) -> None:
@@ -122,6 +154,10 @@ def _check(config: QuantizeConfig) -> None:
     ------
     UsageError
     """
+    if config.report is not None:
+        from dkmeans.report.page import check_page
+
+        check_page(config.report)
     if config.overwrite and config.resume:
         raise UsageError("found both --overwrite and --resume; expected at most one of them.")
     check_asked(config)
@@ -155,7 +191,7 @@ def _report(config: QuantizeConfig, written: Written, seconds: float) -> Quantiz
     return QuantizeReport(
         destination=written.url,
         n_images=len(images),
-        n_skipped=written.n_skipped,
+        n_skipped=len(written.skipped),
         n_clusters=written.n_clusters,
         source_bytes=sum(image.source_bytes for image in images),
         stored_bytes=written.stored_bytes,
@@ -169,5 +205,7 @@ def _report(config: QuantizeConfig, written: Written, seconds: float) -> Quantiz
         converged=written.converged,
         centers_sha256=written.centers_sha256,
         seconds=seconds,
+        page=config.report,
+        skipped=written.skipped,
         images=images,
     )

@@ -30,8 +30,8 @@ from dkmeans.config.stages import (
     ReportConfig,
 )
 from dkmeans.errors import InputError, MismatchError, StorageError, UsageError
+from dkmeans.events import words
 from dkmeans.report import page as report
-from dkmeans.report import words
 from dkmeans.report.facts import shown_positions
 from dkmeans.report.page import write_report
 from dkmeans.stages.compress import compress

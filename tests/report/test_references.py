@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from report.markup import Page
 
-from dkmeans.report import references, words
+from dkmeans.events import words
+from dkmeans.report import references
 
 FACTS = {
     "mse": 0.08766,

@@ -663,7 +663,13 @@ def test_people_see_totals_and_scripts_every_image(photos, tmp_path, dkmeans):
     arguments = ["quantize", photos, tmp_path / "a", "--k", "4", "--scheduler", "sync"]
     code, out, _ = dkmeans(*arguments)
     assert code == 0
-    assert re.search(r"^ +images  5, listed by --json$", out, re.MULTILINE)
+    lines = out.splitlines()
+    assert re.fullmatch(r"5 images, .+ KiB -> .+ KiB, -\d+ %", lines[0])
+    assert re.fullmatch(r"smallest gain: .+ % \(.+\); largest: -\d+ % \(.+\)", lines[1])
+    assert re.match(r"PSNR .+ dB in the mean, .+ dB at worst \(.+\)", lines[2])
+    assert lines[3:] == [str(tmp_path / "a")]
+    code, out, _ = dkmeans(*arguments, "--overwrite", "--quiet")
+    assert (code, out) == (0, "")
     code, out, _ = dkmeans(*arguments, "--overwrite", "--json")
     assert code == 0
     assert len(json.loads(out)["images"]) == 5

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from dkmeans.images.decode import SkippedImage
 from dkmeans.stages.shared.writing import COLUMNS
 
 __all__ = ["QuantizedImage", "Written", "describe_image"]
@@ -70,7 +71,7 @@ class Written:
 
     url: str
     images: tuple[QuantizedImage, ...]
-    n_skipped: int
+    skipped: tuple[SkippedImage, ...]
     stored_bytes: int
     inertia: float
     n_iter: int

@@ -1,10 +1,10 @@
-"""Numbers for people: the filters of the templates, and the formats of references in a `Text`."""
+"""Numbers for people: in the lines at the end of a stage, and on the pages of reports."""
 
 from __future__ import annotations
 
 import math
 
-__all__ = ["integer", "last_part", "number", "psnr", "seconds", "share", "size"]
+__all__ = ["change", "integer", "last_part", "number", "psnr", "seconds", "share", "size"]
 
 
 def number(value: float) -> str:
@@ -37,6 +37,12 @@ def size(n_bytes: int) -> str:
 def share(value: float) -> str:
     """A share from 0 to 1 in percent."""
     return f"{number(100 * value)} %"
+
+
+def change(value: float) -> str:
+    """A change as a share of what was before, in percent: ``-23 %``, ``+0.4 %``."""
+    percent = round(100 * value, 0 if abs(value) >= 0.0995 else 1)
+    return f"{percent:+.{0 if abs(percent) >= 10 else 1}f} %" if percent else "0 %"
 
 
 def psnr(value: float | None) -> str:

@@ -1,0 +1,101 @@
+"""One image to one PNG file at a place of its own: the folder that quantize makes, and the one file in it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from dkmeans.compute.in_process import InProcess
+from dkmeans.config.stages import QuantizeConfig
+from dkmeans.errors import UsageError
+from dkmeans.events.reporter import Reporter
+from dkmeans.images.formats import SUFFIXES
+from dkmeans.images.sources import FileSource, Source
+from dkmeans.stages.shared.quantized import Written
+from dkmeans.stages.shared.recoloring import write_folder
+from dkmeans.storage.store import Store, open_store
+
+__all__ = ["asks_for_file", "written_file"]
+
+_SUFFIX = ".png"
+
+
+def asks_for_file(config: QuantizeConfig, source: Source) -> bool:
+    """Whether the destination is one PNG file rather than a folder: it has the suffix, and is no folder yet.
+
+    Raises
+    ------
+    UsageError
+        If it has the suffix of another image format, or there are more images than one.
+    """
+    url = config.destination
+    suffix = PurePosixPath(url).suffix.lower()
+    if config.to != "png" or suffix not in SUFFIXES or _is_folder(url):
+        return False
+    one = isinstance(source, FileSource) and [source.folder.url_of(file.key) for file in source.files]
+    if one != [source.url]:
+        raise UsageError(
+            f"destination: found {url}, the name of one file, but {source.url} is no single image; expected a "
+            "folder. Leave out its suffix, or make a folder of that name first."
+        )
+    if suffix != _SUFFIX:
+        name = PurePosixPath(url).with_suffix(_SUFFIX).name
+        raise UsageError(
+            f"destination: found {url}; expected {_SUFFIX}, the one format that is written, or a folder. "
+            f"Give {name} instead."
+        )
+    return True
+
+
+def _is_folder(url: str) -> bool:
+    """Whether a URL is that of a folder, by its end or by what is there."""
+    store = open_store(url)
+    return url.endswith("/") or (Path(store.url).is_dir() if store.is_local else bool(store.list()))
+
+
+@contextmanager
+def written_file(config: QuantizeConfig, source: Source, reporter: Reporter) -> Iterator[tuple[Written, str]]:
+    """Write the file; meanwhile the folder that it was made in is there too, as a path beside the report.
+
+    The image is one task, so it is done in this process, whatever the cluster.
+
+    Raises
+    ------
+    InputError
+        If the image cannot be read.
+    UsageError
+        If a file is there already, or it is the source.
+    """
+    above, _, name = open_store(config.destination).url.rpartition("/")
+    place = open_store(above or "/")
+    _refuse(config, place, name, source)
+    with tempfile.TemporaryDirectory(prefix="dkmeans-") as folder:
+        # That it cannot be read is told of the image, rather than of how many may be skipped.
+        own = {"destination": folder, "overwrite": False, "resume": False, "max_skipped": 1}
+        written = write_folder(config.model_copy(update=own), source, InProcess(), reporter)
+        (image,) = written.images
+        data = open_store(folder).get(image.key)
+        if config.overwrite:
+            place.put(name, data)
+        elif not place.create(name, data):
+            raise _taken(place, name)
+        yield replace(written, url=place.url_of(name), images=(replace(image, key=name),)), folder
+
+
+def _refuse(config: QuantizeConfig, place: Store, name: str, source: Source) -> None:
+    """Refuse to write over the source, or over any other file unless that is asked for."""
+    url = place.url_of(name)
+    if url == source.url:
+        raise UsageError(f"the destination {url} is the source; expected another file. Choose another name.")
+    if place.exists(name) and not config.overwrite:
+        raise _taken(place, name)
+
+
+def _taken(place: Store, name: str) -> UsageError:
+    return UsageError(
+        f"destination: {place.url_of(name)} is there already; expected a name without a file. "
+        "Choose another, or pass --overwrite."
+    )
