@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ from dkmeans.features.space import FeatureSpace
 from dkmeans.images.collections import Images, Part
 from dkmeans.images.decode import SkippedImage
 from dkmeans.images.encode import compact, dithered
+from dkmeans.images.tags import NO_TAGS, ColorTags
 from dkmeans.kernels import exact
 from dkmeans.storage.store import Store
 
@@ -61,6 +62,8 @@ class Made:
         Whether these ended before the most that are allowed.
     file : bytes or None
         The image as a file, where it is one already.
+    tags : ColorTags
+        What the original tells of its numbers, for the file.
     """
 
     pixels: NDArray[Any]
@@ -72,6 +75,7 @@ class Made:
     n_iter: int | None = None
     converged: bool | None = None
     file: bytes | None = None
+    tags: ColorTags = NO_TAGS
 
 
 class Remaking(Protocol):
@@ -129,7 +133,10 @@ class Quantizing:
     def images(self) -> Iterator[Made | SkippedImage]:
         """Yield each image; see `Remaking`."""
         for image in self.part.read():
-            yield image if isinstance(image, SkippedImage) else self._made(image.pixels)
+            if isinstance(image, SkippedImage):
+                yield image
+            else:
+                yield replace(self._made(image.pixels), tags=image.tags)
 
     def _made(self, image: NDArray[np.uint8]) -> Made:
         pixels = image.reshape(-1, image.shape[2])
