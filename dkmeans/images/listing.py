@@ -106,7 +106,7 @@ def list_images(store: Store) -> tuple[list[StoredObject], Ignored]:
         If it cannot be listed, or storage fails.
     """
     odd: list[str] = []
-    listed, made = _without_artefacts(store.list(left_out=odd))
+    listed, made = _without_artefacts(_without_folders(store.list(left_out=odd)))
     usable, leaves = [], _leaving(store)
     for found in listed:
         if not _is_key(found.key):
@@ -168,6 +168,12 @@ def _is_key(key: str) -> bool:
     except InputError:
         return False
     return True
+
+
+def _without_folders(listed: list[StoredObject]) -> list[StoredObject]:
+    """Leave out the empty objects by which tools mark folders in an object store; they are no files."""
+    above = {str(folder) for found in listed for folder in PurePosixPath(found.key).parents}
+    return [found for found in listed if found.size or found.key not in above]
 
 
 def _without_artefacts(listed: list[StoredObject]) -> tuple[list[StoredObject], tuple[str, ...]]:

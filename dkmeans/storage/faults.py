@@ -67,6 +67,12 @@ def _failed(url: str, doing: str, error: Exception) -> StorageError | InputError
         return StorageError(f"{url}: a part of this path is a file, expected a folder.")
     if told := meaning(error):
         return StorageError(f"{url}: {told}")
+    if key := re.search(r'invalid path: .*?Path "(.*?)"', str(error), re.DOTALL):
+        return StorageError(
+            f"{url}: found an object whose key begins with {key[1]!r} while {doing}; expected keys without "
+            "empty, '.' and '..' parts and control characters, as obstore lists no others. Rename it, or "
+            "give a folder without it."
+        )
     if number == errno.EACCES or re.search("403 Forbidden|401 Unauthorized", str(error)):
         return _refused(url, doing, str(error))
     return StorageError(f"{url}: {doing} failed: {first_line(error)}")

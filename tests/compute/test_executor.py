@@ -63,6 +63,37 @@ def test_threads_tell_of_each_task_as_it_is_done():
     assert InProcess(2).run(tasks, lambda n: told.set()) == [9, True]
 
 
+def test_results_are_checked_as_they_come(workers):
+    for place in both(workers):
+        seen = []
+        assert place.run([delayed(square)(x) for x in range(9)], check=seen.append) == [
+            x * x for x in range(9)
+        ]
+        assert sorted(seen) == [x * x for x in range(9)]
+
+
+def leave(folder, number):
+    time.sleep(0.02)
+    (folder / str(number)).touch()
+    return number
+
+
+def test_a_check_that_fails_ends_the_run(workers, tmp_path):
+    def check(result):
+        raise ImageError("enough")
+
+    for number, place in enumerate(both(workers)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        with pytest.raises(ImageError, match="enough"):
+            place.run([delayed(leave)(folder, each) for each in range(200)], check=check)
+        time.sleep(0.3)  # those that were under way
+        done = len(list(folder.iterdir()))
+        time.sleep(0.2)
+        assert len(list(folder.iterdir())) == done < 100
+        assert place.run([delayed(square)(3)]) == [9]
+
+
 def test_our_errors_come_back_as_they_were(workers):
     for place in both(workers):
         with pytest.raises(ImageError, match=r"7\.png is broken"):

@@ -204,6 +204,15 @@ def test_a_folder_called_like_an_image(tmp_path):
     assert source.ignored.lines() == []
 
 
+def test_what_marks_a_folder_in_an_object_store_is_no_damaged_image():
+    url = f"memory://{uuid.uuid4()}"
+    for key, data in {"x.png": b"", "x.png/a.png": PNG, "b.png": b""}.items():
+        Store(url).put(key, data)
+    source = open_source(url)
+    assert [type(header) is SkippedImage for header in source.headers(max_pixels=LIMIT)] == [True, False]
+    assert source.ignored.lines() == []
+
+
 def test_links_sockets_and_loops(tmp_path):
     folder = tmp_path / "in"
     write(folder, "a.png")

@@ -377,6 +377,22 @@ def _client(s3):
     return boto3.client("s3", endpoint_url=s3.endpoint, region_name="us-east-1", **options)
 
 
+@pytest.mark.parametrize("key", ["b//c.png", "new\nline.png", "e/../u.png"])
+def test_a_key_that_obstore_does_not_list_is_named_with_the_remedy(s3, s3_url, key):
+    Store(s3_url).put("a.png", b"x")
+    client, prefix = _client(s3), s3_url.rpartition("/")[2]
+    try:
+        client.put_object(Bucket=s3.bucket, Key=f"{prefix}/{key}", Body=b"x")
+        with pytest.raises(StorageError) as caught:
+            Store(s3_url).list()
+    finally:
+        client.close()
+    assert re.search(
+        rf"key begins with '{prefix}/.*; expected keys without empty.* Rename it", str(caught.value)
+    )
+    assert str(caught.value).isprintable()
+
+
 @pytest.fixture
 def public_bucket(s3, s3_url):
     """The URL of a bucket that everybody may list and read."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ from dkmeans.images.collections import Images, Part
 from dkmeans.images.decode import SkippedImage
 from dkmeans.images.encode import compact
 from dkmeans.images.palettes import PNG_COLORS
+from dkmeans.images.tags import NO_TAGS, ColorTags
 from dkmeans.kernels import exact
 from dkmeans.stages.shared.canvas import Canvas
 from dkmeans.stages.shared.palettes import Palettes
@@ -56,6 +57,8 @@ class Made:
         Whether these ended before the most that are allowed.
     file : bytes or None
         The image as a file, where it is one already.
+    tags : ColorTags
+        What the original tells of its numbers, for the file.
     """
 
     pixels: NDArray[Any]
@@ -67,6 +70,7 @@ class Made:
     n_iter: int | None = None
     converged: bool | None = None
     file: bytes | None = None
+    tags: ColorTags = NO_TAGS
 
 
 class Remaking(Protocol):
@@ -96,7 +100,10 @@ class Quantizing:
     def images(self) -> Iterator[Made | SkippedImage]:
         """Yield each image; see `Remaking`."""
         for image in self.part.read():
-            yield image if isinstance(image, SkippedImage) else self._made(image.pixels)
+            if isinstance(image, SkippedImage):
+                yield image
+            else:
+                yield replace(self._made(image.pixels), tags=image.tags)
 
     def _made(self, image: NDArray[np.uint8]) -> Made:
         painted = self.palettes.paint(Canvas.of(image, dither=self.dither))

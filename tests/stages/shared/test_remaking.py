@@ -11,6 +11,7 @@ from dkmeans.errors import InputError
 from dkmeans.features.space import FeatureSpace
 from dkmeans.images.decode import SkippedImage
 from dkmeans.images.picture import Picture
+from dkmeans.images.tags import ColorTags
 from dkmeans.stages.shared.palettes import Given
 from dkmeans.stages.shared.remaking import Copying, Decoding, Quantizing, n_colors
 from dkmeans.storage import checksums
@@ -33,14 +34,15 @@ class Listed:
 
 
 def test_quantizing_keeps_the_colors_that_occur():
-    bad = SkippedImage("bad.png", "it is empty")
+    bad, tags = SkippedImage("bad.png", "it is empty"), ColorTags(((b"gAMA", b"\0\1\x86\xa0"),))
     palettes = Given(np.array([[255], [100], [0], [22.5]], np.float32))
-    made, skipped = Quantizing(Listed((Picture(GRAYS), bad)), palettes, dither=False).images()
+    made, skipped = Quantizing(Listed((Picture(GRAYS, tags), bad)), palettes, dither=False).images()
     assert skipped is bad
     np.testing.assert_array_equal(made.palette, [[0], [22], [255]])  # from dark to light, half to even
     np.testing.assert_array_equal(made.codes, [[0, 1, 1], [1, 2, 2]])
     np.testing.assert_array_equal(made.pixels[..., 0], [[0, 22, 22], [22, 255, 255]])
     assert made.original is GRAYS
+    assert made.tags is tags
     assert (made.n_source_colors, made.inertia) == (4, 10**2 + 3 * 2.5**2 + 55**2 + 45**2)
 
 
