@@ -84,9 +84,7 @@ _UNITS = {
 
 def _parse_bytes(value: object) -> object:
     """``"100KiB"`` is 102400, ``"1.5 MB"`` is 1500000, ``"900"`` is 900."""
-    if isinstance(value, bool) or not isinstance(value, str):
-        return value
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", value)
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", str(value))
     if match is None or match[2].lower() not in _UNITS:
         raise ValueError("expected bytes such as 100000, 100kB or 100KiB")
     return int(float(match[1]) * _UNITS[match[2].lower()])

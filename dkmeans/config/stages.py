@@ -164,9 +164,9 @@ class ColorsConfig(StageConfig):
     max_bytes: Bytes | None = None
     """The most colors of each image, up to --k, whose file has at most so many bytes, such as 100KiB."""
     palette: str = "per-image"
-    """A palette for each image (per-image), one for all (shared), or given colors: path or URL of a PNG, a
-    GIMP palette (.gpl), a color table (.act), a text of lines such as #ff8800, or a codebook. An archive has
-    one for all."""
+    """A palette for each image (per-image), one for all (shared), or given colors, as by pngquant's --map:
+    path or URL of a PNG, a GIMP palette (.gpl), a color table (.act), a text of lines such as #ff8800, or a
+    codebook. An archive has one for all."""
     keep: Colors | None = None
     """Colors that each palette has whatever the image, such as "#ff0000,#ffffff"; --k counts them too."""
 

@@ -1,4 +1,4 @@
-"""What colors quantize is asked for: which options contradict, the palettes for them, what was not reached."""
+"""Colors that quantize is asked for: which options contradict, palettes for them, what was not reached."""
 
 from __future__ import annotations
 
@@ -96,8 +96,8 @@ def given_colors(config: QuantizeConfig) -> NDArray[np.uint8] | None:
         return parse_palette(data, name)
     if not store.list("claim"):
         raise InputError(
-            f"--palette: found no file and no codebook at {store.url}; expected per-image, shared, or the path "
-            "or URL of given colors. Check it."
+            f"--palette: found no file and no codebook at {store.url}; expected per-image, shared, or the "
+            "path or URL of given colors. Check it."
         )
     return _of_codebook(store.url)
 
@@ -107,8 +107,7 @@ def _of_codebook(url: str) -> NDArray[np.uint8]:
     space = codebook.manifest.space
     if space.patch is not None or space.dtype != np.uint8:
         raise MismatchError(
-            f"the codebook {url} was fit on {space.describe()}, a palette is one of pixels of uint8. Pass such a "
-            "one."
+            f"the codebook {url} was fit on {space.describe()}; expected pixels of uint8. Pass such a one."
         )
     colors = space.to_pixels(codebook.centers)[np.newaxis]
     return checked(convert_color(colors, "rgb" if space.channels == 1 else COLORS[space.channels])[0], url)
@@ -176,8 +175,8 @@ def tell_unmet(
         large = np.flatnonzero(columns["stored_bytes"] > palettes.max_bytes).tolist()
         if large:
             reporter.warn(
-                f"{len(large)} of {len(names)} images take more than {palettes.max_bytes} bytes even with the "
-                f"fewest colors: {names[large[0]]} ({int(columns['stored_bytes'][large[0]])} bytes)"
+                f"{len(large)} of {len(names)} images take more than {palettes.max_bytes} bytes even with "
+                f"the fewest colors: {names[large[0]]} ({int(columns['stored_bytes'][large[0]])} bytes)"
             )
     if isinstance(palettes, Reaching):
         found = zip(_finite(columns["psnr"]), _finite(columns["ssim"]), strict=True)

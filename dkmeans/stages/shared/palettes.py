@@ -109,8 +109,8 @@ class Given:
 class Mapped:
     """Colors that were given, for every image; each pixel takes the nearest.
 
-    An image with alpha gets one more color for what is clear, if the palette has none and there is room.
-    Pixels that are not opaque may take it; opaque ones stay opaque then, however far the nearest color is.
+    Opaque pixels take the nearest opaque one, if there is one. An image with alpha gets one color more for
+    what is clear, if the palette has none and there is room; pixels that are not opaque may take it.
 
     Attributes
     ----------
@@ -143,18 +143,20 @@ class Mapped:
         """Paint an image; see `Palettes`."""
         canvas = canvas.holding(self.colors)
         colors, palette = canvas.histogram.colors, as_channels(self.colors, canvas.image.shape[2])
-        groups = [(np.ones(len(colors), bool), palette)]
-        if palette.shape[1] == 4 and self.lacks_clear and self.has_room:
-            is_opaque = colors[:, 3] == 255
-            palette = np.append(palette, np.zeros((1, 4), np.uint8), axis=0)
-            groups = [(is_opaque, palette[:-1]), (~is_opaque, palette)]
+        is_opaque = colors[:, 3] == 255 if palette.shape[1] == 4 else np.ones(len(colors), bool)
+        places = np.arange(len(palette))
+        if palette.shape[1] == 4:
+            opaque = np.flatnonzero(palette[:, 3] == 255)
+            places = opaque if len(opaque) else places
+            if self.lacks_clear and self.has_room:
+                palette = np.append(palette, np.zeros((1, 4), np.uint8), axis=0)
         centers = canvas.space.to_rows(palette[np.newaxis]).astype(np.float32)
         labels, inertia = np.zeros(len(colors), np.int32), 0.0
-        for rows, allowed in groups:
+        for rows, allowed in ((is_opaque, places), (~is_opaque, np.arange(len(palette)))):
             if rows.any():
                 part = Histogram(colors[rows], canvas.histogram.counts[rows])
-                labels[rows], more = _nearest(part, canvas.space, centers[: len(allowed)])
-                inertia += more
+                found, more = _nearest(part, canvas.space, centers[allowed])
+                labels[rows], inertia = allowed[found], inertia + more
         return canvas.paint(Learned(centers, palette, labels, inertia, 0, True))
 
 

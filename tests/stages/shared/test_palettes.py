@@ -98,10 +98,13 @@ def test_gray_colors_leave_a_gray_image_gray():
 def test_distances_of_colors_with_alpha():
     rng = np.random.default_rng(1)
     image = rng.integers(0, 256, (30, 40, 4), np.uint8)
-    image[:5, :, 3], image[5:10, :, 3] = 0, 255
+    image[:5, :, 3], image[5:15, :, 3] = 0, 255
     palette = np.append(rng.integers(0, 256, (20, 4), np.uint8), [[0, 0, 0, 0]], axis=0).astype(np.uint8)
+    palette[:7, 3] = 255
     painted = Mapped(palette).paint(Canvas.of(image))
-    np.testing.assert_array_equal(painted.pixels, nearest(image, palette))
+    opaque = image[..., 3:] == 255
+    expected = np.where(opaque, nearest(image, palette[:7]), nearest(image, palette))
+    np.testing.assert_array_equal(painted.pixels, expected)
 
 
 def test_clear_pixels_stay_clear_and_opaque_ones_opaque():

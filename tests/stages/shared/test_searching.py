@@ -39,7 +39,9 @@ def test_the_border_of_scores_that_rise_is_found(border, slope, guess, least, mo
     assert all(least <= number <= most for number in tried)
 
 
-@given(st.lists(st.sampled_from([-math.inf, -1.0, -0.0001, 0.0, 0.3, 5.0, math.inf]), min_size=1, max_size=256))
+@given(
+    st.lists(st.sampled_from([-math.inf, -1.0, -0.0001, 0.0, 0.3, 5.0, math.inf]), min_size=1, max_size=256)
+)
 def test_of_scores_of_any_kind_a_border_is_found(scores):
     tried = {}
 
@@ -66,7 +68,9 @@ def with_colors(canvas, k):
 
 
 @pytest.mark.parametrize("name", ["astronaut", "coffee", "chelsea"])
-@pytest.mark.parametrize("target", [{"min_psnr": 24}, {"min_psnr": 33.3}, {"min_ssim": 0.9}, {"min_ssim": 0.98}])
+@pytest.mark.parametrize(
+    "target", [{"min_psnr": 24}, {"min_psnr": 33.3}, {"min_ssim": 0.9}, {"min_ssim": 0.98}]
+)
 def test_the_target_is_reached_and_with_one_color_fewer_it_is_not(name, target):
     canvas = Canvas.of(photo(name))
     painted = Reaching(LEARNING, **target).paint(canvas)
