@@ -71,15 +71,13 @@ def test_rows_are_the_records(made, facts):
 
 def test_what_is_shown_lost_the_most_and_gained_the_most_and_the_least(facts):
     rows = facts["files"]
-    first, most, least, second = facts["images"]
-    by_psnr = sorted(range(len(rows)), key=lambda place: rows[place].get("psnr", math.inf))
-    others = [place for place in by_psnr if place not in (most["position"], least["position"])]
-    assert [first["position"], second["position"]] == [by_psnr[0], *others[1:2]]
-    rank = by_psnr.index(second["position"]) + 1
-    assert (first["why"], second["why"]) == ("lowest PSNR", f"lowest PSNR, number {rank}")
-    assert rows[most["position"]]["change"] == min(row["change"] for row in rows)
-    assert rows[least["position"]]["change"] == max(row["change"] for row in rows)
-    assert (most["why"], least["why"]) == ("largest gain", "smallest gain")
+    shown = {image["why"]: rows[image["position"]] for image in facts["images"]}
+    assert len({image["position"] for image in facts["images"]}) == len(shown) == 4
+    (first,) = [row for why, row in shown.items() if why.startswith("lowest PSNR") and "number" not in why]
+    (most,) = [row for why, row in shown.items() if why.endswith("largest gain")]
+    assert first["psnr"] == min(row["psnr"] for row in rows if "psnr" in row)
+    assert most["change"] == min(row["change"] for row in rows)
+    assert shown["smallest gain"]["change"] == max(row["change"] for row in rows)
 
 
 def row(psnr, change):
@@ -91,8 +89,10 @@ def test_no_image_is_shown_twice():
     assert shown_files(rows, 3) == [(1, "lowest PSNR"), (0, "largest gain"), (2, "smallest gain")]
     assert shown_files(rows, 2) == [(1, "lowest PSNR"), (0, "largest gain")]
     assert shown_files(rows, 4) == [(place, "") for place in range(4)]
-    same = (row(20.0, -0.9), row(30.0, -0.5), row(None, -0.1))
-    assert shown_files(same, 2) == [(0, "lowest PSNR"), (2, "smallest gain")]
+    same = (row(20.0, -0.9), row(30.0, -0.5), row(40.0, -0.3), row(None, -0.1))
+    first = (0, "lowest PSNR, largest gain")
+    assert shown_files(same, 2) == [first, (3, "smallest gain")]
+    assert shown_files(same, 3) == [first, (3, "smallest gain"), (1, "lowest PSNR, number 2")]
     exact = ({}, {}, {})
     assert shown_files(exact, 2) == [(0, ""), (1, "")]
 
@@ -108,6 +108,10 @@ def test_columns_that_no_image_has_are_left_out(made):
     assert table.titles[-2:] == ("ΔE 2000", "Copied")
     assert [cell.text for cell in table.rows[0][-2:]] == ["1.23", "yes"]
     assert [cell.text for cell in table.rows[1][-2:]] == ["n/a", "n/a"]
+    exact = tuple({"name": "a", "width": 1, "height": 1, "exact": True} for _ in known)
+    table = file_table(subject, exact, made / "page.html")
+    assert table.titles == ("Name", "Pixels", "PSNR")
+    assert (table.rows[0][2].text, table.rows[0][2].value) == ("exact", math.inf)
 
 
 def test_links_lead_from_the_page_to_the_files(made):
