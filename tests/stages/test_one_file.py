@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 
 import numpy as np
 import pytest
@@ -113,3 +115,17 @@ def test_another_page_is_no_other_output(photo, tmp_path):
     again = run(photo, tmp_path / "out", resume=True, report=str(tmp_path / "page.html"))
     assert again.images == first.images
     assert (tmp_path / "page.html").is_file()
+
+
+def test_the_command(photo, tmp_path, dkmeans):
+    arguments = ["quantize", photo, tmp_path / "small.png", "--k", "4", "--report", tmp_path / "page.html"]
+    code, out, _ = dkmeans(*arguments)
+    assert code == 0
+    first, *rest = out.splitlines()
+    assert re.fullmatch(r"1 image, .+ KiB -> .+ B, -\d+ %", first)
+    assert rest[1:] == [f"report: {tmp_path / 'page.html'}", str(tmp_path / "small.png")]
+    code, _, err = dkmeans(*arguments)
+    assert code == 2
+    assert "pass --overwrite" in err
+    code, out, _ = dkmeans(*arguments, "--overwrite", "--json")
+    assert json.loads(out)["page"] == str(tmp_path / "page.html")
