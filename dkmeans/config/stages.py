@@ -214,8 +214,9 @@ class DecodeConfig(StageConfig):
 class ReportConfig(Model):
     """Show results on one page of pictures.
 
-    The HTML page needs no network: originals beside results, codebooks, curves, PSNR, SSIM and bytes. Takes
-    what compress, reconstruct and quantize have written; of quantize the source has to be there as it was.
+    The HTML page needs no network: originals and results under a slider, a table of all files, codebooks,
+    curves, PSNR, SSIM and bytes. Takes what compress, reconstruct and quantize have written; of quantize an
+    original that is gone or has changed is told on the page.
     """
 
     page: str

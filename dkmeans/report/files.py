@@ -6,7 +6,6 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -90,23 +89,21 @@ def shown_files(rows: tuple[dict[str, Any], ...], n_shown: int) -> list[tuple[in
     n_shown : int
         At most so many.
     """
-    everyone = [(place, "") for place in range(len(rows))]
     if len(rows) <= n_shown:
-        return everyone
+        return [(place, "") for place in range(len(rows))]
     lossy = sorted((row["psnr"], place) for place, row in enumerate(rows) if "psnr" in row)
     changes = sorted((row["change"], place) for place, row in enumerate(rows) if "change" in row)
     orders = {"lowest PSNR": lossy, "largest gain": changes, "smallest gain": changes[::-1]}
-    ranked = [
-        [(place, f"{reason}{f', number {number}' if number > 1 else ''}") for number, (_, place) in order]
-        for reason, order in ((reason, enumerate(order, 1)) for reason, order in orders.items())
-    ]
     found: dict[int, str] = {}
-    for each in chain(chain.from_iterable(zip_longest(*ranked)), everyone):
-        if each is not None:
-            found.setdefault(*each)
-        if len(found) == n_shown:
-            break
-    return list(found.items())
+    for rank in range(len(rows)):
+        for reason, order in orders.items():
+            place = order[rank][1] if rank < len(order) else None
+            if place in found and rank == 0:
+                found[place] += f", {reason}"
+            elif place is not None and len(found) < n_shown:
+                found.setdefault(place, reason if rank == 0 else f"{reason}, number {rank + 1}")
+    rest = [place for place in range(len(rows)) if place not in found]
+    return [*found.items(), *((place, "") for place in rest[: n_shown - len(found)])]
 
 
 _COLUMNS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
@@ -125,7 +122,7 @@ _COLUMNS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
 
 def file_table(subject: Subject, rows: tuple[dict[str, Any], ...], page: Path) -> FileTable:
     """The table as the page at `page` shows it, with links to the files that it can reach."""
-    columns = [column for column in _COLUMNS if any(row.get(column[0]) for row in rows)]
+    columns = [column for column in _COLUMNS if any(_has(row, column[0]) for row in rows)]
     links = [link(url, page) for url in subject.file_urls] or [None] * len(rows)
     table = []
     for row, href in zip(rows, links, strict=True):
@@ -133,6 +130,10 @@ def file_table(subject: Subject, rows: tuple[dict[str, Any], ...], page: Path) -
         cells = [Cell(row["name"], None, href), Cell(size, row["width"] * row["height"])]
         table.append((*cells, *(_cell(row, name, tell) for name, _, tell in columns)))
     return FileTable(("Name", "Pixels", *(title for _, title, _ in columns)), tuple(table))
+
+
+def _has(row: dict[str, Any], name: str) -> bool:
+    return row.get(name) not in (None, False) or (name == "psnr" and row["exact"])
 
 
 def _cell(row: dict[str, Any], name: str, tell: Callable[[Any], str]) -> Cell:

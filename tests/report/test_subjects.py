@@ -1,4 +1,4 @@
-"""What a result is shown beside: its originals as they were, or an error that says what has changed."""
+"""What a result is shown beside: its originals as they were, or of each why it is not there any more."""
 
 from __future__ import annotations
 
@@ -61,10 +61,36 @@ def test_originals_of_a_stack(tmp_path, sync, color):
 
 
 @pytest.mark.parametrize("to", ["png", "archive"])
-def test_a_source_that_has_changed_is_refused(quantized, to):
-    (quantized / "source" / "4.bmp").unlink()
-    with pytest.raises(MismatchError, match=r"source: it has changed since quantize has read it"):
-        open_subject(str(quantized / to))
+def test_an_image_that_is_gone_leaves_the_others(quantized, to):
+    (quantized / "source" / "2.bmp").unlink()
+    originals = open_subject(str(quantized / to)).originals
+    with pytest.raises(MismatchError, match=r"2\.bmp is gone from .*source$"):
+        originals.image(1)
+    for position in (0, 2):
+        np.testing.assert_array_equal(originals.image(position), images()[position])
+    assert [originals.file_url(position) for position in range(3)] == [
+        str(quantized / "source" / "0.bmp"),
+        None,
+        str(quantized / "source" / "4.bmp"),
+    ]
+
+
+def test_an_image_of_other_bytes_has_changed(quantized):
+    with (quantized / "source" / "2.bmp").open("ab") as file:
+        file.write(b"more")
+    originals = open_subject(str(quantized / "png")).originals
+    with pytest.raises(MismatchError, match=r"2\.bmp has changed"):
+        originals.image(1)
+    np.testing.assert_array_equal(originals.image(2), images()[2])
+
+
+def test_a_stack_that_has_changed_has_no_original(tmp_path, sync):
+    np.save(tmp_path / "stack.npy", images())
+    options = {"source": str(tmp_path / "stack.npy"), "destination": str(tmp_path / "out"), "n_clusters": 4}
+    quantize(QuantizeConfig(**options), sync)
+    np.save(tmp_path / "stack.npy", images()[:2])
+    with pytest.raises(MismatchError, match=r"stack\.npy has changed since quantize has read it"):
+        open_subject(str(tmp_path / "out")).originals.image(0)
 
 
 def test_an_image_that_has_changed_is_refused(quantized):
@@ -80,8 +106,10 @@ def test_an_image_that_has_changed_is_refused(quantized):
 
 def test_a_source_that_is_gone_is_named(quantized):
     (quantized / "source").rename(quantized / "elsewhere")
-    with pytest.raises(InputError, match="source: missing"):
-        open_subject(str(quantized / "png"))
+    originals = open_subject(str(quantized / "png")).originals
+    assert originals.file_url(0) is None
+    with pytest.raises(MismatchError, match="source: missing"):
+        originals.image(0)
 
 
 def test_a_folder_of_another_stage_names_what_to_give_instead(quantized, sync):

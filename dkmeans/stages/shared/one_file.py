@@ -38,8 +38,8 @@ def asks_for_file(config: QuantizeConfig, source: Source) -> bool:
     one = isinstance(source, FileSource) and [source.folder.url_of(file.key) for file in source.files]
     if one != [source.url]:
         raise UsageError(
-            f"destination: found {url}, the name of one file, but {source.url} is no single image; expected a "
-            "folder. Leave out its suffix, or make a folder of that name first."
+            f"destination: found {url}, the name of one file, but {source.url} is no single image; expected "
+            "a folder. Leave out its suffix, or make a folder of that name first."
         )
     if suffix != _SUFFIX:
         name = PurePosixPath(url).with_suffix(_SUFFIX).name

@@ -45,6 +45,8 @@ class QuantizedImage:
     seconds : float or None
         From the bytes of the image to those of its file, the way to storage included; measuring is not.
         None in coded images.
+    copied : bool
+        Whether its file is that of the source, as a PNG would be larger.
     """
 
     name: str
@@ -63,6 +65,7 @@ class QuantizedImage:
     n_iter: int | None
     converged: bool | None
     seconds: float | None
+    copied: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,5 +92,6 @@ def describe_image(name: str, key: str, height: int, width: int, found: dict[str
         height=height,
         width=width,
         bits_per_pixel=None if stored is None else 8 * stored / (height * width),
+        copied=bool(found.get("copied")),
         **{column: found.get(column) for column in COLUMNS},  # type: ignore[arg-type]
     )

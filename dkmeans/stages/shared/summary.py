@@ -15,7 +15,12 @@ def gain_lines(images: Sequence[QuantizedImage], source_bytes: int, stored_bytes
     """Say how many bytes there were and are, and which image gained the least and the most."""
     count = f"{len(images):,} image{'s' if len(images) != 1 else ''}"
     sizes = f"{words.size(source_bytes)} -> {words.size(stored_bytes)}"
-    lines = [f"{count}, {sizes}, {words.change(stored_bytes / source_bytes - 1)}"]
+    line = f"{count}, {sizes}, {words.change(stored_bytes / source_bytes - 1)}"
+    copied = [image.name for image in images if image.copied]
+    if copied:
+        why = "it was" if len(copied) == 1 else "they were"
+        line += f"; {len(copied):,} copied as {why} smaller ({_first(copied)})"
+    lines = [line]
     changes = [
         (image.stored_bytes / image.source_bytes - 1, image.name)
         for image in images
@@ -49,6 +54,10 @@ def skipped_lines(skipped: Sequence[SkippedImage]) -> list[str]:
     what = skipped[0].reason.partition("; ")[0]  # the rest, what is expected, was said when it was skipped
     first = f"{_name(skipped[0].key)}: {what}"
     return [f"skipped: {len(skipped):,} ({first}{'; …' if len(skipped) > 1 else ''})"]
+
+
+def _first(names: Sequence[str]) -> str:
+    return _name(names[0]) + (", …" if len(names) > 1 else "")
 
 
 def _name(key: str) -> str:

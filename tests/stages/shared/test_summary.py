@@ -10,10 +10,12 @@ from dkmeans.stages.shared.quantized import QuantizedImage
 from dkmeans.stages.shared.summary import gain_lines, quality_lines, skipped_lines
 
 
-def image(name, source_bytes, stored_bytes, psnr=30.0):
+def image(name, source_bytes, stored_bytes, psnr=30.0, copied=False):
     rest = dict.fromkeys(["bits_per_pixel", "ssim", "mse", "n_source_colors", "n_colors", "inertia"], 0)
     rest |= dict.fromkeys(["n_iter", "converged", "seconds"])
-    return QuantizedImage(name, f"{name}.png", 2, 3, source_bytes, stored_bytes, psnr=psnr, **rest)
+    return QuantizedImage(
+        name, f"{name}.png", 2, 3, source_bytes, stored_bytes, psnr=psnr, copied=copied, **rest
+    )
 
 
 def test_bytes_and_the_images_that_gained_the_least_and_the_most():
@@ -32,6 +34,13 @@ def test_an_archive_has_no_bytes_of_each_image():
     assert gain_lines([image("a", 1000, None)] * 2000, 10_000, 5000) == [
         "2,000 images, 9.77 KiB -> 4.88 KiB, -50 %"
     ]
+
+
+def test_images_that_were_copied_are_counted_and_the_first_named():
+    images = [image("a", 1000, 900), *(image(name, 100, 100, copied=True) for name in "bc")]
+    line = "3 images, 1.17 KiB -> 1.07 KiB, -8.3 %; 2 copied as they were smaller"
+    assert gain_lines(images, 1200, 1100)[0] == f"{line} (b, …)"
+    assert gain_lines(images[:2], 1200, 1100)[0].endswith("; 1 copied as it was smaller (b)")
 
 
 def test_the_worst_image_by_its_name():
