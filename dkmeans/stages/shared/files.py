@@ -56,7 +56,7 @@ def choose_keys(
     images = [_Image.of(name, given.get(name), copies) for name in dict.fromkeys([*names, *given])]
     while crowded := _crowded(images):
         for image in crowded:
-            image.level += 1
+            image.level, image.keeps = image.level + 1, False
     wanted = set(names)
     return {image.name: image.keys for image in images if image.name in wanted}
 
