@@ -43,6 +43,10 @@ class Source(Protocol):
         """SHA-256 (hex) over the relative keys and the sizes in bytes."""
 
     @property
+    def versions(self) -> dict[str, str]:
+        """Of each image, by its key and in order, what is another one when it was changed: size, ETag or time."""
+
+    @property
     def encoded_bytes(self) -> int:
         """Bytes of the images as stored."""
 
@@ -108,6 +112,11 @@ class FileSource:
         return fingerprint((file.key, file.size) for file in self.files)
 
     @property
+    def versions(self) -> dict[str, str]:
+        """Size and ETag or time of each file, by its key."""
+        return {file.key: f"{file.size} {file.version}" for file in self.files}
+
+    @property
     def encoded_bytes(self) -> int:
         """Bytes of the files."""
         return sum(file.size for file in self.files)
@@ -125,6 +134,19 @@ class FileSource:
             if isinstance(found, StorageError):
                 raise found
         return files
+
+    def file(self, position: int) -> bytes:
+        """Read the file of one image, as it is.
+
+        Raises
+        ------
+        InputError
+            If it is gone, or has another size than when the folder was listed.
+        StorageError
+            If storage fails.
+        """
+        file = self.files[position]
+        return self._whole(file, self.folder.get(file.key))
 
     def headers(
         self, *, max_pixels: int, files: Sequence[bytes | DkmeansError] | None = None
@@ -221,8 +243,7 @@ def open_source(url: str) -> Source:
 
 def _open_file(folder: Store, name: str) -> Source:
     if name.lower().endswith(SUFFIXES):
-        file = StoredObject(name, folder.head(name))
-        return FileSource(folder.url_of(name), folder, (file,))
+        return FileSource(folder.url_of(name), folder, (folder.look(name),))
     stack = open_stack(folder, name)
     if stack is None:
         raise InputError(f"{name}: a file of another kind; expected {_ACCEPTED}. Unpack or convert it.")

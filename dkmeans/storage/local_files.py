@@ -18,8 +18,10 @@ _STAGED = re.compile(r"#\d+$")
 """Names of files that obstore is writing, and will rename."""
 
 
-def walk(root: Path, key: str, left_out: list[str], above: tuple[str, ...] = ()) -> Iterator[tuple[str, int]]:
-    """Key and size of each file below the folder `key` of `root`; none if there is no such folder.
+def walk(
+    root: Path, key: str, left_out: list[str], above: tuple[str, ...] = ()
+) -> Iterator[tuple[str, int, str]]:
+    """Key, size and time of each file below the folder `key` of `root`; none if there is no such folder.
 
     Parameters
     ----------
@@ -67,7 +69,8 @@ def walk(root: Path, key: str, left_out: list[str], above: tuple[str, ...] = ())
             left_out.append(f"{below} (a link to nothing)" if entry.is_symlink() else f"{below} (no file)")
         elif not _STAGED.search(entry.name):
             with suppress(FileNotFoundError):  # gone meanwhile
-                yield below, entry.stat().st_size
+                found = entry.stat()
+                yield below, found.st_size, str(found.st_mtime_ns)
 
 
 def _is_odd(name: str) -> bool:
