@@ -60,7 +60,7 @@ Counts = Annotated[
     tuple[Positive, ...], Field(min_length=1), BeforeValidator(_parse_counts), AfterValidator(_ascending)
 ]
 
-_NOT_RECORDED = {"overwrite", "resume", "max_skipped", "checkpoint_seconds"}
+_NOT_RECORDED = {"overwrite", "resume", "update", "prune", "max_skipped", "checkpoint_seconds"}
 
 
 class Model(BaseModel):

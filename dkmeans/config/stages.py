@@ -174,6 +174,13 @@ class QuantizeConfig(LearningConfig, ReadingConfig):
     """PNG only: Floyd-Steinberg dithering, by Pillow."""
     color: Literal["rgb", "gray", "rgba"] = "rgb"
     """Channels: 3, 1 or 4."""
+    if_larger: Literal["keep", "copy", "skip", "error"] = "copy"
+    """PNG only: what becomes of an image whose PNG would be larger than its file: keep the PNG, copy the file
+    as it is, skip the image, or stop with an error."""
+    update: bool = False
+    """PNG only: make what is new or has changed since an earlier run, or was made with other options."""
+    prune: bool = False
+    """With --update: delete the files of images that are gone from the source."""
 
 
 class DecodeConfig(StageConfig):

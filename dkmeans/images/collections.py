@@ -145,6 +145,23 @@ class Part:
         files = chosen if self.held else None
         return self.source.read(self.color, max_pixels=self.max_pixels, files=files)
 
+    def file(self, position: int) -> bytes | None:
+        """The file of one image as it was found; None of an image in a stack.
+
+        Raises
+        ------
+        InputError
+            If it has changed meanwhile.
+        """
+        if not isinstance(self.source, FileSource):
+            return None
+        if self.held and not self.decoded:
+            batch, place = self.picks[position]
+            found = self.held[batch][place]
+            if isinstance(found, bytes):
+                return found
+        return self.source.file(position)
+
     def images(self) -> Iterator[NDArray[Any]]:
         """Yield each image, which has been decoded before.
 

@@ -44,7 +44,7 @@ class Source(Protocol):
 
     @property
     def versions(self) -> dict[str, str]:
-        """Of each image, by its key and in order, what is another one when it was changed: size, ETag or time."""
+        """Of each image, by its key and in order, its size and its ETag or time."""
 
     @property
     def encoded_bytes(self) -> int:

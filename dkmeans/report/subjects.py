@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from dkmeans.artefacts.codebook import Codebook, open_codebook
 from dkmeans.artefacts.coded import CodedImages, CodedManifest
 from dkmeans.artefacts.dataset import Dataset, open_dataset
-from dkmeans.artefacts.folder import HIDDEN, FolderManifest, ImageFolder
-from dkmeans.artefacts.index import read_skipped
+from dkmeans.artefacts.folder import FolderManifest, ImageFolder
 from dkmeans.artefacts.kinds import open_images
 from dkmeans.artefacts.manifests import digest
 from dkmeans.errors import InputError, MismatchError
@@ -121,12 +120,11 @@ def _open_originals(result: CodedImages | ImageFolder) -> SourceImages:
         raise _changed(source.url, "it")
     if isinstance(result, CodedImages):
         assert result.manifest.space is not None
-        store, dtype, channels = result.store, result.manifest.space.dtype, result.manifest.space.channels
+        dtype, channels = result.manifest.space.dtype, result.manifest.space.channels
     else:
         assert result.manifest.channels is not None
-        store, dtype = result.store.below(HIDDEN), np.dtype(np.uint8)
-        channels = result.manifest.channels
-    source = source.without({image.key for image in read_skipped(store)})
+        dtype, channels = np.dtype(np.uint8), result.manifest.channels
+    source = source.without(source.versions.keys() - set(result.index.names))
     return SourceImages(source, result.index, dtype, channels)
 
 

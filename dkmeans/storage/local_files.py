@@ -69,8 +69,8 @@ def walk(
             left_out.append(f"{below} (a link to nothing)" if entry.is_symlink() else f"{below} (no file)")
         elif not _STAGED.search(entry.name):
             with suppress(FileNotFoundError):  # gone meanwhile
-                found = entry.stat()
-                yield below, found.st_size, str(found.st_mtime_ns)
+                about = entry.stat()
+                yield below, about.st_size, str(about.st_mtime_ns)
 
 
 def _is_odd(name: str) -> bool:

@@ -44,6 +44,8 @@ class QuantizedImage:
     seconds : float or None
         From the bytes of the image to those of its file, the way to storage included; measuring is not.
         None in coded images.
+    copied : bool
+        Whether its file is that of the source, as a PNG would be larger.
     """
 
     name: str
@@ -62,6 +64,7 @@ class QuantizedImage:
     n_iter: int | None
     converged: bool | None
     seconds: float | None
+    copied: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,10 @@ class Written:
     n_iter: int
     converged: bool
     centers_sha256: str | None
+    n_copied: int = 0
+    n_left_out: int = 0
+    n_gone: int = 0
+    n_kept: int = 0
 
 
 def describe_image(name: str, key: str, height: int, width: int, found: dict[str, Any]) -> QuantizedImage:
@@ -87,5 +94,6 @@ def describe_image(name: str, key: str, height: int, width: int, found: dict[str
         height=height,
         width=width,
         bits_per_pixel=None if stored is None else 8 * stored / (height * width),
+        copied=bool(found.get("copied")),
         **{column: found.get(column) for column in COLUMNS},  # type: ignore[arg-type]
     )

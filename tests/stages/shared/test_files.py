@@ -140,9 +140,8 @@ def test_keys_stay_when_images_are_added(first, second, copies):
     given_keys = {name: keys[-1] for name, keys in before.items()}
     after = choose_keys(second, given_keys, copies=copies)
     check_apart(after)
-    folders = {
-        folded("/".join(name.split("/")[:depth])) for name in second for depth in range(1, name.count("/") + 1)
-    }
+    parts = [name.split("/") for name in second]
+    folders = {folded("/".join(part[:depth])) for part in parts for depth in range(1, len(part))}
     stay = {name for name in first if not any(folded(key) in folders for key in before[name])}
     for name in stay & set(second):
         assert given_keys[name] in after[name]
