@@ -172,13 +172,18 @@ class Files:
         """Keys of the files that may be written."""
         return {key for name, keys in self.wanted.keys.items() if name not in self.kept for key in keys}
 
+    @cached_property
+    def _folders(self) -> set[str]:
+        """Folders of the files that may be written: a file of this name had to make way."""
+        return {folder for key in self.planned for folder in folders_of(key)}
+
     def begin(self) -> None:
         """Note which files may be of this run, before the first is written, and make way for them."""
         if not isinstance(self.held, Claim):
             return
         self.held.put(f"{OWNED}/{self.held.number}.json", packed_keys(self.former.owned | self.planned))
         ours = self.former.owned & self.former.there.keys()
-        doomed = ours & {folder for key in self.planned for folder in folders_of(key)}
+        doomed = ours & self._folders
         if self.prunes:
             doomed |= ours - self.planned - {each.key for each in self.kept.values()}
         self.former.folder.delete(sorted(doomed))
@@ -244,7 +249,8 @@ class Files:
             self.held.check()
         except OutputTakenError:  # the folder is complete, and what is left is for the next run
             return
-        self.former.folder.delete(sorted(key for key in self.former.there if key in ours - current))
+        stale = (ours & self.former.there.keys()) - current - self._folders
+        self.former.folder.delete(sorted(stale))
         owned = current if self.prunes else current | (self.former.owned - ours)
         hidden.put(f"{OWNED}/{number}.json", packed_keys(owned))
         hidden.delete([*self.former.objects, *journal])

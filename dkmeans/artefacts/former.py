@@ -17,7 +17,7 @@ __all__ = ["Former", "Record", "folders_of", "packed_keys", "read_former", "refu
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of one image, see `dkmeans.artefacts.folder.parse_record`, and the CRC-32C of its file."""
+    """What is known of an image, see `dkmeans.artefacts.folder.parse_record`, and the CRC-32C of its file."""
 
     image: dict[str, Any]
     check: int | None
@@ -142,7 +142,10 @@ def read_former(folder: Store) -> Former:
             if found.key.startswith(inside + told[2]):
                 owned.update(_parsed_keys(data))
             else:
-                records += [Record(*each) for each in zip(*parse_record(data), strict=True)]
+                records += [
+                    Record({**image, "gone": False}, check)  # which is found anew
+                    for image, check in zip(*parse_record(data), strict=True)
+                ]
         except (ValueError, KeyError, TypeError):
             continue
     owned.update(each.key for each in records if each.key is not None)
