@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,15 +37,14 @@ from dkmeans.artefacts.manifests import (
     sealed,
     validated,
 )
+from dkmeans.artefacts.refusals import changed_option, check_deletable, same_input, taken, unfinished
 from dkmeans.config.base import StageConfig
-from dkmeans.errors import OutputExistsError, OutputTakenError, OutputUnfinishedError, UsageError
+from dkmeans.errors import OutputExistsError, UsageError
 from dkmeans.storage import arrays
 from dkmeans.storage.store import Store
 
-__all__ = ["CHECKPOINT", "Claim", "Finished", "claim", "claim_key", "claim_numbers", "noted"]
+__all__ = ["Claim", "Finished", "Terms", "claim", "claim_key", "claim_numbers", "noted"]
 
-CHECKPOINT = "checkpoint.npz"
-"""Key of the state of a fit that is under way; gone when it is committed."""
 _VERSIONED = ("dkmeans", "numpy", "numba", "zarr", "dask", "dask-ml", "scikit-learn")
 _M = TypeVar("_M", bound=Manifest)
 
@@ -74,6 +73,32 @@ def claim_numbers(keys: Sequence[str]) -> list[int]:
 
 
 @dataclass(frozen=True)
+class Terms(Generic[_M]):
+    """How a claim deals with what is there already.
+
+    Attributes
+    ----------
+    input_state : str or None
+        Digest of the versions of what the stage reads; None where its `input_digest` tells all.
+    changed : {"refuse", "anew", "follow"}
+        What becomes of an output of the same options whose input has changed since: it is refused, deleted
+        and made anew, or gone on with.
+    updates : bool
+        Whether the output is gone on with whatever its input and options were, finished or not.
+    is_whole : callable
+        Whether a complete output is what its manifest tells; else a run that resumes it writes the rest.
+    clear : callable
+        Deletes what belongs to the output and lies elsewhere, before the output itself is deleted.
+    """
+
+    input_state: str | None = None
+    changed: Literal["refuse", "anew", "follow"] = "refuse"
+    updates: bool = False
+    is_whole: Callable[[_M], bool] = lambda _: True
+    clear: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True)
 class Finished(Generic[_M]):
     """An output that is complete already, of the same options and input."""
 
@@ -99,6 +124,8 @@ class Claim(Generic[_M]):
         Of the claim; a higher one takes precedence.
     url : str
         What was claimed, for messages.
+    before : {"nothing", "unfinished", "complete", "other"}
+        What was there and is gone on with; ``other`` was made from another input, and is deleted.
     """
 
     store: Store
@@ -107,6 +134,7 @@ class Claim(Generic[_M]):
     run: str
     number: int
     url: str
+    before: Literal["nothing", "unfinished", "complete", "other"] = "nothing"
 
     def check(self) -> None:
         """See that this run still has the right, by two requests.
@@ -122,7 +150,7 @@ class Claim(Generic[_M]):
         own = attributes_of(self.store, claim_key(self.number)) or {}
         after = attributes_of(self.store, claim_key(self.number + 1))
         if after is not None or own.get("run") != self.run:
-            raise _taken(self.url, after or own)
+            raise taken(self.url, after or own)
 
     def put(self, key: str, data: bytes) -> None:
         """Write one object below the artefact."""
@@ -203,7 +231,7 @@ def claim(
     config: StageConfig,
     input_digest: str,
     inputs: Sequence[str] = (),
-    is_whole: Callable[[_M], bool] = lambda _: True,
+    terms: Terms[_M] | None = None,
     shown: str = "",
 ) -> Iterator[Claim[_M] | Finished[_M]]:
     """Claim `store` as the output of a stage, or say why not.
@@ -221,8 +249,8 @@ def claim(
         SHA-256 of what the stage reads.
     inputs : sequence of str
         URLs of what it reads: the output must not lie in one of them, nor they in it.
-    is_whole : callable
-        Whether a complete output is what its manifest tells; else a run that resumes it writes the rest.
+    terms : Terms or None
+        How what is there is dealt with; None for the usual terms.
     shown : str
         URL of the output for messages, where it is not that of `store`.
 
@@ -237,14 +265,16 @@ def claim(
     UsageError
         If what is there was not made by dkmeans, or by another config or from another input.
     """
-    url = shown or store.url
+    url, terms = shown or store.url, terms or Terms()
     for source in inputs:
         if f"{url}/".startswith(f"{source}/") or f"{source}/".startswith(f"{url}/"):
             raise UsageError(f"the output {url} and the input {source} overlap. Choose another output.")
     recorded = {"config": config.recorded(), "input_digest": input_digest}
+    if terms.input_state is not None:
+        recorded["input_state"] = terms.input_state
     if (urls := _NOTED.get()) is not None:
         urls.append(url)
-    held = _take(store, model, config, recorded, is_whole, url)
+    held = _take(store, model, config, recorded, terms, url)
     try:
         yield held
     except BaseException:
@@ -269,54 +299,63 @@ def _take(
     model: type[_M],
     config: StageConfig,
     recorded: dict[str, Any],
-    is_whole: Callable[[_M], bool],
+    terms: Terms[_M],
     url: str,
 ) -> Claim[_M] | Finished[_M]:
     if config.overwrite and config.resume:
         raise UsageError("found both --overwrite and --resume; expected at most one of them.")
     found = attributes_of(store, ROOT)
     if found and not config.overwrite:
-        finished = _finished(store, model, config, recorded, found, url)
-        if is_whole(finished.manifest):
+        if finished := _finished(store, model, config, recorded, found, terms, url):
             return finished
     keys = [each.key for each in store.list()]
     numbers = claim_numbers(keys)
-    clears = config.overwrite  # whether what an older run has left goes
     newest = (attributes_of(store, claim_key(numbers[-1])) or {}) if numbers else {}
+    before: Literal["nothing", "unfinished", "complete", "other"] = "nothing"
+    clears = config.overwrite  # whether what an older run has left goes
     if config.overwrite:
-        own = _own_names(model, keys, found or {}, newest)
-        _check_deletable(url, keys, own, bool(found or newest))
+        check_deletable(url, model, keys, found or {}, newest)
+    elif found:
+        before = "complete" if _goes_on(url, found, recorded, terms) else "other"
     elif numbers and found is None:
-        if not config.resume:
-            raise _unfinished(url)
-        _check_same(url, newest, recorded)
+        if not (config.resume or terms.updates):
+            raise unfinished(url)
+        before = "unfinished" if _goes_on(url, newest, recorded, terms) else "other"
         clears = bool(newest.get("clears"))  # that of a run that died while it was deleting
-    elif numbers and not found:
+    elif numbers:
         raise damaged(url, ROOT, "it holds no manifest")
-    elif keys and not found:
+    elif keys:
         raise UsageError(
             f"{url} holds files that dkmeans did not write; expected a new or empty place. "
             "Choose another output."
         )
-    held = Claim(store, model, recorded, uuid.uuid4().hex, numbers[-1] + 1 if numbers else 1, url)
+    if before == "other":
+        check_deletable(url, model, keys, found or {}, newest)
+        clears = True
+    number = numbers[-1] + 1 if numbers else 1
+    held = Claim(store, model, recorded, uuid.uuid4().hex, number, url, before)
     _create(held, clears)
     if clears:
-        _clear(held)
+        _clear(held, terms)
     elif found:  # complete, but not whole
         store.delete([ROOT])
     elif meanwhile := attributes_of(store, ROOT):  # which the older run has committed
-        return _finished(store, model, config, recorded, meanwhile, url)
+        if finished := _finished(store, model, config, recorded, meanwhile, terms, url):
+            return finished
+        store.delete([ROOT])
     return held
 
 
-def _clear(held: Claim[_M]) -> None:
+def _clear(held: Claim[_M], terms: Terms[_M]) -> None:
     """Delete what older runs have left: first what makes it visible.
 
     Claims stay, so that no older run gets its right back. Until all is gone ours says that it ``clears``: a
     run that resumes it goes on with that.
     """
+    held.store.delete([ROOT])
+    terms.clear()
     old = [found.key for found in held.store.list() if not found.key.startswith("claim/")]
-    held.store.delete(sorted(old, key=lambda key: key != ROOT))
+    held.store.delete(old)
     held.store.put(claim_key(held.number), _token(held, clears=False))
 
 
@@ -331,22 +370,7 @@ def _token(held: Claim[_M], *, clears: bool) -> bytes:
 def _create(held: Claim[_M], clears: bool) -> None:
     key = claim_key(held.number)
     if not held.store.create(key, _token(held, clears=clears)):
-        raise _unfinished(held.url) if held.number == 1 else _taken(held.url, attributes_of(held.store, key))
-
-
-def _unfinished(url: str) -> OutputUnfinishedError:
-    return OutputUnfinishedError(
-        f"{url} was begun by another run and not finished. If that run is dead, go on with --resume; "
-        "--overwrite deletes it and begins anew."
-    )
-
-
-def _taken(url: str, by: dict[str, Any] | None) -> OutputTakenError:
-    who = f"a run on {by['host']}, begun {by['began']}," if by and "host" in by else "another run"
-    return OutputTakenError(
-        f"{url}: {who} has taken over this output. This run stops and leaves it to that one; "
-        "`dkmeans status` tells how far it is."
-    )
+        raise unfinished(held.url) if held.number == 1 else taken(held.url, attributes_of(held.store, key))
 
 
 def _finished(
@@ -355,52 +379,41 @@ def _finished(
     config: StageConfig,
     recorded: dict[str, Any],
     found: dict[str, Any],
+    terms: Terms[_M],
     url: str,
-) -> Finished[_M]:
-    if not config.resume:
+) -> Finished[_M] | None:
+    """A complete output, if nothing is left to do; None if there is."""
+    if not (config.resume or terms.updates):
+        hint = ", or pass --update to do what has changed since" if terms.changed == "follow" else ""
         raise OutputExistsError(
-            f"{url} is already there; expected a new place. Choose another, or pass --overwrite to delete it."
+            f"{url} is already there; expected a new place. Choose another, or pass --overwrite to delete "
+            f"it{hint}."
         )
-    _check_same(url, found, recorded)
-    return Finished(store, validated(store, found, model))
+    _goes_on(url, found, recorded, terms)
+    manifest = validated(store, found, model)
+    same = same_input(found, recorded) and changed_option(found, recorded) is None
+    return Finished(store, manifest) if same and terms.is_whole(manifest) else None
 
 
-def _check_same(url: str, found: dict[str, Any], recorded: dict[str, Any]) -> None:
-    """Refuse to resume an output that another config or another input has begun."""
-    if found.get("input_digest") != recorded["input_digest"]:
+def _goes_on(url: str, found: dict[str, Any], recorded: dict[str, Any], terms: Terms[_M]) -> bool:
+    """Whether what a run with these options and this input has left is gone on with; if not it is deleted.
+
+    Raises
+    ------
+    UsageError
+        If neither is allowed.
+    """
+    if terms.updates:
+        return True
+    if not (same := same_input(found, recorded)) and terms.changed == "refuse":
         raise UsageError(
             f"{url} was begun from another input, or the input has changed since. "
             "Pass --overwrite to begin anew."
         )
-    before, now = found.get("config", {}), recorded["config"]
-    changed = [key for key in now if before.get(key) != now[key]]
-    if changed:
-        key = changed[0]
+    if changed := changed_option(found, recorded):
+        before, now = found.get("config", {}).get(changed), recorded["config"][changed]
         raise UsageError(
-            f"{url} was begun with {key} = {before.get(key)!r}, found {now[key]!r} now. "
+            f"{url} was begun with {changed} = {before!r}, found {now!r} now. "
             "Resume with the same options, or pass --overwrite to begin anew."
         )
-
-
-def _own_names(model: type[Manifest], keys: Sequence[str], *told: dict[str, Any]) -> set[str]:
-    """First parts of the keys that dkmeans writes, now or as manifest and claim of older runs tell."""
-    names = {ROOT, CHECKPOINT, "claim", *model.names}
-    for each in told:
-        names |= set(each.get("names", ())) | {node.split("/")[0] for node in each.get("nodes", ())}
-    if not any("names" in each for each in told):  # a claim of format version 2
-        names |= {key.split("/")[0] for key in keys if key.endswith(f"/{ROOT}")}
-    return names
-
-
-def _check_deletable(url: str, keys: Sequence[str], own: set[str], ours: bool) -> None:
-    """Refuse to delete what dkmeans did not write."""
-    if keys and not ours:
-        raise UsageError(
-            f"{url} was not written by dkmeans, so --overwrite does not delete it. Choose another output."
-        )
-    foreign = [key for key in keys if key.split("/")[0] not in own]
-    if foreign:
-        raise UsageError(
-            f"{url} also holds {foreign[0]}, which dkmeans did not write, so --overwrite does not delete it. "
-            "Move that away, or choose another output."
-        )
+    return same or terms.changed == "follow"

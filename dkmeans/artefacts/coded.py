@@ -66,6 +66,7 @@ class CodedManifest(Manifest):
 
     decoder: Literal["palette", "tiles", "overlap", "pixels"]
     source: str | None = None
+    input_state: str | None = None
     dataset: str | None = None
     codebook: str | None = None
     space: Space | None = None

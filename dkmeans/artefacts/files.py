@@ -1,41 +1,63 @@
-"""Write a folder of image files: claimed, recorded batch by batch, committed as every artefact is."""
+"""Write a folder of image files: claimed, recorded image by image, committed as every artefact is."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from dkmeans.artefacts.claims import Claim, Finished, claim
+from dkmeans.artefacts.claims import Claim, Finished, Terms, claim
 from dkmeans.artefacts.folder import (
-    BEGUN,
     HIDDEN,
+    JOURNAL,
+    OWNED,
     RECORDS,
     FolderManifest,
     ImageFolder,
-    damaged_files,
-    given,
-    parse_record,
+    packed_records,
 )
+from dkmeans.artefacts.former import Former, Record, folders_of, packed_keys, read_former, refuse_files
 from dkmeans.artefacts.manifests import ROOT
 from dkmeans.config.base import StageConfig
-from dkmeans.errors import InputError, UsageError
+from dkmeans.errors import InputError, OutputTakenError, UsageError
 from dkmeans.storage import checksums
-from dkmeans.storage.store import Store, StoredObject
+from dkmeans.storage.store import Store
 
-__all__ = ["FileBatch", "Files", "begin_files", "claim_folder", "files_there", "refuse_files"]
+__all__ = ["FileBatch", "Files", "Wanted", "begin_files", "claim_folder"]
+
+_RECORDS_PER_OBJECT = 1000
 
 
 @contextmanager
 def claim_folder(
-    folder: Store, config: StageConfig, input_digest: str
+    folder: Store,
+    config: StageConfig,
+    input_digest: str,
+    *,
+    input_state: str | None = None,
+    updates: bool = False,
+    prunes: bool = False,
 ) -> Iterator[Claim[FolderManifest] | Finished[FolderManifest]]:
     """Claim a folder for image files; see `claim`.
 
     A complete folder of which a record is damaged, or a file is gone or has another size, is gone on with by
     a run that resumes.
+
+    Parameters
+    ----------
+    folder : Store
+    config : StageConfig
+    input_digest : str
+        SHA-256 of what the stage reads.
+    input_state : str or None
+        Digest of the versions of the images; where it is another one, a run that resumes goes on with images
+        that are as they were. None where they do not change.
+    updates : bool
+        Whether a folder is gone on with whatever its images and options were, finished or not.
+    prunes : bool
+        Whether files stand for nothing to do, the images of which are gone.
     """
     hidden = folder.below(HIDDEN)
 
@@ -45,6 +67,8 @@ def claim_folder(
             records = ImageFolder(folder, manifest).records
         except InputError:  # a damaged record, which is made again with its files
             return False
+        if prunes and manifest.n_gone:
+            return False
         return all(sizes.get(image["key"]) == image["stored_bytes"] for image in records)
 
     found = {each.key for each in hidden.list()}
@@ -53,28 +77,56 @@ def claim_folder(
             f"{folder.url} was written by an older dkmeans, which this one does not go on with. Delete "
             f"{hidden.url}, or choose another folder."
         )
-    with claim(hidden, FolderManifest, config, input_digest, is_whole=is_whole, shown=folder.url) as held:
+    terms = Terms(
+        input_state=input_state,
+        changed="refuse" if input_state is None else "follow",
+        updates=updates,
+        is_whole=is_whole,
+        clear=lambda: read_former(folder).delete_owned(),
+    )
+    with claim(hidden, FolderManifest, config, input_digest, terms=terms, shown=folder.url) as held:
         yield held
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The images whose files a run writes.
+
+    Attributes
+    ----------
+    sources : dict of str to str
+        Version of the source of each image, by its name and in order.
+    options : str
+        Digest of the options that decide the bytes of the files.
+    keys : dict of str to tuple of str
+        Keys that the file of each image may have: that of a PNG, and perhaps that of a copy.
+    """
+
+    sources: Mapping[str, str]
+    options: str
+    keys: Mapping[str, tuple[str, ...]]
 
 
 def begin_files(
     held: Claim[FolderManifest] | Finished[FolderManifest],
-    folder: Store,
-    keys: dict[str, str],
-    config: StageConfig,
+    former: Former,
+    wanted: Wanted,
     what: str,
+    *,
+    prunes: bool = False,
 ) -> Files:
-    """Look which files an earlier run has left, and delete them where they are overwritten.
+    """Find the files that are to be written, beside those that are there as they should be.
 
     Parameters
     ----------
     held : Claim or Finished
-    folder : Store
-    keys : dict of str to str
-        Key of the file of each image, by its name.
-    config : StageConfig
+    former : Former
+        What earlier runs have left.
+    wanted : Wanted
     what : str
         Where the folder was given, for messages.
+    prunes : bool
+        Whether files of images that are gone are deleted.
 
     Raises
     ------
@@ -83,27 +135,13 @@ def begin_files(
     OutputTakenError
         If another run has taken over the folder.
     """
-    there = files_there(folder, keys.values())
-    if isinstance(held, Finished):
-        return Files(held, folder, keys, there)
-    held.check()  # what is there may be of a run that has taken over meanwhile
-    if config.overwrite:
-        folder.delete(list(there))
-        there = {}
-    elif held.number == 1 and there and config.resume:
-        raise UsageError(
-            f"{folder.url} holds {min(there)}, which no run of these options has written. Choose another "
-            "folder, or pass --overwrite."
-        )
-    elif held.number == 1:
-        refuse_files(folder, there, what)
-    return Files(held, folder, keys, there)
-
-
-def files_there(folder: Store, keys: Iterable[str]) -> dict[str, int]:
-    """The files of some keys that are in a folder already, and their sizes in bytes."""
-    wanted = frozenset(keys)
-    return {found.key: found.size for found in folder.list() if found.key in wanted}
+    reads = isinstance(held, Claim) and held.before != "complete"
+    kept = former.current(wanted.sources, wanted.options, wanted.keys, reads=reads)
+    files = Files(held, former, wanted, kept, prunes)
+    if isinstance(held, Claim):
+        held.check()  # what is there may be of a run that has taken over meanwhile
+        refuse_files(former.folder, former.strangers(files.planned), what)
+    return files
 
 
 @dataclass(frozen=True)
@@ -114,49 +152,108 @@ class Files:
     ----------
     held : Claim or Finished
         The hidden folder; where it is finished nothing is written.
-    folder : Store
-        Of the files.
-    keys : dict of str to str
-        Key of the file of each image, by its name.
-    there : dict of str to int
-        Sizes of the files that are in the folder already.
-    records : list of str
-        Keys of the records of the batches that were given out.
+    former : Former
+        What earlier runs have left.
+    wanted : Wanted
+    kept : dict of str to Record
+        Of the images that need not be made again, by name.
+    prunes : bool
+        Whether files of images that are gone are deleted.
     """
 
     held: Claim[FolderManifest] | Finished[FolderManifest]
-    folder: Store
-    keys: dict[str, str]
-    there: dict[str, int]
-    records: list[str] = field(default_factory=list)
+    former: Former
+    wanted: Wanted
+    kept: dict[str, Record]
+    prunes: bool = False
+
+    @cached_property
+    def planned(self) -> set[str]:
+        """Keys of the files that may be written."""
+        return {key for name, keys in self.wanted.keys.items() if name not in self.kept for key in keys}
+
+    @cached_property
+    def _folders(self) -> set[str]:
+        """Folders of the files that may be written: a file of this name had to make way."""
+        return {folder for key in self.planned for folder in folders_of(key)}
 
     def begin(self) -> None:
-        """Mark the folder as one with files of this run, before the first is written."""
-        if isinstance(self.held, Claim):
-            self.held.put(BEGUN, b"")
+        """Note which files may be of this run, before the first is written, and make way for them."""
+        if not isinstance(self.held, Claim):
+            return
+        self.held.put(f"{OWNED}/{self.held.number}.json", packed_keys(self.former.owned | self.planned))
+        ours = self.former.owned & self.former.there.keys()
+        doomed = ours & self._folders
+        if self.prunes:
+            doomed |= ours - self.planned - {each.key for each in self.kept.values()}
+        self.former.folder.delete(sorted(doomed))
 
     def batch(self, number: int, names: Sequence[str]) -> FileBatch:
         """The files of some images, of which the first has this number among all."""
-        keys = tuple(self.keys[name] for name in names)
-        there = {key: self.there[key] for key in keys if key in self.there}
-        batch = FileBatch(self.held, self.folder, number, keys, there)
-        self.records.append(batch.record_key)
-        return batch
+        wanted = self.wanted
+        keys = tuple(wanted.keys[name] for name in names)
+        sources = tuple(wanted.sources[name] for name in names)
+        return FileBatch(self.held, self.former.folder, number, tuple(names), keys, sources, wanted.options)
 
-    def commit(self, **facts: Any) -> FolderManifest:
-        """Commit the folder, whose files are written, with the checksums of all records.
+    def gone(self, made: Sequence[Record]) -> list[Record]:
+        """The records of files that nothing is made of now: their images are gone, or cannot be read."""
+        current = {each.name for each in made} | self.kept.keys()
+        taken = {each.key for each in (*made, *self.kept.values())}
+        found = {
+            each.name: each
+            for each in self.former.records
+            if each.name not in current and each.key in self.former.there and each.key not in taken
+        }
+        return [Record({**each.image, "gone": True}, each.check) for each in found.values()]
 
-        Raises
-        ------
-        InputError
-            If a record is gone.
+    def commit(self, made: Sequence[Record], **facts: Any) -> FolderManifest:
+        """Commit the folder, whose files are written.
+
+        First the records of all images are written in order, then the manifest; then what nothing refers to
+        any more is deleted. A run that dies on the way leaves files that the next one still knows as ours.
+
+        Parameters
+        ----------
+        made : sequence of Record
+            Of the images that were made by this run.
+        **facts
+            Of the manifest.
         """
         assert isinstance(self.held, Claim)
-        found = self.held.store.get_many([StoredObject(key, 0) for key in self.records])
-        records = {
-            key: checksums.of_bytes(given(data)) for key, data in zip(self.records, found, strict=True)
-        }
-        return self.held.commit(**facts, records=records)
+        gone = self.gone(made)
+        records = [*self.records(made), *([] if self.prunes else gone)]
+        checks = {}
+        for number, start in enumerate(range(0, len(records), _RECORDS_PER_OBJECT)):
+            part = records[start : start + _RECORDS_PER_OBJECT]
+            data = packed_records([each.image for each in part], [each.check for each in part])
+            key = f"{RECORDS}/{self.held.number}-{number}.json"
+            self.held.put(key, data)
+            checks[key] = checksums.of_bytes(data)
+        manifest = self.held.commit(**facts, n_gone=0 if self.prunes else len(gone), records=checks)
+        self._clean(records)
+        return manifest
+
+    def records(self, made: Sequence[Record]) -> list[Record]:
+        """Of all images, in order: those that were kept, and those that were made."""
+        found = {**self.kept, **{each.name: each for each in made}}
+        return [found[name] for name in self.wanted.sources if name in found]
+
+    def _clean(self, records: Sequence[Record]) -> None:
+        """Delete files that others have replaced, or that are to go, and what else earlier runs have left."""
+        assert isinstance(self.held, Claim)
+        hidden, number = self.held.store, self.held.number
+        current = {each.key for each in records if each.key is not None}
+        ours = self.former.owned if self.prunes else {each.key for each in self.former.records}
+        journal = [each.key for each in hidden.list(JOURNAL) if each.key.startswith(f"{JOURNAL}/{number}-")]
+        try:
+            self.held.check()
+        except OutputTakenError:  # the folder is complete, and what is left is for the next run
+            return
+        stale = (ours & self.former.there.keys()) - current - self._folders
+        self.former.folder.delete(sorted(stale))
+        owned = current if self.prunes else current | (self.former.owned - ours)
+        hidden.put(f"{OWNED}/{number}.json", packed_keys(owned))
+        hidden.delete([*self.former.objects, *journal])
 
 
 @dataclass(frozen=True)
@@ -165,79 +262,57 @@ class FileBatch:
 
     Attributes
     ----------
-    held, folder
+    held
         As of `Files`.
+    folder : Store
+        Of the files.
     number : int
         Of the first image of the batch among all: the name of the record.
-    keys : tuple of str
-        Of the files.
-    there : dict of str to int
-        Sizes of those of them that are in the folder already.
+    names : tuple of str
+        Of the images.
+    keys : tuple of tuple of str
+        That each may have.
+    sources, options
+        As of `Wanted`.
     """
 
     held: Claim[FolderManifest] | Finished[FolderManifest]
     folder: Store
     number: int
-    keys: tuple[str, ...]
-    there: dict[str, int]
+    names: tuple[str, ...]
+    keys: tuple[tuple[str, ...], ...]
+    sources: tuple[str, ...]
+    options: str
 
-    @property
-    def record_key(self) -> str:
-        """Key of the record."""
-        return f"{RECORDS}/{self.number}.json"
-
-    def finished(self) -> list[dict[str, Any]]:
-        """Read what an earlier run has recorded, if it has written all files; else an empty list.
-
-        The files of a run that is not finished are read: it may have died while it wrote one.
-        """
-        if not all(key in self.there for key in self.keys):
-            return []
-        data = self.held.store.get_or_none(self.record_key)
-        try:
-            images, files = parse_record(data or b"")
-        except ValueError:  # damaged: the batch is written again
-            return []
-        same = tuple(image["key"] for image in images) == self.keys
-        sizes = all(self.there[image["key"]] == image["stored_bytes"] for image in images) if same else False
-        if not sizes or (isinstance(self.held, Claim) and damaged_files(self.folder, images, files)):
-            return []
-        return images
-
-    def write(self, position: int, data: bytes) -> None:
-        """Write one file.
+    def write(self, position: int, data: bytes, *, copied: bool = False) -> Record:
+        """Write one file; a copy of that of the source under the key for one.
 
         Raises
         ------
         InputError
             If the folder was finished before: then a file or a record of the batch is damaged.
         """
+        key = self.keys[position][-1 if copied else 0]
         if isinstance(self.held, Finished):
             raise InputError(
-                f"{self.folder.url}: of {self.keys[position]} and the files beside it one is damaged, or "
-                "their record is. Make them anew with --overwrite."
+                f"{self.folder.url}: {key} is damaged, or its record is. Make it anew with --overwrite."
             )
         self.held.check()
-        self.folder.put(self.keys[position], data)
+        self.folder.put(key, data)
+        about = {**self._about(position), "key": key, "stored_bytes": len(data), "copied": copied}
+        return Record(about, checksums.of_bytes(data))
 
-    def record(self, images: Sequence[dict[str, Any]], files: Sequence[int]) -> None:
-        """Record what was written of the batch; see `parse_record` for what is recorded."""
-        record = {"images": list(images), "files": list(files)}
-        data = json.dumps({**record, "crc32c": checksums.of_json(record)})
+    def leave_out(self, position: int) -> Record:
+        """The record of an image that gets no file."""
+        return Record({**self._about(position), "key": None, "stored_bytes": 0, "copied": False}, None)
+
+    def _about(self, position: int) -> dict[str, Any]:
+        return {
+            "name": self.names[position], "source": self.sources[position], "options": self.options
+        }  # fmt: skip
+
+    def record(self, records: Sequence[Record]) -> None:
+        """Note what was written, for a run that goes on if this one dies."""
         assert isinstance(self.held, Claim)
-        self.held.put(self.record_key, data.encode())
-
-
-def refuse_files(folder: Store, there: Iterable[str], what: str) -> None:
-    """Refuse files in the way.
-
-    Raises
-    ------
-    UsageError
-        Naming the first; `what` says where the folder was given.
-    """
-    if first := min(there, default=None):
-        raise UsageError(
-            f"{what}: {folder.url} already holds {first}; expected a place without it. Choose another "
-            "folder, or pass --overwrite."
-        )
+        data = packed_records([each.image for each in records], [each.check for each in records])
+        self.held.put(f"{JOURNAL}/{self.held.number}-{self.number}.json", data)

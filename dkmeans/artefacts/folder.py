@@ -1,8 +1,9 @@
 """A folder of image files that one run has written: its manifest, its records, its images.
 
 Beside the files lies one hidden folder, ``.dkmeans``, with the claims, the manifest, and a record of each
-batch of files: what is known of each image, and the checksum of its file. A run that resumes takes what is
-recorded, and writes the rest.
+image: the version of its source, the options that it was made by, its file with its checksum, and what was
+measured. Many records are one object. A run that goes on takes what is recorded of images that are as they
+were, and writes the rest.
 """
 
 from __future__ import annotations
@@ -26,14 +27,16 @@ from dkmeans.storage import checksums
 from dkmeans.storage.store import Store, StoredObject, open_store
 
 __all__ = [
-    "BEGUN",
     "HIDDEN",
+    "JOURNAL",
+    "OWNED",
     "RECORDS",
     "FolderManifest",
     "ImageFolder",
     "damaged_files",
     "given",
     "open_folder",
+    "packed_records",
     "parse_record",
     "read_file",
 ]
@@ -41,8 +44,11 @@ __all__ = [
 HIDDEN = ".dkmeans"
 """Folder of the claims, the manifest and the records, beside the files."""
 RECORDS = "records"
-BEGUN = "begun"
-"""Key of the mark that files may have been written: a run that fails behind it keeps its claim."""
+"""Folder of the records of a complete folder, in the order of the images."""
+JOURNAL = "journal"
+"""Folder of the records that tasks write while a run is under way."""
+OWNED = "owned"
+"""Folder with the keys of all files that dkmeans has written, or may have: nothing else is deleted."""
 _MOST_PIXELS = 1 << 40  # of a file of our own
 
 
@@ -53,8 +59,13 @@ class FolderManifest(Manifest):
     ----------
     source : str
         URL of the images, or coded images, that they were made from.
+    input_state : str or None
+        Digest of the versions of the images in `source`; None where these do not change.
+    n_copied, n_left_out, n_gone : int
+        Images whose files are those of the source; that have none, as it would be larger; and that have one
+        though the source has lost them.
     channels : int or None
-        Values per pixel: 1, 3 or 4; None where they are not known.
+        Values per pixel of the first image; None where they are not known.
     n_clusters : int or None
         Colors asked for.
     mean_psnr, mean_ssim, mse, n_exact : None where nothing was measured
@@ -64,9 +75,13 @@ class FolderManifest(Manifest):
     """
 
     kind: Literal["folder"] = "folder"
-    names: ClassVar[tuple[str, ...]] = (RECORDS, BEGUN, "skipped")
+    names: ClassVar[tuple[str, ...]] = (RECORDS, JOURNAL, OWNED, "skipped")
 
     source: str
+    input_state: str | None = None
+    n_copied: int = 0
+    n_left_out: int = 0
+    n_gone: int = 0
     n_images: int
     n_skipped: int = 0
     n_pixels: int
@@ -84,8 +99,18 @@ class FolderManifest(Manifest):
     records: dict[str, int]
 
 
-def parse_record(data: bytes) -> tuple[list[dict[str, Any]], list[int]]:
-    """Read a record: facts of each image, its `key` and `stored_bytes` among them; CRC-32C of their files.
+def packed_records(images: Sequence[dict[str, Any]], files: Sequence[int | None]) -> bytes:
+    """Records as one object: facts of each image, and the CRC-32C of its file; see `parse_record`."""
+    record = {"images": list(images), "files": list(files)}
+    return json.dumps({**record, "crc32c": checksums.of_json(record)}).encode()
+
+
+def parse_record(data: bytes) -> tuple[list[dict[str, Any]], list[Any]]:
+    """Read an object of records: facts of each image, and the CRC-32C of its file, None without one.
+
+    Of each image there is `name`, `key` (None without a file), `stored_bytes`, `source` (the version of its
+    source), `options` (a digest of those that decide the bytes), `copied`, `gone` (whether its source is) and
+    more.
 
     Raises
     ------
@@ -146,7 +171,7 @@ def _damaged(folder: Store, key: str) -> str:
 
 @dataclass(frozen=True)
 class ImageFolder(Artefact[FolderManifest]):
-    """A folder of image files that is complete."""
+    """A folder of image files that is complete. Images without a file, or without a source, do not count."""
 
     def batches(self) -> Iterator[tuple[list[dict[str, Any]], list[int]] | InputError]:
         """Yield what each record tells, see `parse_record`, or what is wrong with it.
@@ -164,7 +189,7 @@ class ImageFolder(Artefact[FolderManifest]):
             try:
                 if checksums.of_bytes(given(data)) != expected:
                     raise InputError(f"{key} has another checksum")
-                yield parse_record(given(data))
+                yield _counting(*parse_record(given(data)))
             except (InputError, ValueError):
                 yield InputError(_damaged(self.store, f"{HIDDEN}/{key}"))
 
@@ -226,7 +251,8 @@ class ImageFolder(Artefact[FolderManifest]):
         """
         key = self.keys[position]
         data = read_file(self.store, key, self.checks[position])
-        return decode(data, key, COLORS[self.manifest.channels or 3], max_pixels=_MOST_PIXELS)
+        channels = self.records[position].get("channels") or self.manifest.channels or 3
+        return decode(data, key, COLORS[channels], max_pixels=_MOST_PIXELS)
 
     def damaged(self) -> Iterator[tuple[list[dict[str, Any]], list[str]]]:
         """Yield the images of each record, and what is damaged of them, in words."""
@@ -235,6 +261,16 @@ class ImageFolder(Artefact[FolderManifest]):
                 yield [], [str(batch)]
             else:
                 yield batch[0], [_damaged(self.store, key) for key in damaged_files(self.store, *batch)]
+
+
+def _counting(images: list[dict[str, Any]], files: list[Any]) -> tuple[list[dict[str, Any]], list[int]]:
+    """The images that have a file and a source."""
+    found = [
+        (image, check)
+        for image, check in zip(images, files, strict=True)
+        if image["key"] is not None and not image.get("gone")
+    ]
+    return [image for image, _ in found], [check for _, check in found]
 
 
 def open_folder(url: str) -> ImageFolder:

@@ -23,6 +23,7 @@ from dkmeans.storage import checksums
 from dkmeans.storage.store import Store, StoredObject
 
 __all__ = [
+    "CHECKPOINT",
     "FORMAT_VERSION",
     "ROOT",
     "Artefact",
@@ -48,6 +49,8 @@ _UPGRADED = 2
 """The oldest version that is read; those before it have no checksums."""
 ROOT = "zarr.json"
 """Key of the manifest: the metadata of the group."""
+CHECKPOINT = "checkpoint.npz"
+"""Key of the state of a fit that is under way; gone when it is committed."""
 _OLD_KINDS = {"result": "coded", "archive": "coded"}
 """Kinds of format version 2 that have another name now."""
 

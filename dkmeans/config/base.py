@@ -99,7 +99,7 @@ Counts = Annotated[
 
 Allowance = Annotated[str | int, BeforeValidator(_parse_allowance)]
 
-_NOT_RECORDED = {"overwrite", "resume", "max_skipped", "checkpoint_seconds", "report"}
+_NOT_RECORDED = {"overwrite", "resume", "update", "prune", "max_skipped", "checkpoint_seconds", "report"}
 
 
 class Model(BaseModel):

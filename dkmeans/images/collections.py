@@ -22,7 +22,7 @@ from dkmeans.images.decode import CHANNELS, COLORS, Color, SkippedImage, eight_b
 from dkmeans.images.index import ImageIndex
 from dkmeans.images.picture import Picture
 from dkmeans.images.skipping import Skipping
-from dkmeans.images.sources import Source
+from dkmeans.images.sources import FileSource, Source
 
 __all__ = ["ImageCollection", "Images", "Part", "SourceCollection", "widest"]
 
@@ -95,6 +95,23 @@ class Part:
         files = chosen if self.held else None
         found = self.source.read(self.color, max_pixels=self.max_pixels, files=files)
         return map(_reduced, found) if self.dtype == np.uint8 else found
+
+    def file(self, position: int) -> bytes | None:
+        """The file of one image as it was found; None of an image in a stack.
+
+        Raises
+        ------
+        InputError
+            If it has changed meanwhile.
+        """
+        if not isinstance(self.source, FileSource):
+            return None
+        if self.held and not self.decoded:
+            batch, place = self.picks[position]
+            found = self.held[batch][place]
+            if isinstance(found, bytes):
+                return found
+        return self.source.file(position)
 
     def images(self) -> Iterator[NDArray[Any]]:
         """Yield each image, which has been decoded before.

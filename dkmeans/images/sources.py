@@ -41,6 +41,10 @@ class Source(Protocol):
         """SHA-256 (hex) over the relative keys and the sizes in bytes."""
 
     @property
+    def versions(self) -> dict[str, str]:
+        """Of each image, by its key and in order, its size and its ETag or time."""
+
+    @property
     def encoded_bytes(self) -> int:
         """Bytes of the images as stored."""
 
@@ -107,6 +111,11 @@ class FileSource:
         return fingerprint((file.key, file.size) for file in self.files)
 
     @property
+    def versions(self) -> dict[str, str]:
+        """Size and ETag or time of each file, by its key."""
+        return {file.key: f"{file.size} {file.version}" for file in self.files}
+
+    @property
     def encoded_bytes(self) -> int:
         """Bytes of the files."""
         return sum(file.size for file in self.files)
@@ -124,6 +133,19 @@ class FileSource:
             if isinstance(found, StorageError):
                 raise found
         return files
+
+    def file(self, position: int) -> bytes:
+        """Read the file of one image, as it is.
+
+        Raises
+        ------
+        InputError
+            If it is gone, or has another size than when the folder was listed.
+        StorageError
+            If storage fails.
+        """
+        file = self.files[position]
+        return self._whole(file, self.folder.get(file.key))
 
     def headers(
         self, *, max_pixels: int, files: Sequence[bytes | DkmeansError] | None = None
@@ -226,8 +248,7 @@ def _open_file(folder: Store, name: str) -> Source:
             return stack
         if not begins_as_image(folder, name):
             raise InputError(f"{name}: a file of another kind; expected {_ACCEPTED}. Unpack or convert it.")
-    file = StoredObject(name, folder.head(name))
-    return FileSource(folder.url_of(name), folder, (file,))
+    return FileSource(folder.url_of(name), folder, (folder.look(name),))
 
 
 def _no_images(url: str, ignored: Ignored) -> str:

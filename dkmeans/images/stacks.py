@@ -34,7 +34,8 @@ class StackSource:
     """Some images of one stack. See `dkmeans.images.sources.Source`.
 
     `folder` and `name` are where the file lies, `offset` its bytes before the pixels (after gunzip),
-    `shape` and `dtype` those of the whole stack, `indices` the images that belong to this source.
+    `shape` and `dtype` those of the whole stack, `indices` the images that belong to this source, `version`
+    is that of the file.
     """
 
     folder: Store
@@ -46,6 +47,7 @@ class StackSource:
     gzipped: bool
     indices: Sequence[int]
     ignored: Ignored = NOTHING
+    version: str = ""
 
     @property
     def url(self) -> str:
@@ -69,6 +71,11 @@ class StackSource:
         pixels = math.prod(self.shape[1:]) * np.dtype(self.dtype).itemsize
         images = ((self._key(index), pixels) for index in self.indices)
         return fingerprint([(self.name, self.size), *images])
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Size and ETag or time of the file, by the key of each image: all change together."""
+        return dict.fromkeys(map(self._key, self.indices), f"{self.size} {self.version}")
 
     @property
     def encoded_bytes(self) -> int:
@@ -148,7 +155,8 @@ def open_stack(folder: Store, name: str) -> StackSource | None:
     InputError
         If it is one that cannot be used: labels, another type or shape, a length that its header denies.
     """
-    size = folder.head(name)
+    stored = folder.look(name)
+    size = stored.size
     head = folder.get_range(name, 0, _HEADER)
     gzipped = head.startswith(b"\x1f\x8b")
     if gzipped:
@@ -177,6 +185,7 @@ def open_stack(folder: Store, name: str) -> StackSource | None:
         dtype=dtype.str,
         gzipped=gzipped,
         indices=range(shape[0]),
+        version=stored.version,
     )
 
 

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from dkmeans.artefacts.codebook import Codebook, open_codebook
 from dkmeans.artefacts.coded import CodedImages, CodedManifest
 from dkmeans.artefacts.dataset import Dataset, open_dataset
-from dkmeans.artefacts.folder import HIDDEN, FolderManifest, ImageFolder
-from dkmeans.artefacts.index import read_skipped
+from dkmeans.artefacts.folder import FolderManifest, ImageFolder
 from dkmeans.artefacts.kinds import open_images
 from dkmeans.artefacts.manifests import digest
 from dkmeans.errors import InputError, MismatchError
@@ -160,25 +159,24 @@ def _open_originals(result: CodedImages | ImageFolder) -> SourceImages:
     assert found.source is not None
     if isinstance(result, CodedImages):
         assert result.manifest.space is not None
-        store, dtype, channels = result.store, result.manifest.space.dtype, result.manifest.space.channels
+        dtype, channels = result.manifest.space.dtype, result.manifest.space.channels
     else:
         assert result.manifest.channels is not None
-        store, dtype = result.store.below(HIDDEN), np.dtype(np.uint8)
-        channels = result.manifest.channels
+        dtype, channels = np.dtype(np.uint8), result.manifest.channels
     sizes = tuple(int(n_bytes) for n_bytes in result.measures["source_bytes"])
-    source = _open_source(found.source, found.input_digest, {image.key for image in read_skipped(store)})
+    source = _open_source(found.source, found.input_digest, set(result.index.names))
     return SourceImages(found.source, source, result.index, sizes, dtype, channels)
 
 
-def _open_source(url: str, fingerprint: str, skipped: set[str]) -> Source | str:
-    """What lies at the URL now, or why no original can be read from it."""
+def _open_source(url: str, fingerprint: str, names: set[str]) -> Source | str:
+    """What lies at the URL now of these images, or why no original can be read from it."""
     try:
         source = open_source(url)
     except InputError as error:
         return str(error)
     if not isinstance(source, FileSource) and source.fingerprint != fingerprint:
         return str(_changed(url))
-    return source.without(skipped)
+    return source.without(source.versions.keys() - names)
 
 
 def _changed(what: str) -> MismatchError:

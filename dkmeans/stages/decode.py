@@ -11,8 +11,9 @@ import numpy as np
 
 from dkmeans.artefacts.claims import Finished
 from dkmeans.artefacts.coded import CodedImages
-from dkmeans.artefacts.files import begin_files, claim_folder
+from dkmeans.artefacts.files import Wanted, begin_files, claim_folder
 from dkmeans.artefacts.folder import ImageFolder
+from dkmeans.artefacts.former import read_former
 from dkmeans.artefacts.kinds import open_images
 from dkmeans.artefacts.manifests import digest
 from dkmeans.compute.connecting import connect
@@ -87,21 +88,24 @@ def decode(
     if f"{folder.url}/".startswith(f"{coded.url}/") or f"{coded.url}/".startswith(f"{folder.url}/"):
         raise UsageError(f"the output {folder.url} and the input {coded.url} overlap. Choose another output.")
     n_pixels, n_written = int(coded.index.offset[-1]), 0
-    with claim_folder(folder, config, _identity(coded)) as held:
+    identity = _identity(coded)
+    with claim_folder(folder, config, identity) as held:
         if isinstance(held, Finished):
             manifest = held.manifest
         else:
-            files = begin_files(held, folder, output_keys(coded.index.names), config, "images")
+            names = coded.index.names
+            wanted = Wanted(dict.fromkeys(names, identity), "", _keys(coded))
+            files = begin_files(held, read_former(folder), wanted, "images")
             with connect(executor, reporter, "decode") as workers:
                 largest = int(np.diff(coded.index.offset).max()) * 4 * 2
                 workers.check_memory(4 * largest, "an image", "decode on larger workers")
                 remaking = partial(_remaking, coded)
-                table, _ = remake_images(coded.index, remaking, workers, reporter, files=files)
-            n_written = len(coded.index) - len(files.there)
+                done = remake_images(coded.index, remaking, workers, reporter, files=files)
+            n_written = len(done.records)
             about: dict[str, Any] = {"source": coded.url, "n_images": len(coded.index), "n_pixels": n_pixels}
             about["channels"] = _channels(coded)
-            about["image_bytes"] = int(table[:, COLUMNS.index("stored_bytes")].sum())
-            manifest = files.commit(**about)
+            about["image_bytes"] = int(done.table[:, COLUMNS.index("stored_bytes")].sum())
+            manifest = files.commit(done.records, **about)
     return DecodeReport(
         images=folder.url,
         n_images=manifest.n_images,
@@ -110,6 +114,13 @@ def decode(
         image_bytes=manifest.image_bytes,
         seconds=time.perf_counter() - began,
     )
+
+
+def _keys(coded: CodedImages | ImageFolder) -> dict[str, tuple[str, ...]]:
+    """Key of the file of each image; files are copied under their own."""
+    if isinstance(coded, ImageFolder):
+        return {name: (key,) for name, key in zip(coded.index.names, coded.keys, strict=True)}
+    return {name: (key,) for name, key in output_keys(coded.index.names).items()}
 
 
 def _channels(coded: CodedImages | ImageFolder) -> int | None:

@@ -34,6 +34,11 @@ class QuantizeReport:
         URL of the folder, the file or the archive.
     n_images, n_skipped : int
         Images written, and left out because they cannot be read.
+    n_kept, n_copied, n_left_out : int
+        Of the written ones those that an earlier run had made, and those that are files of the source; and
+        images without a file. The last two because their PNG would be larger; see ``if_larger``.
+    n_gone : int
+        Files of earlier runs that are still there, though the source has lost their images.
     n_clusters : int
         Most colors of an image, or patches of all.
     source_bytes, stored_bytes : int
@@ -67,6 +72,10 @@ class QuantizeReport:
     destination: str
     n_images: int
     n_skipped: int
+    n_kept: int
+    n_copied: int
+    n_left_out: int
+    n_gone: int
     n_clusters: int
     source_bytes: int
     stored_bytes: int
@@ -160,8 +169,16 @@ def _check(config: QuantizeConfig) -> None:
         check_page(config.report)
     if config.overwrite and config.resume:
         raise UsageError("found both --overwrite and --resume; expected at most one of them.")
+    if config.overwrite and config.update:
+        raise UsageError("found both --overwrite and --update; expected at most one of them.")
+    if config.prune and not config.update:
+        raise UsageError("--prune is for --update, found it alone. Pass both, or leave out --prune.")
     check_asked(config)
     if config.to == "archive":
+        for option in ("update", "if_larger"):
+            if option in config.model_fields_set and getattr(config, option):
+                named = option.replace("_", "-")
+                raise UsageError(f"--{named} is for PNG files, found --to archive. Leave out one of them.")
         if config.dither:
             raise UsageError("--dither is for PNG files, found --to archive. Leave out one of them.")
         if config.color != "auto":  # else the images decide
@@ -192,6 +209,10 @@ def _report(config: QuantizeConfig, written: Written, seconds: float) -> Quantiz
         destination=written.url,
         n_images=len(images),
         n_skipped=len(written.skipped),
+        n_kept=written.n_kept,
+        n_copied=written.n_copied,
+        n_left_out=written.n_left_out,
+        n_gone=written.n_gone,
         n_clusters=written.n_clusters,
         source_bytes=sum(image.source_bytes for image in images),
         stored_bytes=written.stored_bytes,

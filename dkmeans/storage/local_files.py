@@ -18,8 +18,10 @@ _STAGED = re.compile(r"#\d+$")
 """Names of files that obstore is writing, and will rename."""
 
 
-def walk(root: Path, key: str, left_out: list[str], above: tuple[str, ...] = ()) -> Iterator[tuple[str, int]]:
-    """Key and size of each file below the folder `key` of `root`; none if there is no such folder.
+def walk(
+    root: Path, key: str, left_out: list[str], above: tuple[str, ...] = ()
+) -> Iterator[tuple[str, int, str]]:
+    """Key, size and time of each file below the folder `key` of `root`; none if there is no such folder.
 
     Parameters
     ----------
@@ -70,7 +72,8 @@ def walk(root: Path, key: str, left_out: list[str], above: tuple[str, ...] = ())
             left_out.append(f"{below} (the name of a file that is being written; expected no # and number)")
         else:
             with suppress(FileNotFoundError):  # gone meanwhile
-                yield below, entry.stat().st_size
+                about = entry.stat()
+                yield below, about.st_size, str(about.st_mtime_ns)
 
 
 def _is_odd(name: str) -> bool:

@@ -11,7 +11,7 @@ import contextvars
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -36,10 +36,21 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class StoredObject:
-    """One object below a URL: its key relative to the URL, and its size in bytes."""
+    """One object below a URL.
+
+    Attributes
+    ----------
+    key : str
+        Relative to the URL.
+    size : int
+        In bytes.
+    version : str
+        Another one when the object was written anew: its ETag, or the time; empty where it was not asked for.
+    """
 
     key: str
     size: int
+    version: str = field(default="", compare=False)
 
 
 def open_store(url: str | Store) -> Store:
@@ -150,7 +161,7 @@ class Store:
                 return sorted((StoredObject(*each) for each in files), key=lambda found: found.key)
             metas = self._listed(inside or None)
         cut = len(base) + 1 if base else 0
-        found = (StoredObject(meta["path"][cut:], meta["size"]) for meta in metas)
+        found = (StoredObject(meta["path"][cut:], meta["size"], _version(meta)) for meta in metas)
         return sorted(found, key=lambda each: each.key)
 
     def _listed(self, inside: str | None) -> builtins.list[Any]:
@@ -189,10 +200,16 @@ class Store:
 
     def head(self, key: str) -> int:
         """The size of one object in bytes."""
+        return self.look(key).size
+
+    def look(self, key: str) -> StoredObject:
+        """One object as `list` tells of it."""
         with translated(self.url_of(key), "reading it"):
-            if (folder := self._without_obstore()) is not None:
-                return (folder / key).stat().st_size
-            return int(self.retries.call(obstore.head, self.backend(), self.path(key))["size"])
+            if self.is_local:
+                found = Path(self.url, check_key(key)).stat()
+                return StoredObject(key, found.st_size, str(found.st_mtime_ns))
+            meta = self.retries.call(obstore.head, self.backend(), self.path(key))
+            return StoredObject(key, int(meta["size"]), _version(meta))
 
     def get(self, key: str) -> bytes:
         """The bytes of one object."""
@@ -313,6 +330,11 @@ class Store:
                     continue
             if self.is_local:
                 local_files.remove_empty_folders(Path(self.url))
+
+
+def _version(meta: Any) -> str:
+    """ETag of an object, or the time when it was written."""
+    return str(meta["e_tag"] or meta["last_modified"].isoformat())
 
 
 def _count(*, read: int = 0, written: int = 0) -> None:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from dkmeans import ClusterConfig, FitConfig, IngestConfig, fit, ingest, open_codebook
 from dkmeans.artefacts import checkpoint
-from dkmeans.artefacts.claims import CHECKPOINT, claim
+from dkmeans.artefacts.claims import claim
+from dkmeans.artefacts.manifests import CHECKPOINT
 from dkmeans.clustering.loop import Iteration, State
 from dkmeans.errors import OutputTakenError
 from dkmeans.stages import fit as stage

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from places import broken_root, foreign_attributes, foreign_file, foreign_group, nothing
 
 from dkmeans.artefacts import claims, manifests
-from dkmeans.artefacts.claims import Claim, Finished, claim
+from dkmeans.artefacts.claims import Claim, Finished, Terms, claim
 from dkmeans.artefacts.coded import CodedManifest
 from dkmeans.artefacts.manifests import Manifest, attributes_of, read_manifest
 from dkmeans.config.stages import CompressConfig
@@ -1012,7 +1012,7 @@ def test_a_finished_output_that_is_not_whole_is_gone_on_with(url):
         seen.append(manifest)
         return False
 
-    with claim(Store(url), Small, config(resume=True), "abc", is_whole=is_whole) as held:
+    with claim(Store(url), Small, config(resume=True), "abc", terms=Terms(is_whole=is_whole)) as held:
         assert isinstance(held, Claim)
         assert held.number == 2
         assert contents(url).keys() == found.keys() - {ROOT} | {"claim/2/zarr.json"}
@@ -1027,10 +1027,64 @@ def test_without_resume_nobody_asks_whether_it_is_whole(url):
     found = contents(url)
     with (
         pytest.raises(OutputExistsError),
-        claim(Store(url), Small, config(), "abc", is_whole=lambda _: False),
+        claim(Store(url), Small, config(), "abc", terms=Terms(is_whole=lambda _: False)),
     ):
         pass
     assert contents(url) == found
+
+
+# An input that changes
+
+
+def state(name, **terms):
+    return Terms(input_state=name, **terms)
+
+
+@pytest.mark.parametrize("before", [begin, finish])
+def test_an_input_of_another_state_is_refused_made_anew_or_followed(url, before, monkeypatch):
+    monkeypatch.setattr(Small, "model_config", {"frozen": True, "extra": "allow"})
+    Small.model_rebuild(force=True)
+    before(url)  # of an input of which no state was told
+    found = contents(url)
+    with pytest.raises(UsageError, match="begun from another input, or the input has changed since"):  # noqa: SIM117
+        with claim(Store(url), Small, config(resume=True), "abc", terms=state("now")):
+            pass
+    assert contents(url) == found
+    complete = "complete" if ROOT in found else "unfinished"
+    with (
+        pytest.raises(RuntimeError),
+        claim(Store(url), Small, config(resume=True), "abc", terms=state("now", changed="follow")) as held,
+    ):
+        assert held.before == complete
+        assert keys(url) == sorted({*found, "claim/2/zarr.json"} - {ROOT})
+        raise RuntimeError("power cut")
+    cleared = []
+    terms = state("later", changed="anew", clear=lambda: cleared.append(keys(url)))
+    with (
+        pytest.raises(RuntimeError),
+        claim(Store(url), Small, config(resume=True), "abc", terms=terms) as held,
+    ):
+        assert held.before == "other"
+        assert keys(url) == ["claim/2/zarr.json", "claim/3/zarr.json", CLAIM]
+        raise RuntimeError("power cut")
+    assert ROOT not in cleared[0]
+    assert "centers/zarr.json" in cleared[0]  # what belongs to it goes before what tells of that
+
+
+def test_with_updates_other_options_are_no_obstacle(url):
+    finish(url)
+    with (
+        pytest.raises(UsageError, match="begun with seed = 0, found 5 now"),
+        claim(Store(url), Small, config(resume=True, seed=5), "abc", terms=Terms(changed="follow")),
+    ):
+        pass
+    with claim(Store(url), Small, config(seed=5), "xyz", terms=Terms(changed="follow", updates=True)) as held:
+        assert (held.number, held.before) == (2, "complete")
+        with pytest.raises(InputError, match="unfinished"):
+            read_manifest(Store(url), Small)
+        held.commit(n_iter=8)
+    with claim(Store(url), Small, config(seed=5), "xyz", terms=Terms(updates=True)) as held:
+        assert isinstance(held, Finished)
 
 
 def test_every_url_that_is_claimed_is_noted(url):

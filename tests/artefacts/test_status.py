@@ -10,8 +10,9 @@ import pytest
 
 from dkmeans import ClusterConfig, FitConfig, IngestConfig, fit, ingest
 from dkmeans.artefacts import checkpoint
-from dkmeans.artefacts.claims import CHECKPOINT, claim
+from dkmeans.artefacts.claims import claim
 from dkmeans.artefacts.codebook import CodebookManifest
+from dkmeans.artefacts.manifests import CHECKPOINT
 from dkmeans.artefacts.status import status
 from dkmeans.errors import InputError
 from dkmeans.storage import arrays

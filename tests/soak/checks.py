@@ -13,10 +13,9 @@ from faults.place import stored
 from soak.pipelines import Step
 from soak.plans import allowed_codes
 
-from dkmeans.artefacts.claims import CHECKPOINT
 from dkmeans.artefacts.folder import HIDDEN
 from dkmeans.artefacts.kinds import place_of, read_any
-from dkmeans.artefacts.manifests import ROOT, Manifest
+from dkmeans.artefacts.manifests import CHECKPOINT, ROOT, Manifest
 from dkmeans.errors import InputError
 from dkmeans.storage.store import Store
 

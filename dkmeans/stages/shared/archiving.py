@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dkmeans.artefacts.claims import Claim, Finished, claim
+from dkmeans.artefacts.claims import Claim, Finished, Terms, claim
 from dkmeans.artefacts.codebook import centers_sha256
 from dkmeans.artefacts.coded import MEASURED, CodedImages, CodedManifest
 from dkmeans.artefacts.index import read_index, read_skipped, write_index, write_skipped
@@ -22,7 +22,7 @@ from dkmeans.images.collections import SourceCollection
 from dkmeans.images.sources import Source
 from dkmeans.kernels.exact import MAX_FEATURES
 from dkmeans.stages.shared.coding import ImageRows, write_codes
-from dkmeans.stages.shared.learning import gather_images, learn_centers
+from dkmeans.stages.shared.learning import gather_images, learn_centers, state_of
 from dkmeans.stages.shared.quantized import Written, describe_image
 from dkmeans.stages.shared.remaking import Decoding
 from dkmeans.stages.shared.writing import check_image_memory, json_value, remake_images, totals_of
@@ -36,7 +36,9 @@ def write_archive(
 ) -> Written:
     """Claim coded images, write their arrays, compare them with the originals, and commit them."""
     store = open_store(config.destination)
-    with claim(store, CodedManifest, config, source.fingerprint, [source.url]) as held:
+    # Its palette is of all images.
+    terms: Terms[CodedManifest] = Terms(input_state=state_of(source), changed="anew")
+    with claim(store, CodedManifest, config, source.fingerprint, [source.url], terms) as held:
         if isinstance(held, Finished):
             manifest = held.manifest
         else:
@@ -67,6 +69,11 @@ def _encode(
     executor: Executor,
     reporter: Reporter,
 ) -> CodedManifest:
+    if held.before == "other":
+        reporter.warn(
+            f"{source.url} has changed since this archive was begun, and all its images share what they are "
+            "coded by: all is made anew"
+        )
     images, skipping = gather_images(config, source, held, executor, reporter)
     check_patch(config.patch, images.channels)
     space = FeatureSpace(images.dtype, images.channels, config.patch)
@@ -99,7 +106,8 @@ def _encode(
         return Decoding(coded.part(start, stop), images.part(start, stop), result.centers, indexed=False)
 
     check_image_memory(int(images.sizes.max()), images.channels, executor)
-    table, _ = remake_images(images.index, remaking, executor, reporter, source_bytes=images.source_bytes)
+    done = remake_images(images.index, remaking, executor, reporter, source_bytes=images.source_bytes)
+    table = done.table
     held.write_array("images/measures", np.ascontiguousarray(table[:, : len(MEASURED)]))
     return held.commit(**facts, **vars(totals_of(table, images.sizes)))
 

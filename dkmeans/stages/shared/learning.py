@@ -10,10 +10,12 @@ from typing import Any
 
 from dkmeans.artefacts.claims import Claim
 from dkmeans.artefacts.index import write_skipped
+from dkmeans.artefacts.manifests import digest
 from dkmeans.clustering.loop import LloydResult, State
-from dkmeans.clustering.seeding import seed_centers
+from dkmeans.clustering.seeding import find_distinct_rows, seed_centers
 from dkmeans.compute.executor import Executor
 from dkmeans.config.stages import QuantizeConfig
+from dkmeans.errors import DistinctRowsError
 from dkmeans.events.reporter import Reporter
 from dkmeans.features.space import FeatureSpace
 from dkmeans.images.collecting import collect
@@ -23,7 +25,12 @@ from dkmeans.images.sources import Source
 from dkmeans.stages.shared.fitting import iterate_rows
 from dkmeans.stages.shared.rows import decode_rows
 
-__all__ = ["gather_images", "learn_centers"]
+__all__ = ["gather_images", "learn_centers", "state_of"]
+
+
+def state_of(source: Source) -> str:
+    """Digest of the versions of all images: another one when any was added, changed or removed."""
+    return digest([f"{key} {version}" for key, version in source.versions.items()])
 
 
 def gather_images(
@@ -53,7 +60,7 @@ def learn_centers(
     skipping: Skipping,
     reporter: Reporter,
 ) -> tuple[SourceCollection, LloydResult]:
-    """Learn centers for all images, by the steps of fit.
+    """Learn centers for all images, by the steps of fit; of fewer colors than clusters these colors.
 
     Returns
     -------
@@ -65,6 +72,13 @@ def learn_centers(
     drawn = (config.n_clusters, config.seed)
     images, rows = decode_rows(images, space, *drawn, executor, skipping, reporter)
     with reporter.stage("seeds", 1, "set") as advance:
-        state = State(seed_centers(rows, config.n_clusters, config.init, config.seed))
+        try:
+            state = State(seed_centers(rows, config.n_clusters, config.init, config.seed))
+        except DistinctRowsError:
+            if space.patch is not None:
+                raise
+            n_colors = len(find_distinct_rows(rows, config.n_clusters))
+            reporter.say(f"the images have {n_colors} colors in all, which are the palette")
+            state = State(seed_centers(rows, n_colors, config.init, config.seed))
         advance(1)
     return images, iterate_rows(config, rows, state, reporter)

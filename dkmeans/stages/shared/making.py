@@ -15,13 +15,15 @@ from dkmeans.artefacts.claims import Claim, Finished, claim
 from dkmeans.artefacts.codebook import Codebook, open_codebook
 from dkmeans.artefacts.coded import COMPARED, CodedImages, CodedManifest
 from dkmeans.artefacts.dataset import Dataset, open_dataset
-from dkmeans.artefacts.files import Files
+from dkmeans.artefacts.files import Files, Wanted
+from dkmeans.artefacts.former import read_former, refuse_files
 from dkmeans.artefacts.index import write_index
 from dkmeans.artefacts.manifests import digest
 from dkmeans.compute.connecting import connect
 from dkmeans.compute.executor import Executor
 from dkmeans.config.cluster import ClusterConfig
 from dkmeans.config.stages import CompressConfig, ReconstructConfig
+from dkmeans.errors import UsageError
 from dkmeans.events.reporter import Reporter
 from dkmeans.stages.shared.files import output_keys, refuse_originals
 from dkmeans.stages.shared.remaking import Decoding
@@ -113,9 +115,14 @@ def _checked_folder(config: CompressConfig | ReconstructConfig, dataset: Dataset
     """
     folder = open_store(str(config.images))
     refuse_originals(folder, dataset.manifest.source, "--images")
-    if not (config.overwrite or config.resume):
-        there = folders.files_there(folder, output_keys(dataset.index.names).values())
-        folders.refuse_files(folder, there, "--images")
+    former, planned = read_former(folder), set(output_keys(dataset.index.names).values())
+    refuse_files(folder, former.strangers(planned), "--images")
+    there = planned & former.there.keys()
+    if there and not (config.overwrite or config.resume):
+        raise UsageError(
+            f"--images: {folder.url} already holds {min(there)}; expected a place without it. Choose another "
+            "folder, or pass --overwrite."
+        )
     return folder
 
 
@@ -148,13 +155,14 @@ def _write(
         def remaking(start: int, stop: int) -> Decoding:
             return Decoding(coded.part(start, stop), dataset.part(start, stop), indexed=files is not None)
 
-        table, _ = remake_images(dataset.index, remaking, work.executor, work.reporter, files=files)
+        done = remake_images(dataset.index, remaking, work.executor, work.reporter, files=files)
+        table = done.table
         totals = totals_of(table, np.diff(dataset.index.offset))
         if files is not None and isinstance(files.held, Claim):
             n_pixels = dataset.manifest.n_pixels
             about = {"source": held.store.url, "n_images": dataset.n_images, "n_pixels": n_pixels}
             about |= {"channels": dataset.channels, "n_clusters": work.codebook.n_clusters}
-            files.commit(**about, image_bytes=totals.image_bytes)
+            files.commit(done.records, **about, image_bytes=totals.image_bytes)
     held.write_array("images/measures", np.ascontiguousarray(table[:, : len(COMPARED)]))
     return held.commit(**facts, **vars(totals))
 
@@ -168,4 +176,6 @@ def _claimed_files(
         yield None
         return
     with folders.claim_folder(folder, config, identity) as held:
-        yield folders.begin_files(held, folder, output_keys(dataset.index.names), config, "--images")
+        keys = {name: (key,) for name, key in output_keys(dataset.index.names).items()}
+        wanted = Wanted(dict.fromkeys(keys, identity), "", keys)
+        yield folders.begin_files(held, read_former(folder), wanted, "--images")

@@ -81,6 +81,10 @@ class Written:
     converged: bool
     centers_sha256: str | None
     n_clusters: int
+    n_copied: int = 0
+    n_left_out: int = 0
+    n_gone: int = 0
+    n_kept: int = 0
 
 
 def describe_image(name: str, key: str, height: int, width: int, found: dict[str, Any]) -> QuantizedImage:

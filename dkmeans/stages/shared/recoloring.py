@@ -2,35 +2,51 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dkmeans.artefacts.claims import Claim, Finished
 from dkmeans.artefacts.codebook import centers_sha256
-from dkmeans.artefacts.files import begin_files, claim_folder
+from dkmeans.artefacts.files import Files, Wanted, begin_files, claim_folder
 from dkmeans.artefacts.folder import HIDDEN, FolderManifest, ImageFolder
+from dkmeans.artefacts.former import Record, read_former, refuse_files
 from dkmeans.artefacts.index import read_skipped, write_skipped
+from dkmeans.artefacts.manifests import digest
 from dkmeans.clustering.loop import LloydResult
 from dkmeans.compute.connecting import connect
 from dkmeans.compute.executor import Executor
 from dkmeans.config.cluster import ClusterConfig
 from dkmeans.config.stages import QuantizeConfig
-from dkmeans.errors import UsageError
+from dkmeans.errors import InputError, UsageError
 from dkmeans.events.reporter import Reporter
 from dkmeans.features.space import FeatureSpace
+from dkmeans.images.collections import SourceCollection, widest
+from dkmeans.images.decode import CHANNELS, SkippedImage
+from dkmeans.images.skipping import Skipping
 from dkmeans.images.sources import Source
 from dkmeans.stages.shared.asking import given_colors, palettes_for, recorded_with, tell_unmet
-from dkmeans.stages.shared.files import output_keys, refuse_originals
-from dkmeans.stages.shared.learning import gather_images, learn_centers
+from dkmeans.stages.shared.files import choose_keys, refuse_originals
+from dkmeans.stages.shared.learning import gather_images, learn_centers, state_of
 from dkmeans.stages.shared.palettes import Given, Palettes
 from dkmeans.stages.shared.quantized import Written, describe_image
 from dkmeans.stages.shared.remaking import Quantizing
-from dkmeans.stages.shared.writing import COLUMNS, check_image_memory, remake_images, totals_of
+from dkmeans.stages.shared.writing import (
+    COLUMNS,
+    Remade,
+    check_image_memory,
+    remake_images,
+    table_of,
+    totals_of,
+)
 from dkmeans.storage.store import Store, open_store
+from dkmeans.storage.urls import resolve_url
 
 __all__ = ["write_folder"]
+
+_NAMED = 3
+"""Files that are named in a message."""
 
 
 def write_folder(
@@ -38,10 +54,14 @@ def write_folder(
 ) -> Written:
     """Write one indexed PNG for each image.
 
+    Images that an earlier run has made by the same options, and that have not changed since, are kept.
+
     Raises
     ------
     SkippedError
         If more images than allowed cannot be read; the files that were written until then are there.
+    InputError
+        If a PNG is larger than its source and `if_larger` is ``error``, or no image gets a file.
     UsageError
         If files are in the way, or source and destination overlap.
     """
@@ -49,12 +69,22 @@ def write_folder(
     _check_place(folder, source.url)
     given = given_colors(config)
     palettes = palettes_for(config, given)
-    with claim_folder(folder, recorded_with(config, given), source.fingerprint) as held:
+    config = recorded_with(config, given)
+    claimed = claim_folder(
+        folder,
+        config,
+        source.fingerprint,
+        input_state=state_of(source),
+        updates=config.update,
+        prunes=config.prune,
+    )
+    n_kept = None
+    with claimed as held:
         if isinstance(held, Finished):
             manifest = held.manifest
         else:
             with connect(executor, reporter, "quantize") as workers:
-                manifest = _quantize(config, palettes, source, folder, held, workers, reporter)
+                manifest, n_kept = _quantize(config, palettes, source, folder, held, workers, reporter)
     images = [
         describe_image(image["name"], image["key"], image["height"], image["width"], image)
         for image in ImageFolder(folder, manifest).records
@@ -62,8 +92,11 @@ def write_folder(
     assert manifest.inertia is not None
     assert manifest.n_clusters is not None
     learned = (manifest.inertia, manifest.n_iter or 0, bool(manifest.converged), manifest.centers_sha256)
+    counts = {name: getattr(manifest, name) for name in ("n_copied", "n_left_out", "n_gone")}
+    counts["n_kept"] = len(images) if n_kept is None else n_kept
     skipped = tuple(read_skipped(folder.below(HIDDEN)))
-    return Written(folder.url, tuple(images), skipped, manifest.image_bytes, *learned, manifest.n_clusters)
+    found = (folder.url, tuple(images), skipped, manifest.image_bytes)
+    return Written(*found, *learned, manifest.n_clusters, **counts)
 
 
 def _check_place(folder: Store, source: str) -> None:
@@ -84,67 +117,148 @@ def _quantize(
     held: Claim[FolderManifest],
     executor: Executor,
     reporter: Reporter,
-) -> FolderManifest:
-    images, skipping = gather_images(config, source, held, executor, reporter)
-    files = begin_files(held, folder, output_keys(images.index.names), config, "destination")
+) -> tuple[FolderManifest, int]:
+    """Make what is not there as it should be; the manifest, and how many images were kept."""
+    former, sources = read_former(folder), source.versions
+    given = former.given(sources, prunes=config.prune)
+    keys = choose_keys(sources, given, copies=config.if_larger == "copy")
     result: LloydResult | None = None
     if config.palette == "shared":
+        refuse_files(folder, former.strangers(key for pair in keys.values() for key in pair), "destination")
+        images, skipping = gather_images(config, source, held, executor, reporter)
         space = FeatureSpace(images.dtype, images.channels)
         images, result = learn_centers(config, images, space, executor, skipping, reporter)
         palettes = Given(result.centers)
-    channels = palettes.channels(images.channels)
-    check_image_memory(int(images.sizes.max()), channels, executor)
+    wanted = Wanted(sources, _options(config, result), keys)
+    files = begin_files(held, former, wanted, "destination", prunes=config.prune)
+    _tell_kept(files, reporter)
+    records: list[Record] = []
+    skipped: list[SkippedImage] = []
+    rest = source.without(files.kept.keys())
+    if len(rest):
+        if result is None:
+            images, skipping = gather_images(config, rest, held, executor, reporter)
+        done = _recolored(config, palettes, images, files, skipping, executor, reporter)
+        skipping.add(done.skipped)
+        records, skipped = done.records, skipping.images
+    else:
+        files.begin()
+    write_skipped(held, skipped)
+    _tell_gone(files, records, source.url, reporter)
+    made = [record.image for record in files.records(records)]
+    facts = {**_facts(made, palettes.n_clusters), **_learned(config, made, result, reporter)}
+    _tell_unmet(palettes, made, reporter)
+    manifest = files.commit(records, source=source.url, n_skipped=len(skipped), **facts)
+    return manifest, len(files.kept)
+
+
+def _options(config: QuantizeConfig, result: LloydResult | None) -> str:
+    """Digest of the options that decide the bytes of each file, and of the palette that all have."""
+    options = {name: value for name, value in config.recorded().items() if name != "destination"}
+    options["source"] = resolve_url(config.source)
+    palette = "" if result is None else centers_sha256(result.centers)
+    return digest([json.dumps(options, sort_keys=True), palette])
+
+
+def _recolored(
+    config: QuantizeConfig,
+    palettes: Palettes,
+    images: SourceCollection,
+    files: Files,
+    skipping: Skipping,
+    executor: Executor,
+    reporter: Reporter,
+) -> Remade:
+    """Make the images that are not kept."""
+    check_image_memory(int(images.sizes.max()), palettes.channels(images.channels), executor)
 
     def remaking(start: int, stop: int) -> Quantizing:
         return Quantizing(images.part(start, stop), palettes, config.dither)
 
-    table, skipped = remake_images(
+    if_larger = config.if_larger
+    if if_larger == "copy" and config.color != QuantizeConfig.model_fields["color"].default:
+        if_larger = "keep"  # the channels were asked for, and the original may have others
+    return remake_images(
         images.index,
         remaking,
         executor,
         reporter,
         files=files,
         source_bytes=images.source_bytes,
+        if_larger=if_larger,
         watch=skipping.watch(),
     )
-    if skipped:
-        skipping.add(skipped)
-        images = images.without(skipped)
-    write_skipped(held, skipping.images)
-    columns = dict(zip(COLUMNS, table.T, strict=True))
-    tell_unmet(palettes, images.index.names, columns, images.channels, reporter)
-    totals = totals_of(table, images.sizes)
-    return files.commit(
-        source=source.url,
-        n_images=len(images.index),
-        n_skipped=len(skipping.images),
-        n_pixels=int(images.sizes.sum()),
-        n_clusters=palettes.n_clusters,
-        channels=channels,
-        image_bytes=totals.image_bytes,
-        mean_psnr=totals.mean_psnr,
-        mean_ssim=totals.mean_ssim,
-        mse=totals.mse,
-        n_exact=totals.n_exact,
-        **_learned(config, columns, result, reporter),
-    )
+
+
+def _tell_kept(files: Files, reporter: Reporter) -> None:
+    n_left = len(files.wanted.sources) - len(files.kept)
+    if files.kept and n_left:
+        reporter.say(f"{len(files.kept)} images are as they were, {n_left} are made")
+    elif files.former.records and n_left:
+        reporter.say("the palette, the options or all images are others than before: all images are made")
+
+
+def _tell_gone(files: Files, records: list[Record], source: str, reporter: Reporter) -> None:
+    """Say which files no image stands for any more."""
+    if found := sorted(str(each.key) for each in files.gone(records)):
+        names = ", ".join(found[:_NAMED]) + (", ..." if len(found) > _NAMED else "")
+        what = "deleted" if files.prunes else "kept"
+        more = "" if files.prunes else "; --update --prune deletes them"
+        reporter.warn(
+            f"{len(found)} files of images that {source} holds no more, or that cannot be read, are {what}: "
+            f"{names}{more}"
+        )
+    if left := [str(each.image["name"]) for each in records if each.key is None]:
+        names = ", ".join(left[:_NAMED]) + (", ..." if len(left) > _NAMED else "")
+        reporter.warn(f"{len(left)} images are left out, as their PNG would be larger: {names}")
+
+
+def _facts(made: list[dict[str, Any]], n_clusters: int) -> dict[str, Any]:
+    """What the manifest tells of all images together."""
+    images = [image for image in made if image["key"] is not None]
+    if not images:
+        raise InputError(
+            "no image gets a file: the PNG of each would be larger than its source. Pass --if-larger copy or "
+            "keep, or fewer colors."
+        )
+    sizes = np.array([image["height"] * image["width"] for image in images], np.int64)
+    totals = totals_of(table_of(images), sizes)
+    return {
+        "n_images": len(images),
+        "n_left_out": len(made) - len(images),
+        "n_copied": sum(bool(image["copied"]) for image in images),
+        "n_pixels": int(sizes.sum()),
+        "n_clusters": n_clusters,
+        "channels": _widest(images),
+        **vars(totals),
+    }
+
+
+def _tell_unmet(palettes: Palettes, made: list[dict[str, Any]], reporter: Reporter) -> None:
+    """Say which images that have a file of their own are not as asked for."""
+    images = [image for image in made if image["key"] is not None and not image["copied"]]
+    if images:
+        columns = dict(zip(COLUMNS, table_of(images).T, strict=True))
+        tell_unmet(palettes, tuple(image["name"] for image in images), columns, _widest(images), reporter)
+
+
+def _widest(images: list[dict[str, Any]]) -> int:
+    """Channels that hold those of all images."""
+    return CHANNELS[widest("auto", np.array([image["channels"] for image in images], np.int8))]
 
 
 def _learned(
-    config: QuantizeConfig,
-    found: dict[str, NDArray[np.float64]],
-    result: LloydResult | None,
-    reporter: Reporter,
+    config: QuantizeConfig, made: list[dict[str, Any]], result: LloydResult | None, reporter: Reporter
 ) -> dict[str, Any]:
     """How good the palettes are: the one of all images, or all together."""
     if result is not None:
         shared = {"inertia": result.inertia, "n_iter": len(result.history), "converged": result.converged}
         return {**shared, "centers_sha256": centers_sha256(result.centers)}
-    late = int((found["converged"] == 0).sum())
+    late = sum(not image["converged"] for image in made)
     if late:
         reporter.warn(
-            f"{late} of {len(found['converged'])} palettes not converged after {config.max_iter} iterations; "
-            "--max-iter allows more"
+            f"{late} of {len(made)} palettes not converged after {config.max_iter} iterations; --max-iter "
+            "allows more"
         )
-    inertia, n_iter = sum(found["inertia"].tolist()), int(found["n_iter"].max())
-    return {"inertia": inertia, "n_iter": n_iter, "converged": not late}
+    inertia = sum(image["inertia"] for image in made if image["key"] is not None)
+    return {"inertia": inertia, "n_iter": max(image["n_iter"] for image in made), "converged": not late}

@@ -32,6 +32,8 @@ __all__ = [
     "n_colors",
 ]
 
+_UNCOMPRESSED = (b"P", b"BM")
+"""First bytes of PNM and BMP files."""
 _SLICE = 1 << 16
 """Rows whose distances are computed at a time."""
 
@@ -79,6 +81,9 @@ class Remaking(Protocol):
     def images(self) -> Iterator[Made | SkippedImage]:
         """Yield each image, or why it cannot be decoded."""
 
+    def original(self, position: int) -> bytes | None:
+        """The file of one image as it was found, where that may take the place of what is made of it."""
+
 
 @dataclass(frozen=True)
 class Quantizing:
@@ -104,6 +109,14 @@ class Quantizing:
                 yield image
             else:
                 yield replace(self._made(image.pixels), tags=image.tags)
+
+    def original(self, position: int) -> bytes | None:
+        """The file of one image; None of one in a stack, or of a format without compression.
+
+        Such a file is smaller than a PNG only where the image is tiny, and PNG files were asked for.
+        """
+        file = self.part.file(position)
+        return None if file is None or file.startswith(_UNCOMPRESSED) else file
 
     def _made(self, image: NDArray[np.uint8]) -> Made:
         painted = self.palettes.paint(Canvas.of(image, dither=self.dither))
@@ -141,6 +154,10 @@ class Decoding:
     centers: NDArray[np.float32] | None = None
     indexed: bool = True
 
+    def original(self, position: int) -> bytes | None:
+        """None: codes of a dataset or an archive have no file."""
+        return None
+
     def images(self) -> Iterator[Made | SkippedImage]:
         """Yield each image; see `Remaking`."""
         originals = repeat(None) if self.originals is None else self.originals.images()
@@ -166,6 +183,10 @@ class Copying:
     folder: Store
     keys: tuple[str, ...]
     checks: tuple[int, ...]
+
+    def original(self, position: int) -> bytes | None:
+        """None: the file is copied already."""
+        return None
 
     def images(self) -> Iterator[Made | SkippedImage]:
         """Yield each image as the file that it is; see `Remaking`."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,22 +15,26 @@ from skimage.metrics import mean_squared_error
 from dkmeans import plan
 from dkmeans.artefacts.coded import MEASURED
 from dkmeans.artefacts.files import FileBatch, Files
+from dkmeans.artefacts.former import Record
 from dkmeans.compute.executor import Executor
+from dkmeans.errors import InputError
 from dkmeans.events.reporter import Reporter
 from dkmeans.images.decode import SkippedImage
 from dkmeans.images.encode import encode_indexed_png, encode_png
 from dkmeans.images.index import ImageIndex
 from dkmeans.images.measures import compare, psnr
 from dkmeans.stages.shared.remaking import Made, Remaking, n_colors
-from dkmeans.storage import checksums
 
 __all__ = [
     "COLUMNS",
     "MEASURED_PER_TASK",
+    "IfLarger",
+    "Remade",
     "Totals",
     "check_image_memory",
     "json_value",
     "remake_images",
+    "table_of",
     "totals_of",
 ]
 
@@ -39,6 +43,10 @@ COLUMNS = (*MEASURED, "stored_bytes", "n_iter", "converged", "seconds")
 
 MEASURED_PER_TASK = 1 << 20
 """Pixels in one task of images that are measured whole: as much work as a few million rows of a fit."""
+
+
+IfLarger = Literal["keep", "copy", "skip", "error"]
+"""What becomes of a PNG that is larger than the file of the source."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,7 @@ class _Batch:
         Where its files go.
     source_bytes : tuple of int, or None
         Of each image as it was found, where all is measured; None for the error alone, which costs least.
+    if_larger : {"keep", "copy", "skip", "error"}
     """
 
     names: tuple[str, ...]
@@ -62,33 +71,63 @@ class _Batch:
     remaking: Remaking
     files: FileBatch | None
     source_bytes: tuple[int, ...] | None
+    if_larger: IfLarger
 
 
-def _finish(batch: _Batch) -> tuple[NDArray[np.float64], list[SkippedImage]]:
-    """Make, compare and write the images of one batch; a table of `COLUMNS`, and those that are damaged."""
-    if batch.files is not None and (finished := batch.files.finished()):
-        return np.array([[_number(image[name]) for name in COLUMNS] for image in finished]), []
-    rows: dict[int, list[float]] = {}
-    skipped, checks = [], []
+@dataclass
+class _Done:
+    """What became of the images of one batch: rows of `COLUMNS` by position, records, what is damaged."""
+
+    rows: dict[int, list[float]]
+    records: list[Record]
+    skipped: list[SkippedImage]
+
+
+def _finish(batch: _Batch) -> _Done:
+    """Make, compare and write the images of one batch."""
+    done = _Done({}, [], [])
     began = time.perf_counter()
     for position, made in enumerate(batch.remaking.images()):
         if isinstance(made, SkippedImage):
-            skipped.append(made)
+            done.skipped.append(made)
         else:
             found: dict[str, Any] = {"n_iter": made.n_iter, "converged": made.converged}
-            if batch.files is not None:
-                data = _encode(made)
-                batch.files.write(position, data)
-                checks.append(checksums.of_bytes(data))
-                found |= {"stored_bytes": len(data), "seconds": time.perf_counter() - began}
             if batch.source_bytes is not None:
                 found["source_bytes"] = batch.source_bytes[position]
+            if batch.files is not None:
+                made, record = _write(batch, batch.files, position, made)
+                found["stored_bytes"] = record.image["stored_bytes"]
+                found["seconds"] = time.perf_counter() - began
             found |= _measured(made, full=batch.source_bytes is not None)
-            rows[position] = [_number(found.get(name)) for name in COLUMNS]
+            row = [_number(found.get(name)) for name in COLUMNS]
+            if batch.files is not None:
+                done.records.append(_described(record, batch.sizes[position], made, row))
+            if batch.files is None or record.key is not None:
+                done.rows[position] = row
         began = time.perf_counter()
     if batch.files is not None:
-        batch.files.record(_records(batch, rows), checks)
-    return np.array(list(rows.values()), np.float64).reshape(-1, len(COLUMNS)), skipped
+        batch.files.record(done.records)
+    return done
+
+
+def _write(batch: _Batch, files: FileBatch, position: int, made: Made) -> tuple[Made, Record]:
+    """Write the file of an image, and what it shows then: the original, if that is smaller and copied."""
+    data = _encode(made)
+    if batch.if_larger == "keep" or batch.source_bytes is None or len(data) <= batch.source_bytes[position]:
+        return made, files.write(position, data)
+    original = batch.remaking.original(position)
+    if original is None:  # an image in a stack has no file
+        return made, files.write(position, data)
+    if batch.if_larger == "error":
+        raise InputError(
+            f"{batch.names[position]}: {len(data)} bytes as a PNG, {len(original)} as it was found; "
+            "--if-larger error allows no larger file. Pass --if-larger copy, skip or keep, or fewer colors."
+        )
+    if batch.if_larger == "skip":
+        return made, files.leave_out(position)
+    assert made.original is not None
+    same = replace(made, pixels=made.original, codes=None, palette=None, inertia=0.0)
+    return same, files.write(position, original, copied=True)
 
 
 def _number(value: Any) -> float:
@@ -122,17 +161,14 @@ def _measured(made: Made, *, full: bool) -> dict[str, Any]:
     }
 
 
-def _records(batch: _Batch, rows: dict[int, list[float]]) -> list[dict[str, Any]]:
-    """Describe each image that was made, as JSON values; `rows` by its position."""
-    assert batch.files is not None
-    records = []
-    for position, row in rows.items():
-        found = dict(zip(COLUMNS, row, strict=True))
-        height, width = batch.sizes[position].tolist()
-        about = {"name": batch.names[position], "key": batch.files.keys[position]}
-        about |= {"height": height, "width": width}
-        records.append({**about, **{name: json_value(name, value) for name, value in found.items()}})
-    return records
+def _described(record: Record, size: NDArray[np.int32], made: Made, row: Sequence[float]) -> Record:
+    """A record with all that is known of the image, as JSON values."""
+    height, width = size.tolist()
+    about = {"height": height, "width": width}
+    if made.pixels.size:
+        about["channels"] = made.pixels.shape[2]
+    found = {name: json_value(name, value) for name, value in zip(COLUMNS, row, strict=True)}
+    return Record({**record.image, **about, **found}, record.check)
 
 
 _WHOLE = {"source_bytes", "stored_bytes", "n_source_colors", "n_colors", "n_iter"}
@@ -159,6 +195,26 @@ def check_image_memory(n_pixels: int, channels: int, executor: Executor) -> None
     executor.check_memory(need, "an image", "leave out the largest images")
 
 
+@dataclass(frozen=True)
+class Remade:
+    """Images made again.
+
+    Attributes
+    ----------
+    table : ndarray of shape (n, n_columns), float64
+        `COLUMNS` of each image in order, of those too that an earlier run has made; not of images that cannot
+        be decoded, or are left out.
+    records : list of Record
+        Of the files that were written, and of the images that were left out.
+    skipped : list of SkippedImage
+        Images that cannot be decoded.
+    """
+
+    table: NDArray[np.float64]
+    records: list[Record]
+    skipped: list[SkippedImage]
+
+
 def remake_images(
     index: ImageIndex,
     remaking: Callable[[int, int], Remaking],
@@ -167,8 +223,9 @@ def remake_images(
     *,
     files: Files | None = None,
     source_bytes: Sequence[int] | None = None,
+    if_larger: IfLarger = "keep",
     watch: Callable[[Sequence[SkippedImage]], None] | None = None,
-) -> tuple[NDArray[np.float64], list[SkippedImage]]:
+) -> Remade:
     """Make, compare and write images, a task a batch.
 
     Parameters
@@ -179,21 +236,16 @@ def remake_images(
     executor : Executor
     reporter : Reporter
     files : Files or None
-        Where files of them go.
+        Where files of them go; images that it keeps are not made again.
     source_bytes : sequence of int, or None
         Of each image as it was found, where all is measured; None for the error alone.
+    if_larger : {"keep", "copy", "skip", "error"}
+        What becomes of a file that is larger than that of the source.
     watch : callable or None
         Sees the images that cannot be decoded as they come, and may end the work; `Skipping.watch`.
-
-    Returns
-    -------
-    table : ndarray of shape (n_images, n_columns), float64
-        `COLUMNS` of each image that can be decoded.
-    skipped : list of SkippedImage
-        The others.
     """
-    # Whatever the number of threads, so that records stay valid.
-    limit = plan.PIXELS_PER_TASK if source_bytes is None else MEASURED_PER_TASK
+    kept = {} if files is None else files.kept
+    ranges = _ranges(index, kept, plan.PIXELS_PER_TASK if source_bytes is None else MEASURED_PER_TASK)
     batches = [
         _Batch(
             index.names[start:stop],
@@ -201,17 +253,53 @@ def remake_images(
             remaking(start, stop),
             None if files is None else files.batch(start, index.names[start:stop]),
             None if source_bytes is None else tuple(source_bytes[start:stop]),
+            if_larger,
         )
-        for start, stop in plan.batches(np.diff(index.offset), limit)
+        for start, stop in ranges
     ]
     if files is not None:
         files.begin()
     task = executor.task(_finish)
     with reporter.stage("images", len(batches), "batches") as advance:
-        check = None if watch is None else lambda found: watch(found[1])
+        check = None if watch is None else lambda done: watch(done.skipped)
         found = executor.run([task(batch) for batch in batches], advance, check)
-    table = np.concatenate([np.empty((0, len(COLUMNS))), *(rows for rows, _ in found)])
-    return table, [image for _, skipped in found for image in skipped]
+    rows = {
+        start + position: row
+        for (start, _), done in zip(ranges, found, strict=True)
+        for position, row in done.rows.items()
+    }
+    for place, name in enumerate(index.names):
+        if name in kept and kept[name].key is not None:
+            rows[place] = _row(kept[name].image)
+    return Remade(
+        np.array([rows[place] for place in sorted(rows)], np.float64).reshape(-1, len(COLUMNS)),
+        [record for done in found for record in done.records],
+        [image for done in found for image in done.skipped],
+    )
+
+
+def _ranges(index: ImageIndex, kept: Container[str], limit: int) -> list[tuple[int, int]]:
+    """Ranges of images that are to be made, each for one task; of neighbors only."""
+    sizes = np.diff(index.offset)
+    todo = np.flatnonzero([name not in kept for name in index.names])
+    runs = np.split(todo, np.flatnonzero(np.diff(todo) > 1) + 1) if len(todo) else []
+    return [
+        (int(run[0]) + start, int(run[0]) + stop)
+        for run in runs
+        for start, stop in plan.batches(sizes[run], limit)
+    ]
+
+
+def table_of(images: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
+    """The rows of `COLUMNS` that records tell; shape (n_images, n_columns)."""
+    return np.array([_row(image) for image in images], np.float64).reshape(-1, len(COLUMNS))
+
+
+def _row(image: dict[str, Any]) -> list[float]:
+    found = {name: _number(image.get(name)) for name in COLUMNS}
+    if found["mse"] == 0:
+        found["psnr"] = math.inf
+    return list(found.values())
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,12 @@ from PIL import Image
 from stages.outputs import Parts, read_files
 
 from dkmeans import plan
-from dkmeans.artefacts.files import Files, begin_files, claim_folder
+from dkmeans.artefacts.files import Files, Wanted, begin_files, claim_folder
 from dkmeans.artefacts.folder import open_folder
+from dkmeans.artefacts.former import read_former
 from dkmeans.compute.in_process import InProcess
 from dkmeans.config.stages import DecodeConfig
+from dkmeans.errors import InputError
 from dkmeans.events.reporter import SILENT
 from dkmeans.images.decode import SkippedImage
 from dkmeans.images.index import ImageIndex
@@ -55,8 +57,11 @@ class Grays:
             original = pixels - np.uint8(self.darker)
             yield Made(pixels, original=original, n_source_colors=1, inertia=36.0, n_iter=2, converged=True)
 
+    def original(self, position: int) -> bytes | None:
+        return None if self.values[position] == 40 else b"the file of %d" % self.values[position]
 
-def remake(values, files: Files | None = None, reporter=SILENT, source_bytes=(7, 8, 9)):
+
+def remake(values, files: Files | None = None, reporter=SILENT, source_bytes=(7, 8, 9), **options):
     return remake_images(
         INDEX,
         lambda start, stop: Grays(values[start:stop]),
@@ -64,6 +69,7 @@ def remake(values, files: Files | None = None, reporter=SILENT, source_bytes=(7,
         reporter,
         files=files,
         source_bytes=source_bytes,
+        **options,
     )
 
 
@@ -72,8 +78,9 @@ def column(table, name):
 
 
 def test_all_that_is_measured():
-    table, skipped = remake((10, 20, 30))
-    assert skipped == []
+    done = remake((10, 20, 30))
+    table = done.table
+    assert (done.skipped, done.records) == ([], [])
     assert column(table, "mse") == [9, 9, 9]
     assert column(table, "psnr") == pytest.approx([10 * math.log10(255**2 / 9)] * 3)
     assert column(table, "source_bytes") == [7, 8, 9]
@@ -84,7 +91,7 @@ def test_all_that_is_measured():
 
 
 def test_the_error_alone():
-    table, _ = remake((10, 20, 30), source_bytes=None)
+    table = remake((10, 20, 30), source_bytes=None).table
     assert column(table, "mse") == [9, 9, 9]
     assert np.isnan(column(table, "n_colors")).all()
 
@@ -95,7 +102,7 @@ def test_batches_are_of_so_many_pixels(monkeypatch, source_bytes):
     monkeypatch.setattr(writing, "MEASURED_PER_TASK", measured)
     monkeypatch.setattr(plan, "PIXELS_PER_TASK", alone)
     parts = Parts()
-    table, _ = remake((10, 20, 30), reporter=parts, source_bytes=source_bytes)
+    table = remake((10, 20, 30), reporter=parts, source_bytes=source_bytes).table
     assert parts.totals["images"] == 2  # of two images, and of one
     assert len(table) == 3
 
@@ -105,18 +112,23 @@ def opened(folder, **options):
     return config, claim_folder(Store(folder), config, "0" * 64)
 
 
-KEYS = {"a.png": "x/a.png", "b.png": "b.png", "c.png": "c.png"}
+KEYS = {"a.png": ("x/a.png", "x/a.jpg"), "b.png": ("b.png", "b.jpg"), "c.png": ("c.png", "c.jpg")}
+
+
+def begun(held, folder):
+    wanted = Wanted(dict.fromkeys(KEYS, "1"), "k=4", KEYS)
+    return begin_files(held, read_former(Store(folder)), wanted, "images")
 
 
 def test_files_and_their_record(tmp_path):
     folder = str(tmp_path)
     config, claimed = opened(folder)
     with claimed as held:
-        files = begin_files(held, Store(folder), KEYS, config, "images")
-        table, skipped = remake((10, -1, 30), files)
-        sizes = [int(size) for size in column(table, "stored_bytes")]
-        files.commit(source="z", n_images=2, n_pixels=8, image_bytes=sum(sizes))
-    assert [image.key for image in skipped] == ["b.png"]
+        files = begun(held, folder)
+        done = remake((10, -1, 30), files)
+        sizes = [int(size) for size in column(done.table, "stored_bytes")]
+        files.commit(done.records, source="z", n_images=2, n_pixels=8, image_bytes=sum(sizes))
+    assert [image.key for image in done.skipped] == ["b.png"]
     found = read_files(tmp_path)
     assert [len(data) for data in (found["x/a.png"], found["c.png"])] == sizes
     for key, value in (("x/a.png", 10), ("c.png", 30)):
@@ -128,6 +140,36 @@ def test_files_and_their_record(tmp_path):
     assert (first["ssim"], first["converged"], first["stored_bytes"]) == (None, True, sizes[0])
 
 
+@pytest.mark.parametrize("if_larger", ["keep", "copy", "skip"])
+def test_a_png_that_is_larger_than_its_source(tmp_path, if_larger):
+    """The second is not: its source has 1,000 bytes; the third is of a stack, and has no file of its own."""
+    folder = str(tmp_path)
+    config, claimed = opened(folder)
+    with claimed as held:
+        files = begun(held, folder)
+        done = remake((10, 20, 40), files, source_bytes=(14, 1000, 14), if_larger=if_larger)
+        files.commit(done.records, source="z", n_images=3, n_pixels=8, image_bytes=0)
+    found, records = read_files(tmp_path), open_folder(folder).records
+    first = {"keep": ["x/a.png"], "copy": ["x/a.jpg"], "skip": []}[if_larger]
+    assert sorted(found) == sorted([*first, "b.png", "c.png"])
+    assert [image["key"] for image in records] == [*first, "b.png", "c.png"]
+    if if_larger == "copy":
+        assert found["x/a.jpg"] == b"the file of 10"
+        names = ("copied", "stored_bytes", "psnr", "mse", "inertia")
+        assert [records[0][name] for name in names] == [True, 14, None, 0, 0]
+        assert column(done.table, "psnr")[0] == math.inf
+        assert not records[1]["copied"]
+    assert [record.key for record in done.records] == [*(first or [None]), "b.png", "c.png"]
+    assert len(done.table) == len(found)
+
+
+def test_a_larger_png_is_an_error_where_that_was_asked_for(tmp_path):
+    config, claimed = opened(str(tmp_path))
+    message = r"^a\.png: \d\d bytes as a PNG, 14 as it was found; .* Pass --if-larger copy"
+    with pytest.raises(InputError, match=message), claimed as held:
+        remake((10, 20, 30), begun(held, str(tmp_path)), source_bytes=(14, 99, 99), if_larger="error")
+
+
 def test_what_is_recorded_is_not_made_again(tmp_path, monkeypatch):
     monkeypatch.setattr(writing, "MEASURED_PER_TASK", 4)
     folder = str(tmp_path)
@@ -136,19 +178,21 @@ def test_what_is_recorded_is_not_made_again(tmp_path, monkeypatch):
 
     def die_behind():
         with claimed as held:
-            made.append(remake((10, 20, 30), begin_files(held, Store(folder), KEYS, config, "images")))
+            made.append(remake((10, 20, 30), begun(held, folder)))
             raise PowerCut
 
     with pytest.raises(PowerCut):
         die_behind()
-    first, _ = made[0]
+    first = made[0].table
     (tmp_path / "b.png").write_bytes((tmp_path / "b.png").read_bytes()[::-1])  # damaged, of the same size
     config, claimed = opened(folder, resume=True)
     with claimed as held:
         assert held.number == 2  # files were there, so the claim was kept
-        again, _ = remake((11, 21, 31), begin_files(held, Store(folder), KEYS, config, "images"))
+        done = remake((11, 21, 31), begun(held, folder))
+    again = done.table
+    assert [record.name for record in done.records] == ["b.png"]
     np.testing.assert_array_equal(again[[0, 2]], first[[0, 2]])  # and not of 11 and 31
-    shown = [np.asarray(Image.open(tmp_path / key))[0, 0] for key in KEYS.values()]
+    shown = [np.asarray(Image.open(tmp_path / key))[0, 0] for key, _ in KEYS.values()]
     assert shown == [10, 21, 30]
 
 
