@@ -10,6 +10,7 @@ from sklearn.cluster import KMeans
 from dkmeans import kernels
 from dkmeans.clustering import palette
 from dkmeans.clustering.loop import State, iterate
+from dkmeans.clustering.starts import choose_start
 from dkmeans.features.histogram import Histogram
 from dkmeans.kernels import reference
 
@@ -26,7 +27,7 @@ def test_from_its_start_it_is_the_fit_of_all_pixels(pixels, k):
     """The same loop as that of fit: the same bits, with every pixel as a row of its own."""
     histogram = Histogram.of(pixels)
     found = palette.learn_palette(histogram, k, **OPTIONS)
-    start = palette.choose_start(histogram, k, OPTIONS["seed"])
+    start = choose_start(histogram.colors, histogram.counts, k, OPTIONS["seed"])
     fit = iterate(kernels.load(pixels), State(start), max_iter=100, tol=1e-4)
     np.testing.assert_array_equal(found.centers, fit.centers)
     assert (found.inertia, found.n_iter, found.converged) == (fit.inertia, len(fit.history), fit.converged)
@@ -54,16 +55,6 @@ def test_as_many_colors_as_there_are_lose_nothing():
         found = palette.learn_palette(Histogram.of(pixels), k, **OPTIONS)
         assert found.centers.tolist() == [[3, 1, 2], [9, 9, 9]]
         assert (found.inertia, found.labels.tolist()) == (0, [0, 1])
-
-
-@pytest.mark.parametrize("least", [1, 5, 60, 10_000])
-def test_cells_hold_all_pixels(pixels, least):
-    histogram = Histogram.of(pixels)
-    values, times = palette.coarsen(histogram, least)
-    assert times.sum() == len(pixels)
-    assert len(values) >= min(least, len(histogram.colors))
-    total = (values.astype(float) * times[:, None]).sum(axis=0)
-    np.testing.assert_allclose(total / len(pixels), pixels.mean(axis=0), atol=0.5)
 
 
 def test_another_seed_is_another_start(pixels):

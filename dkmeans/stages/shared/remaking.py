@@ -10,12 +10,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans import kernels
 from dkmeans.artefacts.coded import CodedPart
 from dkmeans.artefacts.folder import read_file
-from dkmeans.clustering.palette import Learned, learn_palette
+from dkmeans.clustering.palette import Learned, learn_palette, use_palette
+from dkmeans.errors import ImageError
 from dkmeans.features.histogram import Histogram
-from dkmeans.features.space import FeatureSpace
+from dkmeans.features.space import hide
+from dkmeans.features.spaces import SpaceName
 from dkmeans.images.collections import Images, Part
 from dkmeans.images.decode import SkippedImage
 from dkmeans.images.encode import compact, dithered
@@ -89,24 +90,24 @@ class PerImage:
     seed: int
     max_iter: int
     tol: float
+    space: SpaceName = "rgb"
 
     def learn(self, histogram: Histogram) -> Learned:
         """Find the palette of the pixels that these are the colors of."""
-        options = {"seed": self.seed, "max_iter": self.max_iter, "tol": self.tol}
+        options = {"seed": self.seed, "max_iter": self.max_iter, "tol": self.tol, "space": self.space}
         return learn_palette(histogram, self.n_clusters, **options)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
 class Given:
-    """One palette for every image; `centers` of shape (n_clusters, channels), float32."""
+    """One palette for every image; `centers` of shape (n_clusters, channels), float32, in `space`."""
 
     centers: NDArray[np.float32]
+    space: SpaceName = "rgb"
 
     def learn(self, histogram: Histogram) -> Learned:
         """Find the nearest center of each color."""
-        block, centers = kernels.load(histogram.colors, "cpu", histogram.counts), self.centers
-        inertia = exact.inertia(block.lloyd(centers), centers, block.dtype)  # type: ignore[arg-type]
-        return Learned(centers, block.labels(centers), inertia, 0, True)
+        return use_palette(histogram, self.centers, self.space)
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,8 @@ class Quantizing:
 
     Attributes
     ----------
+    names : tuple of str
+        Of the images.
     part : Part
         The images.
     palettes : PerImage or Given
@@ -122,20 +125,27 @@ class Quantizing:
         Whether pixels take the colors that Floyd-Steinberg dithering gives them.
     """
 
+    names: tuple[str, ...]
     part: Part
     palettes: PerImage | Given
     dither: bool
 
     def images(self) -> Iterator[Made | SkippedImage]:
-        """Yield each image; see `Remaking`."""
-        for image in self.part.read():
-            yield image if isinstance(image, SkippedImage) else self._made(image)
+        """Yield each image; see `Remaking`. One that has no palette of so few colors is skipped."""
+        for name, image in zip(self.names, self.part.read(), strict=True):
+            if isinstance(image, SkippedImage):
+                yield image
+                continue
+            try:
+                yield self._made(image)
+            except ImageError as error:
+                yield SkippedImage(name, str(error))
 
     def _made(self, image: NDArray[np.uint8]) -> Made:
-        pixels = image.reshape(-1, image.shape[2])
+        pixels = hide(image).reshape(-1, image.shape[2])
         histogram = Histogram.of(pixels)
         learned = self.palettes.learn(histogram)
-        palette = FeatureSpace(image.dtype, image.shape[2]).to_pixels(learned.centers)
+        palette: NDArray[Any] = learned.palette
         if self.dither:
             codes = dithered(image, palette)
         else:
@@ -206,8 +216,8 @@ class Copying:
 
 
 def n_colors(image: NDArray[Any]) -> int:
-    """Distinct colors of an image of shape (height, width, channels)."""
-    pixels = image.reshape(-1, image.shape[2])
+    """Distinct colors of an image of shape (height, width, channels); what is clear is one of them."""
+    pixels = hide(image).reshape(-1, image.shape[2])
     return len(Histogram.of(pixels).colors if image.dtype == np.uint8 else np.unique(pixels, axis=0))
 
 
