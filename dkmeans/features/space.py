@@ -122,6 +122,10 @@ class FeatureSpace:
         encoded = self.encode(image)
         return tiles.cut(encoded, self.patch) if self.patch else encoded.reshape(-1, self.channels)
 
+    def from_stored(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Make rows of stored ones of shape (n_rows, n_features), `dtype`, as a dataset has them."""
+        return self.encode(values.reshape(-1, self.channels)).reshape(values.shape)
+
     def encode(self, pixels: NDArray[Any]) -> NDArray[Any]:
         """Make features of pixels of shape (..., channels); of the same shape, `row_dtype`."""
         if self._axes is None:
@@ -151,7 +155,10 @@ class FeatureSpace:
         -------
         ndarray of shape (n_rows, *pixel_shape), `dtype`
         """
-        values = rows.reshape(-1, *self.pixel_shape)
+        return self.decode(rows.reshape(-1, *self.pixel_shape))
+
+    def decode(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Make pixels of features of shape (..., channels), as `to_pixels`; of the same shape, `dtype`."""
         if self._axes is not None:
             values = values.astype(np.float64) / self.full - self._raised(self._axes)
             if self.has_alpha:

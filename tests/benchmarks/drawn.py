@@ -73,7 +73,7 @@ def _glyphs(rng: np.random.Generator) -> np.ndarray:
 
 def _shadow(rng: np.random.Generator) -> np.ndarray:
     """A card with round corners over its soft shadow."""
-    x, y = _grid()
+    _, y = _grid()
     soft = 0.6 * _inside(_box(0.52, 0.56, 0.32, 0.25, 0.08), rng.uniform(0.1, 0.3)) ** 1.5
     card = _layer(_shade(rng.random(3), rng.random(3), y), _inside(_box(0.5, 0.48, 0.32, 0.25, 0.06)))
     return _over(card, _layer((0, 0, 0), soft))

@@ -11,13 +11,15 @@ from typing import Any
 from dkmeans.artefacts.claims import Claim
 from dkmeans.artefacts.index import write_skipped
 from dkmeans.clustering.loop import LloydResult, State
-from dkmeans.clustering.seeding import seed_centers
+from dkmeans.clustering.seeding import find_distinct_rows, seed_centers
 from dkmeans.compute.executor import Executor
 from dkmeans.config.stages import QuantizeConfig
+from dkmeans.errors import DistinctRowsError
 from dkmeans.events.reporter import Reporter
 from dkmeans.features.space import FeatureSpace
 from dkmeans.images.collections import Skipping, SourceCollection, collect
 from dkmeans.images.sources import Source
+from dkmeans.kernels import arithmetic
 from dkmeans.stages.shared.fitting import iterate_rows
 from dkmeans.stages.shared.rows import decode_rows
 
@@ -46,7 +48,7 @@ def learn_centers(
     skipping: Skipping,
     reporter: Reporter,
 ) -> tuple[SourceCollection, LloydResult]:
-    """Learn centers for all images, by the steps of fit.
+    """Learn centers for all images, by the steps of fit; of fewer distinct rows all are centers.
 
     Returns
     -------
@@ -58,6 +60,11 @@ def learn_centers(
     drawn = (config.n_clusters, config.seed)
     images, rows = decode_rows(images, space, *drawn, executor, skipping, reporter)
     with reporter.stage("seeds", 1, "set") as advance:
-        state = State(seed_centers(rows, config.n_clusters, config.init, config.seed))
+        try:
+            centers = seed_centers(rows, config.n_clusters, config.init, config.seed)
+        except DistinctRowsError:
+            distinct = find_distinct_rows(rows, config.n_clusters)
+            centers = arithmetic(rows.dtype).snap(distinct, rows.dtype)
+            reporter.say(f"the images have {len(centers)} different rows, fewer than asked for: all are kept")
         advance(1)
-    return images, iterate_rows(config, rows, state, reporter)
+    return images, iterate_rows(config, rows, State(centers), space, reporter)

@@ -198,6 +198,7 @@ class Decoding:
             space = self.part.coded.manifest.space
             assert space is not None
             inertia = _inertia(space.to_rows(original), self.part.codes_of(position), self.centers)
+            inertia /= space.unit**2
             yield Made(pixels, codes, colors, original, n_colors(original), inertia)
 
 
