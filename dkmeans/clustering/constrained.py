@@ -132,10 +132,11 @@ def iterate_constrained(
         As in `dkmeans.clustering.loop.iterate`.
     """
     dtype, n_iter, converged = groups[0].block.dtype, 0, False
+    movable = np.any([group.allowed for group in groups], axis=0) & ~fixed.all(axis=1)
     stats = sum_groups(groups, centers)
     while not converged and n_iter < max_iter:
         moved = exact.update_centers(stats, centers, dtype)
-        empty = np.flatnonzero((stats.counts == 0) & ~fixed.all(axis=1))
+        empty = np.flatnonzero((stats.counts == 0) & movable)
         for center in empty[:1]:  # one at a time, as each takes the farthest row
             moved[center] = exact.snap(_farthest(groups, centers, center), dtype)
         new = np.where(fixed, centers, moved)

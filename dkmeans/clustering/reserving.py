@@ -78,7 +78,7 @@ class _Kinds:
         alpha = centers[:, -1] / self.features.full
         n_kept = len(self.reserved)
         can[:n_kept] = alpha[:n_kept] == 1
-        taken = Group(*self.opaque, can).lloyd(centers).counts > 0
+        taken = can if self.translucent is None else Group(*self.opaque, can).lloyd(centers).counts > 0
         yield taken
         nearly = taken & (alpha >= _NEARLY)
         if nearly.any() and not np.array_equal(nearly, taken):

@@ -174,6 +174,8 @@ class QuantizeConfig(LearningConfig, ReadingConfig):
     """PNG only: Floyd-Steinberg dithering, by Pillow."""
     color: Literal["rgb", "gray", "rgba"] = "rgb"
     """Channels: 3, 1 or 4."""
+    space: Literal["rgb", "linear", "oklab"] = "rgb"
+    """In which colors are compared: sRGB as stored, linear light, or OKLab, where distances look equal."""
 
 
 class DecodeConfig(StageConfig):

@@ -98,7 +98,7 @@ def quantize(
     Raises
     ------
     InputError
-        If the source is missing, empty or of mixed depth, or has fewer distinct rows than clusters.
+        If the source is missing, empty or of mixed depth.
     SkippedError
         If more than ``max_skipped`` images cannot be read.
     UsageError

@@ -218,3 +218,15 @@ def test_a_given_palette_keeps_what_it_can():
     assert found.inertia == 2 * 20**2
     without = palette.use_palette(Histogram(colors, np.array([5, 2, 3])), rows[:1])
     assert without.labels.tolist() == [0, 0, 0]
+
+
+def test_without_translucent_pixels_all_other_colors_are_opaque():
+    """As of icons without soft edges: k - 1 colors for the visible pixels, and none is lost."""
+    image = drawn()
+    image[..., 3] = np.where(image[..., 3] > 99, 255, 0)
+    made, found = reduced(image, 9)
+    np.testing.assert_array_equal(made[..., 3], image[..., 3])
+    assert found.palette[:, 3].tolist() == [0, *[255] * 8]
+    visible = image[image[..., 3] > 0][:, :3]
+    alone = palette.learn_palette(Histogram.of(visible), 8, **OPTIONS)
+    assert found.inertia <= 1.01 * alone.inertia

@@ -83,11 +83,12 @@ def _quantize(
     _check_depth(images)
     files = begin_files(held, folder, output_keys(images.index.names), config, "destination")
     result: LloydResult | None = None
-    palettes: PerImage | Given = PerImage(config.n_clusters, config.seed, config.max_iter, config.tol)
+    learning = (config.n_clusters, config.seed, config.max_iter, config.tol)
+    palettes: PerImage | Given = PerImage(*learning, config.space)
     if config.palette == "shared":
-        space = FeatureSpace(images.dtype, images.channels)
+        space = FeatureSpace(images.dtype, images.channels, space=config.space)
         images, result = learn_centers(config, images, space, executor, skipping, reporter)
-        palettes = Given(result.centers)
+        palettes = Given(result.centers, config.space)
     check_image_memory(int(images.sizes.max()), images.channels, executor)
 
     def remaking(start: int, stop: int) -> Quantizing:
