@@ -90,16 +90,15 @@ class Overlap:
     @cached_property
     def _integers(self) -> NDArray[np.int64]:
         assert self.space.patch is not None
-        dtype = np.dtype(self.space.dtype)
-        return grid_integers(self.centers, dtype).reshape(-1, *self.space.patch, self.space.channels)
+        return grid_integers(self.centers, self.space.row_dtype).reshape(
+            -1, *self.space.patch, self.space.channels
+        )
 
     def decode(self, codes: NDArray[Any], masks: NDArray[np.bool_] | None, size: Size) -> NDArray[Any]:
         """Add the patches up and divide; see `Decoder`."""
         assert masks is not None
-        shape = (*size, self.space.channels)
-        return patches.overlap_add(
-            codes, masks, self._integers, shape, self.stride, np.dtype(self.space.dtype)
-        )
+        shape, dtype = (*size, self.space.channels), self.space.row_dtype
+        return self.space.decode(patches.overlap_add(codes, masks, self._integers, shape, self.stride, dtype))
 
 
 def mask_offset(height: NDArray[Any], width: NDArray[Any], patch: Size, stride: Size) -> NDArray[np.int64]:

@@ -188,9 +188,9 @@ def _fitted(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.rint(small).astype(np.uint8)
 
 
-def _eight_bits(values: NDArray[Any], dtype: Any = None) -> NDArray[np.uint8]:
-    """Values of an unsigned type, its own by default, as those of uint8."""
-    largest = np.iinfo(dtype or values.dtype).max
+def _eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Values of an unsigned type as those of uint8."""
+    largest = np.iinfo(values.dtype).max
     return np.clip(np.rint(values * (255 / largest)), 0, 255).astype(np.uint8)
 
 
@@ -209,8 +209,7 @@ def gallery(
     height, width = space.patch or (1, 1)
     n_shown = max(1, min(_N_TILES, _GALLERY_PIXELS // (height * width)))
     order = np.argsort(-counts, kind="stable")[:n_shown]
-    values = _eight_bits(centers[order], space.dtype)
-    tiles = values.reshape(len(order), height, width, space.channels)
+    tiles = _eight_bits(space.to_pixels(centers[order])).reshape(len(order), height, width, space.channels)
     caption = f"{len(order)} of {len(centers):,}, the most frequent first"
     yield caption, _tiled(tiles, max(1, _TILE_SIDE // max(height, width)))
 

@@ -14,6 +14,7 @@ from dkmeans.clustering.rows import Rows
 from dkmeans.compute.executor import Executor
 from dkmeans.compute.tree import reduced
 from dkmeans.features.histogram import Histogram
+from dkmeans.features.space import FeatureSpace
 from dkmeans.kernels import Block
 from dkmeans.storage import arrays
 from dkmeans.storage.store import Store
@@ -33,13 +34,13 @@ class CountedRows(Rows):
     n_pixels : int
     positions : ndarray of shape (n,), int64
         The pixels that were kept for `take`.
-    pixels : ndarray of shape (n, channels), uint8
-        Their values.
+    pixels : ndarray of shape (n, channels), uint8 or uint16
+        Their rows.
     """
 
     n_pixels: int
     positions: NDArray[np.int64]
-    pixels: NDArray[np.uint8]
+    pixels: NDArray[Any]
 
     @property
     def n_rows(self) -> int:
@@ -77,8 +78,10 @@ def _read(
     return count_part(arrays.read_rows(store, name, start, stop), positions, device)
 
 
-def _load(histogram: Histogram, start: int, stop: int, device: str) -> Block:
-    return kernels.load(histogram.colors[start:stop], device, histogram.counts[start:stop])
+def _load(histogram: Histogram, start: int, stop: int, device: str, features: FeatureSpace | None) -> Block:
+    colors = histogram.colors[start:stop]
+    rows = colors if features is None else features.from_stored(colors)
+    return kernels.load(rows, device, histogram.counts[start:stop])
 
 
 def count_stored_rows(
@@ -105,14 +108,21 @@ def load_counted_rows(
     dtype: np.dtype[Any],
     cluster: Executor,
     positions: NDArray[np.int64],
+    features: FeatureSpace | None = None,
 ) -> CountedRows:
-    """Load the colors of parts that `tasks` count as `count_part` does; `positions` are of all rows."""
+    """Load the colors of parts that `tasks` count as `count_part` does; `positions` are of all rows.
+
+    `features` makes rows of the colors; None takes them as they are.
+    """
     counted: Counted = reduced(cluster, merge_counted, tasks)
     n_colors = len(counted.histogram.colors)
     n_blocks = min(cluster.n_threads(), -(-n_colors // _LEAST_COLORS))
     cuts = plan.cuts(n_colors, -(-n_colors // n_blocks))
     load, shared = delayed(_load), delayed(counted.histogram, traverse=False)
-    blocks = cluster.persist([load(shared, *cut, cluster.device) for cut in cuts])
+    kept = np.concatenate(counted.kept)
+    if features is not None:
+        kept, dtype = features.from_stored(kept), features.row_dtype
+    blocks = cluster.persist([load(shared, *cut, cluster.device, features) for cut in cuts])
     return CountedRows(
         blocks,
         cuts,
@@ -122,5 +132,5 @@ def load_counted_rows(
         True,
         n_rows,
         positions,
-        np.concatenate(counted.kept),
+        kept,
     )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from dkmeans import kernels, plan
 from dkmeans.compute.executor import Executor
+from dkmeans.features.space import FeatureSpace
 from dkmeans.kernels import Block
 from dkmeans.storage import arrays
 from dkmeans.storage.store import Store
@@ -109,16 +110,24 @@ def _take(block: Block, positions: NDArray[np.int64]) -> NDArray[Any]:
     return block.rows(positions)
 
 
-def _load(store: Store, name: str, start: int, stop: int, device: str) -> Block:
-    return kernels.load(arrays.read_rows(store, name, start, stop), device)
+def _load(
+    store: Store, name: str, start: int, stop: int, device: str, features: FeatureSpace | None
+) -> Block:
+    stored = arrays.read_rows(store, name, start, stop)
+    return kernels.load(stored if features is None else features.from_stored(stored), device)
 
 
-def load_stored_rows(store: Store, name: str, cluster: Executor, n_clusters: int) -> Rows:
-    """The rows of the array `name` in `store`, in the workers' memory if they fit."""
+def load_stored_rows(
+    store: Store, name: str, cluster: Executor, n_clusters: int, features: FeatureSpace | None = None
+) -> Rows:
+    """The rows of the array `name` in `store`, in the workers' memory if they fit.
+
+    `features` makes rows of the stored ones; None takes them as they are.
+    """
     arrays.check_whole(store, name)
     array = arrays.open_array(store, name)
     n_rows, n_features = array.shape
-    dtype = np.dtype(array.dtype)
+    dtype = np.dtype(array.dtype) if features is None else features.row_dtype
     layout = arrays.row_layout(array)
     cuts = plan.fit_cuts(n_rows, n_features * dtype.itemsize, layout, cluster.n_threads())
     need = plan.fit_memory(n_rows, n_features, dtype.itemsize, n_clusters, cuts[0][1])
@@ -128,5 +137,5 @@ def load_stored_rows(store: Store, name: str, cluster: Executor, n_clusters: int
     memory = cluster.memory_bytes()
     resident = memory is None or need["rows"] <= _SHARE_FOR_ROWS * memory
     load = cluster.task(_load)
-    tasks = [load(store, name, *cut, cluster.device) for cut in cuts]
+    tasks = [load(store, name, *cut, cluster.device, features) for cut in cuts]
     return Rows(cluster.persist(tasks) if resident else tasks, cuts, n_features, dtype, cluster, resident)

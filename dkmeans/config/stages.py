@@ -196,6 +196,8 @@ class QuantizeConfig(LearningConfig, ReadingConfig, ColorsConfig):
     """Path of an HTML page to write, with before and after of the images and a table of all."""
     color: Literal["auto", "rgb", "gray", "rgba"] = "auto"
     """Channels: 3, 1 or 4; auto leaves each image its own, and of one palette for all as few as hold them."""
+    space: Literal["rgb", "linear", "oklab"] = "rgb"
+    """In which colors are compared: sRGB as stored, linear light, or OKLab, where distances look equal."""
     if_larger: Literal["keep", "copy", "skip", "error"] = "copy"
     """PNG only: what becomes of an image whose PNG would be larger than its file: keep the PNG, copy the file
     as it is, skip the image, or stop with an error."""

@@ -1,4 +1,8 @@
-"""How near an image is to its original: mean squared error, PSNR and SSIM as scikit-image computes them."""
+"""How near an image is to its original: mean squared error, PSNR, SSIM and CIEDE2000, by scikit-image.
+
+What is measured is what can be seen: of images with alpha the premultiplied values, and alpha. So colors
+behind alpha 0 count nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.metrics import mean_squared_error, structural_similarity
 
-__all__ = ["Measures", "compare", "psnr", "ssim", "worst_part"]
+__all__ = ["Measures", "compare", "mean_ciede2000", "mse", "psnr", "ssim", "worst_part"]
 
 _TILE = 512  # pixels; SSIM takes about 100 bytes a value, which a large image has too many of
 _WINDOW = 7  # pixels, scikit-image's own
@@ -35,10 +40,27 @@ class Measures(NamedTuple):
 
 def compare(original: NDArray[Any], image: NDArray[Any]) -> Measures:
     """Measure an image of shape (height, width, channels), uint8 or uint16, beside its original."""
-    error = float(mean_squared_error(original, image))
+    error = mse(original, image)
     if not error:
         return Measures(0.0, None, 1.0 if min(original.shape[:2]) >= 3 else None)
     return Measures(error, psnr(error, int(np.iinfo(original.dtype).max)), ssim(original, image))
+
+
+def mse(original: NDArray[Any], image: NDArray[Any]) -> float:
+    """Compute the mean squared error over all values of two images of one shape and type."""
+    if original.shape[2] not in (2, 4):
+        return float(mean_squared_error(original, image))
+    bands = range(0, len(original), _TILE)  # floats of a whole large image would fill the memory
+    parts = ((original[top : top + _TILE], image[top : top + _TILE]) for top in bands)
+    return float(sum(((_seen(one) - _seen(other)) ** 2).sum() for one, other in parts)) / original.size
+
+
+def _seen(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Premultiply colors with alpha, in float64; others stay as they are."""
+    if pixels.shape[-1] not in (2, 4):
+        return pixels
+    alpha = pixels[..., -1:].astype(np.float64)
+    return np.concatenate([pixels[..., :-1] * alpha / int(np.iinfo(pixels.dtype).max), alpha], axis=-1)
 
 
 def psnr(mse: float, limit: int) -> float | None:
@@ -72,14 +94,43 @@ def ssim(original: NDArray[Any], image: NDArray[Any], tile: int = _TILE) -> floa
             down, across = min(tile, rows - top), min(tile, columns - left)
             part = np.s_[top : top + down + window - 1, left : left + across + window - 1]
             value = structural_similarity(
-                original[part],
-                image[part],
+                _seen(original[part]),
+                _seen(image[part]),
                 win_size=window,
                 data_range=int(np.iinfo(original.dtype).max),
                 channel_axis=-1,
             )
             total += float(value) * down * across
     return float(total / (rows * columns))
+
+
+def mean_ciede2000(original: NDArray[Any], image: NDArray[Any]) -> float:
+    """Compute the mean CIEDE2000 of two images of shape (height, width, channels), sRGB under D65.
+
+    G. Sharma, W. Wu, E. N. Dalal, The CIEDE2000 color-difference formula, 2005. Of images with alpha it is
+    the mean of those over black and over white. Each pair of colors is computed once; up to 0.1 s for a photo
+    of 768 x 512.
+    """
+    channels, limit = original.shape[2], int(np.iinfo(original.dtype).max)
+    both = np.zeros((original[..., 0].size, 2, 4), original.dtype)
+    both[:, 0, :channels] = original.reshape(-1, channels)
+    both[:, 1, :channels] = image.reshape(-1, channels)
+    number = np.dtype(np.uint64) if original.dtype == np.uint8 else np.dtype("V16")
+    pairs, counts = np.unique(both.reshape(-1, 8).view(number), return_counts=True)
+    distinct = pairs.view(original.dtype).reshape(-1, 2, 4)[..., :channels] / limit
+    one, other = distinct[:, 0], distinct[:, 1]
+    grounds = (0.0, 1.0) if channels in (2, 4) else (0.0,)
+    found = [deltaE_ciede2000(_lab(one, ground), _lab(other, ground)) @ counts for ground in grounds]
+    return float(np.mean(found) / counts.sum())
+
+
+def _lab(colors: NDArray[np.float64], ground: float) -> NDArray[np.float64]:
+    """CIELAB of colors of shape (n, channels), 0 to 1, those with alpha over a gray `ground`."""
+    if colors.shape[1] in (2, 4):
+        alpha = colors[:, -1:]
+        colors = colors[:, :-1] * alpha + ground * (1 - alpha)
+    lab: NDArray[np.float64] = rgb2lab(np.broadcast_to(colors, (len(colors), 3)))
+    return lab
 
 
 def worst_part(original: NDArray[Any], image: NDArray[Any]) -> tuple[int, int, int, int] | None:
@@ -100,7 +151,7 @@ def worst_part(original: NDArray[Any], image: NDArray[Any]) -> tuple[int, int, i
     sums = np.empty((rows, columns))
     for row in range(rows):  # one at a time: the error of a whole large image would fill the memory
         band = np.s_[row * part_height : (row + 1) * part_height, : columns * part_width]
-        error = (original[band].astype(np.float32) - image[band]) ** 2
+        error = (_seen(original[band]).astype(np.float32) - _seen(image[band])) ** 2
         sums[row] = error.reshape(part_height, columns, -1).sum(axis=(0, 2))
     row, column = divmod(int(sums.argmax()), columns)
     return row * part_height, column * part_width, part_height, part_width

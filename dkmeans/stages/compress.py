@@ -66,8 +66,8 @@ def _check_png(dataset: Dataset, codebook: Codebook) -> None:
 
 def _write(work: Work) -> dict[str, Any]:
     """Write palette and codes."""
-    palette = work.dataset.space("pixels").to_pixels(work.codebook.centers)
-    work.claim.write_array("palette", palette)
-    rows = StoredArray(work.dataset.store, "pixels")
+    space = work.dataset.space("pixels")
+    work.claim.write_array("palette", space.to_pixels(work.codebook.centers))
+    rows = StoredArray(work.dataset.store, "pixels", space)
     digest = write_codes(work.claim, rows, work.codebook.centers, work.executor, work.reporter)
     return {"decoder": "palette", "digest": digest}

@@ -12,6 +12,7 @@ from dkmeans.artefacts.manifests import digest
 from dkmeans.clustering.hierarchy import Groups, group_centers, merge_groups
 from dkmeans.clustering.lloyd import lloyd
 from dkmeans.clustering.loop import Iteration, State
+from dkmeans.clustering.settling import settle
 from dkmeans.compute.connecting import connect
 from dkmeans.compute.executor import Executor
 from dkmeans.config.cluster import ClusterConfig
@@ -128,12 +129,13 @@ def _write(
     executor: Executor,
     reporter: Reporter,
 ) -> CodebookManifest:
-    groups = _grouped(config, codebook, reporter)
-    centers = merge_groups(codebook.centers, codebook.counts, groups.labels, dataset.dtype)
+    groups, space = _grouped(config, codebook, reporter), dataset.space(codebook.on)
+    centers = merge_groups(codebook.centers, codebook.counts, groups.labels, space.row_dtype)
     rows = open_rows(dataset, codebook.on, len(centers), 0, executor, reporter)
     with reporter.stage("counts", 1, "pass") as advance:
         began = time.perf_counter()
         result = lloyd(rows, State(centers), max_iter=0, tol=0, on_iteration=lambda _: None)
+        result = settle(rows, result, space)
         step = Iteration(result.inertia, 0.0, rows.n_rows, time.perf_counter() - began)
         advance(1, f"inertia {result.inertia:.6g}")
     facts = {"cut_from": codebook.manifest.centers_sha256, "n_components": groups.n_components, "max_iter": 1}

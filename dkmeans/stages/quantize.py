@@ -124,7 +124,7 @@ def quantize(
     Raises
     ------
     InputError
-        If the source is missing or empty, or has fewer distinct rows than clusters.
+        If the source is missing or empty.
     SkippedError
         If more than ``max_skipped`` images cannot be read; the work stops there.
     UsageError

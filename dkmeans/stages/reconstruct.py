@@ -52,7 +52,7 @@ def reconstruct(
 def _write(work: Work) -> dict[str, Any]:
     """Write the codes, the centers, and which patches of each image have codes."""
     dataset, centers = work.dataset, work.codebook.centers
-    rows = StoredArray(dataset.store, "patches")
+    rows = StoredArray(dataset.store, "patches", dataset.space("patches"))
     digest = write_codes(work.claim, rows, centers, work.executor, work.reporter)
     work.claim.write_array("centers", centers)
     work.claim.write_array("code_offset", dataset.patch_offset)

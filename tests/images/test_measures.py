@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
 
 from dkmeans.images import measures
@@ -26,7 +27,7 @@ def test_psnr_by_hand():
     assert measures.psnr(1.0, 65_535) == pytest.approx(20 * math.log10(65_535))
 
 
-@pytest.mark.parametrize("shape", [(23, 41, 3), (9, 9, 1), (5, 40, 3), (4, 4, 4), (3, 3, 1)])
+@pytest.mark.parametrize("shape", [(23, 41, 3), (9, 9, 1), (5, 40, 3), (4, 4, 3), (3, 3, 1)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_they_are_scikit_images(shape, dtype):
     first, other = pair(shape, dtype)
@@ -37,6 +38,69 @@ def test_they_are_scikit_images(shape, dtype):
     expected = structural_similarity(first, other, win_size=window, data_range=limit, channel_axis=-1)
     assert found.ssim == pytest.approx(expected, abs=1e-12)
     assert measures.ssim(first, other, tile=8) == pytest.approx(expected, abs=1e-12)  # many tiles
+
+
+@pytest.mark.parametrize("shape", [(23, 41, 4), (600, 9, 2)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_with_alpha_they_are_of_premultiplied_values(shape, dtype):
+    first, other = pair(shape, dtype)
+    limit = np.iinfo(dtype).max
+    seen = [image.astype(float) for image in (first, other)]
+    for image in seen:
+        image[..., :-1] *= image[..., -1:] / limit
+    found = measures.compare(first, other)
+    assert found.mse == pytest.approx(mean_squared_error(*seen))
+    assert found.psnr == pytest.approx(10 * math.log10(limit**2 / found.mse))
+    expected = structural_similarity(*seen, win_size=7, data_range=limit, channel_axis=-1)
+    assert found.ssim == pytest.approx(expected, abs=1e-12)
+
+
+def test_what_nobody_sees_counts_nothing():
+    image, other = pair((120, 130, 4), np.uint8)
+    image[..., 3] = other[..., 3] = 255
+    image[:60, :, 3] = other[:60, :, 3] = 0
+    other[60:] = image[60:]
+    assert measures.compare(image, other) == (0.0, None, 1.0)
+    assert measures.mean_ciede2000(image, other) == 0
+    other[90, 3, 0] ^= 1
+    assert measures.worst_part(image, other)[0] >= 60
+
+
+SHARMA = (  # a few of the pairs that Sharma, Wu and Dalal published: L, a, b of both, and their difference
+    (50.0, 2.6772, -79.7751, 50.0, 0.0, -82.7485, 2.0425),
+    (50.0, 2.5, 0.0, 73.0, 25.0, -18.0, 27.1492),
+    (2.0776, 0.0795, -1.1350, 0.9033, -0.0636, -0.5514, 0.9082),
+)
+
+
+def test_ciede2000(monkeypatch):
+    """The formula by its authors' pairs, as if these were the colors of pixels."""
+    table = {tuple(row[at : at + 3]) for row in SHARMA for at in (0, 3)}
+    table = dict(enumerate(sorted(table)))
+    number = {lab: position for position, lab in table.items()}
+    monkeypatch.setattr(measures, "rgb2lab", lambda rgb: np.array([table[round(x * 255)] for x in rgb[:, 0]]))
+    first = np.array([[[number[row[:3]]] for row in SHARMA]], np.uint8)
+    other = np.array([[[number[row[3:6]]] for row in SHARMA]], np.uint8)
+    assert measures.mean_ciede2000(first, other) == pytest.approx(
+        np.mean([row[6] for row in SHARMA]), abs=1e-4
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_ciede2000_of_images(dtype, channels):
+    """That of all pixels by scikit-image; with alpha the mean of those over black and over white."""
+    first, other = pair((20, 31, channels), dtype)
+    first[:10], other[:10] = first[0, 0], other[0, 0]
+    limit, expected = np.iinfo(dtype).max, []
+    for ground in (0, 1):
+        labs = []
+        for image in (first / limit, other / limit):
+            color, alpha = (image[..., :-1], image[..., -1:]) if channels in (2, 4) else (image, 1)
+            shown = color * alpha + ground * (1 - alpha)
+            labs.append(rgb2lab(np.broadcast_to(shown, (20, 31, 3))))
+        expected.append(deltaE_ciede2000(*labs).mean())
+    assert measures.mean_ciede2000(first, other) == pytest.approx(np.mean(expected))
 
 
 def test_the_same_and_the_tiny():

@@ -76,7 +76,7 @@ def _encode(
         )
     images, skipping = gather_images(config, source, held, executor, reporter)
     check_patch(config.patch, images.channels)
-    space = FeatureSpace(images.dtype, images.channels, config.patch)
+    space = FeatureSpace(images.dtype, images.channels, config.patch, config.space)
     images, result = learn_centers(config, images, space, executor, skipping, reporter)
     if space.patch is None:
         held.write_array("palette", space.to_pixels(result.centers))

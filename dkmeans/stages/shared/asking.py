@@ -124,9 +124,9 @@ def recorded_with(config: QuantizeConfig, colors: NDArray[np.uint8] | None) -> Q
 def palettes_for(config: QuantizeConfig, given: NDArray[np.uint8] | None) -> Palettes:
     """Choose how each image gets its palette, by what is asked for; `given` is of `given_colors`."""
     if given is not None:
-        return Mapped(given)
+        return Mapped(given, config.space)
     keep = None if config.keep is None else colors_of(config.keep)
-    learning = PerImage(config.n_clusters, config.seed, config.max_iter, config.tol, keep)
+    learning = PerImage(config.n_clusters, config.seed, config.max_iter, config.tol, config.space, keep)
     if config.max_bytes is not None:
         return Within(learning, config.max_bytes)
     min_psnr = config.min_psnr if config.quality is None else _psnr_of(config.quality)

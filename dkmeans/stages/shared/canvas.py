@@ -8,14 +8,13 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.metrics import mean_squared_error
 
 from dkmeans.clustering.palette import Learned
 from dkmeans.features.histogram import Histogram
-from dkmeans.features.space import FeatureSpace
+from dkmeans.features.space import hide
 from dkmeans.images.decode import COLORS, convert_color
 from dkmeans.images.encode import compact, dithered, encode_indexed_png
-from dkmeans.images.measures import psnr, ssim
+from dkmeans.images.measures import mse, psnr, ssim
 
 __all__ = ["Canvas", "Painted", "as_channels", "channels_for"]
 
@@ -40,6 +39,7 @@ class Canvas:
     Attributes
     ----------
     image : ndarray of shape (height, width, channels), uint8
+        Without the colors that hide behind alpha 0.
     histogram : Histogram
         Of its pixels.
     dither : bool
@@ -53,12 +53,8 @@ class Canvas:
     @classmethod
     def of(cls, image: NDArray[np.uint8], *, dither: bool = False) -> Self:
         """Count the colors of an image of shape (height, width, channels), uint8."""
-        return cls(image, Histogram.of(image.reshape(-1, image.shape[2])), dither)
-
-    @property
-    def space(self) -> FeatureSpace:
-        """What the rows of palettes are."""
-        return FeatureSpace(self.image.dtype, self.image.shape[2])
+        seen = hide(image)
+        return cls(seen, Histogram.of(seen.reshape(-1, image.shape[2])), dither)
 
     def holding(self, colors: NDArray[np.uint8]) -> Canvas:
         """The same image with as many channels as it and colors of shape (n, 3 | 4) need."""
@@ -115,7 +111,7 @@ class Painted:
 
     def psnr(self) -> float | None:
         """Measure the PSNR in dB, as `dkmeans.images.measures.compare` does; None where nothing is lost."""
-        return psnr(float(mean_squared_error(self.canvas.image, self.pixels)), 255)
+        return psnr(mse(self.canvas.image, self.pixels), 255)
 
     def ssim(self) -> float | None:
         """Measure the SSIM, as `dkmeans.images.measures.compare` does; None for images too small for it."""

@@ -58,6 +58,10 @@ class RowSource(Protocol):
     small: bool
     remedy: str
 
+    @property
+    def space(self) -> FeatureSpace | None:
+        """What the rows are; None of plain numbers."""
+
     def cut(self, start: int, stop: int) -> Cut:
         """The rows `start` to `stop`, for one task."""
 
@@ -68,29 +72,34 @@ class _StoredCut:
     name: str
     start: int
     stop: int
+    space: FeatureSpace | None
 
     def read(self) -> NDArray[Any]:
-        return arrays.read_rows(self.store, self.name, self.start, self.stop)
+        stored = arrays.read_rows(self.store, self.name, self.start, self.stop)
+        return stored if self.space is None else self.space.from_stored(stored)
 
 
 class StoredArray:
-    """The rows of the array `name` in a store; a shard of codes is a block of labels."""
+    """The rows of the array `name` in a store; a shard of codes is a block of labels.
+
+    `space` makes rows of the stored ones; None takes them as they are.
+    """
 
     small = False
     remedy = "ingest with a smaller --shard-mib"
 
-    def __init__(self, store: Store, name: str) -> None:
+    def __init__(self, store: Store, name: str, space: FeatureSpace | None = None) -> None:
         arrays.check_whole(store, name)
-        self.store, self.name = store, name
+        self.store, self.name, self.space = store, name, space
         array = arrays.open_array(store, name)
         self.n_rows, self.n_features = array.shape
-        self.dtype = np.dtype(array.dtype)
+        self.dtype = np.dtype(array.dtype) if space is None else space.row_dtype
         layout = arrays.row_layout(array)
         self.layout = RowLayout(layout.chunk_rows, plan.block_rows(self.n_rows, layout))
 
     def cut(self, start: int, stop: int) -> _StoredCut:
         """The rows `start` to `stop`, for one task."""
-        return _StoredCut(self.store, self.name, start, stop)
+        return _StoredCut(self.store, self.name, start, stop, self.space)
 
 
 @dataclass(frozen=True)
@@ -119,7 +128,7 @@ class ImageRows:
         self.images, self.space = images, space
         self.offset = row_offset(images.index, space.patch)
         self.n_rows, self.n_features = int(self.offset[-1]), space.n_features
-        self.dtype = images.dtype
+        self.dtype = space.row_dtype
         rows = plan.layout_rows(self.n_rows, self.n_features * self.dtype.itemsize, SHARD_MIB).shard_rows
         self.layout = RowLayout(rows, rows)
 
@@ -142,10 +151,16 @@ def _written(codes: NDArray[Any], chunk_rows: int) -> _Written:
 
 
 def _write_shard(
-    claim: Claim[Any], cut: Cut, start: int, centers: NDArray[np.float32], device: str, chunk_rows: int
+    claim: Claim[Any],
+    cut: Cut,
+    start: int,
+    centers: NDArray[np.float32],
+    device: str,
+    chunk_rows: int,
+    space: FeatureSpace | None,
 ) -> _Written:
     """Label some rows, and write their codes."""
-    codes = label_rows(cut.read(), centers, device).astype(choose_code_dtype(len(centers)))
+    codes = label_rows(cut.read(), centers, device, space).astype(choose_code_dtype(len(centers)))
     claim.write_rows("codes", start, codes)
     return _written(codes, chunk_rows)
 
@@ -176,7 +191,7 @@ def write_codes(
     tasks = [
         read(claim.store, *cut, chunk_rows)
         if shard in finished
-        else write(claim, rows.cut(*cut), cut[0], centers, executor.device, chunk_rows)
+        else write(claim, rows.cut(*cut), cut[0], centers, executor.device, chunk_rows, rows.space)
         for shard, cut in enumerate(plan.cuts(rows.n_rows, shard_rows))
     ]
     with reporter.stage("codes", len(tasks), "blocks") as advance:

@@ -17,9 +17,11 @@ from dkmeans.artefacts.dataset import Dataset
 from dkmeans.clustering.lloyd import lloyd
 from dkmeans.clustering.loop import LloydResult, State
 from dkmeans.clustering.rows import Rows
+from dkmeans.clustering.settling import settle
 from dkmeans.config.stages import FitConfig, LearningConfig
 from dkmeans.errors import DistinctRowsError, InputError
 from dkmeans.events.reporter import Reporter
+from dkmeans.features.space import FeatureSpace
 from dkmeans.kernels.exact import MAX_FEATURES
 
 __all__ = ["FitReport", "check_rows", "commit_codebook", "fit_report", "fit_rows", "iterate_rows"]
@@ -106,7 +108,7 @@ def fit_rows(
             checkpoint.save(claim, state)
             saved = time.monotonic()
 
-    result = iterate_rows(config, rows, state, reporter, keep)
+    result = iterate_rows(config, rows, state, dataset.space(config.on), reporter, keep)
     return commit_codebook(config.on, dataset, claim, rows, result, max_iter=config.max_iter)
 
 
@@ -114,10 +116,11 @@ def iterate_rows(
     config: LearningConfig,
     rows: Rows,
     state: State,
+    space: FeatureSpace,
     reporter: Reporter,
     keep: Callable[[State], None] = lambda _: None,
 ) -> LloydResult:
-    """Iterate over `rows` from `state` and tell each step; `keep` gets the state after each."""
+    """Iterate over `rows` of `space` from `state` and tell each step; `keep` gets the state after each."""
     with reporter.stage("iterations", config.max_iter, "iterations") as advance:
         advance(len(state.history))
 
@@ -130,7 +133,7 @@ def iterate_rows(
         result = lloyd(rows, state, max_iter=config.max_iter, tol=config.tol, on_iteration=on_iteration)
     if not result.converged:
         reporter.warn(f"not converged after {config.max_iter} iterations; --max-iter allows more")
-    return result
+    return settle(rows, result, space)
 
 
 def _begun(claim: Claim[CodebookManifest], reporter: Reporter) -> State | None:

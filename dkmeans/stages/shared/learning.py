@@ -22,6 +22,7 @@ from dkmeans.images.collecting import collect
 from dkmeans.images.collections import SourceCollection
 from dkmeans.images.skipping import Skipping
 from dkmeans.images.sources import Source
+from dkmeans.kernels import arithmetic
 from dkmeans.stages.shared.fitting import iterate_rows
 from dkmeans.stages.shared.rows import decode_rows
 
@@ -60,7 +61,7 @@ def learn_centers(
     skipping: Skipping,
     reporter: Reporter,
 ) -> tuple[SourceCollection, LloydResult]:
-    """Learn centers for all images, by the steps of fit; of fewer colors than clusters these colors.
+    """Learn centers for all images, by the steps of fit; of fewer distinct rows all are centers.
 
     Returns
     -------
@@ -73,12 +74,10 @@ def learn_centers(
     images, rows = decode_rows(images, space, *drawn, executor, skipping, reporter)
     with reporter.stage("seeds", 1, "set") as advance:
         try:
-            state = State(seed_centers(rows, config.n_clusters, config.init, config.seed))
+            centers = seed_centers(rows, config.n_clusters, config.init, config.seed)
         except DistinctRowsError:
-            if space.patch is not None:
-                raise
-            n_colors = len(find_distinct_rows(rows, config.n_clusters))
-            reporter.say(f"the images have {n_colors} colors in all, which are the palette")
-            state = State(seed_centers(rows, n_colors, config.init, config.seed))
+            distinct = find_distinct_rows(rows, config.n_clusters)
+            centers = arithmetic(rows.dtype).snap(distinct, rows.dtype)
+            reporter.say(f"the images have {len(centers)} different rows, fewer than asked for: all are kept")
         advance(1)
-    return images, iterate_rows(config, rows, state, reporter)
+    return images, iterate_rows(config, rows, State(centers), space, reporter)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans import kernels
-from dkmeans.clustering.palette import Learned, learn_palette
-from dkmeans.features.histogram import Histogram
+from dkmeans.clustering.palette import learn_palette, use_palette
 from dkmeans.features.space import FeatureSpace
+from dkmeans.features.spaces import SpaceName
 from dkmeans.images.palettes import PNG_COLORS
-from dkmeans.kernels import exact
 from dkmeans.stages.shared.canvas import Canvas, Painted, as_channels, channels_for
 
 __all__ = ["Given", "Mapped", "Palettes", "PerImage"]
@@ -43,6 +41,8 @@ class PerImage:
         Colors, those that are kept among them.
     seed, max_iter, tol
         As of `dkmeans.clustering.palette.learn_palette`.
+    space : {"rgb", "linear", "oklab"}
+        In which distances are measured.
     keep : ndarray of shape (n_kept, 3 | 4), uint8, or None
         Colors that each palette has.
     """
@@ -51,6 +51,7 @@ class PerImage:
     seed: int
     max_iter: int
     tol: float
+    space: SpaceName = "rgb"
     keep: NDArray[np.uint8] | None = None
 
     def channels(self, channels: int) -> int:
@@ -78,6 +79,7 @@ class PerImage:
             seed=self.seed,
             max_iter=self.max_iter,
             tol=self.tol,
+            space=self.space,
             keep=keep,
         )
         return canvas.paint(learned, keep=keep)
@@ -85,9 +87,17 @@ class PerImage:
 
 @dataclass(frozen=True)
 class Given:
-    """One palette for every image; `centers` of shape (n_clusters, channels), float32."""
+    """One palette for every image.
+
+    Attributes
+    ----------
+    centers : ndarray of shape (n_clusters, n_features), float32
+    space : {"rgb", "linear", "oklab"}
+        Of the centers.
+    """
 
     centers: NDArray[np.float32]
+    space: SpaceName = "rgb"
 
     @property
     def n_clusters(self) -> int:
@@ -100,25 +110,26 @@ class Given:
 
     def paint(self, canvas: Canvas) -> Painted:
         """Paint an image; see `Palettes`."""
-        labels, inertia = _nearest(canvas.histogram, canvas.space, self.centers)
-        palette = canvas.space.to_pixels(self.centers)
-        return canvas.paint(Learned(self.centers, palette, labels, inertia, 0, True))
+        return canvas.paint(use_palette(canvas.histogram, self.centers, self.space))
 
 
 @dataclass(frozen=True)
 class Mapped:
     """Colors that were given, for every image; each pixel takes the nearest.
 
-    Opaque pixels take the nearest opaque one, if there is one. An image with alpha gets one color more for
-    what is clear, if the palette has none and there is room; pixels that are not opaque may take it.
+    Opaque pixels take an opaque one, if there is one, and clear ones a clear one. An image with alpha gets
+    one color more for what is clear, if the palette has none and there is room.
 
     Attributes
     ----------
     colors : ndarray of shape (n_colors, 3 | 4), uint8
         At most 256.
+    space : {"rgb", "linear", "oklab"}
+        In which the nearest one is looked for.
     """
 
     colors: NDArray[np.uint8]
+    space: SpaceName = "rgb"
 
     @property
     def n_clusters(self) -> int:
@@ -142,28 +153,9 @@ class Mapped:
     def paint(self, canvas: Canvas) -> Painted:
         """Paint an image; see `Palettes`."""
         canvas = canvas.holding(self.colors)
-        colors, palette = canvas.histogram.colors, as_channels(self.colors, canvas.image.shape[2])
-        is_opaque = colors[:, 3] == 255 if palette.shape[1] == 4 else np.ones(len(colors), bool)
-        places = np.arange(len(palette))
-        if palette.shape[1] == 4:
-            opaque = np.flatnonzero(palette[:, 3] == 255)
-            places = opaque if len(opaque) else places
-            if self.lacks_clear and self.has_room:
-                palette = np.append(palette, np.zeros((1, 4), np.uint8), axis=0)
-        centers = canvas.space.to_rows(palette[np.newaxis]).astype(np.float32)
-        labels, inertia = np.zeros(len(colors), np.int32), 0.0
-        for rows, allowed in ((is_opaque, places), (~is_opaque, np.arange(len(palette)))):
-            if rows.any():
-                part = Histogram(colors[rows], canvas.histogram.counts[rows])
-                found, more = _nearest(part, canvas.space, centers[allowed])
-                labels[rows], inertia = allowed[found], inertia + more
-        return canvas.paint(Learned(centers, palette, labels, inertia, 0, True))
-
-
-def _nearest(
-    histogram: Histogram, space: FeatureSpace, centers: NDArray[np.float32]
-) -> tuple[NDArray[np.int32], float]:
-    """Find the nearest center of each color, the first of equally near ones, and the inertia."""
-    block = kernels.load(space.to_rows(histogram.colors[np.newaxis]), "cpu", histogram.counts)
-    inertia = exact.inertia(block.lloyd(centers), centers, block.dtype)  # type: ignore[arg-type]
-    return block.labels(centers), inertia
+        channels = canvas.image.shape[2]
+        palette = as_channels(self.colors, channels)
+        if channels == 4 and self.lacks_clear and self.has_room:
+            palette = np.append(palette, np.zeros((1, 4), np.uint8), axis=0)
+        centers = FeatureSpace(palette.dtype, channels, space=self.space).to_rows(palette).astype(np.float32)
+        return canvas.paint(replace(use_palette(canvas.histogram, centers, self.space), palette=palette))

@@ -126,9 +126,9 @@ def _quantize(
     if config.palette == "shared":
         refuse_files(folder, former.strangers(key for pair in keys.values() for key in pair), "destination")
         images, skipping = gather_images(config, source, held, executor, reporter)
-        space = FeatureSpace(images.dtype, images.channels)
+        space = FeatureSpace(images.dtype, images.channels, space=config.space)
         images, result = learn_centers(config, images, space, executor, skipping, reporter)
-        palettes = Given(result.centers)
+        palettes = Given(result.centers, config.space)
     wanted = Wanted(sources, _options(config, result), keys)
     files = begin_files(held, former, wanted, "destination", prunes=config.prune)
     _tell_kept(files, reporter)
@@ -173,7 +173,7 @@ def _recolored(
     check_image_memory(int(images.sizes.max()), palettes.channels(images.channels), executor)
 
     def remaking(start: int, stop: int) -> Quantizing:
-        return Quantizing(images.part(start, stop), palettes, config.dither)
+        return Quantizing(images.index.names[start:stop], images.part(start, stop), palettes, config.dither)
 
     if_larger = config.if_larger
     if if_larger == "copy" and config.color != QuantizeConfig.model_fields["color"].default:

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from dkmeans.artefacts.coded import CodedPart
 from dkmeans.artefacts.folder import read_file
+from dkmeans.errors import ImageError
 from dkmeans.features.histogram import Histogram
+from dkmeans.features.space import hide
 from dkmeans.images.collections import Images, Part
 from dkmeans.images.decode import SkippedImage
 from dkmeans.images.encode import compact
@@ -91,6 +93,8 @@ class Quantizing:
 
     Attributes
     ----------
+    names : tuple of str
+        Of the images.
     part : Part
         The images.
     palettes : Palettes
@@ -98,17 +102,21 @@ class Quantizing:
         Whether pixels take the colors that Floyd-Steinberg dithering gives them.
     """
 
+    names: tuple[str, ...]
     part: Part
     palettes: Palettes
     dither: bool
 
     def images(self) -> Iterator[Made | SkippedImage]:
-        """Yield each image; see `Remaking`."""
-        for image in self.part.read():
+        """Yield each image; see `Remaking`. One that has no palette of so few colors is skipped."""
+        for name, image in zip(self.names, self.part.read(), strict=True):
             if isinstance(image, SkippedImage):
                 yield image
-            else:
+                continue
+            try:
                 yield replace(self._made(image.pixels), tags=image.tags)
+            except ImageError as error:
+                yield SkippedImage(name, str(error))
 
     def original(self, position: int) -> bytes | None:
         """The file of one image; None of one in a stack, or of a format without compression.
@@ -173,6 +181,7 @@ class Decoding:
             space = self.part.coded.manifest.space
             assert space is not None
             inertia = _inertia(space.to_rows(original), self.part.codes_of(position), self.centers)
+            inertia /= space.unit**2
             yield Made(pixels, codes, colors, original, n_colors(original), inertia)
 
 
@@ -195,8 +204,8 @@ class Copying:
 
 
 def n_colors(image: NDArray[Any]) -> int:
-    """Distinct colors of an image of shape (height, width, channels)."""
-    pixels = image.reshape(-1, image.shape[2])
+    """Distinct colors of an image of shape (height, width, channels); what is clear is one of them."""
+    pixels = hide(image).reshape(-1, image.shape[2])
     return len(Histogram.of(pixels).colors if image.dtype == np.uint8 else np.unique(pixels, axis=0))
 
 

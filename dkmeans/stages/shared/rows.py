@@ -50,7 +50,7 @@ def open_rows(
             positions = draw_positions(dataset.manifest.n_pixels, n_clusters, seed)
             rows: Rows = count_stored_rows(dataset.store, on, executor, positions)
         else:
-            rows = load_stored_rows(dataset.store, on, executor, n_clusters)
+            rows = load_stored_rows(dataset.store, on, executor, n_clusters, dataset.space(on))
         if not rows.resident:
             reporter.say("the rows do not fit into the workers' memory: each iteration reads them again")
         advance(1)
@@ -79,7 +79,7 @@ def decode_rows(
         ranges = images.batches(executor)
         with reporter.stage("rows", len(ranges), "batches") as advance:
             if counts:
-                skipped, rows = _counted(images, ranges, n_clusters, seed, executor, advance, skipping)
+                skipped, rows = _counted(images, space, ranges, n_clusters, seed, executor, advance, skipping)
             else:
                 skipped, rows = _resident(images, space, ranges, n_clusters, executor, advance, skipping)
         if rows is not None:
@@ -114,6 +114,7 @@ def _merge(parts: list[tuple[_Skipped, Counted | None]]) -> tuple[_Skipped, Coun
 
 def _counted(
     images: SourceCollection,
+    space: FeatureSpace,
     ranges: list[tuple[int, int]],
     n_clusters: int,
     seed: int,
@@ -121,12 +122,12 @@ def _counted(
     advance: Callable[..., None],
     skipping: Skipping,
 ) -> tuple[_Skipped, Rows | None]:
-    offset, space = images.index.offset, FeatureSpace(images.dtype, images.channels)
+    offset, stored = images.index.offset, FeatureSpace(images.dtype, images.channels, space="stored")
     positions = draw_positions(int(offset[-1]), n_clusters, seed)
     local = plan.in_cuts(positions, [(int(offset[start]), int(offset[stop])) for start, stop in ranges])
     count = executor.task(_count)
     tasks = [
-        count(images.part(*own), space, kept, executor.device)
+        count(images.part(*own), stored, kept, executor.device)
         for own, kept in zip(ranges, local, strict=True)
     ]
     watch = skipping.watch()
@@ -135,7 +136,8 @@ def _counted(
     if counted is None:
         return skipped, None
     whole = [delayed(counted, traverse=False)]
-    return [], load_counted_rows(whole, int(offset[-1]), images.channels, images.dtype, executor, positions)
+    shape = int(offset[-1]), images.channels
+    return [], load_counted_rows(whole, *shape, images.dtype, executor, positions, space)
 
 
 def _first(pair: tuple[Any, Any]) -> Any:
@@ -165,12 +167,12 @@ def _resident(
     if skipped:
         return skipped, None
     rows = [second(part) for part in parts]
-    return [], load_given_rows(rows, totals, space.n_features, images.dtype, executor)
+    return [], load_given_rows(rows, totals, space.n_features, space.row_dtype, executor)
 
 
 def _check_memory(totals: list[int], space: FeatureSpace, n_clusters: int, executor: Executor) -> None:
     """Refuse rows that the workers cannot hold: there is no dataset to read them from again."""
-    need = plan.fit_memory(sum(totals), space.n_features, space.dtype.itemsize, n_clusters, max(totals))
+    need = plan.fit_memory(sum(totals), space.n_features, space.row_dtype.itemsize, n_clusters, max(totals))
     executor.check_memory(need["block"] + need["sums"], "a batch of images", "quantize smaller images")
     memory = executor.memory_bytes()
     if memory is not None and need["rows"] > _SHARE_FOR_ROWS * memory:

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.metrics import mean_squared_error
 
 from dkmeans import plan
 from dkmeans.artefacts.coded import MEASURED
@@ -22,7 +21,7 @@ from dkmeans.events.reporter import Reporter
 from dkmeans.images.decode import SkippedImage
 from dkmeans.images.encode import encode_indexed_png, encode_png
 from dkmeans.images.index import ImageIndex
-from dkmeans.images.measures import compare, psnr
+from dkmeans.images.measures import compare, mse, psnr
 from dkmeans.stages.shared.remaking import Made, Remaking, n_colors
 
 __all__ = [
@@ -147,7 +146,7 @@ def _measured(made: Made, *, full: bool) -> dict[str, Any]:
     if made.original is None:
         return {}
     if not full:
-        error = float(mean_squared_error(made.original, made.pixels))
+        error = mse(made.original, made.pixels)
         found = psnr(error, int(np.iinfo(made.pixels.dtype).max))
         return {"mse": error, "psnr": math.inf if found is None else found}
     measures = compare(made.original, made.pixels)

@@ -34,7 +34,9 @@ def test_pixels_are_those_of_the_dataset(photos, tmp_path, sync, color, counts):
     positions = draw_positions(stored.n_rows, 9, 3)
     assert rows.n_rows == stored.n_rows == len(positions) == dataset.manifest.n_pixels
     for each in (rows, stored):
-        np.testing.assert_array_equal(each.take(positions), dataset.pixels[:])
+        np.testing.assert_array_equal(
+            each.take(positions), dataset.space("pixels").to_rows(dataset.pixels[:])
+        )
 
 
 def test_patches_lie_side_by_side(tmp_path):
