@@ -19,6 +19,13 @@ class ReadingConfig(StageConfig):
     """Pixels of the largest image that is decoded: the guard against decompression bombs."""
 
 
+class PngConfig(StageConfig):
+    """How PNG files are written."""
+
+    effort: int = Field(default=4, ge=0, le=9)
+    """How hard to try for small PNG files; 0 is fastest, 7 to 9 need ``pip install 'dkmeans[oxipng]'``."""
+
+
 class IngestConfig(ReadingConfig):
     """Store images as a dataset.
 
@@ -115,7 +122,7 @@ class CutConfig(StageConfig):
     not given, any two."""
 
 
-class CompressConfig(StageConfig):
+class CompressConfig(PngConfig):
     """Replace each pixel by its nearest color.
 
     Takes a codebook that was fit on pixels. Writes the codes, the palette and, with --images, one indexed PNG
@@ -132,7 +139,7 @@ class CompressConfig(StageConfig):
     """URL of a folder for one indexed PNG per image; not given, none are written."""
 
 
-class ReconstructConfig(StageConfig):
+class ReconstructConfig(PngConfig):
     """Put images together from a codebook of patches.
 
     Takes a codebook that was fit on patches. Writes the codes and, with --images, one PNG per image.
@@ -148,7 +155,7 @@ class ReconstructConfig(StageConfig):
     """URL of a folder for one PNG per image; not given, none are written."""
 
 
-class QuantizeConfig(LearningConfig, ReadingConfig):
+class QuantizeConfig(LearningConfig, ReadingConfig, PngConfig):
     """Reduce images to few colors in one step.
 
     Writes one indexed PNG for each image, under the same key, each with a palette of its own or, with
@@ -176,7 +183,7 @@ class QuantizeConfig(LearningConfig, ReadingConfig):
     """Channels: 3, 1 or 4."""
 
 
-class DecodeConfig(StageConfig):
+class DecodeConfig(PngConfig):
     """Turn codes into image files again.
 
     Takes an archive of dkmeans quantize, or a result of dkmeans compress or reconstruct, and needs nothing

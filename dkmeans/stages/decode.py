@@ -21,6 +21,7 @@ from dkmeans.config.cluster import ClusterConfig
 from dkmeans.config.stages import DecodeConfig
 from dkmeans.errors import UsageError
 from dkmeans.events.reporter import SILENT, Reporter
+from dkmeans.images.effort import check_effort
 from dkmeans.stages.shared.files import output_keys
 from dkmeans.stages.shared.remaking import Copying, Decoding, Remaking
 from dkmeans.stages.shared.writing import COLUMNS, remake_images
@@ -80,6 +81,7 @@ def decode(
         If storage refuses or fails.
     """
     began = time.perf_counter()
+    check_effort(config.effort)
     coded = open_images(config.archive)
     if isinstance(coded, CodedImages):
         arrays.check_whole(coded.store, "pixels" if coded.manifest.decoder == "pixels" else "codes")
@@ -96,7 +98,9 @@ def decode(
                 largest = int(np.diff(coded.index.offset).max()) * 4 * 2
                 workers.check_memory(4 * largest, "an image", "decode on larger workers")
                 remaking = partial(_remaking, coded)
-                table, _ = remake_images(coded.index, remaking, workers, reporter, files=files)
+                table, _ = remake_images(
+                    coded.index, remaking, workers, reporter, files=files, effort=config.effort
+                )
             n_written = len(coded.index) - len(files.there)
             about: dict[str, Any] = {"source": coded.url, "n_images": len(coded.index), "n_pixels": n_pixels}
             about["channels"] = _channels(coded)

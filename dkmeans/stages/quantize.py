@@ -13,6 +13,7 @@ from dkmeans.config.stages import QuantizeConfig
 from dkmeans.errors import UsageError
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.images.decode import CHANNELS
+from dkmeans.images.effort import check_effort
 from dkmeans.images.sources import open_source
 from dkmeans.kernels.exact import MAX_FEATURES
 from dkmeans.stages.shared.archiving import write_archive
@@ -125,9 +126,12 @@ def _check(config: QuantizeConfig) -> None:
     """
     if config.overwrite and config.resume:
         raise UsageError("found both --overwrite and --resume; expected at most one of them.")
+    check_effort(config.effort)
     if config.to == "archive":
         if config.dither:
             raise UsageError("--dither is for PNG files, found --to archive. Leave out one of them.")
+        if config.effort != QuantizeConfig.model_fields["effort"].default:
+            raise UsageError("--effort is for PNG files, found --to archive. Leave out one of them.")
         n_features = CHANNELS[config.color] * prod(config.patch or (1, 1))
         if n_features > MAX_FEATURES:
             raise UsageError(

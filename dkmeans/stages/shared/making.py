@@ -23,6 +23,7 @@ from dkmeans.compute.executor import Executor
 from dkmeans.config.cluster import ClusterConfig
 from dkmeans.config.stages import CompressConfig, ReconstructConfig
 from dkmeans.events.reporter import Reporter
+from dkmeans.images.effort import check_effort
 from dkmeans.stages.shared.files import output_keys, refuse_originals
 from dkmeans.stages.shared.remaking import Decoding
 from dkmeans.stages.shared.writing import remake_images, totals_of
@@ -85,6 +86,7 @@ def make_result(
     reporter : Reporter
     """
     began = time.perf_counter()
+    check_effort(config.effort)
     dataset, codebook = open_dataset(config.dataset), open_codebook(config.codebook)
     codebook.check_fits(dataset, on)
     check(dataset, codebook)
@@ -148,7 +150,9 @@ def _write(
         def remaking(start: int, stop: int) -> Decoding:
             return Decoding(coded.part(start, stop), dataset.part(start, stop), indexed=files is not None)
 
-        table, _ = remake_images(dataset.index, remaking, work.executor, work.reporter, files=files)
+        table, _ = remake_images(
+            dataset.index, remaking, work.executor, work.reporter, files=files, effort=config.effort
+        )
         totals = totals_of(table, np.diff(dataset.index.offset))
         if files is not None and isinstance(files.held, Claim):
             n_pixels = dataset.manifest.n_pixels

@@ -94,7 +94,13 @@ def _quantize(
         return Quantizing(images.part(start, stop), palettes, config.dither)
 
     table, skipped = remake_images(
-        images.index, remaking, executor, reporter, files=files, source_bytes=images.source_bytes
+        images.index,
+        remaking,
+        executor,
+        reporter,
+        files=files,
+        source_bytes=images.source_bytes,
+        effort=config.effort,
     )
     if skipped:
         skipping.add(skipped)

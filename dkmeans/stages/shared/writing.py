@@ -18,7 +18,7 @@ from dkmeans.artefacts.files import FileBatch, Files
 from dkmeans.compute.executor import Executor
 from dkmeans.events.reporter import Reporter
 from dkmeans.images.decode import SkippedImage
-from dkmeans.images.encode import encode_indexed_png, encode_png
+from dkmeans.images.encode import DEFAULT_EFFORT, encode_indexed_png, encode_png
 from dkmeans.images.index import ImageIndex
 from dkmeans.images.measures import compare, psnr
 from dkmeans.stages.shared.remaking import Made, Remaking, n_colors
@@ -55,6 +55,8 @@ class _Batch:
         Where its files go.
     source_bytes : tuple of int, or None
         Of each image as it was found, where all is measured; None for the error alone, which costs least.
+    effort : int
+        How hard to try for small files, see `dkmeans.images.effort`.
     """
 
     names: tuple[str, ...]
@@ -62,6 +64,7 @@ class _Batch:
     remaking: Remaking
     files: FileBatch | None
     source_bytes: tuple[int, ...] | None
+    effort: int
 
 
 def _finish(batch: _Batch) -> tuple[NDArray[np.float64], list[SkippedImage]]:
@@ -77,7 +80,7 @@ def _finish(batch: _Batch) -> tuple[NDArray[np.float64], list[SkippedImage]]:
         else:
             found: dict[str, Any] = {"n_iter": made.n_iter, "converged": made.converged}
             if batch.files is not None:
-                data = _encode(made)
+                data = _encode(made, batch.effort)
                 batch.files.write(position, data)
                 checks.append(checksums.of_bytes(data))
                 found |= {"stored_bytes": len(data), "seconds": time.perf_counter() - began}
@@ -95,13 +98,13 @@ def _number(value: Any) -> float:
     return math.nan if value is None else float(value)
 
 
-def _encode(made: Made) -> bytes:
+def _encode(made: Made, effort: int) -> bytes:
     """The bytes of a PNG file: indexed, where there are codes of at most 256 colors of 8 bits."""
     if made.file is not None:
         return made.file
     if made.codes is not None and made.palette is not None:
-        return encode_indexed_png(made.codes, made.palette)
-    return encode_png(made.pixels)
+        return encode_indexed_png(made.codes, made.palette, effort=effort)
+    return encode_png(made.pixels, effort=effort)
 
 
 def _measured(made: Made, *, full: bool) -> dict[str, Any]:
@@ -167,6 +170,7 @@ def remake_images(
     *,
     files: Files | None = None,
     source_bytes: Sequence[int] | None = None,
+    effort: int = DEFAULT_EFFORT,
 ) -> tuple[NDArray[np.float64], list[SkippedImage]]:
     """Make, compare and write images, a task a batch.
 
@@ -181,6 +185,8 @@ def remake_images(
         Where files of them go.
     source_bytes : sequence of int, or None
         Of each image as it was found, where all is measured; None for the error alone.
+    effort : int
+        How hard to try for small files.
 
     Returns
     -------
@@ -198,6 +204,7 @@ def remake_images(
             remaking(start, stop),
             None if files is None else files.batch(start, index.names[start:stop]),
             None if source_bytes is None else tuple(source_bytes[start:stop]),
+            effort,
         )
         for start, stop in plan.batches(np.diff(index.offset), limit)
     ]
