@@ -46,6 +46,7 @@ ROOMS = {
     "obstore": ["storage"],
     "PIL": ["images", "report"],
     "imagecodecs": ["images"],
+    "oxipng": ["images.effort"],
     "tifffile": ["images"],
     "matplotlib": ["report"],
     "jinja2": ["report"],

@@ -20,6 +20,13 @@ class ReadingConfig(StageConfig):
     """Pixels of the largest image that is decoded: the guard against decompression bombs."""
 
 
+class PngConfig(StageConfig):
+    """How PNG files are written."""
+
+    effort: int = Field(default=4, ge=0, le=9)
+    """How hard to try for small PNG files; 0 is fastest, 7 to 9 need ``pip install 'dkmeans[oxipng]'``."""
+
+
 class IngestConfig(ReadingConfig):
     """Store images as a dataset.
 
@@ -116,7 +123,7 @@ class CutConfig(StageConfig):
     not given, any two."""
 
 
-class CompressConfig(StageConfig):
+class CompressConfig(PngConfig):
     """Replace each pixel by its nearest color.
 
     Takes a codebook that was fit on pixels. Writes the codes, the palette and, with --images, one indexed PNG
@@ -133,7 +140,7 @@ class CompressConfig(StageConfig):
     """URL of a folder for one indexed PNG per image; not given, none are written."""
 
 
-class ReconstructConfig(StageConfig):
+class ReconstructConfig(PngConfig):
     """Put images together from a codebook of patches.
 
     Takes a codebook that was fit on patches. Writes the codes and, with --images, one PNG per image.
@@ -171,7 +178,7 @@ class ColorsConfig(StageConfig):
     """Colors that each palette has whatever the image, such as "#ff0000,#ffffff"; --k counts them too."""
 
 
-class QuantizeConfig(LearningConfig, ReadingConfig, ColorsConfig):
+class QuantizeConfig(LearningConfig, ReadingConfig, ColorsConfig, PngConfig):
     """Reduce images to few colors in one step.
 
     Writes one indexed PNG for each image, under the same key, each with a palette of its own or, with
@@ -190,8 +197,10 @@ class QuantizeConfig(LearningConfig, ReadingConfig, ColorsConfig):
     """One indexed PNG for each image, or one Zarr archive of codes for ``dkmeans decode``."""
     patch: Size | None = None
     """Archives only: code patches of this height and width, side by side; not given, single pixels."""
-    dither: bool = False
-    """PNG only: Floyd-Steinberg dithering, by Pillow."""
+    dither: Literal["none", "floyd-steinberg", "ordered"] = "none"
+    """PNG only: mix colors by error diffusion, or by a fixed mask of blue noise."""
+    dither_strength: float = Field(default=1.0, ge=0, le=1)
+    """Part of an error that --dither makes up for; less is less grain."""
     report: str | None = None
     """Path of an HTML page to write, with before and after of the images and a table of all."""
     color: Literal["auto", "rgb", "gray", "rgba"] = "auto"
@@ -207,7 +216,7 @@ class QuantizeConfig(LearningConfig, ReadingConfig, ColorsConfig):
     """With --update: delete the files of images that are gone from the source."""
 
 
-class DecodeConfig(StageConfig):
+class DecodeConfig(PngConfig):
     """Turn codes into image files again.
 
     Takes an archive of dkmeans quantize, or a result of dkmeans compress or reconstruct, and needs nothing

@@ -22,6 +22,7 @@ from dkmeans.config.cluster import ClusterConfig
 from dkmeans.config.stages import DecodeConfig
 from dkmeans.errors import UsageError
 from dkmeans.events.reporter import SILENT, Reporter
+from dkmeans.images.effort import check_effort
 from dkmeans.stages.shared.files import output_keys
 from dkmeans.stages.shared.remaking import Copying, Decoding, Remaking
 from dkmeans.stages.shared.writing import COLUMNS, remake_images
@@ -81,6 +82,7 @@ def decode(
         If storage refuses or fails.
     """
     began = time.perf_counter()
+    check_effort(config.effort)
     coded = open_images(config.archive)
     if isinstance(coded, CodedImages):
         arrays.check_whole(coded.store, "pixels" if coded.manifest.decoder == "pixels" else "codes")
@@ -100,7 +102,9 @@ def decode(
                 largest = int(np.diff(coded.index.offset).max()) * 4 * 2
                 workers.check_memory(4 * largest, "an image", "decode on larger workers")
                 remaking = partial(_remaking, coded)
-                done = remake_images(coded.index, remaking, workers, reporter, files=files)
+                done = remake_images(
+                    coded.index, remaking, workers, reporter, files=files, effort=config.effort
+                )
             n_written = len(done.records)
             about: dict[str, Any] = {"source": coded.url, "n_images": len(coded.index), "n_pixels": n_pixels}
             about["channels"] = _channels(coded)

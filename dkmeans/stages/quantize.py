@@ -12,6 +12,7 @@ from dkmeans.config.stages import QuantizeConfig, ReportConfig
 from dkmeans.errors import UsageError
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.images.decode import CHANNELS, SkippedImage
+from dkmeans.images.effort import check_effort
 from dkmeans.images.palettes import PNG_COLORS
 from dkmeans.images.sources import open_source
 from dkmeans.stages.shared.archiving import check_patch, write_archive
@@ -174,6 +175,7 @@ def _check(config: QuantizeConfig) -> None:
     if config.prune and not config.update:
         raise UsageError("--prune is for --update, found it alone. Pass both, or leave out --prune.")
     check_asked(config)
+    check_effort(config.effort)
     if config.to == "archive":
         for option in ("update", "if_larger"):
             if option in config.model_fields_set and getattr(config, option):
@@ -181,6 +183,8 @@ def _check(config: QuantizeConfig) -> None:
                 raise UsageError(f"--{named} is for PNG files, found --to archive. Leave out one of them.")
         if config.dither:
             raise UsageError("--dither is for PNG files, found --to archive. Leave out one of them.")
+        if config.effort != QuantizeConfig.model_fields["effort"].default:
+            raise UsageError("--effort is for PNG files, found --to archive. Leave out one of them.")
         if config.color != "auto":  # else the images decide
             check_patch(config.patch, CHANNELS[config.color])
         return

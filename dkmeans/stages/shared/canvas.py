@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,12 @@ from dkmeans.clustering.palette import Learned
 from dkmeans.features.histogram import Histogram
 from dkmeans.features.space import hide
 from dkmeans.images.decode import COLORS, convert_color
-from dkmeans.images.encode import compact, dithered, encode_indexed_png
+from dkmeans.images.encode import DEFAULT_EFFORT, compact, encode_indexed_png
 from dkmeans.images.measures import mse, psnr, ssim
+from dkmeans.images.tags import NO_TAGS, ColorTags
+from dkmeans.kernels.dither import diffuse, ordered
 
-__all__ = ["Canvas", "Painted", "as_channels", "channels_for"]
+__all__ = ["PLAIN", "Canvas", "Painted", "Style", "as_channels", "channels_for"]
 
 
 def channels_for(channels: int, colors: NDArray[np.uint8]) -> int:
@@ -33,6 +35,29 @@ def as_channels(colors: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
 
 
 @dataclass(frozen=True)
+class Style:
+    """How images are painted and written, whatever their palettes.
+
+    Attributes
+    ----------
+    dither : {"none", "floyd-steinberg", "ordered"}
+        How pixels take colors that are not the nearest, so that their mean is right.
+    strength : float
+        Of the dithering, from 0 to 1.
+    effort : int
+        How hard to try for small files, see `dkmeans.images.effort`.
+    """
+
+    dither: Literal["none", "floyd-steinberg", "ordered"] = "none"
+    strength: float = 1.0
+    effort: int = DEFAULT_EFFORT
+
+
+PLAIN = Style()
+"""Without dithering, with the usual effort."""
+
+
+@dataclass(frozen=True)
 class Canvas:
     """An image that is to be painted in few colors.
 
@@ -42,26 +67,28 @@ class Canvas:
         Without the colors that hide behind alpha 0.
     histogram : Histogram
         Of its pixels.
-    dither : bool
-        Whether pixels take the colors that Floyd-Steinberg dithering gives them.
+    style : Style
+    tags : ColorTags
+        What its colors mean.
     """
 
     image: NDArray[np.uint8]
     histogram: Histogram
-    dither: bool = False
+    style: Style = PLAIN
+    tags: ColorTags = NO_TAGS
 
     @classmethod
-    def of(cls, image: NDArray[np.uint8], *, dither: bool = False) -> Self:
+    def of(cls, image: NDArray[np.uint8], style: Style = PLAIN, tags: ColorTags = NO_TAGS) -> Self:
         """Count the colors of an image of shape (height, width, channels), uint8."""
         seen = hide(image)
-        return cls(seen, Histogram.of(seen.reshape(-1, image.shape[2])), dither)
+        return cls(seen, Histogram.of(seen.reshape(-1, image.shape[2])), style, tags)
 
     def holding(self, colors: NDArray[np.uint8]) -> Canvas:
         """The same image with as many channels as it and colors of shape (n, 3 | 4) need."""
         channels = channels_for(self.image.shape[2], colors)
         if channels == self.image.shape[2]:
             return self
-        return Canvas.of(convert_color(self.image, COLORS[channels]), dither=self.dither)
+        return Canvas.of(convert_color(self.image, COLORS[channels]), self.style, self.tags)
 
     def paint(self, learned: Learned, keep: NDArray[np.uint8] | None = None) -> Painted:
         """Give each pixel one of some colors.
@@ -73,8 +100,10 @@ class Canvas:
         keep : ndarray of shape (n_kept, channels), uint8, or None
             Colors that the palette has, whether they occur or not.
         """
-        if self.dither:
-            codes = dithered(self.image, learned.palette)
+        if self.style.dither == "floyd-steinberg":
+            codes = diffuse(self.image, learned.palette, self.style.strength)
+        elif self.style.dither == "ordered":
+            codes = ordered(self.image, learned.palette, self.style.strength)
         else:
             pixels = self.image.reshape(-1, self.image.shape[2])
             codes = self.histogram.look_up(pixels, learned.labels.astype(np.uint8))
@@ -120,4 +149,4 @@ class Painted:
     @cached_property
     def file(self) -> bytes:
         """The image as an indexed PNG."""
-        return encode_indexed_png(self.codes, self.palette)
+        return encode_indexed_png(self.codes, self.palette, self.canvas.tags, self.canvas.style.effort)

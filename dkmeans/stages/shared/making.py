@@ -25,6 +25,7 @@ from dkmeans.config.cluster import ClusterConfig
 from dkmeans.config.stages import CompressConfig, ReconstructConfig
 from dkmeans.errors import UsageError
 from dkmeans.events.reporter import Reporter
+from dkmeans.images.effort import check_effort
 from dkmeans.stages.shared.files import output_keys, refuse_originals
 from dkmeans.stages.shared.remaking import Decoding
 from dkmeans.stages.shared.writing import remake_images, totals_of
@@ -87,6 +88,7 @@ def make_result(
     reporter : Reporter
     """
     began = time.perf_counter()
+    check_effort(config.effort)
     dataset, codebook = open_dataset(config.dataset), open_codebook(config.codebook)
     codebook.check_fits(dataset, on)
     check(dataset, codebook)
@@ -155,7 +157,9 @@ def _write(
         def remaking(start: int, stop: int) -> Decoding:
             return Decoding(coded.part(start, stop), dataset.part(start, stop), indexed=files is not None)
 
-        done = remake_images(dataset.index, remaking, work.executor, work.reporter, files=files)
+        done = remake_images(
+            dataset.index, remaking, work.executor, work.reporter, files=files, effort=config.effort
+        )
         table = done.table
         totals = totals_of(table, np.diff(dataset.index.offset))
         if files is not None and isinstance(files.held, Claim):

@@ -27,6 +27,7 @@ from dkmeans.images.decode import CHANNELS, SkippedImage
 from dkmeans.images.skipping import Skipping
 from dkmeans.images.sources import Source
 from dkmeans.stages.shared.asking import given_colors, palettes_for, recorded_with, tell_unmet
+from dkmeans.stages.shared.canvas import Style
 from dkmeans.stages.shared.files import choose_keys, refuse_originals
 from dkmeans.stages.shared.learning import gather_images, learn_centers, state_of
 from dkmeans.stages.shared.palettes import Given, Palettes
@@ -172,8 +173,10 @@ def _recolored(
     """Make the images that are not kept."""
     check_image_memory(int(images.sizes.max()), palettes.channels(images.channels), executor)
 
+    style = Style(config.dither, config.dither_strength, config.effort)
+
     def remaking(start: int, stop: int) -> Quantizing:
-        return Quantizing(images.index.names[start:stop], images.part(start, stop), palettes, config.dither)
+        return Quantizing(images.index.names[start:stop], images.part(start, stop), palettes, style)
 
     if_larger = config.if_larger
     if if_larger == "copy" and config.color != QuantizeConfig.model_fields["color"].default:

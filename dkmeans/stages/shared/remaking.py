@@ -19,9 +19,9 @@ from dkmeans.images.collections import Images, Part
 from dkmeans.images.decode import SkippedImage
 from dkmeans.images.encode import compact
 from dkmeans.images.palettes import PNG_COLORS
-from dkmeans.images.tags import NO_TAGS, ColorTags
+from dkmeans.images.picture import Picture
 from dkmeans.kernels import exact
-from dkmeans.stages.shared.canvas import Canvas
+from dkmeans.stages.shared.canvas import PLAIN, Canvas, Style
 from dkmeans.stages.shared.palettes import Palettes
 from dkmeans.storage.store import Store
 
@@ -61,8 +61,6 @@ class Made:
         Whether these ended before the most that are allowed.
     file : bytes or None
         The image as a file, where it is one already.
-    tags : ColorTags
-        What the original tells of its numbers, for the file.
     """
 
     pixels: NDArray[Any]
@@ -74,7 +72,6 @@ class Made:
     n_iter: int | None = None
     converged: bool | None = None
     file: bytes | None = None
-    tags: ColorTags = NO_TAGS
 
 
 class Remaking(Protocol):
@@ -98,14 +95,14 @@ class Quantizing:
     part : Part
         The images.
     palettes : Palettes
-    dither : bool
-        Whether pixels take the colors that Floyd-Steinberg dithering gives them.
+    style : Style
+        How they are painted and written.
     """
 
     names: tuple[str, ...]
     part: Part
     palettes: Palettes
-    dither: bool
+    style: Style = PLAIN
 
     def images(self) -> Iterator[Made | SkippedImage]:
         """Yield each image; see `Remaking`. One that has no palette of so few colors is skipped."""
@@ -114,7 +111,7 @@ class Quantizing:
                 yield image
                 continue
             try:
-                yield replace(self._made(image.pixels), tags=image.tags)
+                yield self._made(image)
             except ImageError as error:
                 yield SkippedImage(name, str(error))
 
@@ -126,8 +123,8 @@ class Quantizing:
         file = self.part.file(position)
         return None if file is None or file.startswith(_UNCOMPRESSED) else file
 
-    def _made(self, image: NDArray[np.uint8]) -> Made:
-        painted = self.palettes.paint(Canvas.of(image, dither=self.dither))
+    def _made(self, image: Picture) -> Made:
+        painted = self.palettes.paint(Canvas.of(image.pixels, self.style, image.tags))
         canvas, learned = painted.canvas, painted.learned
         return Made(
             painted.pixels,

@@ -19,7 +19,7 @@ from dkmeans.compute.executor import Executor
 from dkmeans.errors import InputError
 from dkmeans.events.reporter import Reporter
 from dkmeans.images.decode import SkippedImage
-from dkmeans.images.encode import encode_indexed_png, encode_png
+from dkmeans.images.encode import DEFAULT_EFFORT, encode_indexed_png, encode_png
 from dkmeans.images.index import ImageIndex
 from dkmeans.images.measures import compare, mse, psnr
 from dkmeans.stages.shared.remaking import Made, Remaking, n_colors
@@ -63,6 +63,8 @@ class _Batch:
     source_bytes : tuple of int, or None
         Of each image as it was found, where all is measured; None for the error alone, which costs least.
     if_larger : {"keep", "copy", "skip", "error"}
+    effort : int
+        How hard to try for small files, see `dkmeans.images.effort`.
     """
 
     names: tuple[str, ...]
@@ -71,6 +73,7 @@ class _Batch:
     files: FileBatch | None
     source_bytes: tuple[int, ...] | None
     if_larger: IfLarger
+    effort: int
 
 
 @dataclass
@@ -111,7 +114,7 @@ def _finish(batch: _Batch) -> _Done:
 
 def _write(batch: _Batch, files: FileBatch, position: int, made: Made) -> tuple[Made, Record]:
     """Write the file of an image, and what it shows then: the original, if that is smaller and copied."""
-    data = _encode(made)
+    data = _encode(made, batch.effort)
     if batch.if_larger == "keep" or batch.source_bytes is None or len(data) <= batch.source_bytes[position]:
         return made, files.write(position, data)
     original = batch.remaking.original(position)
@@ -133,13 +136,13 @@ def _number(value: Any) -> float:
     return math.nan if value is None else float(value)
 
 
-def _encode(made: Made) -> bytes:
+def _encode(made: Made, effort: int) -> bytes:
     """The bytes of a PNG file: indexed, where there are codes of at most 256 colors of 8 bits."""
     if made.file is not None:
         return made.file
     if made.codes is not None and made.palette is not None:
-        return encode_indexed_png(made.codes, made.palette)
-    return encode_png(made.pixels)
+        return encode_indexed_png(made.codes, made.palette, effort=effort)
+    return encode_png(made.pixels, effort=effort)
 
 
 def _measured(made: Made, *, full: bool) -> dict[str, Any]:
@@ -223,6 +226,7 @@ def remake_images(
     files: Files | None = None,
     source_bytes: Sequence[int] | None = None,
     if_larger: IfLarger = "keep",
+    effort: int = DEFAULT_EFFORT,
     watch: Callable[[Sequence[SkippedImage]], None] | None = None,
 ) -> Remade:
     """Make, compare and write images, a task a batch.
@@ -240,6 +244,8 @@ def remake_images(
         Of each image as it was found, where all is measured; None for the error alone.
     if_larger : {"keep", "copy", "skip", "error"}
         What becomes of a file that is larger than that of the source.
+    effort : int
+        How hard to try for small files.
     watch : callable or None
         Sees the images that cannot be decoded as they come, and may end the work; `Skipping.watch`.
     """
@@ -253,6 +259,7 @@ def remake_images(
             None if files is None else files.batch(start, index.names[start:stop]),
             None if source_bytes is None else tuple(source_bytes[start:stop]),
             if_larger,
+            effort,
         )
         for start, stop in ranges
     ]
