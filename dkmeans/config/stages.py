@@ -170,8 +170,10 @@ class QuantizeConfig(LearningConfig, ReadingConfig):
     """One indexed PNG for each image, or one Zarr archive of codes for ``dkmeans decode``."""
     patch: Size | None = None
     """Archives only: code patches of this height and width, side by side; not given, single pixels."""
-    dither: bool = False
-    """PNG only: Floyd-Steinberg dithering, by Pillow."""
+    dither: Literal["none", "floyd-steinberg", "ordered"] = "none"
+    """PNG only: mix colors by error diffusion, or by a fixed mask of blue noise."""
+    dither_strength: float = Field(default=1.0, ge=0, le=1)
+    """Part of an error that --dither makes up for; less is less grain."""
     color: Literal["rgb", "gray", "rgba"] = "rgb"
     """Channels: 3, 1 or 4."""
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["compact", "dithered", "encode_indexed_png", "encode_png"]
+__all__ = ["compact", "encode_indexed_png", "encode_png"]
 
 _LUMA = (0.299, 0.587, 0.114)  # of red, green, blue: ITU-R 601, as in `dkmeans.images.decode`
 _RUNS = 3  # zlib's Z_RLE
@@ -107,29 +107,3 @@ def compact(codes: NDArray[Any], palette: NDArray[Any]) -> tuple[NDArray[np.uint
     table = np.zeros(len(palette), np.uint8)
     table[used] = places[inverse.ravel()]
     return table[codes], colors[order]
-
-
-def dithered(pixels: NDArray[np.uint8], palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Codes of an image with Floyd-Steinberg dithering, by Pillow.
-
-    Parameters
-    ----------
-    pixels : (height, width, 1 | 3) uint8 array
-    palette : (k, 1 | 3) uint8 array
-        Of as many channels; k at most 256.
-
-    Returns
-    -------
-    (height, width) uint8 array
-        Rows of `palette`.
-    """
-    rgb = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
-    # Pillow also takes a color that lies behind a shorter palette: here it is the last one again, and of
-    # equal colors the first is taken.
-    filled = np.concatenate([palette, np.repeat(palette[-1:], 256 - len(palette), axis=0)])
-    holder = Image.new("P", (1, 1))
-    holder.putpalette(np.ascontiguousarray(np.broadcast_to(filled, (256, 3))).tobytes())
-    image = Image.fromarray(np.ascontiguousarray(rgb)).quantize(
-        palette=holder, dither=Image.Dither.FLOYDSTEINBERG
-    )
-    return np.array(image, np.uint8)

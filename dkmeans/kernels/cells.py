@@ -10,6 +10,7 @@ others lie farther from every point of it than the color that is nearest to its 
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,8 @@ TOP = 255 * 255
 _OPAQUE_BITS = 5
 _BITS = 4
 """Of each integer that tell the cell, without alpha and with it."""
+_FAR = 1 << 62
+"""Above every squared distance."""
 
 
 class Table(NamedTuple):
@@ -56,27 +59,53 @@ class Cells(NamedTuple):
         Rows of `colors` among which the nearest is looked for, in ascending order.
     coarse, fine : Table
         Of large cells, and of those that they are cut into.
+    gap : int
+        The widest gap between members: the longest line of the shortest net of lines that joins them all.
     """
 
     colors: NDArray[np.int64]
     members: NDArray[np.uint8]
     coarse: Table
     fine: Table
+    gap: int
 
 
 def make_cells(colors: NDArray[np.int64], members: NDArray[np.uint8], *, opaque: bool) -> Cells:
     """Make an empty table for some rows of `colors`; `opaque` if no color with another alpha is asked for."""
     fine, coarse = (_OPAQUE_BITS, _OPAQUE_BITS - 2) if opaque else (_BITS, _BITS - 2)
     n = len(members)
-    return Cells(colors, members[None], _make_table(coarse, n, opaque), _make_table(fine, n, opaque))
+    gap = math.isqrt(_widest_gap(colors[members], np.full(n, _FAR)))
+    return Cells(colors, members[None], _make_table(coarse, n, opaque), _make_table(fine, n, opaque), gap)
 
 
 def _make_table(bits: int, n_members: int, opaque: bool) -> Table:
+    """Make an empty table for cells that so many bits of each integer tell."""
     alpha_bits = 0 if opaque else bits
     n_cells = 1 << 3 * bits + alpha_bits
     # Memory that is not written to is not there either: few cells of the table are ever used.
     counts, candidates = np.zeros(n_cells, np.int64), np.empty((n_cells, n_members), np.uint8)
     return Table(16 - bits, 16 - alpha_bits, counts, candidates)
+
+
+@without_refcounts
+def _widest_gap(colors: Any, squares: Any) -> Any:
+    """The longest edge of the minimum spanning tree, squared, by Prim; `squares` begin as `_FAR`."""
+    widest, last = np.int64(0), 0
+    squares[0] = -1  # in the tree
+    for _ in range(squares.size - 1):
+        found = -1
+        for color in range(squares.size):
+            if squares[color] < 0:
+                continue
+            square = np.int64(0)
+            for channel in range(4):
+                square += (colors[color, channel] - colors[last, channel]) ** 2
+            squares[color] = min(squares[color], square)
+            if found < 0 or squares[color] < squares[found]:
+                found = color
+        widest = max(widest, squares[found])
+        squares[found], last = -1, found
+    return widest
 
 
 @inlined
@@ -122,7 +151,7 @@ def nearest(cells: Cells, red: Any, green: Any, blue: Any, alpha: Any) -> Any:
     found = np.int64(fine.candidates[cell, 0])
     if fine.counts[cell] == 1:
         return found
-    least = np.int64(1) << 62
+    least = np.int64(_FAR)
     for place in range(fine.counts[cell]):
         code = np.int64(fine.candidates[cell, place])
         distance = (
@@ -154,11 +183,22 @@ def _farther(value: Any, shift: Any, color: Any, other: Any) -> Any:
 
 
 @without_refcounts
-def _fill(cells: Cells, sources: Any, source: int, n_sources: int, table: Table, cell: int, red: int, green: int, blue: int, alpha: int) -> None:
-    """List the candidates of the cell of a color."""
+def _fill(
+    cells: Cells,
+    sources: Any,
+    source: int,
+    n_sources: int,
+    table: Table,
+    cell: int,
+    red: int,
+    green: int,
+    blue: int,
+    alpha: int,
+) -> None:
+    """List the candidates of the cell of a color: those of a row of `sources` that can be nearest."""
     colors = cells.colors
     shift, alpha_shift = table.shift, table.alpha_shift
-    best, least = np.int64(0), np.int64(1) << 62
+    best, least = np.int64(0), np.int64(_FAR)
     for place in range(n_sources):
         code = np.int64(sources[source, place])
         distance = (

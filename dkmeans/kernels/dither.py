@@ -4,6 +4,10 @@ Every color is the exact nearest one of what is asked for, in premultiplied valu
 `dkmeans.kernels.cells`. Pixels that nobody sees take the color that is nearest to none, and opaque ones only
 opaque colors, where the palette has any. A pixel whose color is in the palette asks for just that color, and
 leaves no error, so an image that the palette holds all colors of loses nothing.
+
+No error is longer than half of the widest gap between neighbors in the palette: where colors mix, errors stay
+below. Longer ones pile up where no mixture reaches the color of the image; without the limit they end as
+single pixels of far colors, or as a smear behind the place.
 """
 
 from __future__ import annotations
@@ -26,8 +30,12 @@ _BITS = 12
 """An error is passed on in units of 2^-12: sixteenths of `_SHARES`."""
 _LEVEL_BITS = 6
 """Colors that are mixed for one color by ordered dithering, in powers of 2, for a palette of one color."""
-_KEPT_BITS = 16
-"""So many mixtures, in powers of 2, are kept for pixels of the same color."""
+_KEPT = 1 << 18
+"""Mixtures that are kept, at most, for later pixels of the same color."""
+_LAYOUT = ["C_CONTIGUOUS", "WRITEABLE"]
+"""One for all images, as each other one would be compiled for."""
+_GOLDEN = 0x9E3779B1
+"""Odd, and about 2^32 times the golden ratio: products with it are spread well."""
 
 
 class _Palette(NamedTuple):
@@ -64,7 +72,7 @@ def diffuse(image: NDArray[np.uint8], palette: NDArray[np.uint8], strength: floa
         For other shapes or types, or another strength.
     """
     shares = _checked(image, palette, strength)
-    codes = np.empty(image.shape[:2], np.uint8)
+    image, codes = np.require(image, requirements=_LAYOUT), np.empty(image.shape[:2], np.uint8)
     errors = np.zeros((2, image.shape[1] + 2, 4), np.int32)
     _diffuse(image, _palette(palette), shares, errors, codes)
     return codes
@@ -100,13 +108,13 @@ def ordered(
         For other shapes or types, or another strength.
     """
     shares = _checked(image, palette, strength)
-    codes = np.empty(image.shape[:2], np.uint8)
-    # Colors of a palette are as near to each other as the cube root of their number is large, and a mixture of
-    # nearer colors may be a coarser one.
+    image, codes = np.require(image, requirements=_LAYOUT), np.empty(image.shape[:2], np.uint8)
+    # The more colors, the nearer to each other: by the cube root of their number. A mixture of near colors
+    # may be a coarse one.
     levels = 1 << int(_LEVEL_BITS - math.log2(len(palette)) / 3)
     picks = np.roll(blue_noise(), (-row, -column), axis=(0, 1)) * levels // SIDE**2
     ranks = np.argsort(np.argsort(_lightness(palette), kind="stable"), kind="stable")
-    kept = np.full(1 << _KEPT_BITS, -1, np.int64)
+    kept = np.zeros(min(_KEPT, 1 << codes.size.bit_length()), np.int64)
     mixtures = np.empty((len(kept), levels), np.uint8)
     _ordered(image, _palette(palette), shares, picks, ranks, kept, mixtures, codes)
     return codes
@@ -127,6 +135,7 @@ def _checked(image: NDArray[np.uint8], palette: NDArray[np.uint8], strength: flo
 
 
 def _palette(palette: NDArray[np.uint8]) -> _Palette:
+    """Make the tables of a palette."""
     k, channels = palette.shape
     alpha = palette[:, -1:].astype(np.int64) if channels % 2 == 0 else np.full((k, 1), 255, np.int64)
     colors = np.zeros((k, 4), np.int64)
@@ -164,16 +173,30 @@ def _add(errors: Any, line: Any, place: Any, share: Any, red: Any, green: Any, b
 
 
 @inlined
-def _plus(value: Any, errors: Any, top: Any) -> Any:
-    """A value and the errors that it has got, from 0 to `top`."""
-    return clamp(value + ((errors + (1 << _BITS - 1)) >> _BITS), top)
+def _got(errors: Any, line: Any, place: Any, channel: Any) -> Any:
+    """The errors that a pixel has got, in whole numbers."""
+    return (errors[line, place, channel] + (1 << _BITS - 1)) >> _BITS
+
+
+@without_refcounts
+def _take(cells: Cells, red: Any, green: Any, blue: Any, alpha: Any) -> Any:
+    """The code of what is asked for, and the error that it leaves, cut to half of the widest gap."""
+    top = clamp(alpha, TOP)
+    code = nearest(cells, clamp(red, top), clamp(green, top), clamp(blue, top), top)
+    red, green = red - cells.colors[code, 0], green - cells.colors[code, 1]
+    blue, alpha = blue - cells.colors[code, 2], alpha - cells.colors[code, 3]
+    squares, limit = red * red + green * green + blue * blue + alpha * alpha, cells.gap // 2
+    if squares > limit * limit:
+        length = np.int64(math.sqrt(squares))
+        red, green = red * limit // length, green * limit // length
+        blue, alpha = blue * limit // length, alpha * limit // length
+    return code, red, green, blue, alpha
 
 
 @without_refcounts
 def _diffuse(image: Any, palette: _Palette, shares: int, errors: Any, codes: Any) -> None:
     """Fill `codes`; `errors` are those of this row and the next, with a place more at each end."""
     height, width = codes.shape
-    colors = palette.mixed.colors
     for row in range(height):
         here, below, step = row % 2, 1 - row % 2, 1 - 2 * (row % 2)
         for place in range(width + 2):
@@ -188,14 +211,14 @@ def _diffuse(image: Any, palette: _Palette, shares: int, errors: Any, codes: Any
                 column += step
                 continue
             whole = alpha == TOP
-            alpha = _plus(alpha, errors[here, place, 3], TOP)
-            red = _plus(red, errors[here, place, 0], alpha)  # no color is above its alpha
-            green = _plus(green, errors[here, place, 1], alpha)
-            blue = _plus(blue, errors[here, place, 2], alpha)
-            code = nearest(palette.opaque if whole else palette.mixed, red, green, blue, alpha)
+            code, red, green, blue, alpha = _take(
+                palette.opaque if whole else palette.mixed,
+                red + _got(errors, here, place, 0),
+                green + _got(errors, here, place, 1),
+                blue + _got(errors, here, place, 2),
+                alpha + _got(errors, here, place, 3),
+            )
             codes[row, column] = code
-            red, green = red - colors[code, 0], green - colors[code, 1]
-            blue, alpha = blue - colors[code, 2], alpha - colors[code, 3]
             if _takes(image, row, column + step, whole):
                 _add(errors, here, place + step, 7 * shares, red, green, blue, alpha)
             if _takes(image, row + 1, column - step, whole):
@@ -208,19 +231,15 @@ def _diffuse(image: Any, palette: _Palette, shares: int, errors: Any, codes: Any
 
 
 @without_refcounts
-def _mix(
-    cells: Cells, color: Any, shares: int, ranks: Any, mixtures: Any, place: Any
-) -> None:
+def _mix(cells: Cells, color: Any, shares: int, ranks: Any, mixtures: Any, place: Any) -> None:
     """Find the colors whose mean is about a color, in the order of their ranks."""
-    colors = cells.colors
     red = green = blue = alpha = np.int64(0)
     for level in range(mixtures.shape[1]):
-        alpha = clamp(color[3] + alpha, TOP)
-        red, green = clamp(color[0] + red, alpha), clamp(color[1] + green, alpha)
-        blue = clamp(color[2] + blue, alpha)
-        code = nearest(cells, red, green, blue, alpha)
-        red, green = (red - colors[code, 0]) * shares // _SHARES, (green - colors[code, 1]) * shares // _SHARES
-        blue, alpha = (blue - colors[code, 2]) * shares // _SHARES, (alpha - colors[code, 3]) * shares // _SHARES
+        code, red, green, blue, alpha = _take(
+            cells, color[0] + red, color[1] + green, color[2] + blue, color[3] + alpha
+        )
+        red, green = red * shares // _SHARES, green * shares // _SHARES
+        blue, alpha = blue * shares // _SHARES, alpha * shares // _SHARES
         at = level
         while at > 0 and ranks[mixtures[place, at - 1]] > ranks[code]:
             mixtures[place, at] = mixtures[place, at - 1]
@@ -230,8 +249,8 @@ def _mix(
 
 @inlined
 def _number(image: Any, row: Any, column: Any) -> Any:
-    """A color as a number."""
-    number = np.int64(0)
+    """A color as a number that is not 0."""
+    number = np.int64(1)
     for channel in range(image.shape[2]):
         number = number << 8 | np.int64(image[row, column, channel])
     return number
@@ -250,7 +269,7 @@ def _ordered(
                 codes[row, column] = palette.clear
                 continue
             number = _number(image, row, column)
-            place = (number * 0x9E3779B1 & 0xFFFFFFFF) >> 32 - _KEPT_BITS
+            place = (number * _GOLDEN >> 16) & kept.size - 1
             if kept[place] != number:
                 cells = palette.opaque if color[3] == TOP else palette.mixed
                 _mix(cells, color, shares, ranks, mixtures, place)

@@ -125,8 +125,13 @@ def _check(config: QuantizeConfig) -> None:
     """
     if config.overwrite and config.resume:
         raise UsageError("found both --overwrite and --resume; expected at most one of them.")
+    if config.dither == "none" and config.dither_strength != 1:
+        raise UsageError(
+            f"found --dither-strength {config.dither_strength:g} without --dither; expected both. Pass "
+            "--dither floyd-steinberg or ordered, or leave out --dither-strength."
+        )
     if config.to == "archive":
-        if config.dither:
+        if config.dither != "none":
             raise UsageError("--dither is for PNG files, found --to archive. Leave out one of them.")
         n_features = CHANNELS[config.color] * prod(config.patch or (1, 1))
         if n_features > MAX_FEATURES:
@@ -142,8 +147,6 @@ def _check(config: QuantizeConfig) -> None:
             f"found {config.n_clusters} colors, an indexed PNG holds at most {PNG_COLORS}. "
             f"Pass --k {PNG_COLORS} or less, or --to archive."
         )
-    if config.dither and config.color == "rgba":
-        raise UsageError("--dither takes --color rgb or gray, found rgba. Leave out one of them.")
     if config.palette == "per-image" and config.init != QuantizeConfig.model_fields["init"].default:
         raise UsageError(
             f"--init {config.init} is for one palette for all images: one per image has starts of its own. "

@@ -91,7 +91,7 @@ def _quantize(
     check_image_memory(int(images.sizes.max()), images.channels, executor)
 
     def remaking(start: int, stop: int) -> Quantizing:
-        return Quantizing(images.part(start, stop), palettes, config.dither)
+        return Quantizing(images.part(start, stop), palettes, config.dither, config.dither_strength)
 
     table, skipped = remake_images(
         images.index, remaking, executor, reporter, files=files, source_bytes=images.source_bytes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import repeat
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,9 @@ from dkmeans.features.histogram import Histogram
 from dkmeans.features.space import FeatureSpace
 from dkmeans.images.collections import Images, Part
 from dkmeans.images.decode import SkippedImage
-from dkmeans.images.encode import compact, dithered
+from dkmeans.images.encode import compact
 from dkmeans.kernels import exact
+from dkmeans.kernels.dither import diffuse, ordered
 from dkmeans.storage.store import Store
 
 __all__ = [
@@ -118,13 +119,16 @@ class Quantizing:
     part : Part
         The images.
     palettes : PerImage or Given
-    dither : bool
-        Whether pixels take the colors that Floyd-Steinberg dithering gives them.
+    dither : {"none", "floyd-steinberg", "ordered"}
+        How pixels take colors that are not the nearest, so that their mean is right.
+    strength : float
+        Of the dithering, from 0 to 1.
     """
 
     part: Part
     palettes: PerImage | Given
-    dither: bool
+    dither: Literal["none", "floyd-steinberg", "ordered"] = "none"
+    strength: float = 1.0
 
     def images(self) -> Iterator[Made | SkippedImage]:
         """Yield each image; see `Remaking`."""
@@ -136,8 +140,10 @@ class Quantizing:
         histogram = Histogram.of(pixels)
         learned = self.palettes.learn(histogram)
         palette = FeatureSpace(image.dtype, image.shape[2]).to_pixels(learned.centers)
-        if self.dither:
-            codes = dithered(image, palette)
+        if self.dither == "floyd-steinberg":
+            codes = diffuse(image, palette, self.strength)
+        elif self.dither == "ordered":
+            codes = ordered(image, palette, self.strength)
         else:
             codes = histogram.look_up(pixels, learned.labels.astype(np.uint8)).reshape(image.shape[:2])
         codes, palette = compact(codes, palette)

@@ -50,7 +50,7 @@ def test_a_palette_that_is_given():
 def test_quantizing_keeps_the_colors_that_occur():
     bad = SkippedImage("bad.png", "it is empty")
     palettes = Given(np.array([[255], [100], [0], [22.5]], np.float32))
-    made, skipped = Quantizing(Listed((GRAYS, bad)), palettes, dither=False).images()
+    made, skipped = Quantizing(Listed((GRAYS, bad)), palettes).images()
     assert skipped is bad
     np.testing.assert_array_equal(made.palette, [[0], [22], [255]])  # from dark to light, half to even
     np.testing.assert_array_equal(made.codes, [[0, 1, 1], [1, 2, 2]])
