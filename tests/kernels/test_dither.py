@@ -261,5 +261,6 @@ def test_the_noise_is_blue(n_points):
     points = (blue_noise() < n_points).astype(float)
     energy = np.abs(np.fft.fft2(points - points.mean())) ** 2 / (points.size * points.var())
     frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(SIDE), np.fft.fftfreq(SIDE)))
-    low = 0.5 * math.sqrt(min(n_points, SIDE**2 - n_points) / SIDE**2)  # half of that of points in a grid
+    rare = min(n_points, SIDE**2 - n_points) / SIDE**2
+    low = 0.5 * math.sqrt(min(rare, 0.25))  # half of the frequency of as many points in a grid, or a quarter
     assert energy[(frequency > 0) & (frequency < low)].mean() < 0.15
