@@ -19,6 +19,8 @@ EVERYWHERE = "Everywhere"
 """The group of options that all commands have."""
 _WIDEST = 100  # columns of help, on a terminal that has as many
 _FIRST_COLUMN = 30
+_ALONE = {"--dither": ("floyd-steinberg", "ordered", "none")}
+"""Options that may be given without a value, and all their values: the first one is meant."""
 
 # Typer names only one kind of usage error for others; this is what all of them are.
 _UsageError: Any = typer.BadParameter.__mro__[1]
@@ -88,6 +90,9 @@ def _did_you_mean(found: str, context: Any) -> str:
 class _Command(TyperCommand):
     """A command whose options are shown in groups, and whose usage names what it needs."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, _with_values(args))
+
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         arguments, required = [], []
         for param in self.get_params(ctx):
@@ -122,6 +127,16 @@ class _Group(TyperGroup):
         options = [param.get_help_record(ctx) for param in self.get_params(ctx)]
         _write_groups(formatter, groups)
         _write_groups(formatter, {"Options": [record for record in options if record]})
+
+
+def _with_values(args: list[str]) -> list[str]:
+    """Give a value to each option that stands alone."""
+    whole = []
+    for arg, after in zip(args, [*args[1:], ""], strict=True):
+        whole.append(arg)
+        if arg in _ALONE and after not in _ALONE[arg]:
+            whole.append(_ALONE[arg][0])
+    return whole
 
 
 def _name_of(argument: Any) -> str:

@@ -174,6 +174,11 @@ def _check(config: QuantizeConfig) -> None:
         raise UsageError("found both --overwrite and --update; expected at most one of them.")
     if config.prune and not config.update:
         raise UsageError("--prune is for --update, found it alone. Pass both, or leave out --prune.")
+    if config.dither == "none" and config.dither_strength != 1:
+        raise UsageError(
+            f"found --dither-strength {config.dither_strength:g} without --dither; expected both. Pass "
+            "--dither floyd-steinberg or ordered, or leave out --dither-strength."
+        )
     check_asked(config)
     check_effort(config.effort)
     if config.to == "archive":
@@ -181,7 +186,7 @@ def _check(config: QuantizeConfig) -> None:
             if option in config.model_fields_set and getattr(config, option):
                 named = option.replace("_", "-")
                 raise UsageError(f"--{named} is for PNG files, found --to archive. Leave out one of them.")
-        if config.dither:
+        if config.dither != "none":
             raise UsageError("--dither is for PNG files, found --to archive. Leave out one of them.")
         if config.effort != QuantizeConfig.model_fields["effort"].default:
             raise UsageError("--effort is for PNG files, found --to archive. Leave out one of them.")
@@ -195,8 +200,6 @@ def _check(config: QuantizeConfig) -> None:
             f"found {config.n_clusters} colors, an indexed PNG holds at most {PNG_COLORS}. "
             f"Pass --k {PNG_COLORS} or less, or --to archive."
         )
-    if config.dither and config.color == "rgba":
-        raise UsageError("--dither takes --color rgb or gray, found rgba. Leave out one of them.")
     if config.palette != "shared" and config.init != QuantizeConfig.model_fields["init"].default:
         raise UsageError(
             f"--init {config.init} is for one palette for all images: one per image has starts of its own. "

@@ -6,13 +6,15 @@ import os
 import re
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
 
+from dkmeans.command import apps
 from dkmeans.command.main import app
 from dkmeans.config.base import StageConfig
 from dkmeans.config.cluster import ClusterConfig
-from dkmeans.config.stages import CheckpointConfig, FitConfig
+from dkmeans.config.stages import CheckpointConfig, FitConfig, QuantizeConfig
 
 COMMANDS = [info.name for info in app.registered_commands]
 TITLES = ["Arguments", "Options", "Colors", "Learning", "Cluster", "Everywhere"]
@@ -165,3 +167,23 @@ def test_python_m_dkmeans():
     done = subprocess.run([sys.executable, "-m", "dkmeans", "fit"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "whole"),
+    [
+        ("a b --dither", "a b --dither floyd-steinberg"),
+        ("--dither a b --k 4", "--dither floyd-steinberg a b --k 4"),
+        ("a --dither --k 4 b", "a --dither floyd-steinberg --k 4 b"),
+        ("--dither ordered a b", "--dither ordered a b"),
+        ("a b --dither none", "a b --dither none"),
+        ("a b --k 4", "a b --k 4"),
+    ],
+)
+def test_an_option_without_its_value(given, whole):
+    assert apps._with_values(given.split()) == whole.split()
+
+
+def test_options_without_a_value_take_those_of_the_model():
+    (values,) = apps._ALONE.values()
+    assert set(values) == set(get_args(QuantizeConfig.model_fields["dither"].annotation))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dkmeans.images.decode import decode
-from dkmeans.images.encode import compact, dithered, encode_indexed_png, encode_png
+from dkmeans.images.encode import compact, encode_indexed_png, encode_png
 
 COLORS = {1: "gray", 3: "rgb", 4: "rgba"}
 
@@ -116,21 +116,3 @@ def test_the_smaller_of_two_files_is_taken():
             sizes.append(len(file.getvalue()))
         assert sizes[0] != sizes[1]
         assert len(encode_indexed_png(codes, palette)) == min(sizes)
-
-
-@pytest.mark.parametrize("k", [1, 2, 3, 5, 17, 256])
-@pytest.mark.parametrize("channels", [1, 3])
-def test_dithering_keeps_to_the_palette(k, channels):
-    """Pillow by itself also takes colors behind a palette of fewer than 256."""
-    rng = np.random.default_rng(0)
-    palette = rng.integers(100, 256, (k, channels), dtype=np.uint8)
-    codes = dithered(rng.integers(0, 256, (30, 40, channels), dtype=np.uint8), palette)
-    assert (codes.shape, codes.dtype) == ((30, 40), np.uint8)
-    assert codes.max() < k
-
-
-def test_dithering_keeps_the_mean():
-    palette = np.array([[0], [255]], np.uint8)
-    for level in (30, 128, 200):
-        codes = dithered(np.full((64, 64, 1), level, np.uint8), palette)
-        assert palette[codes].mean() == pytest.approx(level, abs=3)

@@ -304,7 +304,7 @@ QUANTIZED = {
     "archive": {"to": "archive"},
     "tiles": {"to": "archive", "patch": "4"},
     "own": {},
-    "shared": {"palette": "shared", "dither": True},
+    "shared": {"palette": "shared", "dither": "floyd-steinberg"},
 }
 
 

@@ -245,7 +245,7 @@ def of_another_config(name, paths, config):
         "fit": {"seed": 1},
         "compress": {"codebook": paths["palette2"]},
         "reconstruct": {"codebook": paths["patches2"]},
-        "files": {"dither": True},
+        "files": {"dither": "floyd-steinberg"},
         "archive": {"seed": 1},
         "decode": {"archive": paths["coded2"]},
     }

@@ -40,6 +40,7 @@ from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.features.histogram import Histogram
 from dkmeans.images import sources
 from dkmeans.kernels import reference
+from dkmeans.kernels.dither import diffuse, ordered
 from dkmeans.stages.quantize import quantize
 from dkmeans.stages.shared import coding, writing
 from dkmeans.stages.verify import verify
@@ -131,7 +132,10 @@ def test_a_shared_palette_is_ingest_fit_compress(crops, tmp_path, sync, color, m
 @pytest.mark.filterwarnings("ignore:.*not converged")
 @pytest.mark.parametrize(
     "options",
-    [{"dither": True}, pytest.param({"palette": "shared", "color": "rgba"}, marks=pytest.mark.slow)],
+    [
+        {"dither": "floyd-steinberg"},
+        pytest.param({"palette": "shared", "color": "rgba"}, marks=pytest.mark.slow),
+    ],
     ids=str,
 )
 def test_workers_do_not_change_a_byte(photos, tmp_path, sync, workers, options):
@@ -169,23 +173,33 @@ def test_few_colors_lose_nothing(tmp_path, sync):
         np.testing.assert_array_equal(np.asarray(file.convert("RGB")), pixels)
 
 
-@pytest.mark.parametrize("color", ["rgb", "gray"])
-def test_dithering_is_pillows(photos, tmp_path, sync, color):
+@pytest.mark.parametrize("color", ["rgb", "gray", pytest.param("rgba", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("dither", ["floyd-steinberg", "ordered"])
+def test_dithering_takes_the_same_palette(photos, tmp_path, sync, color, dither):
     plain = run(photos, tmp_path / "a", sync, k=4, color=color)
-    dithered = run(photos, tmp_path / "b", sync, k=4, color=color, dither=True)
+    options = {"k": 4, "color": color, "dither": dither, "dither_strength": 0.75}
+    dithered = run(photos, tmp_path / "b", sync, **options)
+    by = {"floyd-steinberg": diffuse, "ordered": ordered}[dither]
+    mode = {"rgb": "RGB", "gray": "L", "rgba": "RGBA"}[color]
     for image, other in zip(plain.images, dithered.images, strict=True):
-        pixels = original(photos, image, "L" if color == "gray" else "RGB")
+        pixels = original(photos, image, mode)
         histogram = Histogram.of(pixels.reshape(-1, pixels.shape[2]))
         learned = palette.learn_palette(histogram, 4, seed=0, max_iter=100, tol=1e-4)
-        filled = np.rint(learned.centers).astype(np.uint8)[[0, 1, 2, *[3] * 253]]
-        holder = Image.new("P", (1, 1))
-        holder.putpalette(np.ascontiguousarray(np.broadcast_to(filled, (256, 3))).tobytes())
-        rgb = Image.fromarray(np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3))))
-        expected = rgb.quantize(palette=holder, dither=Image.Dither.FLOYDSTEINBERG).convert("RGB")
+        colors = np.rint(learned.centers).astype(np.uint8)
         with Image.open(tmp_path / "b" / image.key) as file:
-            np.testing.assert_array_equal(np.asarray(file.convert("RGB")), np.asarray(expected))
+            found = np.asarray(file.convert(mode)).reshape(pixels.shape)
+        np.testing.assert_array_equal(found, colors[by(pixels, colors, 0.75)])
         assert other.mse > image.mse
         assert other.inertia == image.inertia
+
+
+@pytest.mark.parametrize("dither", ["floyd-steinberg", "ordered"])
+def test_dithering_leaves_colors_of_the_palette_as_they_are(tmp_path, sync, dither):
+    colors = np.array([[9, 9, 9], [10, 9, 10], [11, 9, 10], [200, 1, 1], [201, 2, 1], [0, 0, 0]], np.uint8)
+    pixels = colors[np.random.default_rng(0).integers(0, 6, (32, 40))]
+    np.save(tmp_path / "s.npy", pixels[None])
+    (image,) = run(tmp_path / "s.npy", tmp_path / "q", sync, k=16, dither=dither).images
+    assert (image.mse, image.n_colors) == (0, 6)
 
 
 def test_stacks(tmp_path, sync):
@@ -244,8 +258,8 @@ def test_how_often_an_image_is_decoded(photos, tmp_path, monkeypatch, options, f
     [
         ({"k": 257}, "found 257 colors, an indexed PNG holds at most 256"),
         ({"patch": 4}, "--patch is for archives"),
-        ({"dither": True, "to": "archive"}, "--dither is for PNG files"),
-        ({"dither": True, "color": "rgba"}, "--dither takes --color rgb or gray"),
+        ({"dither": "floyd-steinberg", "to": "archive"}, "--dither is for PNG files"),
+        ({"dither_strength": 0.5}, "found --dither-strength 0.5 without --dither"),
         ({"init": "random"}, "--init random is for one palette for all images"),
         ({"overwrite": True, "resume": True}, "found both --overwrite and --resume"),
         ({"to": "archive", "patch": 300, "color": "rgb"}, "a patch has 270000 values"),
@@ -496,7 +510,7 @@ def test_a_finished_folder_stays_as_it_is(photos, tmp_path, sync, monkeypatch):
     assert again.images == first.images
     with pytest.raises(OutputExistsError, match="--overwrite"):
         run(photos, tmp_path / "q", sync)
-    others = {"k": ("n_clusters", 8, 9), "seed": ("seed", 0, 1), "dither": ("dither", False, True)}
+    others = {"k": ("n_clusters", 8, 9), "seed": ("seed", 0, 1), "dither": ("dither", "none", "ordered")}
     for option, (name, before, now) in others.items():
         with pytest.raises(UsageError, match=f"begun with {name} = {before}, found {now} now"):
             run(photos, tmp_path / "q", sync, resume=True, **{option: now})

@@ -37,7 +37,7 @@ def test_quantizing_keeps_the_colors_that_occur():
     bad, tags = SkippedImage("bad.png", "it is empty"), ColorTags(((b"gAMA", b"\0\1\x86\xa0"),))
     palettes = Given(np.array([[255], [100], [0], [22.5]], np.float32))
     part = Listed((Picture(GRAYS, tags), bad))
-    made, skipped = Quantizing(("a.png", "bad.png"), part, palettes, dither=False).images()
+    made, skipped = Quantizing(("a.png", "bad.png"), part, palettes).images()
     assert skipped is bad
     np.testing.assert_array_equal(made.palette, [[0], [22], [255]])  # from dark to light, half to even
     np.testing.assert_array_equal(made.codes, [[0, 1, 1], [1, 2, 2]])
