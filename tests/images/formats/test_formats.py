@@ -13,7 +13,9 @@ from dkmeans.images.formats import FORMATS, SUFFIXES, kind_of
 PIXELS = Image.fromarray(np.zeros((3, 4, 3), np.uint8))
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WebP", "GIF", "AVIF", "BMP", "PPM", "JPEG2000"])
+@pytest.mark.parametrize(
+    "kind", ["PNG", "JPEG", "TIFF", "WebP", "GIF", "AVIF", "ICO", "BMP", "PPM", "JPEG2000"]
+)
 def test_kind_by_the_first_bytes(kind):
     file = io.BytesIO()
     PIXELS.save(file, kind)
@@ -35,7 +37,6 @@ OTHERS = {
     "a PDF document": [b"%PDF-1.7"],
     "a Photoshop document": [b"8BPS\0\1"],
     "a JPEG XL image": [b"\xff\x0a\xfa", b"\0\0\0\x0cJXL \r\n\x87\n"],
-    "an icon": [b"\0\0\1\0\2\0"],
     "a raw photo of a camera": [
         b"II*\0\x10\0\0\0CR\2\0",
         b"\0\0\0\x18ftypcrx \0\0\0\1",

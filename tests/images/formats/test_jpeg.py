@@ -42,6 +42,7 @@ def test_only_the_end_marker_may_lack(kind):
     np.testing.assert_array_equal(read(data[:-2]), whole)
     np.testing.assert_array_equal(read(data[:-2] + bytes(1000)), whole)  # filled up with zeros
     np.testing.assert_array_equal(read(data + b"more behind it" * 100), whole)
+    np.testing.assert_array_equal(read(data + data[: len(data) // 2] + bytes(50)), whole)  # half of another
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,6 +1,8 @@
 """TIFF against the samples that were written, and colors computed by hand."""
 
 import io
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -194,6 +196,21 @@ def test_a_count_of_bytes_that_is_far_too_large():
     np.testing.assert_array_equal(read(bytes(data)), PHOTO)
     with pytest.raises(ImageError, match="truncated"):
         read(bytes(data[:-1]))
+
+
+def test_odd_tags_are_told_by_nobody_but_us():
+    data = bytearray(packed(np.zeros((5, 8), int), 8))
+    data[8 + 2 + 5 * 12] = 255  # the code of the tag that says where the strips lie
+    code = f"""if True:
+        from dkmeans.images.decode import decode
+        try:
+            decode({bytes(data)!r}, "a", "auto", max_pixels=100)
+        except Exception as error:
+            print(error)
+    """
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.startswith("a: ")
+    assert told.stderr == ""
 
 
 REFUSED = {
