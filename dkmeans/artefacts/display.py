@@ -44,7 +44,7 @@ _TILE_SIDE = 32
 _GALLERY_PIXELS = 1 << 20
 _GALLERY_WIDTH = 720
 _GAP = 2
-_COLORS = {1: "gray", 3: "rgb", 4: "rgba"}
+_COLORS = {1: "gray", 2: "gray-alpha", 3: "rgb", 4: "rgba"}
 _Pictures = Iterable[tuple[str, NDArray[np.uint8] | None]]
 
 

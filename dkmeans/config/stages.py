@@ -16,6 +16,8 @@ class ReadingConfig(StageConfig):
 
     max_skipped: Allowance = 0
     """Images that may be skipped because they cannot be read: a number, a share of all such as 5%, or all."""
+    profile: Literal["keep", "srgb"] = "keep"
+    """Colors of images with a profile: keep their numbers, or convert them to sRGB by littleCMS."""
     max_image_pixels: int = Field(default=178_956_970, ge=1)
     """Pixels of the largest image that is decoded: the guard against decompression bombs."""
 

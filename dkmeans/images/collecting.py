@@ -36,6 +36,7 @@ def collect(
     patch: tuple[int, int] | None = None,
     alike: bool = True,
     eight_bit: bool = False,
+    srgb: bool = False,
 ) -> SourceCollection:
     """Find the images of a source by their headers; of most no pixel is decoded.
 
@@ -61,6 +62,8 @@ def collect(
         Whether all images get the same channels, those that hold them all; else "auto" leaves each its own.
     eight_bit : bool
         Whether 16-bit images are reduced to 8 bits even if all are such.
+    srgb : bool
+        Whether colors of other profiles are converted to sRGB.
 
     Raises
     ------
@@ -92,12 +95,13 @@ def collect(
         gone=frozenset(),
         held=held,
         picks=np.stack(np.divmod(places, _FILES_PER_TASK), axis=1),
+        srgb=srgb,
     )
     if gone := [header for header in every if isinstance(header, SkippedImage)]:
         skipping.add(gone)
         found = found.without(gone)
     _tell_depths(found.dtype, headers, reporter)
-    if alike:
+    if alike and not srgb:
         _tell_profiles(headers, reporter)
     if color in ("gray", "rgb"):
         _tell_lost_alpha(found, executor, reporter)
@@ -199,7 +203,7 @@ def _tell_profiles(headers: Sequence[ImageHeader], reporter: Reporter) -> None:
         named += [f"{times} as {examples[profile]}" for profile, times in counts if profile]
         reporter.warn(
             f"the images have {len(counts)} color profiles and are taken together by their numbers alone: "
-            f"{', '.join(named[:4])}{', ...' if len(named) > 4 else ''}. Convert them to one for true colors."
+            f"{', '.join(named[:4])}{', ...' if len(named) > 4 else ''}. --profile srgb converts them."
         )
 
 

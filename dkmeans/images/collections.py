@@ -70,6 +70,8 @@ class Part:
         Of the largest image that is decoded.
     dtype : numpy dtype
         uint8 reduces 16-bit images to 8 bits.
+    srgb : bool
+        Whether colors of other profiles are converted to sRGB.
     held : list of list
         Their files, or the images decoded from them, among those of other images; tasks in a graph, and empty
         where each image is read from storage.
@@ -83,6 +85,7 @@ class Part:
     color: Color
     max_pixels: int
     dtype: np.dtype[Any]
+    srgb: bool
     held: list[Any]
     picks: tuple[tuple[int, int], ...]
     decoded: bool
@@ -93,7 +96,7 @@ class Part:
         if self.decoded:
             return iter(chosen)
         files = chosen if self.held else None
-        found = self.source.read(self.color, max_pixels=self.max_pixels, files=files)
+        found = self.source.read(self.color, max_pixels=self.max_pixels, files=files, srgb=self.srgb)
         return map(_reduced, found) if self.dtype == np.uint8 else found
 
     def file(self, position: int) -> bytes | None:
@@ -169,6 +172,8 @@ class SourceCollection:
         Of each image its batch in `held`, and where it lies there.
     decoded : bool
         Whether `held` are images.
+    srgb : bool
+        Whether colors of other profiles are converted to sRGB.
     """
 
     source: Source
@@ -182,6 +187,7 @@ class SourceCollection:
     held: tuple[Any, ...]
     picks: NDArray[np.int64]
     decoded: bool = False
+    srgb: bool = False
 
     @property
     def channels(self) -> int:
@@ -205,11 +211,12 @@ class SourceCollection:
         if last - first > stop - start:
             source = source.without(self.gone)
         if not self.held:
-            return Part(source, self.color, self.max_pixels, self.dtype, [], (), False)
+            return Part(source, self.color, self.max_pixels, self.dtype, self.srgb, [], (), False)
         picks = self.picks[start:stop] - [self.picks[start, 0], 0]
         held = self.held[self.picks[start, 0] : self.picks[stop - 1, 0] + 1]
         places = tuple((batch, place) for batch, place in picks.tolist())
-        return Part(source, self.color, self.max_pixels, self.dtype, list(held), places, self.decoded)
+        how = (self.color, self.max_pixels, self.dtype, self.srgb)
+        return Part(source, *how, list(held), places, self.decoded)
 
     def without(self, images: Sequence[SkippedImage]) -> SourceCollection:
         """This collection without some images.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dkmeans.images.tags import NO_TAGS, ColorTags
 
-__all__ = ["Picture", "profile_of"]
+__all__ = ["Picture", "in_srgb", "profile_of"]
 
 
 @dataclass(frozen=True)
@@ -44,3 +44,9 @@ def profile_of(tags: ColorTags) -> str:
     if not chunks or b"sRGB" in chunks:
         return ""
     return hashlib.sha256(repr(sorted(chunks.items())).encode()).hexdigest()
+
+
+def in_srgb(tags: ColorTags) -> ColorTags:
+    """Give the tags of an image that was converted to sRGB: the density stays."""
+    density = (chunk for chunk in tags.chunks if chunk[0] == b"pHYs")
+    return ColorTags(((b"sRGB", b"\1"), *density))  # converted relative to the colors of the medium

@@ -7,13 +7,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from dkmeans.errors import DkmeansError, ImageError, InputError, StorageError
-from dkmeans.images.decode import Color, ImageHeader, IncompleteHeader, SkippedImage, decode, read_header
+from dkmeans.images.decode import (
+    Color,
+    ImageHeader,
+    IncompleteHeader,
+    SkippedImage,
+    convert_color,
+    decode,
+    read_header,
+)
 from dkmeans.images.formats import SUFFIXES
 from dkmeans.images.listing import NOTHING, Ignored, begins_as_image, list_images, shown
-from dkmeans.images.picture import Picture, profile_of
+from dkmeans.images.picture import Picture, in_srgb, profile_of
 from dkmeans.images.stacks import fingerprint, open_stack
-from dkmeans.images.tags import read_tags
+from dkmeans.images.tags import read_tags, to_srgb
 from dkmeans.storage.store import Store, StoredObject, open_store
 
 __all__ = ["FileSource", "SkippedImage", "Source", "open_source"]
@@ -71,12 +81,17 @@ class Source(Protocol):
         """
 
     def read(
-        self, color: Color, *, max_pixels: int, files: Sequence[bytes | DkmeansError] | None = None
+        self,
+        color: Color,
+        *,
+        max_pixels: int,
+        files: Sequence[bytes | DkmeansError] | None = None,
+        srgb: bool = False,
     ) -> Iterator[Picture | SkippedImage]:
         """The images in order, one at a time.
 
         For "auto" each has the channels that its header tells. `files` are those of the images, where they
-        have been read (`FileSource.fetch`).
+        have been read (`FileSource.fetch`). With `srgb` colors of other profiles are converted.
 
         Raises
         ------
@@ -156,14 +171,18 @@ class FileSource:
         return [self._header(file, beginning, max_pixels) for file, beginning in found]
 
     def read(
-        self, color: Color, *, max_pixels: int, files: Sequence[bytes | DkmeansError] | None = None
+        self,
+        color: Color,
+        *,
+        max_pixels: int,
+        files: Sequence[bytes | DkmeansError] | None = None,
+        srgb: bool = False,
     ) -> Iterator[Picture | SkippedImage]:
         """Each image, in order."""
         whole = self.folder.get_many(self.files) if files is None else iter(files)
         for file, data in zip(self.files, whole, strict=True):
             try:
-                found = self._whole(file, data)
-                yield Picture(decode(found, file.key, color, max_pixels=max_pixels), read_tags(found))
+                yield _picture(self._whole(file, data), file.key, color, max_pixels, srgb)
             except InputError as error:
                 yield self._skipped(file, error)
 
@@ -200,6 +219,14 @@ class FileSource:
         """The reason without the key, which stands beside it, and without the place on this machine."""
         reason = str(error).removeprefix(f"{self.folder.url_of(file.key)}: ")
         return SkippedImage(file.key, reason.removeprefix(f"{file.key}: "))
+
+
+def _picture(data: bytes, key: str, color: Color, max_pixels: int, srgb: bool) -> Picture:
+    tags = read_tags(data)
+    if not srgb or not tags.chunks:
+        return Picture(decode(data, key, color, max_pixels=max_pixels), tags)
+    pixels = to_srgb(decode(data, key, "auto", max_pixels=max_pixels), tags)
+    return Picture(np.ascontiguousarray(convert_color(pixels, color)), in_srgb(tags))
 
 
 def open_source(url: str) -> Source:

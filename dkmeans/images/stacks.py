@@ -95,9 +95,14 @@ class StackSource:
         return [SkippedImage(self._key(index), reason) for index in self.indices]
 
     def read(
-        self, color: Color, *, max_pixels: int, files: Sequence[bytes | DkmeansError] | None = None
+        self,
+        color: Color,
+        *,
+        max_pixels: int,
+        files: Sequence[bytes | DkmeansError] | None = None,
+        srgb: bool = False,
     ) -> Iterator[Picture | SkippedImage]:
-        """Each image, in order."""
+        """Each image, in order; they have no profiles."""
         skipped = [image for image in self.headers(max_pixels=max_pixels) if isinstance(image, SkippedImage)]
         if skipped:
             yield from skipped

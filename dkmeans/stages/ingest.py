@@ -102,7 +102,8 @@ class _Ingest:
         """Index, pixels, patches, commit."""
         config = self.config
         options = (config.color, config.max_image_pixels, self.executor, self.skipping, self.reporter)
-        images = self.without_known(collect(source, *options, patch=config.patch))
+        srgb = config.profile == "srgb"
+        images = self.without_known(collect(source, *options, patch=config.patch, srgb=srgb))
         while True:
             self.store_index(images)
             digests, unreadable = self.store_pixels(images)

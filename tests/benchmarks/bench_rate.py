@@ -165,7 +165,7 @@ def rows(options: argparse.Namespace, source: str, folder: Path) -> Iterator[dic
     """Every method with every setting."""
     found = open_source(source)
     names = [header.key for header in found.headers(max_pixels=_MOST_PIXELS)]
-    images = list(found.read("rgb", max_pixels=_MOST_PIXELS))
+    images = [image.pixels for image in found.read("rgb", max_pixels=_MOST_PIXELS)]
     peers = {name: coder for name, (coder, is_there) in PALETTES.items() if is_there()}
     if options.refined:
         peers |= REFINED

@@ -70,7 +70,7 @@ def _images(data: str | None, color: str) -> Iterator[np.ndarray]:
     for image in open_source(data).read(color, max_pixels=_MOST_PIXELS):
         if isinstance(image, SkippedImage):
             raise SystemExit(f"{image.key}: {image.reason}")
-        yield image
+        yield image.pixels
 
 
 def _stacks(images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

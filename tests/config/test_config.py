@@ -150,6 +150,7 @@ def test_recorded_leaves_out_what_decides_nothing_about_the_output():
         "patch": [8, 6],  # as JSON gives it back, so that a resumed config compares equal
         "stride": [1, 1],
         "blank_threshold": 0.0,
+        "profile": "keep",
         "max_image_pixels": 178_956_970,
         "shard_mib": 64.0,
     }

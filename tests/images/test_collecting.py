@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
 from dkmeans.compute.in_process import InProcess
 from dkmeans.errors import SkippedError
@@ -16,6 +16,7 @@ from dkmeans.events.reporter import Reporter
 from dkmeans.images.collecting import collect, one_color, one_dtype
 from dkmeans.images.collections import widest
 from dkmeans.images.decode import CHANNELS, ImageHeader, SkippedImage
+from dkmeans.images.picture import profile_of
 from dkmeans.images.skipping import Skipping
 from dkmeans.images.sources import FileSource, open_source
 
@@ -203,6 +204,27 @@ def test_tags_come_with_the_pixels(tmp_path):
     (picture,) = executor.run([executor.task(lambda part: list(part.read()))(found.part(0, 1))])[0]
     assert {name for name, _ in picture.tags.chunks} == {b"iCCP", b"pHYs"}
     np.testing.assert_array_equal(picture.pixels, RGB)
+
+
+def test_colors_are_converted_to_srgb_where_it_is_asked_for(tmp_path):
+    """By hand: with gamma 1.0, and by the curve of sRGB, gray 55 is 128; alpha and density stay."""
+    linear = np.dstack([np.full((5, 4, 3), 55, np.uint8), ALPHA])
+    info = PngImagePlugin.PngInfo()
+    info.add(b"gAMA", (100_000).to_bytes(4))
+    save(tmp_path, "a.png", linear, pnginfo=info, dpi=(72, 72))
+    save(tmp_path, "b.png", RGBA)
+    for memory in (0, 1):  # held, and not held
+        found, said = gather(tmp_path, srgb=True, memory=memory)
+        assert said == []
+        first, second = images_of(found)
+        assert abs(first[..., :3].astype(int) - 128).max() <= 1
+        np.testing.assert_array_equal(first[..., 3], ALPHA)
+        np.testing.assert_array_equal(second, RGBA)
+    gray, _ = gather(tmp_path, "gray", srgb=True)
+    assert abs(images_of(gray)[0].astype(int) - 128).max() <= 1  # converted before it becomes gray
+    (picture,) = found.source.part(0, 1).read("auto", max_pixels=LIMIT, srgb=True)
+    assert [name for name, _ in picture.tags.chunks] == [b"sRGB", b"pHYs"]
+    assert profile_of(picture.tags) == ""
 
 
 # What is left out

@@ -76,8 +76,8 @@ class Watched(FileSource):
 
     decoded: collections.Counter = field(default_factory=collections.Counter)
 
-    def read(self, color, *, max_pixels, files=None):
-        images = super().read(color, max_pixels=max_pixels, files=files)
+    def read(self, color, **options):
+        images = super().read(color, **options)
         for file, image in zip(self.files, images, strict=True):
             self.decoded[file.key] += 1
             yield image

@@ -50,7 +50,7 @@ def gather_images(
     skipping = Skipping(config.max_skipped, reporter, keep, place, "--resume" if files else "--overwrite")
     options = (config.color, config.max_image_pixels, executor, skipping, reporter)
     alike = not files or config.palette == "shared"
-    return collect(source, *options, alike=alike, eight_bit=files), skipping
+    return collect(source, *options, alike=alike, eight_bit=files, srgb=config.profile == "srgb"), skipping
 
 
 def learn_centers(
