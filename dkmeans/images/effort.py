@@ -19,7 +19,8 @@ effort  palette orders    filters tried             in full  deflate
 ======  ================  ========================  =======  ========================================
 
 All pairs of a form of the image and a filter are tried on a sample of its rows, and the most promising ones,
-as many as the table says, are compressed in full.
+as many as the table says, are compressed in full. For images of at most 16,384 pixels effort 4 tries all
+orders and filters too, by libdeflate 11, as that takes milliseconds.
 """
 
 from __future__ import annotations
@@ -37,10 +38,12 @@ from dkmeans.errors import UsageError
 from dkmeans.images.png import Form
 from dkmeans.images.scanlines import FILTERS, Choose, filtered
 
-__all__ = ["EFFORTS", "Effort", "check_effort", "smallest"]
+__all__ = ["EFFORTS", "Effort", "check_effort", "effort_for", "smallest"]
 
 _SAMPLE = 96 << 10
 """Bytes of rows that a trial compresses; an image of no more is tried as a whole."""
+_TINY = 16 << 10
+"""Pixels up to which effort 4 tries all orders and filters."""
 _BANDS = 8
 """Parts of the image that a sample is taken from: with so many the choice costs 0.1 % of the bytes."""
 
@@ -101,6 +104,21 @@ def check_effort(effort: int) -> None:
         )
 
 
+def effort_for(effort: int, n_pixels: int) -> Effort:
+    """Find the row of the table for an image.
+
+    Raises
+    ------
+    UsageError
+        If the optimizer that this effort takes is not installed.
+    """
+    check_effort(effort)
+    row = EFFORTS[effort]
+    if effort == 4 and n_pixels <= _TINY:
+        return row._replace(orders=_BOTH, filters=_ALL, level=11)
+    return row
+
+
 @dataclass(frozen=True)
 class _Trial:
     """A form with a filter, and about how many bytes it takes; `file` where it was tried as a whole."""
@@ -111,23 +129,15 @@ class _Trial:
     file: bytes | None
 
 
-def smallest(forms: Sequence[Form], effort: int) -> bytes:
+def smallest(forms: Sequence[Form], row: Effort) -> bytes:
     """Write an image in the form, and by the filter, that give the smallest file.
 
     Parameters
     ----------
     forms : sequence of Form
         Of the same pixels; of equal files the one of the first is taken.
-    effort : int
-        A row of `EFFORTS`.
-
-    Raises
-    ------
-    UsageError
-        If the optimizer that this effort takes is not installed.
+    row : Effort
     """
-    check_effort(effort)
-    row = EFFORTS[effort]
     trials = [_try(form, name, row.level) for form in forms for name in row.filters]
     trials.sort(key=lambda trial: trial.size)
     files = [trial.file or _written(trial.form, trial.choose, row.level) for trial in trials[: row.in_full]]

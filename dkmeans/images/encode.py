@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans.images.effort import EFFORTS, smallest
+from dkmeans.images.effort import effort_for, smallest
 from dkmeans.images.png import GRAY, GRAY_ALPHA, PALETTE, RGB, RGBA, Form
 from dkmeans.images.reindexing import by_luma, by_neighbors, reindexed
 from dkmeans.images.scanlines import pack_bits
@@ -17,7 +17,7 @@ __all__ = ["DEFAULT_EFFORT", "compact", "encode_indexed_png", "encode_png"]
 
 DEFAULT_EFFORT = 4
 """Of the efforts from 0 to 9, see `dkmeans.images.effort`."""
-_SMALL = 1 << 16
+_SMALL = 1 << 14
 """Bytes of pixels up to which a form with a number for each channel is tried beside a palette."""
 _CHANNEL_FORMS = {1: GRAY, 2: GRAY_ALPHA, 3: RGB, 4: RGBA}
 
@@ -59,7 +59,7 @@ def encode_png(pixels: NDArray[Any], tags: ColorTags = NO_TAGS, effort: int = DE
             pixels = pixels[..., 2:]
         else:
             tags = _without_profile(tags)
-    return smallest([_channel_form(pixels, tags)], effort)
+    return smallest([_channel_form(pixels, tags)], effort_for(effort, pixels.shape[0] * pixels.shape[1]))
 
 
 def encode_indexed_png(
@@ -100,6 +100,7 @@ def encode_indexed_png(
         If the optimizer that this effort takes is not installed.
     """
     _check_indexed(codes, palette)
+    row = effort_for(effort, codes.size)
     few, colors = compact(codes, palette)
     rgba = _as_rgba(colors)
     if tags.space == "gray" and not _is_gray(rgba):
@@ -108,11 +109,11 @@ def encode_indexed_png(
     if tags.space != "rgb" and _is_gray(rgba):
         forms += _gray_forms(few, rgba, tags)
     if tags.space != "gray":
-        forms += [_palette_form(few, rgba, order, tags) for order in EFFORTS[effort].orders]
+        forms += [_palette_form(few, rgba, order, tags) for order in row.orders]
         channels = 4 if _has_alpha(rgba) else 3
         if codes.size * channels <= _SMALL:
             forms.append(_channel_form(rgba[few][..., :channels], tags))
-    return smallest(forms, effort)
+    return smallest(forms, row)
 
 
 def _check_indexed(codes: NDArray[Any], palette: NDArray[Any]) -> None:

@@ -105,6 +105,11 @@ def _paeth(left: NDArray[np.uint8], up: NDArray[np.uint8], corner: NDArray[np.ui
     return np.where((to_left <= to_up) & (to_left <= to_corner), left, guess)
 
 
+def _first_least(costs: NDArray[np.int64]) -> NDArray[np.intp]:
+    found: NDArray[np.intp] = costs.argmin(axis=0)
+    return found
+
+
 def _always(number: int) -> Callable[..., Choose]:
     return lambda rows, step: lambda ways: np.full(ways.shape[1], number)
 
@@ -116,9 +121,9 @@ def _least_sums(rows: NDArray[np.uint8], step: int) -> Choose:
     """
 
     def choose(ways: NDArray[np.uint8]) -> NDArray[np.intp]:
-        sums = np.abs(ways.view(np.int8).astype(np.int16)).sum(axis=2, dtype=np.int64)
+        sums: NDArray[np.int64] = np.abs(ways.view(np.int8).astype(np.int16)).sum(axis=2, dtype=np.int64)
         sums[3] = np.iinfo(np.int64).max
-        return np.argmin(sums, axis=0)
+        return _first_least(sums)
 
     return choose
 
@@ -139,7 +144,7 @@ def _fewest_bits(rows: NDArray[np.uint8], step: int) -> Choose:
 
 
 def _by_lengths(lengths: NDArray[np.uint16]) -> Choose:
-    return lambda ways: np.argmin(lengths[ways].sum(axis=2, dtype=np.int64), axis=0)
+    return lambda ways: _first_least(lengths[ways].sum(axis=2, dtype=np.int64))
 
 
 def _fewest_pairs(rows: NDArray[np.uint8], step: int) -> Choose:
@@ -148,7 +153,8 @@ def _fewest_pairs(rows: NDArray[np.uint8], step: int) -> Choose:
     def choose(ways: NDArray[np.uint8]) -> NDArray[np.intp]:
         pairs = (ways[:, :, :-1].astype(np.uint16) << 8) | ways[:, :, 1:]
         pairs.sort(axis=2)
-        return np.argmin((pairs[:, :, 1:] != pairs[:, :, :-1]).sum(axis=2), axis=0)
+        distinct: NDArray[np.int64] = (pairs[:, :, 1:] != pairs[:, :, :-1]).sum(axis=2)
+        return _first_least(distinct)
 
     return choose
 
