@@ -15,7 +15,7 @@ from dkmeans.clustering.loop import LloydResult, State
 from dkmeans.clustering.seeding import find_distinct_rows, seed_centers
 from dkmeans.compute.executor import Executor
 from dkmeans.config.stages import QuantizeConfig
-from dkmeans.errors import DistinctRowsError
+from dkmeans.errors import DistinctRowsError, InputError
 from dkmeans.events.reporter import Reporter
 from dkmeans.features.space import FeatureSpace
 from dkmeans.images.collections import Skipping, SourceCollection, collect
@@ -23,7 +23,7 @@ from dkmeans.images.sources import Source
 from dkmeans.stages.shared.fitting import iterate_rows
 from dkmeans.stages.shared.rows import decode_rows
 
-__all__ = ["gather_images", "learn_centers", "state_of"]
+__all__ = ["gather_images", "gather_more", "learn_centers", "state_of"]
 
 
 def state_of(source: Source) -> str:
@@ -39,10 +39,32 @@ def gather_images(
     reporter: Reporter,
 ) -> tuple[SourceCollection, Skipping]:
     """Find the images that can be used, by their headers."""
-    keep, place = partial(write_skipped, held), held.store.url_of("skipped")
-    skipping = Skipping(config.max_skipped, reporter, keep, place)
+    skipping = _skipping(config, held, reporter)
     options = (config.color, config.max_image_pixels, executor, skipping, reporter)
     return collect(source, *options), skipping
+
+
+def gather_more(
+    config: QuantizeConfig,
+    source: Source,
+    held: Claim[Any],
+    executor: Executor,
+    reporter: Reporter,
+) -> tuple[SourceCollection | None, Skipping]:
+    """Find images that can be used, beside others that were made before: None if there is none."""
+    skipping = _skipping(config, held, reporter)
+    options = (config.color, config.max_image_pixels, executor, skipping, reporter)
+    try:
+        return collect(source, *options), skipping
+    except InputError:
+        if len(skipping.images) < len(source):
+            raise
+        return None, skipping
+
+
+def _skipping(config: QuantizeConfig, held: Claim[Any], reporter: Reporter) -> Skipping:
+    keep, place = partial(write_skipped, held), held.store.url_of("skipped")
+    return Skipping(config.max_skipped, reporter, keep, place)
 
 
 def learn_centers(
