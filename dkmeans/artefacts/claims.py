@@ -305,9 +305,9 @@ def _take(
     if config.overwrite and config.resume:
         raise UsageError("found both --overwrite and --resume; expected at most one of them.")
     found = attributes_of(store, ROOT)
-    if found and not config.overwrite:
-        if finished := _finished(store, model, config, recorded, found, terms, url):
-            return finished
+    goes_on = found and not config.overwrite
+    if goes_on and (finished := _finished(store, model, config, recorded, found or {}, terms, url)):
+        return finished
     keys = [each.key for each in store.list()]
     numbers = claim_numbers(keys)
     newest = (attributes_of(store, claim_key(numbers[-1])) or {}) if numbers else {}

@@ -16,12 +16,19 @@ from dkmeans.artefacts.folder import (
     RECORDS,
     FolderManifest,
     ImageFolder,
-    packed_records,
 )
-from dkmeans.artefacts.former import Former, Record, folders_of, packed_keys, read_former, refuse_files
+from dkmeans.artefacts.former import (
+    Former,
+    Record,
+    folders_of,
+    packed,
+    packed_keys,
+    read_former,
+    refuse_files,
+)
 from dkmeans.artefacts.manifests import ROOT
 from dkmeans.config.base import StageConfig
-from dkmeans.errors import InputError, OutputTakenError, UsageError
+from dkmeans.errors import InputError, UsageError
 from dkmeans.storage import checksums
 from dkmeans.storage.store import Store
 
@@ -206,11 +213,16 @@ class Files:
         }
         return [Record({**each.image, "gone": True}, each.check) for each in found.values()]
 
+    def records(self, made: Sequence[Record]) -> list[Record]:
+        """Of all images, in order: those that were kept, and those that were made."""
+        found = {**self.kept, **{each.name: each for each in made}}
+        return [found[name] for name in self.wanted.sources if name in found]
+
     def commit(self, made: Sequence[Record], **facts: Any) -> FolderManifest:
         """Commit the folder, whose files are written.
 
-        First the records of all images are written in order, then the manifest; then what nothing refers to
-        any more is deleted. A run that dies on the way leaves files that the next one still knows as ours.
+        First the records of all images are written in order; then files that others have replaced, or that
+        are to go, are deleted; then the manifest is written, and last what earlier runs have told is deleted.
 
         Parameters
         ----------
@@ -220,40 +232,31 @@ class Files:
             Of the manifest.
         """
         assert isinstance(self.held, Claim)
-        gone = self.gone(made)
-        records = [*self.records(made), *([] if self.prunes else gone)]
+        number, gone = self.held.number, [] if self.prunes else self.gone(made)
+        records = [*self.records(made), *gone]
         checks = {}
-        for number, start in enumerate(range(0, len(records), _RECORDS_PER_OBJECT)):
-            part = records[start : start + _RECORDS_PER_OBJECT]
-            data = packed_records([each.image for each in part], [each.check for each in part])
-            key = f"{RECORDS}/{self.held.number}-{number}.json"
+        for part, start in enumerate(range(0, len(records), _RECORDS_PER_OBJECT)):
+            data = packed(records[start : start + _RECORDS_PER_OBJECT])
+            key = f"{RECORDS}/{number}-{part}.json"
             self.held.put(key, data)
             checks[key] = checksums.of_bytes(data)
-        manifest = self.held.commit(**facts, n_gone=0 if self.prunes else len(gone), records=checks)
-        self._clean(records)
+        self._delete_stale({each.key for each in records if each.key is not None})
+        manifest = self.held.commit(**facts, n_gone=len(gone), records=checks)
+        journal = [each.key for each in self.held.store.list(JOURNAL)]
+        own = [key for key in journal if key.startswith(f"{JOURNAL}/{number}-")]
+        self.held.store.delete([*self.former.objects, *own])
         return manifest
 
-    def records(self, made: Sequence[Record]) -> list[Record]:
-        """Of all images, in order: those that were kept, and those that were made."""
-        found = {**self.kept, **{each.name: each for each in made}}
-        return [found[name] for name in self.wanted.sources if name in found]
-
-    def _clean(self, records: Sequence[Record]) -> None:
-        """Delete files that others have replaced, or that are to go, and what else earlier runs have left."""
+    def _delete_stale(self, current: set[str]) -> None:
+        """Delete files of earlier runs that are not `current`, and note which ones are ours now."""
         assert isinstance(self.held, Claim)
-        hidden, number = self.held.store, self.held.number
-        current = {each.key for each in records if each.key is not None}
-        ours = self.former.owned if self.prunes else {each.key for each in self.former.records}
-        journal = [each.key for each in hidden.list(JOURNAL) if each.key.startswith(f"{JOURNAL}/{number}-")]
-        try:
-            self.held.check()
-        except OutputTakenError:  # the folder is complete, and what is left is for the next run
-            return
+        recorded = {each.key for each in self.former.records if each.key is not None}
+        ours = self.former.owned if self.prunes else recorded
         stale = (ours & self.former.there.keys()) - current - self._folders
+        self.held.check()
         self.former.folder.delete(sorted(stale))
-        owned = current if self.prunes else current | (self.former.owned - ours)
-        hidden.put(f"{OWNED}/{number}.json", packed_keys(owned))
-        hidden.delete([*self.former.objects, *journal])
+        owned = current if self.prunes else current | (self.former.owned - recorded)
+        self.held.put(f"{OWNED}/{self.held.number}.json", packed_keys(owned))
 
 
 @dataclass(frozen=True)
@@ -314,5 +317,4 @@ class FileBatch:
     def record(self, records: Sequence[Record]) -> None:
         """Note what was written, for a run that goes on if this one dies."""
         assert isinstance(self.held, Claim)
-        data = packed_records([each.image for each in records], [each.check for each in records])
-        self.held.put(f"{JOURNAL}/{self.held.number}-{self.number}.json", data)
+        self.held.put(f"{JOURNAL}/{self.held.number}-{self.number}.json", packed(records))

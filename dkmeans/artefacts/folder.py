@@ -36,7 +36,6 @@ __all__ = [
     "damaged_files",
     "given",
     "open_folder",
-    "packed_records",
     "parse_record",
     "read_file",
 ]
@@ -97,12 +96,6 @@ class FolderManifest(Manifest):
     converged: bool | None = None
     centers_sha256: str | None = None
     records: dict[str, int]
-
-
-def packed_records(images: Sequence[dict[str, Any]], files: Sequence[int | None]) -> bytes:
-    """Records as one object: facts of each image, and the CRC-32C of its file; see `parse_record`."""
-    record = {"images": list(images), "files": list(files)}
-    return json.dumps({**record, "crc32c": checksums.of_json(record)}).encode()
 
 
 def parse_record(data: bytes) -> tuple[list[dict[str, Any]], list[Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from dkmeans.errors import DkmeansError, StorageError, UsageError
 from dkmeans.storage import checksums
 from dkmeans.storage.store import Store
 
-__all__ = ["Former", "Record", "folders_of", "packed_keys", "read_former", "refuse_files"]
+__all__ = ["Former", "Record", "folders_of", "packed", "packed_keys", "read_former", "refuse_files"]
 
 
 @dataclass(frozen=True)
@@ -152,6 +152,12 @@ def read_former(folder: Store) -> Former:
     there = {found.key: found.size for found in listed if not found.key.startswith(inside)}
     objects = tuple(found.key.removeprefix(inside) for found in hidden)
     return Former(folder, tuple(records), frozenset(owned), there, objects)
+
+
+def packed(records: Sequence[Record]) -> bytes:
+    """Records as one object; see `dkmeans.artefacts.folder.parse_record`."""
+    found = {"images": [each.image for each in records], "files": [each.check for each in records]}
+    return json.dumps({**found, "crc32c": checksums.of_json(found)}).encode()
 
 
 def packed_keys(keys: Iterable[str]) -> bytes:

@@ -41,7 +41,7 @@ class DecodeReport:
     images : str
         URL of the folder.
     n_images, n_written : int
-        Images there are, and those of them that were not there before.
+        Images there are, and those of them that this run has written.
     n_pixels : int
     image_bytes : int
         Of the files of all images.
@@ -142,4 +142,6 @@ def _identity(coded: CodedImages | ImageFolder) -> str:
 def _remaking(coded: CodedImages | ImageFolder, start: int, stop: int) -> Remaking:
     if isinstance(coded, CodedImages):
         return Decoding(coded.part(start, stop))
-    return Copying(coded.store, tuple(coded.keys[start:stop]), tuple(coded.checks[start:stop]))
+    part = slice(start, stop)
+    channels = tuple(image.get("channels") or 0 for image in coded.records[part])
+    return Copying(coded.store, tuple(coded.keys[part]), tuple(coded.checks[part]), channels)

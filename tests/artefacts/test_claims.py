@@ -1051,22 +1051,14 @@ def test_an_input_of_another_state_is_refused_made_anew_or_followed(url, before,
             pass
     assert contents(url) == found
     complete = "complete" if ROOT in found else "unfinished"
-    with (
-        pytest.raises(RuntimeError),
-        claim(Store(url), Small, config(resume=True), "abc", terms=state("now", changed="follow")) as held,
-    ):
+    with claim(Store(url), Small, config(resume=True), "abc", terms=state("now", changed="follow")) as held:
         assert held.before == complete
         assert keys(url) == sorted({*found, "claim/2/zarr.json"} - {ROOT})
-        raise RuntimeError("power cut")
     cleared = []
     terms = state("later", changed="anew", clear=lambda: cleared.append(keys(url)))
-    with (
-        pytest.raises(RuntimeError),
-        claim(Store(url), Small, config(resume=True), "abc", terms=terms) as held,
-    ):
+    with claim(Store(url), Small, config(resume=True), "abc", terms=terms) as held:
         assert held.before == "other"
         assert keys(url) == ["claim/2/zarr.json", "claim/3/zarr.json", CLAIM]
-        raise RuntimeError("power cut")
     assert ROOT not in cleared[0]
     assert "centers/zarr.json" in cleared[0]  # what belongs to it goes before what tells of that
 

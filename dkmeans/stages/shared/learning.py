@@ -15,7 +15,7 @@ from dkmeans.clustering.loop import LloydResult, State
 from dkmeans.clustering.seeding import find_distinct_rows, seed_centers
 from dkmeans.compute.executor import Executor
 from dkmeans.config.stages import QuantizeConfig
-from dkmeans.errors import DistinctRowsError
+from dkmeans.errors import DistinctRowsError, InputError
 from dkmeans.events.reporter import Reporter
 from dkmeans.features.space import FeatureSpace
 from dkmeans.images.collecting import collect
@@ -26,7 +26,7 @@ from dkmeans.kernels import arithmetic
 from dkmeans.stages.shared.fitting import iterate_rows
 from dkmeans.stages.shared.rows import decode_rows
 
-__all__ = ["gather_images", "learn_centers", "state_of"]
+__all__ = ["gather_images", "gather_more", "learn_centers", "state_of"]
 
 
 def state_of(source: Source) -> str:
@@ -45,12 +45,40 @@ def gather_images(
 
     Those of one palette or archive are alike; else each has its own channels. Palettes of PNG have 8 bits.
     """
+    skipping = _skipping(config, held, reporter)
+    return _collected(config, source, skipping, executor, reporter), skipping
+
+
+def gather_more(
+    config: QuantizeConfig,
+    source: Source,
+    held: Claim[Any],
+    executor: Executor,
+    reporter: Reporter,
+) -> tuple[SourceCollection | None, Skipping]:
+    """Find images that can be used, beside others that were made before: None if there is none."""
+    skipping = _skipping(config, held, reporter)
+    try:
+        return _collected(config, source, skipping, executor, reporter), skipping
+    except InputError:
+        if len(skipping.images) < len(source):
+            raise
+        return None, skipping
+
+
+def _skipping(config: QuantizeConfig, held: Claim[Any], reporter: Reporter) -> Skipping:
     keep, place = partial(write_skipped, held), held.store.url_of("skipped")
+    again = "--resume" if config.to == "png" else "--overwrite"
+    return Skipping(config.max_skipped, reporter, keep, place, again)
+
+
+def _collected(
+    config: QuantizeConfig, source: Source, skipping: Skipping, executor: Executor, reporter: Reporter
+) -> SourceCollection:
     files = config.to == "png"
-    skipping = Skipping(config.max_skipped, reporter, keep, place, "--resume" if files else "--overwrite")
     options = (config.color, config.max_image_pixels, executor, skipping, reporter)
     alike = not files or config.palette == "shared"
-    return collect(source, *options, alike=alike, eight_bit=files, srgb=config.profile == "srgb"), skipping
+    return collect(source, *options, alike=alike, eight_bit=files, srgb=config.profile == "srgb")
 
 
 def learn_centers(

@@ -29,7 +29,7 @@ from dkmeans.images.sources import Source
 from dkmeans.stages.shared.asking import given_colors, palettes_for, recorded_with, tell_unmet
 from dkmeans.stages.shared.canvas import Style
 from dkmeans.stages.shared.files import choose_keys, refuse_originals
-from dkmeans.stages.shared.learning import gather_images, learn_centers, state_of
+from dkmeans.stages.shared.learning import gather_images, gather_more, learn_centers, state_of
 from dkmeans.stages.shared.palettes import Given, Palettes
 from dkmeans.stages.shared.quantized import Written, describe_image
 from dkmeans.stages.shared.remaking import Quantizing
@@ -123,9 +123,10 @@ def _quantize(
     former, sources = read_former(folder), source.versions
     given = former.given(sources, prunes=config.prune)
     keys = choose_keys(sources, given, copies=config.if_larger == "copy")
+    refuse_files(folder, former.strangers(key for pair in keys.values() for key in pair), "destination")
     result: LloydResult | None = None
+    images: SourceCollection | None = None
     if config.palette == "shared":
-        refuse_files(folder, former.strangers(key for pair in keys.values() for key in pair), "destination")
         images, skipping = gather_images(config, source, held, executor, reporter)
         space = FeatureSpace(images.dtype, images.channels, space=config.space)
         images, result = learn_centers(config, images, space, executor, skipping, reporter)
@@ -133,23 +134,27 @@ def _quantize(
     wanted = Wanted(sources, _options(config, result), keys)
     files = begin_files(held, former, wanted, "destination", prunes=config.prune)
     _tell_kept(files, reporter)
-    records: list[Record] = []
-    skipped: list[SkippedImage] = []
-    rest = source.without(files.kept.keys())
+    rest, skipped = source.without(files.kept.keys()), []
     if len(rest):
-        if result is None:
+        if not files.kept and result is None:
             images, skipping = gather_images(config, rest, held, executor, reporter)
+        elif result is None:
+            images, skipping = gather_more(config, rest, held, executor, reporter)
+        skipped = skipping.images
+    made: list[Record] = []
+    if images is None:
+        files.begin()
+    else:
         done = _recolored(config, palettes, images, files, skipping, executor, reporter)
         skipping.add(done.skipped)
-        records, skipped = done.records, skipping.images
-    else:
-        files.begin()
+        made = done.records
     write_skipped(held, skipped)
-    _tell_gone(files, records, source.url, reporter)
-    made = [record.image for record in files.records(records)]
-    facts = {**_facts(made, palettes.n_clusters), **_learned(config, made, result, reporter)}
-    _tell_unmet(palettes, made, reporter)
-    manifest = files.commit(records, source=source.url, n_skipped=len(skipped), **facts)
+    _tell_gone(files, made, source.url, reporter)
+    all_made = [record.image for record in files.records(made)]
+    facts = _facts(all_made, palettes.n_clusters, source.url)
+    facts |= _learned(config, all_made, result, reporter)
+    _tell_unmet(palettes, all_made, reporter)
+    manifest = files.commit(made, source=source.url, n_skipped=len(skipped), **facts)
     return manifest, len(files.kept)
 
 
@@ -216,9 +221,11 @@ def _tell_gone(files: Files, records: list[Record], source: str, reporter: Repor
         reporter.warn(f"{len(left)} images are left out, as their PNG would be larger: {names}")
 
 
-def _facts(made: list[dict[str, Any]], n_clusters: int) -> dict[str, Any]:
+def _facts(made: list[dict[str, Any]], n_clusters: int, source: str) -> dict[str, Any]:
     """What the manifest tells of all images together."""
     images = [image for image in made if image["key"] is not None]
+    if not made:
+        raise InputError(f"{source}: no image can be used. Each is named above.")
     if not images:
         raise InputError(
             "no image gets a file: the PNG of each would be larger than its source. Pass --if-larger copy or "

@@ -184,11 +184,12 @@ class Decoding:
 
 @dataclass(frozen=True)
 class Copying:
-    """Images that are files already; `checks` are the CRC-32C of these."""
+    """Images that are files already, of so many `channels`, 0 if not known; `checks` are their CRC-32C."""
 
     folder: Store
     keys: tuple[str, ...]
     checks: tuple[int, ...]
+    channels: tuple[int, ...]
 
     def original(self, position: int) -> bytes | None:
         """None: the file is copied already."""
@@ -196,8 +197,8 @@ class Copying:
 
     def images(self) -> Iterator[Made | SkippedImage]:
         """Yield each image as the file that it is; see `Remaking`."""
-        for key, check in zip(self.keys, self.checks, strict=True):
-            yield Made(np.empty((0, 0, 0), np.uint8), file=read_file(self.folder, key, check))
+        for key, check, channels in zip(self.keys, self.checks, self.channels, strict=True):
+            yield Made(np.empty((0, 0, channels), np.uint8), file=read_file(self.folder, key, check))
 
 
 def n_colors(image: NDArray[Any]) -> int:

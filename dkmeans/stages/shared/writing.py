@@ -167,8 +167,8 @@ def _described(record: Record, size: NDArray[np.int32], made: Made, row: Sequenc
     """A record with all that is known of the image, as JSON values."""
     height, width = size.tolist()
     about = {"height": height, "width": width}
-    if made.pixels.size:
-        about["channels"] = made.pixels.shape[2]
+    if channels := made.pixels.shape[2]:
+        about["channels"] = channels
     found = {name: json_value(name, value) for name, value in zip(COLUMNS, row, strict=True)}
     return Record({**record.image, **about, **found}, record.check)
 

@@ -109,7 +109,7 @@ def test_batches_are_of_so_many_pixels(monkeypatch, source_bytes):
 
 def opened(folder, **options):
     config = DecodeConfig(archive="z", images=folder, **options)
-    return config, claim_folder(Store(folder), config, "0" * 64)
+    return claim_folder(Store(folder), config, "0" * 64)
 
 
 KEYS = {"a.png": ("x/a.png", "x/a.jpg"), "b.png": ("b.png", "b.jpg"), "c.png": ("c.png", "c.jpg")}
@@ -122,7 +122,7 @@ def begun(held, folder):
 
 def test_files_and_their_record(tmp_path):
     folder = str(tmp_path)
-    config, claimed = opened(folder)
+    claimed = opened(folder)
     with claimed as held:
         files = begun(held, folder)
         done = remake((10, -1, 30), files)
@@ -144,7 +144,7 @@ def test_files_and_their_record(tmp_path):
 def test_a_png_that_is_larger_than_its_source(tmp_path, if_larger):
     """The second is not: its source has 1,000 bytes; the third is of a stack, and has no file of its own."""
     folder = str(tmp_path)
-    config, claimed = opened(folder)
+    claimed = opened(folder)
     with claimed as held:
         files = begun(held, folder)
         done = remake((10, 20, 40), files, source_bytes=(14, 1000, 14), if_larger=if_larger)
@@ -164,7 +164,7 @@ def test_a_png_that_is_larger_than_its_source(tmp_path, if_larger):
 
 
 def test_a_larger_png_is_an_error_where_that_was_asked_for(tmp_path):
-    config, claimed = opened(str(tmp_path))
+    claimed = opened(str(tmp_path))
     message = r"^a\.png: \d\d bytes as a PNG, 14 as it was found; .* Pass --if-larger copy"
     with pytest.raises(InputError, match=message), claimed as held:
         remake((10, 20, 30), begun(held, str(tmp_path)), source_bytes=(14, 99, 99), if_larger="error")
@@ -173,7 +173,7 @@ def test_a_larger_png_is_an_error_where_that_was_asked_for(tmp_path):
 def test_what_is_recorded_is_not_made_again(tmp_path, monkeypatch):
     monkeypatch.setattr(writing, "MEASURED_PER_TASK", 4)
     folder = str(tmp_path)
-    config, claimed = opened(folder)
+    claimed = opened(folder)
     made = []
 
     def die_behind():
@@ -185,7 +185,7 @@ def test_what_is_recorded_is_not_made_again(tmp_path, monkeypatch):
         die_behind()
     first = made[0].table
     (tmp_path / "b.png").write_bytes((tmp_path / "b.png").read_bytes()[::-1])  # damaged, of the same size
-    config, claimed = opened(folder, resume=True)
+    claimed = opened(folder, resume=True)
     with claimed as held:
         assert held.number == 2  # files were there, so the claim was kept
         done = remake((11, 21, 31), begun(held, folder))
