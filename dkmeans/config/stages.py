@@ -165,7 +165,7 @@ class ColorsConfig(StageConfig):
     """Most colors of an image, or patches of an archive."""
     quality: int | None = Field(default=None, ge=30, le=100)
     """In place of --k: the fewest colors of each image that reach this quality, 30 to 100: a mean squared
-    error of at most (100 - quality) / 3, so 75 is a PSNR of 38.9 dB, and 100 loses nothing."""
+    error of at most (100 - quality) / 2, so 80 is a PSNR of 38.1 dB, and 100 loses nothing."""
     min_psnr: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """In place of --k: the fewest colors of each image that reach this PSNR, in dB."""
     min_ssim: float | None = Field(default=None, gt=0, le=1)

@@ -73,7 +73,7 @@ def test_options_that_go_together(options):
     check_asked(config(**options))
 
 
-@pytest.mark.parametrize(("quality", "mse"), [(30, 70 / 3), (70, 10), (75, 25 / 3), (99, 1 / 3)])
+@pytest.mark.parametrize(("quality", "mse"), [(30, 35), (75, 12.5), (80, 10), (99, 0.5)])
 def test_a_quality_is_a_mean_squared_error(quality, mse):
     found = palettes_for(config(quality=quality), None)
     assert isinstance(found, Reaching)
