@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from math import prod
 from statistics import fmean
 
+from dkmeans.artefacts.folder import HIDDEN
+from dkmeans.artefacts.index import read_skipped
 from dkmeans.compute.executor import Executor
 from dkmeans.config.cluster import ClusterConfig
 from dkmeans.config.stages import QuantizeConfig, ReportConfig
@@ -21,6 +23,7 @@ from dkmeans.stages.shared.quantized import QuantizedImage, Written
 from dkmeans.stages.shared.recoloring import write_folder
 from dkmeans.stages.shared.remaking import PNG_COLORS
 from dkmeans.stages.shared.summary import gain_lines, quality_lines, skipped_lines
+from dkmeans.storage.store import open_store
 
 __all__ = ["QuantizeReport", "quantize"]
 
@@ -132,11 +135,17 @@ def quantize(
     if asks_for_file(config, source):
         with written_file(config, source, reporter) as (written, folder):
             _write_page(config, folder, written.url)
-    else:
-        write = write_archive if config.to == "archive" else write_folder
-        written = write(config, source, executor, reporter)
-        _write_page(config, written.url)
-    return _report(config, written, time.perf_counter() - began)
+        return _report(config, written, (), time.perf_counter() - began)
+    write = write_archive if config.to == "archive" else write_folder
+    written = write(config, source, executor, reporter)
+    _write_page(config, written.url)
+    return _report(config, written, _skipped(config, written.url), time.perf_counter() - began)
+
+
+def _skipped(config: QuantizeConfig, url: str) -> tuple[SkippedImage, ...]:
+    """The images that were left out, as they are listed beside those that were written."""
+    store = open_store(url)
+    return tuple(read_skipped(store if config.to == "archive" else store.below(HIDDEN)))
 
 
 def _write_page(config: QuantizeConfig, result: str, file: str | None = None) -> None:
@@ -187,7 +196,9 @@ def _check(config: QuantizeConfig) -> None:
         )
 
 
-def _report(config: QuantizeConfig, written: Written, seconds: float) -> QuantizeReport:
+def _report(
+    config: QuantizeConfig, written: Written, skipped: tuple[SkippedImage, ...], seconds: float
+) -> QuantizeReport:
     images = written.images
     lossy = [image.psnr for image in images if image.psnr is not None]
     similar = [image.ssim for image in images if image.ssim is not None]
@@ -195,7 +206,7 @@ def _report(config: QuantizeConfig, written: Written, seconds: float) -> Quantiz
     return QuantizeReport(
         destination=written.url,
         n_images=len(images),
-        n_skipped=len(written.skipped),
+        n_skipped=written.n_skipped,
         n_clusters=config.n_clusters,
         source_bytes=sum(image.source_bytes for image in images),
         stored_bytes=written.stored_bytes,
@@ -210,6 +221,6 @@ def _report(config: QuantizeConfig, written: Written, seconds: float) -> Quantiz
         centers_sha256=written.centers_sha256,
         seconds=seconds,
         page=config.report,
-        skipped=written.skipped,
+        skipped=skipped,
         images=images,
     )

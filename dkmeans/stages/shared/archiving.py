@@ -9,7 +9,7 @@ import numpy as np
 from dkmeans.artefacts.claims import Claim, Finished, claim
 from dkmeans.artefacts.codebook import centers_sha256
 from dkmeans.artefacts.coded import MEASURED, CodedImages, CodedManifest
-from dkmeans.artefacts.index import read_index, read_skipped, write_index, write_skipped
+from dkmeans.artefacts.index import read_index, write_index, write_skipped
 from dkmeans.compute.connecting import connect
 from dkmeans.compute.executor import Executor
 from dkmeans.config.cluster import ClusterConfig
@@ -110,4 +110,4 @@ def _of_coded(coded: CodedImages) -> Written:
     stored = sum(each.size for each in coded.store.list() if not each.key.startswith("claim/"))
     assert found.inertia is not None
     learned = (found.inertia, found.n_iter or 0, bool(found.converged), found.centers_sha256)
-    return Written(coded.url, tuple(images), tuple(read_skipped(coded.store)), stored, *learned)
+    return Written(coded.url, tuple(images), found.n_skipped, stored, *learned)

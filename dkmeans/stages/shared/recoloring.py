@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from dkmeans.artefacts.claims import Claim, Finished
 from dkmeans.artefacts.codebook import centers_sha256
 from dkmeans.artefacts.files import begin_files, claim_folder
-from dkmeans.artefacts.folder import HIDDEN, FolderManifest, ImageFolder
-from dkmeans.artefacts.index import read_skipped, write_skipped
+from dkmeans.artefacts.folder import FolderManifest, ImageFolder
+from dkmeans.artefacts.index import write_skipped
 from dkmeans.clustering.loop import LloydResult
 from dkmeans.compute.connecting import connect
 from dkmeans.compute.executor import Executor
@@ -58,8 +58,7 @@ def write_folder(
     ]
     assert manifest.inertia is not None
     learned = (manifest.inertia, manifest.n_iter or 0, bool(manifest.converged), manifest.centers_sha256)
-    skipped = tuple(read_skipped(folder.below(HIDDEN)))
-    return Written(folder.url, tuple(images), skipped, manifest.image_bytes, *learned)
+    return Written(folder.url, tuple(images), manifest.n_skipped, manifest.image_bytes, *learned)
 
 
 def _check_place(folder: Store, source: str) -> None:
