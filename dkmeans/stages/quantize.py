@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass, replace
 from statistics import fmean
 
+from dkmeans.artefacts.folder import HIDDEN
+from dkmeans.artefacts.index import read_skipped
 from dkmeans.compute.executor import Executor
 from dkmeans.config.cluster import ClusterConfig
 from dkmeans.config.stages import QuantizeConfig, ReportConfig
@@ -21,6 +23,7 @@ from dkmeans.stages.shared.one_file import asks_for_file, written_file
 from dkmeans.stages.shared.quantized import QuantizedImage, Written
 from dkmeans.stages.shared.recoloring import write_folder
 from dkmeans.stages.shared.summary import gain_lines, quality_lines, skipped_lines
+from dkmeans.storage.store import open_store
 
 __all__ = ["QuantizeReport", "quantize"]
 
@@ -141,11 +144,17 @@ def quantize(
     if asks_for_file(config, source):
         with written_file(config, source, reporter) as (written, folder):
             _write_page(config, folder, written.url)
-    else:
-        write = write_archive if config.to == "archive" else write_folder
-        written = write(config, source, executor, reporter)
-        _write_page(config, written.url)
-    return _report(config, written, time.perf_counter() - began)
+        return _report(config, written, (), time.perf_counter() - began)
+    write = write_archive if config.to == "archive" else write_folder
+    written = write(config, source, executor, reporter)
+    _write_page(config, written.url)
+    return _report(config, written, _skipped(config, written.url), time.perf_counter() - began)
+
+
+def _skipped(config: QuantizeConfig, url: str) -> tuple[SkippedImage, ...]:
+    """The images that were left out, as they are listed beside those that were written."""
+    store = open_store(url)
+    return tuple(read_skipped(store if config.to == "archive" else store.below(HIDDEN)))
 
 
 def _write_page(config: QuantizeConfig, result: str, file: str | None = None) -> None:
@@ -207,7 +216,9 @@ def _check(config: QuantizeConfig) -> None:
         )
 
 
-def _report(config: QuantizeConfig, written: Written, seconds: float) -> QuantizeReport:
+def _report(
+    config: QuantizeConfig, written: Written, skipped: tuple[SkippedImage, ...], seconds: float
+) -> QuantizeReport:
     images = written.images
     lossy = [image.psnr for image in images if image.psnr is not None]
     similar = [image.ssim for image in images if image.ssim is not None]
@@ -215,7 +226,7 @@ def _report(config: QuantizeConfig, written: Written, seconds: float) -> Quantiz
     return QuantizeReport(
         destination=written.url,
         n_images=len(images),
-        n_skipped=len(written.skipped),
+        n_skipped=written.n_skipped,
         n_kept=written.n_kept,
         n_copied=written.n_copied,
         n_left_out=written.n_left_out,
@@ -234,6 +245,6 @@ def _report(config: QuantizeConfig, written: Written, seconds: float) -> Quantiz
         centers_sha256=written.centers_sha256,
         seconds=seconds,
         page=config.report,
-        skipped=written.skipped,
+        skipped=skipped,
         images=images,
     )

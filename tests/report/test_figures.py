@@ -38,10 +38,10 @@ def test_photo_keeps_a_small_image_as_it_is(channels):
 
 
 def test_photo_makes_a_wide_image_smaller_by_averaging():
-    pixels = np.zeros((10, 960, 1), np.uint8)
+    pixels = np.zeros((10, 1600, 1), np.uint8)
     pixels[:, ::2] = 200
     picture = figures.photo(pixels)
-    assert (picture.width, picture.height, picture.scale) == (480, 5, 2)
+    assert (picture.width, picture.height, picture.scale) == (800, 5, 2)
     assert (decode(picture) == 100).all()
 
 

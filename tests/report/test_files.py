@@ -181,9 +181,13 @@ def test_the_line_follows_mouse_finger_and_keys(browser, made):
         found.append(at(page))
         duo.dispatch_event("pointerdown", {"pointerType": "touch", "button": 0, "pointerId": 1})
         found.append(at(page))  # a finger that may be about to scroll
+        finger = {"pointerType": "touch", "pointerId": 1, "clientX": x + 0.75 * box["width"]}
+        duo.dispatch_event("pointermove", finger)
+        duo.dispatch_event("pointerup", finger)
+        found.append(at(page))
         return found
 
-    start, dragged, left_alone, by_keys, home, touched = browser.look(
+    start, dragged, left_alone, by_keys, home, touched, moved = browser.look(
         made / "page.html", "desktop", "light", work
     )
     assert start[0] == pytest.approx(50, abs=0.2)
@@ -194,6 +198,7 @@ def test_the_line_follows_mouse_finger_and_keys(browser, made):
     assert home[0] == pytest.approx(0, abs=0.2)
     assert home[2] == "0 % original"
     assert touched == home
+    assert moved[0] == pytest.approx(75, abs=0.5)
 
 
 def names(page):

@@ -32,7 +32,7 @@ from dkmeans.config.stages import (
 from dkmeans.errors import InputError, MismatchError, StorageError, UsageError
 from dkmeans.events import words
 from dkmeans.report import page as report
-from dkmeans.report.facts import shown_positions
+from dkmeans.report.gathering import shown_positions
 from dkmeans.report.page import write_report
 from dkmeans.stages.compress import compress
 from dkmeans.stages.fit import fit

@@ -691,3 +691,17 @@ def test_people_see_totals_and_scripts_every_image(photos, tmp_path, dkmeans):
     code, out, _ = dkmeans(*arguments, "--overwrite", "--json")
     assert code == 0
     assert len(json.loads(out)["images"]) == 5
+
+
+@pytest.mark.filterwarnings("ignore:skipped bad.png")
+@pytest.mark.parametrize("to", ["png", "archive"])
+def test_the_report_names_what_was_skipped(tmp_path, sync, to):
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "bad.png").write_bytes(b"no image")
+    Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3)).save(tmp_path / "source" / "good.png")
+    report = run(tmp_path / "source", tmp_path / "q", sync, to=to, max_skipped=1, k=2)
+    assert (report.n_images, report.n_skipped) == (1, 1)
+    assert [(image.key, "no image" in image.reason) for image in report.skipped] == [("bad.png", True)]
+    *_, skipped, place = report.summary()
+    assert skipped.startswith("skipped: 1 (bad.png: ")
+    assert place == str(tmp_path / "q")

@@ -10,7 +10,7 @@ import numpy as np
 from dkmeans.artefacts.claims import Claim, Finished, Terms, claim
 from dkmeans.artefacts.codebook import centers_sha256
 from dkmeans.artefacts.coded import MEASURED, CodedImages, CodedManifest
-from dkmeans.artefacts.index import read_index, read_skipped, write_index, write_skipped
+from dkmeans.artefacts.index import read_index, write_index, write_skipped
 from dkmeans.compute.connecting import connect
 from dkmeans.compute.executor import Executor
 from dkmeans.config.cluster import ClusterConfig
@@ -137,5 +137,4 @@ def _of_coded(coded: CodedImages) -> Written:
     stored = sum(each.size for each in coded.store.list() if not each.key.startswith("claim/"))
     assert found.inertia is not None
     learned = (found.inertia, found.n_iter or 0, bool(found.converged), found.centers_sha256)
-    skipped = tuple(read_skipped(coded.store))
-    return Written(coded.url, tuple(images), skipped, stored, *learned, found.n_clusters)
+    return Written(coded.url, tuple(images), found.n_skipped, stored, *learned, found.n_clusters)

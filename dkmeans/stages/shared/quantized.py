@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from dkmeans.images.decode import SkippedImage
 from dkmeans.stages.shared.writing import COLUMNS
 
 __all__ = ["QuantizedImage", "Written", "describe_image"]
@@ -74,7 +73,7 @@ class Written:
 
     url: str
     images: tuple[QuantizedImage, ...]
-    skipped: tuple[SkippedImage, ...]
+    n_skipped: int
     stored_bytes: int
     inertia: float
     n_iter: int

@@ -10,9 +10,9 @@ import numpy as np
 from dkmeans.artefacts.claims import Claim, Finished
 from dkmeans.artefacts.codebook import centers_sha256
 from dkmeans.artefacts.files import Files, Wanted, begin_files, claim_folder
-from dkmeans.artefacts.folder import HIDDEN, FolderManifest, ImageFolder
+from dkmeans.artefacts.folder import FolderManifest, ImageFolder
 from dkmeans.artefacts.former import Record, read_former, refuse_files
-from dkmeans.artefacts.index import read_skipped, write_skipped
+from dkmeans.artefacts.index import write_skipped
 from dkmeans.artefacts.manifests import digest
 from dkmeans.clustering.loop import LloydResult
 from dkmeans.compute.connecting import connect
@@ -95,8 +95,7 @@ def write_folder(
     learned = (manifest.inertia, manifest.n_iter or 0, bool(manifest.converged), manifest.centers_sha256)
     counts = {name: getattr(manifest, name) for name in ("n_copied", "n_left_out", "n_gone")}
     counts["n_kept"] = len(images) if n_kept is None else n_kept
-    skipped = tuple(read_skipped(folder.below(HIDDEN)))
-    found = (folder.url, tuple(images), skipped, manifest.image_bytes)
+    found = (folder.url, tuple(images), manifest.n_skipped, manifest.image_bytes)
     return Written(*found, *learned, manifest.n_clusters, **counts)
 
 

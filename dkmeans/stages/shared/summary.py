@@ -53,11 +53,11 @@ def skipped_lines(skipped: Sequence[SkippedImage]) -> list[str]:
         return []
     what = skipped[0].reason.partition("; ")[0]  # the rest, what is expected, was said when it was skipped
     first = f"{_name(skipped[0].key)}: {what}"
-    return [f"skipped: {len(skipped):,} ({first}{'; …' if len(skipped) > 1 else ''})"]
+    return [f"skipped: {len(skipped):,} ({first}{'; ...' if len(skipped) > 1 else ''})"]
 
 
 def _first(names: Sequence[str]) -> str:
-    return _name(names[0]) + (", …" if len(names) > 1 else "")
+    return _name(names[0]) + (", ..." if len(names) > 1 else "")
 
 
 def _name(key: str) -> str:

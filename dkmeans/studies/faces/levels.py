@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dkmeans.report import figures, plots
-from dkmeans.report.facts import shown_positions
+from dkmeans.report.gathering import shown_positions
 from dkmeans.report.study import Pictures, Section, Shown, Table
 from dkmeans.studies.faces.facts import STRATEGIES, Made
 

@@ -39,7 +39,7 @@ def test_an_archive_has_no_bytes_of_each_image():
 def test_images_that_were_copied_are_counted_and_the_first_named():
     images = [image("a", 1000, 900), *(image(name, 100, 100, copied=True) for name in "bc")]
     line = "3 images, 1.17 KiB -> 1.07 KiB, -8.3 %; 2 copied as they were smaller"
-    assert gain_lines(images, 1200, 1100)[0] == f"{line} (b, …)"
+    assert gain_lines(images, 1200, 1100)[0] == f"{line} (b, ...)"
     assert gain_lines(images[:2], 1200, 1100)[0].endswith("; 1 copied as it was smaller (b)")
 
 
@@ -63,7 +63,7 @@ def test_skipped_images_by_the_first_and_its_reason():
     )
     assert skipped_lines([]) == []
     assert skipped_lines([first]) == ["skipped: 1 ('a\\n.png': no image)"]
-    assert skipped_lines([second, first]) == ["skipped: 2 (b.png: too large; …)"]
+    assert skipped_lines([second, first]) == ["skipped: 2 (b.png: too large; ...)"]
 
 
 @pytest.mark.parametrize(
