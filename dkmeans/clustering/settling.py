@@ -65,8 +65,9 @@ def _settled(rows: Rows, centers: NDArray[np.float32], features: FeatureSpace) -
                 "found one center asked for, and clear and visible pixels; expected at least one for each. "
                 "Use --k 2 or more."
             )
-        nearest = int((centers.astype(np.float64) ** 2).sum(axis=1).argmin())
-        settled[nearest] = 0
+        row = features.to_rows(np.zeros((1, 1, features.channels), features.dtype))[0].astype(np.float64)
+        nearest = int(((centers - row) ** 2).sum(axis=1).argmin())
+        settled[nearest] = row
         of_opaque[nearest] = False
         if opaque.any() and not of_opaque.any():
             of_opaque[np.where(np.arange(len(centers)) == nearest, -1, centers[:, -1]).argmax()] = True

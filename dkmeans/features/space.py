@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dkmeans.features import tiles
 from dkmeans.features.patches import Size
-from dkmeans.features.spaces import SpaceName, coordinates, premultiply, raised, srgb, unpremultiply
+from dkmeans.features.spaces import LENGTH, SpaceName, coordinates, premultiply, raised, srgb, unpremultiply
 
 __all__ = ["FeatureSpace", "hide"]
 
@@ -90,8 +90,8 @@ class FeatureSpace:
         """The row value of the whole length of an axis, as from black to white, or from clear to opaque."""
         if self._axes is None:
             return self.limit
-        products = self.space == "rgb" and self.dtype == np.uint8
-        return self.limit**2 if products else int(np.iinfo(_U16).max)
+        products = self._axes == "rgb" and self.dtype == np.uint8
+        return self.limit**2 if products else LENGTH[self._axes]
 
     @property
     def unit(self) -> float:

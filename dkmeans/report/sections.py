@@ -161,9 +161,12 @@ def _draw_codebook(subject: Subject, found: ResultFacts) -> _Codebook | None:
     if not isinstance(subject.result, CodedImages):  # the files have their palettes themselves
         return None
     if subject.codebook is not None:
-        return _draw_gallery(found, subject.codebook.centers, subject.codebook.counts)
-    assert subject.result.centers is not None
-    return _draw_gallery(found, subject.result.centers, None)
+        book = subject.codebook
+        return _draw_gallery(found, book.manifest.space, book.centers, book.counts)
+    space, centers = subject.result.manifest.space, subject.result.centers
+    assert space is not None
+    assert centers is not None
+    return _draw_gallery(found, space, centers, None)
 
 
 def _draw_palette(found: ResultFacts) -> _Codebook:
@@ -186,13 +189,12 @@ def _hex(color: list[int]) -> str:
 
 
 def _draw_gallery(
-    found: ResultFacts, centers: NDArray[np.float32], counts: NDArray[np.int64] | None
+    found: ResultFacts, space: FeatureSpace, centers: NDArray[np.float32], counts: NDArray[np.int64] | None
 ) -> _Codebook:
     assert found.patch is not None
     height, width = found.patch
     n_shown = min(_MOST_CENTERS, found.n_clusters, max(1, _GALLERY_PIXELS // (height * width)))
     order = np.arange(n_shown) if counts is None else np.argsort(-counts, kind="stable")[:n_shown]
-    space = FeatureSpace(np.dtype(found.dtype), found.channels, found.patch)
     tiles = space.to_pixels(centers[order])
     limit = _display_limit(tiles)
     return _Codebook(None, (), figures.gallery(figures.eight_bits(tiles, limit)), n_shown, limit)

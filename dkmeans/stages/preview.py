@@ -31,6 +31,11 @@ class _Shape:
     itemsize: int
     shard_mib: float
 
+    @property
+    def row_itemsize(self) -> int:
+        """Bytes of a value of a row in memory: premultiplied colors take two."""
+        return 2 if self.channels in (2, 4) else self.itemsize
+
 
 class Shapes:
     """How large datasets are, or will be.
@@ -132,8 +137,8 @@ def _plan_fit(config: FitConfig | SweepConfig, codebook: str, most: int, shapes:
     if not n_rows:
         raise InputError(f"{config.dataset} holds no {config.on}. Ingest with --patch, or fit on pixels.")
     # For one thread; more of them share the rows in as many more blocks.
-    cuts = plan.fit_cuts(n_rows, n_features * shape.itemsize, _layout(shape, config.on), 1)
-    memory = plan.fit_memory(n_rows, n_features, shape.itemsize, most, cuts[0][1])
+    cuts = plan.fit_cuts(n_rows, n_features * shape.row_itemsize, _layout(shape, config.on), 1)
+    memory = plan.fit_memory(n_rows, n_features, shape.row_itemsize, most, cuts[0][1])
     return {
         "codebook": codebook,
         "n_rows": n_rows,

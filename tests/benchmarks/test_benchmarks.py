@@ -8,6 +8,7 @@ import json
 import bench_checksums
 import bench_lloyd
 import bench_overhead
+import bench_perceptual
 import bench_pipeline
 import bench_pixels
 import bench_quality
@@ -17,6 +18,8 @@ import harness
 import numpy as np
 import peers
 import pytest
+from drawn import draw_all
+from PIL import Image
 
 TINY = ["--n", "2000", "--k", "8", "--rounds", "1"]
 DEV = "scikit-learn,dask-ml"
@@ -141,3 +144,19 @@ def test_bench_checksums(photos, capsys):
     assert [line["what"] for line in lines] == ["ingest", "3 streamed steps"]
     assert capsys.readouterr().out.count("cpu_ratio") == 2
     assert all(line["cpu_with"] > 0 for line in lines)
+
+
+def test_perceptual(monkeypatch, tmp_path, capsys):
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    drawn = np.insert(image, 3, np.arange(30) * 8, axis=2)
+    monkeypatch.setattr(bench_perceptual, "draw_all", lambda: {"drawn": drawn})
+    monkeypatch.setattr(bench_perceptual, "quantizers", lambda: {"rgb": bench_perceptual.ours("rgb")})
+    Image.fromarray(image).save(tmp_path / "a.png")
+    for options in (["--data", str(tmp_path)], ["--alpha"]):
+        (row,) = bench_perceptual.main([*options, "--k", "8"])
+        assert row["by"] == "rgb"
+        assert 0 < row["ciede2000"] < 30
+    assert "better than" in capsys.readouterr().out
+    alpha = [picture[..., 3] for picture in draw_all().values()]
+    assert len(alpha) == 20
+    assert all(0 in each and each.max() > 200 and len(np.unique(each)) > 9 for each in alpha)

@@ -56,6 +56,15 @@ def test_one_center_for_both_is_refused():
     assert found.centers.tolist() == [[0, 0]]
 
 
+def test_the_clear_color_is_not_zero_in_every_space():
+    """In OKLab the axes of chroma are raised: the center is that of clear rows, which lose nothing."""
+    space = FeatureSpace(np.dtype(np.uint8), 4, space="oklab")
+    clear, visible = [9, 8, 7, 0], [200, 10, 10, 255]
+    rows, found = fitted([clear, visible], [[90, 80, 70, 3], visible], space=space)
+    np.testing.assert_array_equal(found.centers, rows)
+    assert found.inertia == 0
+
+
 def test_rows_without_alpha_stay():
     _, found = fitted([[1], [2]], [[1]], space=FeatureSpace(np.dtype(np.uint8), 1))
     assert (found.centers.tolist(), found.inertia) == ([[1]], 1)

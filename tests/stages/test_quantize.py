@@ -27,7 +27,6 @@ from dkmeans.compute.in_process import InProcess
 from dkmeans.config.stages import QuantizeConfig
 from dkmeans.errors import (
     ClusterError,
-    DistinctRowsError,
     InputError,
     OutputExistsError,
     OutputTakenError,
@@ -39,6 +38,7 @@ from dkmeans.errors import (
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.features.histogram import Histogram
 from dkmeans.images import sources
+from dkmeans.images.measures import mean_ciede2000
 from dkmeans.kernels import reference
 from dkmeans.kernels.dither import diffuse, ordered
 from dkmeans.stages.quantize import quantize
@@ -317,13 +317,105 @@ def test_sixteen_bits_stay_in_archives_and_are_rounded_for_files(tmp_path, sync)
     np.testing.assert_array_equal(open_coded(str(tmp_path / "z")).image(0), np.load(tmp_path / "deep.npy")[0])
 
 
-def test_more_clusters_than_colors(tmp_path, sync):
-    np.save(tmp_path / "s.npy", np.array([[[7, 9], [9, 7]]], np.uint8))
-    for number, options in enumerate(({}, SHARED, ARCHIVE)):
-        report = run(tmp_path / "s.npy", tmp_path / f"q{number}", sync, k=3, color="gray", **options)
-        assert report.n_exact == 1
-    with pytest.raises(DistinctRowsError, match="1 distinct rows"):
-        run(tmp_path / "s.npy", tmp_path / "q", sync, k=3, color="gray", to="archive", patch=2)
+@pytest.mark.parametrize("color", ["gray", "rgb", "rgba"])
+@pytest.mark.parametrize(
+    "options", [{}, {"palette": "shared"}, {"to": "archive"}, {"space": "oklab"}], ids=str
+)
+def test_of_fewer_colors_than_asked_for_all_are_kept(tmp_path, sync, color, options):
+    np.save(tmp_path / "s.npy", np.array([[[7, 9], [9, 7]], [[9, 9], [9, 30]]], np.uint8))
+    report = run(tmp_path / "s.npy", tmp_path / "q", sync, k=5, color=color, **options)
+    assert (report.n_exact, report.inertia) == (2, 0)
+
+
+# Alpha, and other spaces
+
+
+@pytest.fixture
+def icons(tmp_path):
+    """Two pictures with soft edges, on a clear ground behind which colors hide."""
+    (tmp_path / "icons").mkdir()
+    y, x = np.mgrid[:64, :64]
+    rng = np.random.default_rng(0)
+    pictures = []
+    for number, radius in enumerate((20, 29)):
+        alpha = np.clip((radius - np.hypot(x - 32, y - 32)) * 40, 0, 255)
+        color = np.dstack([x * 4, y * 4, 255 - x * 4])
+        color = np.where((alpha == 0)[..., None], rng.integers(0, 256, color.shape), color)
+        pictures.append(np.dstack([color, alpha]).astype(np.uint8))
+        Image.fromarray(pictures[-1]).save(tmp_path / "icons" / f"{number}.png")
+    return tmp_path / "icons", pictures
+
+
+def check_alpha(pictures, made):
+    """What is clear stays clear, and what is opaque opaque; nothing else is seen than before, nearly."""
+    for picture, other in zip(pictures, made, strict=True):
+        alpha = picture[..., 3]
+        assert not other[alpha == 0].any()
+        assert (other[alpha == 255, 3] == 255).all()
+        premultiplied = [image[..., :3] * (image[..., 3:] / 255) for image in (picture, other)]
+        assert ((premultiplied[0] - premultiplied[1]) ** 2).mean() < 150
+
+
+@pytest.mark.filterwarnings("ignore:.*not converged")
+@pytest.mark.parametrize("palette", ["per-image", "shared"])
+@pytest.mark.parametrize("space", ["rgb", "oklab"])
+def test_clear_stays_clear_and_opaque_opaque(icons, tmp_path, sync, palette, space):
+    folder, pictures = icons
+    report = run(folder, tmp_path / "q", sync, k=40, color="rgba", palette=palette, space=space)
+    made = []
+    for image in report.images:
+        with Image.open(tmp_path / "q" / image.key) as file:
+            made.append(np.asarray(file.convert("RGBA")))
+    check_alpha(pictures, made)
+    assert sum(image.inertia for image in report.images) == pytest.approx(report.inertia)
+
+
+@pytest.mark.filterwarnings("ignore:not converged")
+@pytest.mark.parametrize("space", ["rgb", "linear", "oklab"])
+def test_archives_with_alpha_and_of_other_spaces(icons, tmp_path, sync, space):
+    folder, pictures = icons
+    report = run(folder, tmp_path / "z", sync, k=40, color="rgba", to="archive", space=space)
+    archive = open_coded(str(tmp_path / "z"))
+    assert archive.manifest.space.space == space
+    made = [archive.image(position) for position in range(2)]
+    check_alpha(pictures, made)
+    assert (archive.palette[:, 3] == 0).sum() == 1
+    assert sum(image.inertia for image in report.images) == pytest.approx(report.inertia)
+
+
+@pytest.mark.filterwarnings("ignore:not converged")
+def test_patches_with_alpha(icons, tmp_path, sync):
+    folder, pictures = icons
+    run(folder, tmp_path / "z", sync, k=200, color="rgba", to="archive", patch=2)
+    archive = open_coded(str(tmp_path / "z"))
+    for position, picture in enumerate(pictures):
+        other = archive.image(position)
+        premultiplied = [image[..., :3] * (image[..., 3:] / 255) for image in (picture, other)]
+        assert ((premultiplied[0] - premultiplied[1]) ** 2).mean() < 150
+
+
+@pytest.mark.filterwarnings("ignore:skipped")
+def test_one_color_is_too_few_for_clear_and_visible_pixels(icons, tmp_path, sync):
+    folder, _ = icons
+    Image.fromarray(np.full((5, 5, 4), 99, np.uint8)).save(folder / "plain.png")
+    report = run(folder, tmp_path / "q", sync, k=1, color="rgba", max_skipped=2)
+    assert [image.name for image in report.images] == ["plain.png"]
+    assert report.n_skipped == 2
+
+
+@pytest.mark.filterwarnings("ignore:not converged")
+@pytest.mark.parametrize("palette", ["per-image", "shared"])
+def test_oklab_is_nearer_to_what_one_sees(photos, tmp_path, sync, palette):
+    found = {}
+    for space in ("rgb", "oklab"):
+        report = run(photos, tmp_path / space, sync, k=16, palette=palette, space=space)
+        differences = []
+        for image in report.images:
+            with Image.open(tmp_path / space / image.key) as file:
+                differences.append(mean_ciede2000(original(photos, image), np.asarray(file.convert("RGB"))))
+        found[space] = np.mean(differences), report.mean_psnr
+    assert found["oklab"][0] < 0.97 * found["rgb"][0]
+    assert found["oklab"][1] < found["rgb"][1]
 
 
 class Small(InProcess):
@@ -579,6 +671,13 @@ def test_an_archive_holds_the_nearest_centers(photos, tmp_path, sync, patch, col
         other = archive.image(position)
         assert image.psnr == pytest.approx(peak_signal_noise_ratio(first, other))
         total += image.inertia
+    bits, unit = (7, 255) if color == "rgba" else (15, 1)
+    if color == "rgba":  # premultiplied, and alpha times 255
+        values = [piece.reshape(-1, 4).astype(np.uint16) for piece in pieces]
+        values = [
+            np.concatenate([value[:, :3], value[:, 3:] * 0 + 255], 1) * value[:, 3:] for value in values
+        ]
+        pieces = [value.reshape(piece.shape) for value, piece in zip(values, pieces, strict=True)]
     rows = np.concatenate(pieces)
     codes = archive.codes[:]
     offset = np.cumsum([0, *map(len, pieces)])
@@ -594,10 +693,10 @@ def test_an_archive_holds_the_nearest_centers(photos, tmp_path, sync, patch, col
         assert report.centers_sha256 == open_codebook(str(tmp_path / "c")).manifest.centers_sha256
         np.testing.assert_array_equal(archive.palette, np.rint(centers))
     np.testing.assert_array_equal(codes, reference.assign(rows, centers))
-    integers = np.rint(centers.astype(float) * 2**15).astype(int).astype(object)  # of any length
+    integers = np.rint(centers.astype(float) * 2**bits).astype(int).astype(object)  # of any length
     for image, piece, start, stop in zip(report.images, pieces, offset, offset[1:], strict=False):
-        gaps = piece.astype(object) * 2**15 - integers[codes[start:stop]]
-        assert image.inertia == int((gaps**2).sum()) / 2**30
+        gaps = piece.astype(object) * 2**bits - integers[codes[start:stop]]
+        assert image.inertia == int((gaps**2).sum()) / 4**bits / unit**2
     assert list(archive.index.names) == names
     stored = [file for file in Store(str(tmp_path / "z")).list() if not file.key.startswith("claim/")]
     assert report.stored_bytes == sum(file.size for file in stored)

@@ -23,7 +23,7 @@ from dkmeans.errors import InputError, UsageError
 from dkmeans.events.reporter import Reporter
 from dkmeans.features.space import FeatureSpace
 from dkmeans.images.collections import SourceCollection, widest
-from dkmeans.images.decode import CHANNELS, SkippedImage
+from dkmeans.images.decode import CHANNELS
 from dkmeans.images.skipping import Skipping
 from dkmeans.images.sources import Source
 from dkmeans.stages.shared.asking import given_colors, palettes_for, recorded_with, tell_unmet

@@ -47,6 +47,17 @@ def test_quantizing_keeps_the_colors_that_occur():
     assert (made.n_source_colors, made.inertia) == (4, 10**2 + 3 * 2.5**2 + 55**2 + 45**2)
 
 
+def test_an_image_that_no_such_palette_can_hold_is_skipped():
+    image = np.array([[[9, 9, 9, 0], [5, 5, 5, 255]]], np.uint8)
+    fine = np.array([[[9, 9, 9, 0], [5, 5, 5, 0]]], np.uint8)
+    palettes = PerImage(1, seed=0, max_iter=100, tol=0)
+    skipped, made = Quantizing(("a.png", "b.png"), Listed((image, fine)), palettes, dither=False).images()
+    assert skipped.key == "a.png"
+    assert "Use --k 2 or more" in skipped.reason
+    assert made.palette.tolist() == [[0, 0, 0, 0]]
+    assert made.n_source_colors == 1
+
+
 @dataclass(frozen=True)
 class Coded:
     """Coded images in memory."""
