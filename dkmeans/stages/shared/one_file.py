@@ -75,6 +75,8 @@ def written_file(config: QuantizeConfig, source: Source, reporter: Reporter) -> 
     with tempfile.TemporaryDirectory(prefix="dkmeans-") as folder:
         # That it cannot be read is told of the image, rather than of how many may be skipped.
         own = {"destination": folder, "overwrite": False, "resume": False, "max_skipped": 1}
+        if config.if_larger == "copy" and PurePosixPath(source.url).suffix.lower() != _SUFFIX:
+            own["if_larger"] = "keep"  # the bytes of another format are no PNG
         written = write_folder(config.model_copy(update=own), source, InProcess(), reporter)
         (image,) = written.images
         data = open_store(folder).get(image.key)
@@ -87,6 +89,8 @@ def written_file(config: QuantizeConfig, source: Source, reporter: Reporter) -> 
 
 def _refuse(config: QuantizeConfig, place: Store, name: str, source: Source) -> None:
     """Refuse to write over the source, or over any other file unless that is asked for."""
+    if config.update:
+        raise UsageError("--update is for a folder of images, found one file. Pass --overwrite instead.")
     url = place.url_of(name)
     if url == source.url:
         raise UsageError(f"the destination {url} is the source; expected another file. Choose another name.")

@@ -12,7 +12,7 @@ from dkmeans.features.space import FeatureSpace
 from dkmeans.images.decode import SkippedImage
 from dkmeans.images.picture import Picture
 from dkmeans.images.tags import ColorTags
-from dkmeans.stages.shared.palettes import Given
+from dkmeans.stages.shared.palettes import Given, PerImage
 from dkmeans.stages.shared.remaking import Copying, Decoding, Quantizing, n_colors
 from dkmeans.storage import checksums
 from dkmeans.storage.store import Store
@@ -51,7 +51,8 @@ def test_an_image_that_no_such_palette_can_hold_is_skipped():
     image = np.array([[[9, 9, 9, 0], [5, 5, 5, 255]]], np.uint8)
     fine = np.array([[[9, 9, 9, 0], [5, 5, 5, 0]]], np.uint8)
     palettes = PerImage(1, seed=0, max_iter=100, tol=0)
-    skipped, made = Quantizing(("a.png", "b.png"), Listed((image, fine)), palettes, dither=False).images()
+    part = Listed((Picture(image), Picture(fine)))
+    skipped, made = Quantizing(("a.png", "b.png"), part, palettes).images()
     assert skipped.key == "a.png"
     assert "Use --k 2 or more" in skipped.reason
     assert made.palette.tolist() == [[0, 0, 0, 0]]
