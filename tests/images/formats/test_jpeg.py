@@ -95,3 +95,13 @@ def test_four_inks_as_pillow_converts_them_and_a_note(transform):
     header = read_header(data, "a", max_pixels=LIMIT)
     assert header.note == "CMYK, converted to sRGB without an ICC profile of inks, so its colors are a guess"
     assert header.channels == 3
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "message"), [(0, 0xC3, "8 bits, of the kind SOF3"), (3, 12, "12 bits")]
+)
+def test_kinds_that_are_not_read_are_named(at, value, message):
+    data = bytearray(jpeg("baseline"))
+    data[data.index(b"\xff\xc0") + 1 + at] = value
+    with pytest.raises(ImageError, match=f"JPEG of .*{message}"):
+        read_header(bytes(data), "a", max_pixels=LIMIT)

@@ -139,6 +139,16 @@ def test_heic_is_what_its_package_makes_of_it(channels):
     assert np.abs(found.astype(int) - pixels).mean() < 6
 
 
+def test_heic_of_several_pictures():
+    heif = pytest.importorskip("pillow_heif")
+    several = heif.from_pillow(Image.fromarray(PHOTO))
+    several.add_from_pillow(Image.fromarray(255 - PHOTO))
+    file = io.BytesIO()
+    several.save(file, quality=90, save_all=True, primary_index=1)
+    assert header(file.getvalue()).note == "2 pictures in one file, the main one used"
+    assert np.abs(read(file.getvalue()).astype(int) - (255 - PHOTO)).mean() < 6
+
+
 # The writer knows no gray and alpha of more than 8 bits.
 @pytest.mark.parametrize(("channels", "bits"), [(2, 8), *itertools.product([1, 3, 4], [8, 12, 16])])
 def test_jpeg_2000(channels, bits):
