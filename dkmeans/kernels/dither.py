@@ -13,7 +13,7 @@ single pixels of far colors, or as a smear behind the place.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ _LEVEL_BITS = 6
 """Colors that are mixed for one color by ordered dithering, in powers of 2, for a palette of one color."""
 _KEPT = 1 << 18
 """Mixtures that are kept, at most, for later pixels of the same color."""
-_LAYOUT = ["C_CONTIGUOUS", "WRITEABLE"]
+_LAYOUT: Final = ("C_CONTIGUOUS", "WRITEABLE")
 """One for all images, as each other one would be compiled for."""
 _GOLDEN = 0x9E3779B1
 """Odd, and about 2^32 times the golden ratio: products with it are spread well."""

@@ -148,7 +148,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         "--colors", type=lambda text: [int(part) for part in text.split(",")], default=[16, 64, 256]
     )
     options: argparse.Namespace = parser.parse_args(argv)
-    facts = {**harness.facts(options), "pngquant": bool(shutil.which("pngquant"))}
+    missing = [] if shutil.which("pngquant") else ["pngquant"]
+    facts = {**harness.facts(options), "missing": missing}
     print(harness.heading("Dithering", facts))
     with tempfile.TemporaryDirectory() as name:
         source = options.data or write_photos(Path(name) / "photos")
