@@ -110,7 +110,6 @@ class Quantizing:
             learned.inertia,
             learned.n_iter,
             learned.converged,
-            painted.file,
         )
 
 
