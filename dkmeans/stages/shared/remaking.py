@@ -135,7 +135,6 @@ class Quantizing:
             learned.inertia,
             learned.n_iter,
             learned.converged,
-            painted.file,
         )
 
 
