@@ -13,9 +13,11 @@ import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile, ImageOps
+from pngs import write_png
 
 from dkmeans.errors import ImageError
 from dkmeans.images.decode import CHANNELS, IncompleteHeader, convert_color, decode, read_header
+from dkmeans.images.tags import read_tags
 
 LIMIT = 10**6
 rng = np.random.default_rng(0)
@@ -340,6 +342,19 @@ SAMPLES = [data for data, _ in EXACT.values()] + [
     saved(Image.fromarray(PHOTO), "TIFF", compression="jpeg"),
     frames("PNG"),
     frames("TIFF"),
+    saved(Image.fromarray(PHOTO), "GIF", transparency=3),
+    saved(Image.fromarray(RGBA8), "AVIF"),
+    saved(Image.fromarray(RGBA8), "ICO", bitmap_format="bmp", sizes=[(16, 16), (32, 32)]),
+    saved(Image.fromarray(PHOTO), "JPEG2000"),
+    saved(Image.fromarray(PHOTO).convert("CMYK"), "JPEG"),
+    saved(Image.fromarray(PHOTO), "MPO", save_all=True, append_images=[Image.fromarray(PHOTO)]),
+    imagecodecs.jpeg2k_encode(DEEP[..., :3], level=0),
+    tiff(RGBA8, photometric="rgb", extrasamples=["assocalpha"], compression="zlib"),
+    tiff(PHOTO, photometric="cielab", planarconfig="contig"),
+    tiff(G8.view(np.int8)),
+    write_png(PHOTO, 2, interlaced=True, clear=bytes(6)),
+    write_png(G8 % 4, 3, 2, interlaced=True, palette=np.arange(12), clear=b"\0\1"),
+    pnm("P5", DEEP[..., 0] >> 4, 4095),
 ]
 
 
@@ -353,16 +368,19 @@ def test_a_beginning_gives_the_header_of_the_whole_or_asks_for_it(data, draw):
 
 
 def only_image_errors(data):
+    for name, body in read_tags(data).chunks:
+        assert len(name) == 4
+        assert body
     try:
         header = read_header(data, "a", max_pixels=LIMIT)
     except ImageError:
         header = None
     try:
-        pixels = decode(data, "a", "rgb", max_pixels=LIMIT)
+        pixels = decode(data, "a", "auto", max_pixels=LIMIT)
     except ImageError:
         return
     assert header is not None
-    assert pixels.shape == (header.height, header.width, 3)
+    assert pixels.shape == (header.height, header.width, header.channels)
     assert pixels.dtype == header.dtype
 
 
@@ -385,6 +403,11 @@ MAGICS = [
     b"RIFFabcdWEBPVP8X",
     b"BM",
     b"P6 ",
+    b"GIF89a",
+    b"\0\0\1\0\1\0",
+    b"\0\0\0\x1cftypavif",
+    b"\xff\x4f\xff\x51",
+    b"\0\0\0\x0cjP  \r\n\x87\n",
 ]
 
 

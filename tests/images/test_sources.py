@@ -55,7 +55,7 @@ def test_folder_in_natural_order_with_nested_keys(place):
 
 def test_every_suffix_is_taken(place):
     fill(place, {f"{n}{suffix}": png(n) for n, suffix in enumerate(SUFFIXES)})
-    assert len(open_source(place)) == len(SUFFIXES) == 20
+    assert len(open_source(place)) == len(SUFFIXES) == 22
 
 
 def test_parts_and_removal_are_small_and_picklable(place):

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from dkmeans.images.formats.found import Found, Refused
+from dkmeans.images.formats.icon import open_icon
 from dkmeans.images.formats.jpeg import open_jpeg
 from dkmeans.images.formats.jpeg2000 import open_jpeg2000
 from dkmeans.images.formats.pillow import (
@@ -72,6 +73,7 @@ FORMATS = (
         open_jpeg2000,
         whole=True,
     ),
+    _Format("ICO", (".ico", ".cur"), _begins(rb"\0\0[\x01\x02]\0[^\0]\0"), open_icon, whole=True),
     _Format("BMP", (".bmp",), _begins(rb"BM.{12}[\x0c-\xff]\0\0\0"), open_bmp),
     _Format(
         "PGM/PPM/PBM", (".pgm", ".ppm", ".pbm", ".pnm"), _begins(rb"P[1-6](?:\s*#|\s+(?:\d|\Z))"), open_pnm
@@ -85,7 +87,6 @@ _OTHERS = {
     "a PostScript document": rb"%!PS|\xc5\xd0\xd3\xc6",
     "a Photoshop document (PSD)": rb"8BPS",
     "a JPEG XL image": rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n",
-    "an icon (ICO, CUR)": rb"\0\0[\x01\x02]\0[^\0]\0",
     "an OpenEXR image": rb"\x76\x2f\x31\x01",
     "a Radiance HDR image": rb"#\?(?:RADIANCE|RGBE)",
     "a GIMP image (XCF)": rb"gimp xcf",

@@ -164,12 +164,14 @@ def open_heif(data: bytes) -> Found:
             "a HEIC image, which needs a package that is not installed; "
             "expected it after: pip install 'dkmeans[heif]'"
         ) from None
-    return _media(HeifImageFile, data)
+    return _media(HeifImageFile, data, "{} pictures in one file, the main one used")
 
 
-def _media(plugin: Callable[..., ImageFile.ImageFile], data: bytes) -> Found:
-    """Read an ISO media file; of more than 8 bits those libraries give 8."""
+def _media(plugin: Callable[..., ImageFile.ImageFile], data: bytes, several: str = "") -> Found:
+    """Read an ISO media file; more than 8 bits become 8 there. `several`: the note on more pictures."""
     image, orientation, note = probe(plugin, data)
+    if note and several:
+        note = several.format(getattr(image, "n_frames", 1))
     at = data.find(b"pixi") + 8  # a version, then how many channels, then the bits of each
     bits = max(data[at + 1 : at + 1 + data[at]], default=8) if 8 <= at < len(data) else 8
     if bits > 8:

@@ -1,8 +1,8 @@
-"""PNG by its own rules: chunks, palette, transparency and interlace are read here.
+"""PNG by its own rules: chunks, palette and transparency are read here, rows by `rows`.
 
 A decoder is given nothing but rows of bytes to unfilter, so text of any length, a damaged profile or any
 other chunk that the pixels do not need cannot stop it, and no library has anything to warn about. Inflating
-by libdeflate and unfiltering stored rows by libpng is also faster than libpng alone.
+by libdeflate and unfiltering by libpng is also faster than libpng alone.
 """
 
 from __future__ import annotations
@@ -14,20 +14,16 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from dkmeans.images.formats.found import Found, Refused
+from dkmeans.images.formats.rows import SAMPLES, SIGNATURE, unpack
 
-__all__ = ["SIGNATURE", "Chunk", "chunks", "open_png"]
+__all__ = ["Chunk", "chunks", "open_png"]
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by color type: gray, RGB, palette, gray and alpha, RGBA
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
-# Adam7: first column, first row, step to the right, step down of each pass.
-_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 _TEXT_LIMIT = 2**20  # bytes of EXIF in a text; an orientation takes some dozens
 _NOT_READ = "its transparency (tRNS) is damaged and left out"
 
@@ -72,7 +68,7 @@ class _Header:
     def channels(self) -> int:
         if self.palette is not None:
             return int(self.palette.shape[1])
-        return _SAMPLES[self.kind] + (self.clear is not None)
+        return SAMPLES[self.kind] + (self.clear is not None)
 
 
 def open_png(data: bytes) -> Found:
@@ -141,7 +137,7 @@ def _header(seen: dict[bytes, bytes]) -> tuple[_Header, str]:
         return replace(header, palette=_palette(seen.get(b"PLTE", b""), body)), ""
     if kind in (4, 6) or b"tRNS" not in seen:
         return header, ""
-    if len(body) != 2 * _SAMPLES[kind]:
+    if len(body) != 2 * SAMPLES[kind]:
         return header, _NOT_READ
     # Samples as stored, of which only the bits of the depth count.
     clear = tuple(value & (2**depth - 1) for (value,) in struct.iter_unpack(">H", body))
@@ -187,7 +183,13 @@ def _orientation(exif: bytes) -> int:
 
 
 def _load(header: _Header, data: bytes) -> NDArray[Any]:
-    samples = _samples(header, data)
+    stream = []
+    for chunk in chunks(data):
+        if chunk.name == b"IDAT":
+            _check(chunk)
+            stream.append(chunk.body)
+    shape = header.height, header.width
+    samples = unpack(b"".join(stream), shape, header.depth, header.kind, interlaced=header.interlaced)
     if header.palette is not None:
         return np.take(header.palette, samples[..., 0], axis=0)
     top = np.iinfo(samples.dtype).max
@@ -198,57 +200,3 @@ def _load(header: _Header, data: bytes) -> NDArray[Any]:
     if header.depth < 8:
         samples = samples * np.uint8(255 // (2**header.depth - 1))
     return samples if alpha is None else np.concatenate([samples, alpha], axis=2)
-
-
-def _samples(header: _Header, data: bytes) -> NDArray[Any]:
-    """Samples as stored: (height, width, 1 | 2 | 3 | 4) of uint8, or uint16 if they have 16 bits."""
-    width, height, depth = header.width, header.height, header.depth
-    stream = []
-    for chunk in chunks(data):
-        if chunk.name == b"IDAT":
-            _check(chunk)
-            stream.append(chunk.body)
-    passes = _ADAM7 if header.interlaced else ((0, 0, 1, 1),)
-    bits = depth * _SAMPLES[header.kind]
-    sizes = [(-(-(height - y) // down), -(-(width - x) // right)) for x, y, right, down in passes]
-    lengths = [rows * (1 + -(-columns * bits // 8)) if columns > 0 else 0 for rows, columns in sizes]
-    raw = memoryview(_inflate(b"".join(stream), sum(max(length, 0) for length in lengths)))
-    samples = np.empty((height, width, _SAMPLES[header.kind]), np.uint16 if depth == 16 else np.uint8)
-    at = 0
-    for (x, y, right, down), (rows, columns), length in zip(passes, sizes, lengths, strict=True):
-        if length > 0:
-            part = raw[at : at + length]
-            samples[y::down, x::right] = _unfilter(part, rows, columns, depth, header.kind)
-            at += length
-    return samples
-
-
-def _inflate(stream: bytes, length: int) -> bytes | bytearray:
-    """Exactly `length` bytes; what the stream may have beyond them is not looked at."""
-    try:
-        raw: bytes | bytearray = imagecodecs.deflate_decode(stream, out=length)
-    except imagecodecs.DeflateError:  # it takes nothing but a stream that is whole and of just this length
-        raw = zlib.decompressobj().decompress(stream, length)
-    if len(raw) != length:
-        raise Refused(f"PNG with {len(raw)} of the {length} bytes of its pixels; expected all of them")
-    return raw
-
-
-def _unfilter(raw: memoryview, rows: int, columns: int, depth: int, kind: int) -> NDArray[Any]:
-    """Undo the filters of the rows of one pass, by a PNG around them that is stored, not compressed.
-
-    Filters know bytes, not pixels: less than 8 bits pass as gray of 8, a palette as gray.
-    """
-    count = -(-columns * depth // 8) if depth < 8 else columns
-    header = struct.pack(">IIBBBBB", count, rows, max(depth, 8), 0 if kind == 3 else kind, 0, 0, 0)
-    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(raw, 0)), (b"IEND", b"")]
-    file = [SIGNATURE]
-    for name, body in parts:
-        crc = zlib.crc32(body, zlib.crc32(name))
-        file += [struct.pack(">I", len(body)), name, body, struct.pack(">I", crc)]
-    found: NDArray[Any] = imagecodecs.png_decode(b"".join(file))
-    if depth >= 8:
-        return found.reshape(rows, columns, -1)
-    shifts = np.arange(8 - depth, -1, -depth, dtype=np.uint8)
-    samples = (found.reshape(rows, count, 1) >> shifts) & np.uint8(2**depth - 1)
-    return samples.reshape(rows, -1)[:, :columns, np.newaxis]

@@ -26,13 +26,13 @@ def open_pnm(data: bytes) -> Found:
     width, height = (int(number) for number in (numbers[:2] if kind else (bit_width, bit_height)))
     largest = int(numbers[2]) if kind else 1
     if not 1 <= largest <= 65535:
-        raise Refused(f"PNM with values up to {largest}; expected up to 1 to 65535")
+        raise Refused(f"PNM with values up to {largest}; expected a largest value of 1 to 65535")
     shape = height, width, 3 if kind in (b"3", b"6") else 1
 
     def load() -> NDArray[Any]:
         body = memoryview(data)[header.end() :]
         if (kind or bit) in (b"1", b"2", b"3"):
-            values = _plain(bytes(body), shape, bits=kind is None)
+            values = _plain(bytes(body), shape, largest, bits=kind is None)
         else:
             values = _packed(body, shape) if kind is None else _binary(body, shape, largest)
         if kind is None:
@@ -56,15 +56,16 @@ def _packed(body: memoryview, shape: tuple[int, int, int]) -> NDArray[Any]:
     return bits[:, :width].reshape(shape)
 
 
-def _plain(body: bytes, shape: tuple[int, int, int], *, bits: bool) -> NDArray[Any]:
+def _plain(body: bytes, shape: tuple[int, int, int], largest: int, *, bits: bool) -> NDArray[Any]:
     count = int(np.prod(shape))
     body = _COMMENT.sub(b" ", body)
     # The digits of bits need no space between them.
     words = list(b"".join(body.split()).decode("ascii")) if bits else body.split()
     _expect(len(words), count)
     values = np.array(words[:count], dtype=np.int64)
-    if bits and values.max() > 1:
-        raise Refused(f"a PBM with the bit {values.max()}; expected 0 and 1")
+    for value in (values.min(), values.max()):
+        if not 0 <= value <= largest:
+            raise Refused(f"PNM with the value {value}; expected 0 to {largest}")
     return values.reshape(shape)
 
 
@@ -77,6 +78,8 @@ def _scaled(values: NDArray[Any], largest: int) -> NDArray[Any]:
     """Values 0 to `largest` on the whole range of the type; those beyond it, which are wrong, are cut."""
     dtype = np.uint8 if largest <= 255 else np.uint16
     top = np.iinfo(dtype).max
+    if largest == top:
+        return values.astype(dtype)
     table = np.rint(np.minimum(np.arange(top + 1), largest) / largest * top).astype(dtype)
-    scaled: NDArray[Any] = np.take(table, np.clip(values, 0, top))
+    scaled: NDArray[Any] = np.take(table, values)
     return scaled

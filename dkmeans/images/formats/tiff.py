@@ -7,6 +7,7 @@ others uint8, each scaled to the whole range.
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,8 @@ from dkmeans.images.formats.inks import ink_profile, inks_to_rgb, lab_to_rgb, no
 
 __all__ = ["open_tiff"]
 
+# Else Python writes to stderr what tifffile logs of odd tags.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 # CCITT, LZW, JPEG, deflate, packbits, LZMA, Zstandard: codecs that never write beyond a segment's size.
 _CODECS = (1, 2, 3, 4, 5, 7, 8, 32773, 32946, 34925, 50000)
 _WHITE_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _LAB, _ICC_LAB = 0, 2, 3, 5, 6, 8, 9
