@@ -123,3 +123,16 @@ def test_a_folder_of_another_stage_names_what_to_give_instead(quantized, sync):
             open_subject(str(quantized / folder))
     with pytest.raises(InputError, match="data is a dataset; expected coded images"):
         open_subject(data)
+
+
+@pytest.mark.filterwarnings("ignore:.*16 bits")
+def test_originals_of_sixteen_bits_are_rounded_as_the_files_were(tmp_path, sync):
+    deep = np.arange(12, dtype=np.uint16).reshape(1, 3, 4) * 257 + 100
+    np.save(tmp_path / "deep.npy", deep)
+    options = {"source": str(tmp_path / "deep.npy"), "destination": str(tmp_path / "few"), "n_clusters": 12}
+    quantize(QuantizeConfig(**options), sync)
+    subject = open_subject(str(tmp_path / "few"))
+    original, image = subject.originals.image(0), subject.result.image(0)
+    assert original.dtype == np.uint8
+    np.testing.assert_array_equal(original[..., 0], np.arange(12).reshape(3, 4))
+    np.testing.assert_array_equal(image, original)
