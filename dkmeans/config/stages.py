@@ -211,7 +211,8 @@ class QuantizeConfig(LearningConfig, ReadingConfig, ColorsConfig, PngConfig):
     """In which colors are compared: sRGB as stored, linear light, or OKLab, where distances look equal."""
     if_larger: Literal["keep", "copy", "skip", "error"] = "copy"
     """PNG only: what becomes of an image whose PNG would be larger than its file: keep the PNG, copy the file
-    as it is, skip the image, or stop with an error."""
+    as it is, skip the image, or stop with an error. With --color, --profile, --keep or a palette that is not
+    per image, keep unless another is given."""
     update: bool = False
     """PNG only: make what is new or has changed since an earlier run, or was made with other options."""
     prune: bool = False

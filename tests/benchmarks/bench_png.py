@@ -23,13 +23,14 @@ import harness
 import numpy as np
 from bench_pixels import write_photos
 from PIL import Image
+from skimage.metrics import mean_squared_error
 
 from dkmeans.clustering.palette import learn_palette
 from dkmeans.features.histogram import Histogram
 from dkmeans.features.space import FeatureSpace
 from dkmeans.images.decode import SkippedImage
 from dkmeans.images.encode import encode_indexed_png, encode_png
-from dkmeans.images.measures import compare
+from dkmeans.images.measures import psnr
 from dkmeans.images.sources import open_source
 
 _PNGQUANT = {"pngquant": ["--nofs"], "pngquant, dithered": []}
@@ -79,11 +80,12 @@ def line(k: int, method: str, images: list[np.ndarray], files: Iterator[bytes], 
     began = user_seconds(who)
     made = list(files)
     seconds = user_seconds(who) - began
-    psnr = []
+    values = []
     for image, data in zip(images, made, strict=True):
         with Image.open(io.BytesIO(data)) as file:
-            psnr.append(compare(image, np.asarray(file.convert("RGB"))).psnr)
-    lossy = [value for value in psnr if value is not None]
+            error = float(mean_squared_error(image, np.asarray(file.convert("RGB"))))
+        values.append(psnr(error, 255))
+    lossy = [value for value in values if value is not None]
     return {
         "k": k,
         "method": method,

@@ -11,6 +11,7 @@ import bench_overhead
 import bench_perceptual
 import bench_pipeline
 import bench_pixels
+import bench_png
 import bench_quality
 import bench_scaling
 import bench_storage
@@ -91,6 +92,14 @@ def test_bench_pixels(photos, here):
     assert [line["iterations"] for line in lines] == [5, 5, 5]
     assert lines[2]["pixels"] == 2 * lines[0]["pixels"]
     check_inertia(lines[:2])
+
+
+def test_bench_png(photos, capsys):
+    lines = bench_png.main(["--data", str(photos), "--colors", "8", "--efforts", "0,4"])["table"]
+    fast, ours = (line for line in lines if line["method"].startswith("dkmeans"))
+    assert ours["bytes"] < fast["bytes"]
+    assert ours["psnr"] == fast["psnr"] > 20
+    assert len(lines) == 4 or "no pngquant on PATH" in capsys.readouterr().out
 
 
 def test_bench_overhead(photos):

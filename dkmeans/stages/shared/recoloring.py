@@ -35,6 +35,7 @@ from dkmeans.stages.shared.quantized import Written, describe_image
 from dkmeans.stages.shared.remaking import Quantizing
 from dkmeans.stages.shared.writing import (
     COLUMNS,
+    IfLarger,
     Remade,
     check_image_memory,
     remake_images,
@@ -121,7 +122,7 @@ def _quantize(
     """Make what is not there as it should be; the manifest, and how many images were kept."""
     former, sources = read_former(folder), source.versions
     given = former.given(sources, prunes=config.prune)
-    keys = choose_keys(sources, given, copies=config.if_larger == "copy")
+    keys = choose_keys(sources, given, copies=_if_larger(config) == "copy")
     refuse_files(folder, former.strangers(key for pair in keys.values() for key in pair), "destination")
     result: LloydResult | None = None
     images: SourceCollection | None = None
@@ -182,9 +183,6 @@ def _recolored(
     def remaking(start: int, stop: int) -> Quantizing:
         return Quantizing(images.index.names[start:stop], images.part(start, stop), palettes, style)
 
-    if_larger = config.if_larger
-    if if_larger == "copy" and config.color != QuantizeConfig.model_fields["color"].default:
-        if_larger = "keep"  # the channels were asked for, and the original may have others
     return remake_images(
         images.index,
         remaking,
@@ -192,9 +190,15 @@ def _recolored(
         reporter,
         files=files,
         source_bytes=images.source_bytes,
-        if_larger=if_larger,
+        if_larger=_if_larger(config),
         watch=skipping.watch(),
     )
+
+
+def _if_larger(config: QuantizeConfig) -> IfLarger:
+    """What becomes of files that would be larger: no copy, where colors were asked for that it may not have."""
+    chosen = config.color != "auto" or config.profile != "keep" or config.palette != "per-image" or config.keep
+    return "keep" if chosen and "if_larger" not in config.model_fields_set else config.if_larger
 
 
 def _tell_kept(files: Files, reporter: Reporter) -> None:
