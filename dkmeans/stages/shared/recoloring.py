@@ -196,9 +196,11 @@ def _recolored(
 
 
 def _if_larger(config: QuantizeConfig) -> IfLarger:
-    """What becomes of files that would be larger: no copy, where colors were asked for that it may not have."""
-    chosen = config.color != "auto" or config.profile != "keep" or config.palette != "per-image" or config.keep
-    return "keep" if chosen and "if_larger" not in config.model_fields_set else config.if_larger
+    """What becomes of files that would be larger: no copy where colors are asked for that it may not have."""
+    as_found = (config.color, config.profile, config.palette) == ("auto", "keep", "per-image")
+    if "if_larger" in config.model_fields_set or (as_found and not config.keep):
+        return config.if_larger
+    return "keep"
 
 
 def _tell_kept(files: Files, reporter: Reporter) -> None:
