@@ -132,9 +132,9 @@ class _Group(TyperGroup):
 def _with_values(args: list[str]) -> list[str]:
     """Give a value to each option that stands alone."""
     whole = []
-    for arg, after in zip(args, [*args[1:], ""], strict=True):
+    for place, arg in enumerate(args):
         whole.append(arg)
-        if arg in _ALONE and after not in _ALONE[arg]:
+        if arg in _ALONE and not {*args[place + 1 : place + 2]} & {*_ALONE[arg]}:
             whole.append(_ALONE[arg][0])
     return whole
 

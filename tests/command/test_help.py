@@ -178,6 +178,7 @@ def test_python_m_dkmeans():
         ("--dither ordered a b", "--dither ordered a b"),
         ("a b --dither none", "a b --dither none"),
         ("a b --k 4", "a b --k 4"),
+        ("", ""),
     ],
 )
 def test_an_option_without_its_value(given, whole):

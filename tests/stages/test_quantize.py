@@ -604,7 +604,7 @@ def test_a_finished_folder_stays_as_it_is(photos, tmp_path, sync, monkeypatch):
         run(photos, tmp_path / "q", sync)
     others = {"k": ("n_clusters", 8, 9), "seed": ("seed", 0, 1), "dither": ("dither", "none", "ordered")}
     for option, (name, before, now) in others.items():
-        with pytest.raises(UsageError, match=f"begun with {name} = {before}, found {now} now"):
+        with pytest.raises(UsageError, match=f"begun with {name} = {before!r}, found {now!r} now"):
             run(photos, tmp_path / "q", sync, resume=True, **{option: now})
     with pytest.raises(UsageError, match="begun with source = "):
         run(photos / "deep", tmp_path / "q", sync, resume=True)
