@@ -117,7 +117,7 @@ def test_whatever_happened_files_are_of_the_images_as_they_are(steps):
             now = folder.below(HIDDEN).get_or_none("zarr.json")
             complete = complete if now == before else (sources, k) if now else None
         if complete is None:
-            with pytest.raises(InputError, match="unfinished|nothing is there"):
+            with pytest.raises(InputError, match=r"unfinished|nothing is there"):
                 open_folder(url)
         else:
             check(folder, *complete)
