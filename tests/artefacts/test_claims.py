@@ -1041,9 +1041,7 @@ def state(name, **terms):
 
 
 @pytest.mark.parametrize("before", [begin, finish])
-def test_an_input_of_another_state_is_refused_made_anew_or_followed(url, before, monkeypatch):
-    monkeypatch.setattr(Small, "model_config", {"frozen": True, "extra": "allow"})
-    Small.model_rebuild(force=True)
+def test_an_input_of_another_state_is_refused_made_anew_or_followed(url, before):
     before(url)  # of an input of which no state was told
     found = contents(url)
     with pytest.raises(UsageError, match="begun from another input, or the input has changed since"):  # noqa: SIM117
