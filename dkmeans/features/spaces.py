@@ -3,9 +3,9 @@
 sRGB is that of IEC 61966-2-1. OKLab is that of B. Ottosson, A perceptual color space for image processing,
 2020 (https://bottosson.github.io/posts/oklab): equal distances look about equally large, once the axes of
 chroma, a and b, are 2.25 times as long as they are there. Chosen on 24 photos with 16, 64 and 256 colors:
-mean CIEDE2000 is 12 % smaller so than with axes as they are, and of longer ones hardly smaller. Coordinates are raised so that none is below zero,
-multiplied by one length on all axes, and rounded: integers that the exact kernels take, whose distances are
-those of the space.
+mean CIEDE2000 is 12 % smaller so than with axes as they are, and with longer ones hardly smaller still.
+Coordinates are raised so that none is below zero, multiplied by one length on all axes, and rounded: integers
+that the exact kernels take, whose distances are those of the space.
 
 A color with alpha is its coordinates times alpha, and alpha: what it adds to any background, and how much it
 hides of it. All colors behind alpha 0 are one point, so what nobody sees counts nothing. Alpha is as long an

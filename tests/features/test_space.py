@@ -186,6 +186,9 @@ def test_hidden_colors_are_one_row_in_every_space(space):
 
 def test_what_cannot_be_shown_is_clipped():
     space = FeatureSpace(U8, 3, space="oklab")
-    green = np.array([[0.9, 2.25 * (0.24 - 0.235), 2.25 * (0.32 + 0.19)]]) * space.full
-    assert space.to_pixels(green).tolist()[0][:2] == [0, 255]
+    lab = np.array([[0.9, -0.235, 0.19], [0.8, -0.2, 0.05]])  # too bright a green; one that lacks red
+    rows = (lab * [1, 2.25, 2.25] + 2.25 * np.array([0, 0.24, 0.32])) * space.full
+    bright, pale = space.to_pixels(rows).tolist()
+    assert bright[1:] == [255, 0]
+    assert pale[0] == 0
     assert space.describe() == "pixels with 3 channels, uint8, in oklab"
