@@ -215,7 +215,8 @@ def test_images_that_are_too_large_are_not_read(monkeypatch):
 
 @pytest.mark.parametrize(("channels", "pixel"), [(1, [9, 9, 9, 255]), (3, [9, 9, 9, 255]), (4, [9, 9, 9, 9])])
 def test_a_gallery_shows_the_most_frequent(channels, pixel):
-    centers = np.full((300, 6 * channels), 9, np.float32)
+    row = [81, 81, 81, 9 * 255] if channels == 4 else [9] * channels  # premultiplied, where there is alpha
+    centers = np.tile(np.array(row, np.float32), (300, 6))
     space = FeatureSpace(np.dtype(np.uint8), channels, (3, 2))
     ((caption, picture),) = display.gallery(centers, np.arange(300), space)
     assert caption == "100 of 300, the most frequent first"

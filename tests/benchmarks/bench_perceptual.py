@@ -35,6 +35,7 @@ from dkmeans.features.space import hide
 from dkmeans.images.measures import compare, mean_ciede2000
 
 Quantizer = Callable[[np.ndarray, int], np.ndarray]
+SPACES = ("rgb", "linear", "oklab")
 PHOTOS = ("astronaut", "chelsea", "coffee", "rocket")
 
 
@@ -72,7 +73,7 @@ def libimagequant(image: np.ndarray, k: int) -> np.ndarray:
 
 def quantizers() -> dict[str, Quantizer]:
     """Ours, and those of the others that are there."""
-    found: dict[str, Quantizer] = {space: ours(space) for space in ("rgb", "linear", "oklab")}
+    found: dict[str, Quantizer] = {space: ours(space) for space in SPACES}
     if shutil.which("pngquant"):
         found["pngquant"] = pngquant
     try:
@@ -105,11 +106,10 @@ def measure(images: dict[str, np.ndarray], counts: list[int]) -> list[dict]:
     return rows
 
 
-def summarize(
-    rows: list[dict], counts: list[int], spaces: tuple[str, ...] = ("rgb", "linear", "oklab")
-) -> None:
+def summarize(rows: list[dict], counts: list[int]) -> None:
     """Print the means, and in how many images each of ours is better than the others."""
     names = list(dict.fromkeys(row["by"] for row in rows))
+    spaces, others = [by for by in names if by in SPACES], [by for by in names if by not in SPACES]
     better = {"mse": min, "ciede2000": min, "psnr": max, "ssim": max}
     for k in counts:
         of = {by: [row for row in rows if row["by"] == by and row["k"] == k] for by in names}
@@ -118,7 +118,6 @@ def summarize(
             text = "  ".join(f"{name} {value:8.4f}" for name, value in means.items())
             print(f"k {k:4}  {by:14} {text}")
         for space in spaces:
-            others = [by for by in names if by not in spaces]
             for name, best in better.items():
                 values = {by: np.array([row[name] or np.inf for row in of[by]]) for by in (space, *others)}
                 wins = {}

@@ -156,8 +156,8 @@ def test_oklab_is_that_of_its_author():
     space = FeatureSpace(U8, 3, space="oklab")
     rows = space.to_rows(np.array([list(OKLAB)], np.uint8))
     assert rows.dtype == np.uint16
-    values = rows / space.full - 2 * np.array([0, 0.24, 0.32])
-    np.testing.assert_allclose(values / [1, 2, 2], list(OKLAB.values()), atol=0.0006)
+    values = rows / space.full - 2.25 * np.array([0, 0.24, 0.32])
+    np.testing.assert_allclose(values / [1, 2.25, 2.25], list(OKLAB.values()), atol=0.0006)
     gray = FeatureSpace(U8, 1, space="oklab").to_rows(np.array([[[255], [0]]], np.uint8))
     assert gray.tolist() == [[space.full], [0]]
 
@@ -186,6 +186,9 @@ def test_hidden_colors_are_one_row_in_every_space(space):
 
 def test_what_cannot_be_shown_is_clipped():
     space = FeatureSpace(U8, 3, space="oklab")
-    green = np.array([[0.9, 2 * (0.24 - 0.235), 2 * (0.32 + 0.19)]]) * space.full
-    assert space.to_pixels(green).tolist()[0][:2] == [0, 255]
+    lab = np.array([[0.9, -0.235, 0.19], [0.8, -0.2, 0.05]])  # too bright a green; one that lacks red
+    rows = (lab * [1, 2.25, 2.25] + 2.25 * np.array([0, 0.24, 0.32])) * space.full
+    bright, pale = space.to_pixels(rows).tolist()
+    assert bright[1:] == [255, 0]
+    assert pale[0] == 0
     assert space.describe() == "pixels with 3 channels, uint8, in oklab"
