@@ -177,7 +177,7 @@ class ColorsConfig(StageConfig):
     path or URL of a PNG, a GIMP palette (.gpl), a color table (.act), a text of lines such as #ff8800, or a
     codebook. An archive has one for all."""
     keep: Colors | None = None
-    """Colors that each palette has whatever the image, such as "#ff0000,#ffffff"; --k counts them too."""
+    """Colors that any pixel may take, exactly as they are, such as "#ff0000,#ffffff"; --k counts them too."""
 
 
 class QuantizeConfig(LearningConfig, ReadingConfig, ColorsConfig, PngConfig):

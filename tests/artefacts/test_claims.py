@@ -314,7 +314,7 @@ def test_resume_names_another_kind_of_output(url):
     begin(url)
     other = CompressConfig(dataset="data", codebook="book", result="r", resume=True)
     with (
-        pytest.raises(UsageError, match="was begun with result = None, found 'r' now"),
+        pytest.raises(UsageError, match="was begun with effort = None, found 4 now"),
         claim(Store(url), CodedManifest, other, "abc"),
     ):
         pass

@@ -200,9 +200,10 @@ def test_the_colors_and_those_kept_fit():
 def test_labels_are_the_nearest_centers_in_every_space(pixels, space):
     histogram = Histogram.of(pixels)
     found = palette.learn_palette(histogram, 12, **OPTIONS, space=space)
-    rows = FeatureSpace(np.dtype(np.uint8), 3, space=space).to_rows(histogram.colors)
+    features = FeatureSpace(np.dtype(np.uint8), 3, space=space)
+    rows = features.to_rows(histogram.colors)
     np.testing.assert_array_equal(found.labels, reference.assign(rows, found.centers))
-    theirs = KMeans(12, n_init=3, random_state=0).fit(rows / 257.0, sample_weight=histogram.counts)
+    theirs = KMeans(12, n_init=3, random_state=0).fit(rows / features.unit, sample_weight=histogram.counts)
     assert found.inertia <= 1.01 * theirs.inertia_
 
 

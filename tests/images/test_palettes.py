@@ -107,11 +107,11 @@ def test_as_many_colors_as_an_indexed_png_holds():
     ("data", "name", "message"),
     [
         (b"", "a.png", "a.png: the file is empty"),
-        (indexed([RED])[:-30], "a.png", "a.png: damaged, truncated"),
+        (indexed([RED])[:-30], "a.png", "a.png: PNG truncated"),
         (
             indexed([RED]).replace(b"PLTE\xff", b"PLTE\xfe"),
             "a.png",
-            "a.png: damaged, truncated",
+            "a.png: the checksum of the chunk PLTE is wrong",
         ),  # its checksum
         (
             png([[0] * 6], 2, depth=16),

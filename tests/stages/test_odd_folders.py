@@ -100,7 +100,9 @@ def test_every_stage_takes_an_odd_folder(odd, tmp_path, sync, way):
     expected = {"a.png": RGB, "b": GRAY, "c.png": DEEP // 257, "w.jpg": RGB, "x.png/y.png": RGB}
     for name, image in images.items():
         colors = np.asarray(Image.fromarray(expected[name].astype(np.uint8)).convert("RGB"))
-        np.testing.assert_array_equal(image, colors)
+        own = (6, 5, 1) if way == "files" and expected[name].ndim == 2 else (6, 5, 3)
+        assert image.shape == own
+        np.testing.assert_array_equal(np.broadcast_to(image, colors.shape), colors)
 
 
 @pytest.fixture

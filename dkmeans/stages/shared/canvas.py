@@ -90,15 +90,13 @@ class Canvas:
             return self
         return Canvas.of(convert_color(self.image, COLORS[channels]), self.style, self.tags)
 
-    def paint(self, learned: Learned, keep: NDArray[np.uint8] | None = None) -> Painted:
+    def paint(self, learned: Learned) -> Painted:
         """Give each pixel one of some colors.
 
         Parameters
         ----------
         learned : Learned
             A palette, and which color of it is nearest to each of the histogram.
-        keep : ndarray of shape (n_kept, channels), uint8, or None
-            Colors that the palette has, whether they occur or not.
         """
         if self.style.dither == "floyd-steinberg":
             codes = diffuse(self.image, learned.palette, self.style.strength)
@@ -108,9 +106,6 @@ class Canvas:
             pixels = self.image.reshape(-1, self.image.shape[2])
             codes = self.histogram.look_up(pixels, learned.labels.astype(np.uint8))
         codes, palette = compact(codes.reshape(self.image.shape[:2]), learned.palette)
-        if keep is not None:
-            missing = [color for color in keep if not (palette == color).all(axis=1).any()]
-            palette = np.array([*palette, *missing], np.uint8)
         return Painted(self, learned, codes, palette)
 
 
@@ -125,7 +120,7 @@ class Painted:
     learned : Learned
     codes : ndarray of shape (height, width), uint8
     palette : ndarray of shape (n_colors, channels), uint8
-        The colors that occur, from dark to light; behind them those that are kept and do not.
+        The colors that occur, from dark to light.
     """
 
     canvas: Canvas

@@ -44,7 +44,7 @@ class PerImage:
     space : {"rgb", "linear", "oklab"}
         In which distances are measured.
     keep : ndarray of shape (n_kept, 3 | 4), uint8, or None
-        Colors that each palette has.
+        Colors that any pixel may take, as they are.
     """
 
     n_clusters: int
@@ -82,7 +82,7 @@ class PerImage:
             space=self.space,
             keep=keep,
         )
-        return canvas.paint(learned, keep=keep)
+        return canvas.paint(learned)
 
 
 @dataclass(frozen=True)

@@ -135,6 +135,7 @@ class Quantizing:
             learned.inertia,
             learned.n_iter,
             learned.converged,
+            painted.file,
         )
 
 
