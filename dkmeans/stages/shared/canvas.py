@@ -64,7 +64,7 @@ class Canvas:
     Attributes
     ----------
     image : ndarray of shape (height, width, channels), uint8
-        Without the colors that hide behind alpha 0.
+        Of clear pixels the color that hides behind all of them, else black.
     histogram : Histogram
         Of its pixels.
     style : Style
@@ -80,7 +80,7 @@ class Canvas:
     @classmethod
     def of(cls, image: NDArray[np.uint8], style: Style = PLAIN, tags: ColorTags = NO_TAGS) -> Self:
         """Count the colors of an image of shape (height, width, channels), uint8."""
-        seen = hide(image)
+        seen = image if _hides_one_color(image) else hide(image)
         return cls(seen, Histogram.of(seen.reshape(-1, image.shape[2])), style, tags)
 
     def holding(self, colors: NDArray[np.uint8]) -> Canvas:
@@ -107,6 +107,12 @@ class Canvas:
             codes = self.histogram.look_up(pixels, learned.labels.astype(np.uint8))
         codes, palette = compact(codes.reshape(self.image.shape[:2]), learned.palette)
         return Painted(self, learned, codes, palette)
+
+
+def _hides_one_color(image: NDArray[np.uint8]) -> bool:
+    """Whether all clear pixels have one color: then it costs nothing to keep what nobody sees."""
+    hidden = image[image[..., -1] == 0] if image.shape[2] in (2, 4) else image[:0, 0]
+    return bool((hidden == hidden[:1]).all())
 
 
 @dataclass(frozen=True)

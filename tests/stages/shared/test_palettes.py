@@ -117,8 +117,18 @@ def test_clear_pixels_stay_clear_and_opaque_ones_opaque():
     painted = mapped.paint(Canvas.of(image))
     white = [255, 255, 255, 255]
     assert painted.pixels.tolist() == [[[0, 0, 0, 0], white], [[0, 0, 0, 0], white]]
-    image[0, 0] = 0  # what hides behind it
     np.testing.assert_array_equal(painted.canvas.image, image)
+
+
+def test_what_hides_behind_clear_pixels_stays_if_it_is_one_color():
+    image = np.zeros((2, 2, 4), np.uint8)
+    image[0] = [90, 0, 90, 0]
+    image[1] = [5, 6, 7, 255]
+    painted = PerImage(2, **LEARNING).paint(Canvas.of(image))
+    np.testing.assert_array_equal(painted.pixels, image)
+    image[0, 1, 0] = 91
+    painted = PerImage(2, **LEARNING).paint(Canvas.of(image))
+    np.testing.assert_array_equal(painted.pixels, np.where(image[..., 3:] > 0, image, 0))
 
 
 def test_no_room_for_a_clear_color():
