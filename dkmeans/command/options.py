@@ -15,7 +15,14 @@ from pydantic.fields import FieldInfo
 from dkmeans.command.apps import EVERYWHERE
 from dkmeans.config.base import StageConfig
 from dkmeans.config.cluster import ClusterConfig
-from dkmeans.config.stages import CheckpointConfig, ColorsConfig, LearningConfig
+from dkmeans.config.stages import (
+    CheckpointConfig,
+    ColorsConfig,
+    LearningConfig,
+    PngConfig,
+    ReadingConfig,
+    UpdateConfig,
+)
 
 __all__ = ["KEYS", "SHARED", "argument", "model_parameters", "option", "shared_parameters", "url_argument"]
 
@@ -46,6 +53,9 @@ KEYS = {"n_clusters": "k"}
 """Fields that the command line and a job file call by a shorter name."""
 _GROUPS: dict[type[BaseModel], str] = {
     ColorsConfig: "Colors",
+    PngConfig: "Files",
+    UpdateConfig: "Files",
+    ReadingConfig: "Reading",
     LearningConfig: "Learning",
     CheckpointConfig: "Learning",
 }
@@ -56,7 +66,7 @@ def model_parameters(model: type[BaseModel], *, in_cluster: bool) -> list[inspec
     """Parameters for all fields of a model, in groups, and if wanted for those of `ClusterConfig`.
 
     First what is given by position: all text that is required. Then options: required ones, the model's own,
-    those of any stage, those of colors and of learning.
+    those of any stage, those of colors, of files, of reading and of learning.
     """
     fields = model.model_fields
     positional = [name for name, field in fields.items() if field.is_required() and _is_text(field)]
@@ -68,7 +78,7 @@ def model_parameters(model: type[BaseModel], *, in_cluster: bool) -> list[inspec
         if issubclass(model, group)
         for name in set(group.model_fields) - common
     }
-    titles = [None, *_GROUPS.values()]
+    titles = [None, *dict.fromkeys(_GROUPS.values())]
 
     def place(name: str) -> tuple[int, bool, bool, bool]:
         inherited = name not in model.__annotations__

@@ -180,11 +180,24 @@ class ColorsConfig(StageConfig):
     """Colors that any pixel may take, exactly as they are, such as "#ff0000,#ffffff"; --k counts them too."""
 
 
-class QuantizeConfig(LearningConfig, ReadingConfig, ColorsConfig, PngConfig):
+class UpdateConfig(PngConfig):
+    """Which files are written, beside those that are there, and in place of smaller ones."""
+
+    if_larger: Literal["keep", "copy", "skip", "error"] = "copy"
+    """What becomes of an image whose PNG would be larger than its file: keep the PNG, copy the file as it is,
+    skip the image, or stop with an error. With --color, --profile, --keep or a palette that is not per image,
+    keep unless another is given."""
+    update: bool = False
+    """Make what is new or has changed since an earlier run, or was made with other options."""
+    prune: bool = False
+    """With --update: delete the files of images that are gone from the source."""
+
+
+class QuantizeConfig(LearningConfig, ReadingConfig, ColorsConfig, UpdateConfig):
     """Reduce images to few colors in one step.
 
     Writes one indexed PNG for each image, under the same key, each with a palette of its own or, with
-    --palette, all with one. With --to archive it writes one Zarr archive of codes of pixels or, with
+    ``--palette shared``, all with one. With --to archive it writes one Zarr archive of codes of pixels or, with
     --patch, of patches, which dkmeans decode turns into images again. No dataset is stored.
     """
 
@@ -209,14 +222,6 @@ class QuantizeConfig(LearningConfig, ReadingConfig, ColorsConfig, PngConfig):
     """Channels: 3, 1 or 4; auto leaves each image its own, and of one palette for all as few as hold them."""
     space: Literal["rgb", "linear", "oklab"] = "rgb"
     """In which colors are compared: sRGB as stored, linear light, or OKLab, where distances look equal."""
-    if_larger: Literal["keep", "copy", "skip", "error"] = "copy"
-    """PNG only: what becomes of an image whose PNG would be larger than its file: keep the PNG, copy the file
-    as it is, skip the image, or stop with an error. With --color, --profile, --keep or a palette that is not
-    per image, keep unless another is given."""
-    update: bool = False
-    """PNG only: make what is new or has changed since an earlier run, or was made with other options."""
-    prune: bool = False
-    """With --update: delete the files of images that are gone from the source."""
 
 
 class DecodeConfig(PngConfig):

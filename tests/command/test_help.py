@@ -17,7 +17,7 @@ from dkmeans.config.cluster import ClusterConfig
 from dkmeans.config.stages import CheckpointConfig, FitConfig, QuantizeConfig
 
 COMMANDS = [info.name for info in app.registered_commands]
-TITLES = ["Arguments", "Options", "Colors", "Learning", "Cluster", "Everywhere"]
+TITLES = ["Arguments", "Options", "Colors", "Files", "Reading", "Learning", "Cluster", "Everywhere"]
 MAIN = "import sys; from dkmeans.command.main import main; main(sys.argv[1:])"
 
 
@@ -56,7 +56,7 @@ def test_options_are_in_groups(dkmeans):
     code, out, _ = dkmeans("fit", "--help")
     assert code == 0
     found = groups(out)
-    assert list(found) == [title for title in TITLES if title != "Colors"]
+    assert list(found) == [title for title in TITLES if title not in ("Colors", "Files", "Reading")]
     assert found["Arguments"] == ["DATASET", "CODEBOOK"]
     assert found["Options"] == ["--k", "--on", "--overwrite", "--resume"]  # what has to be given comes first
     learning = [name for name in CheckpointConfig.model_fields if name not in StageConfig.model_fields]
