@@ -37,6 +37,8 @@ class SourceImages:
         Names and sizes of the images at that time.
     sizes : tuple of int
         Bytes of each at that time.
+    versions : dict of str to str
+        Size and time, or ETag, of each at that time by its name, where a folder has recorded it.
     dtype : numpy dtype
     channels : int
     """
@@ -45,6 +47,7 @@ class SourceImages:
     source: Source | str
     index: ImageIndex
     sizes: tuple[int, ...]
+    versions: dict[str, str]
     dtype: np.dtype[Any]
     channels: int
 
@@ -60,7 +63,7 @@ class SourceImages:
         Raises
         ------
         MismatchError
-            If it is gone, cannot be decoded any more, or has another number of bytes, size or type now.
+            If it is gone, cannot be decoded any more, or has changed since.
         """
         source, name = self.source, self.index.names[position]
         if isinstance(source, str):
@@ -71,6 +74,8 @@ class SourceImages:
         part = source.part(place, place + 1)
         height, width = self.index.sizes(position, position + 1)[0].tolist()
         if isinstance(part, FileSource) and part.encoded_bytes != self.sizes[position]:
+            raise _changed(name)
+        if name in self.versions and part.versions[name] != self.versions[name]:
             raise _changed(name)
         (image,) = part.read(COLORS[channels or self.channels], max_pixels=height * width)
         if isinstance(image, SkippedImage) or image.pixels.shape[:2] != (height, width):
@@ -165,7 +170,9 @@ def _open_originals(result: CodedImages | ImageFolder) -> SourceImages:
         dtype, channels = np.dtype(np.uint8), result.manifest.channels
     sizes = tuple(int(n_bytes) for n_bytes in result.measures["source_bytes"])
     source = _open_source(found.source, found.input_digest, set(result.index.names))
-    return SourceImages(found.source, source, result.index, sizes, dtype, channels)
+    records = result.records if isinstance(result, ImageFolder) else []
+    versions = {each["name"]: each["source"] for each in records if "source" in each}
+    return SourceImages(found.source, source, result.index, sizes, versions, dtype, channels)
 
 
 def _open_source(url: str, fingerprint: str, names: set[str]) -> Source | str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -102,6 +104,15 @@ def test_an_image_that_has_changed_is_refused(quantized):
     originals = open_subject(str(quantized / "png")).originals
     with pytest.raises(MismatchError, match=r"2\.bmp has changed"):
         originals.image(1)
+
+
+def test_other_pixels_of_the_same_size_are_seen_by_their_time(quantized):
+    file = quantized / "source" / "2.bmp"
+    before = file.read_bytes()
+    file.write_bytes(before[:-3] + bytes(byte ^ 1 for byte in before[-3:]))
+    os.utime(file, (1, 1))
+    with pytest.raises(MismatchError, match=r"2\.bmp has changed"):
+        open_subject(str(quantized / "png")).originals.image(1)
 
 
 def test_a_source_that_is_gone_is_named(quantized):
