@@ -196,9 +196,9 @@ class UpdateConfig(PngConfig):
 class QuantizeConfig(LearningConfig, ReadingConfig, ColorsConfig, UpdateConfig):
     """Reduce images to few colors in one step.
 
-    Writes one indexed PNG for each image, under the same key, each with a palette of its own or, with
-    ``--palette shared``, all with one. With --to archive it writes one Zarr archive of codes of pixels or, with
-    --patch, of patches, which dkmeans decode turns into images again. No dataset is stored.
+    Writes one PNG for each image, under the same key, each with a palette of its own or, with
+    ``--palette shared``, all with one. With --to archive it writes one Zarr archive of codes of pixels or,
+    with --patch, of patches, which dkmeans decode turns into images again. No dataset is stored.
     """
 
     source: str

@@ -6,6 +6,7 @@ import contextlib
 import json
 
 import bench_checksums
+import bench_folder
 import bench_lloyd
 import bench_overhead
 import bench_perceptual
@@ -169,3 +170,11 @@ def test_perceptual(monkeypatch, tmp_path, capsys):
     alpha = [picture[..., 3] for picture in draw_all().values()]
     assert len(alpha) == 20
     assert all(0 in each and each.max() > 200 and len(np.unique(each)) > 9 for each in alpha)
+
+
+def test_folder(capsys):
+    bench_folder.main(["--files", "22", "--odd", "2", "--changed", "3", "--scheduler", "sync"])
+    first, second = [line for line in capsys.readouterr().out.splitlines() if "n_images" in line]
+    assert "n_images 20, n_kept 0," in first
+    assert "n_images 20, n_kept 17," in second
+    assert first.count("n_skipped 2") == second.count("n_skipped 2") == 1
