@@ -69,7 +69,7 @@ def read_tags(data: bytes) -> ColorTags:
     Returns
     -------
     ColorTags
-        One object for all that are equal. Without what is damaged, and without a profile of other colors than
+        Mostly one object for equal ones. Without what is damaged, and without a profile of other colors than
         those that `decode` gives, such as that of CMYK inks. Where the image is turned by its EXIF
         orientation, so is its density.
     """
@@ -88,7 +88,7 @@ def read_tags(data: bytes) -> ColorTags:
     return _one(tuple((name, body) for name, body in kept if _VALID[name](body, found.channels)))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _one(chunks: tuple[tuple[bytes, bytes], ...]) -> ColorTags:
     """One object for equal chunks: the profile of a camera is in each of its images, and kept once."""
     return ColorTags(chunks)
