@@ -21,6 +21,7 @@ from dkmeans.artefacts.manifests import Artefact, Manifest, Space, read_manifest
 from dkmeans.features import patches, tiles
 from dkmeans.features.space import FeatureSpace
 from dkmeans.images.index import ImageIndex, same_sizes
+from dkmeans.images.tags import ColorTags
 from dkmeans.storage import arrays
 from dkmeans.storage.store import open_store
 
@@ -184,8 +185,9 @@ class CodedImages(Artefact[CodedManifest]):
 
     def part(self, start: int, stop: int) -> CodedPart:
         """The images `start` to `stop`, for one task."""
-        cut = slice(start, stop + 1)
-        return CodedPart(self, self.index.sizes(start, stop), self.code_offset[cut], self._packed[cut])
+        cut, index = slice(start, stop + 1), self.index
+        sizes, tags = index.sizes(start, stop), index.tags_of(start, stop)
+        return CodedPart(self, sizes, self.code_offset[cut], self._packed[cut], tags)
 
     def image(self, position: int) -> NDArray[Any]:
         """One image; shape (height, width, channels)."""
@@ -205,12 +207,15 @@ class CodedPart:
         First code of each, and the one after the last.
     packed : ndarray of shape (n + 1,), int64
         First byte of the mask of each, or its first pixel where these are stored.
+    tags : tuple of ColorTags
+        Profile and density of each.
     """
 
     coded: CodedImages
     sizes: NDArray[np.int32]
     offset: NDArray[np.int64]
     packed: NDArray[np.int64]
+    tags: tuple[ColorTags, ...]
 
     @cached_property
     def codes(self) -> NDArray[Any]:

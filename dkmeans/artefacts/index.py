@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dkmeans.artefacts.claims import Claim
+from dkmeans.artefacts.manifests import ROOT
 from dkmeans.images.decode import SkippedImage
 from dkmeans.images.index import ImageIndex
+from dkmeans.images.tags import ColorTags
 from dkmeans.storage import arrays
 from dkmeans.storage.store import Store
 
@@ -18,22 +20,38 @@ __all__ = ["read_index", "read_skipped", "write_index", "write_skipped"]
 
 
 def write_index(claim: Claim[Any], index: ImageIndex) -> None:
-    """Write the group ``images`` of an artefact; its own metadata last, as the mark that it is whole."""
+    """Write the group ``images`` of an artefact; its own metadata last, as the mark that it is whole.
+
+    Where images have color tags, ``tags`` are those that occur, each once, and ``tags_at`` of each image its
+    row in them: a profile can be larger than an image.
+    """
     columns: dict[str, NDArray[Any]] = {
         "name": np.array(index.names, dtype=np.dtypes.StringDType()),
         "height": index.height,
         "width": index.width,
         "offset": index.offset,
     }
+    if index.tags:
+        distinct = {tags: row for row, tags in enumerate(dict.fromkeys(index.tags))}
+        texts = [tags.to_json() for tags in distinct]
+        columns["tags"] = np.array(texts, dtype=np.dtypes.StringDType())
+        columns["tags_at"] = np.array([distinct[tags] for tags in index.tags], np.int32)
     for name, values in columns.items():
         claim.write_array(f"images/{name}", values)
     claim.commit_group("images")
 
 
 def read_index(store: Store) -> ImageIndex:
-    """The group ``images`` of an artefact."""
+    """The group ``images`` of an artefact; one without color tags has no arrays of them."""
     names, height, width = (arrays.read_rows(store, f"images/{name}") for name in ("name", "height", "width"))
-    return ImageIndex(tuple(str(name) for name in names), height, width)
+    return ImageIndex(tuple(str(name) for name in names), height, width, _read_tags(store))
+
+
+def _read_tags(store: Store) -> tuple[ColorTags, ...]:
+    if not store.exists(f"images/tags/{ROOT}"):
+        return ()
+    distinct = [ColorTags.from_json(str(text)) for text in arrays.read_rows(store, "images/tags")]
+    return tuple(distinct[row] for row in arrays.read_rows(store, "images/tags_at").tolist())
 
 
 def write_skipped(claim: Claim[Any], skipped: Sequence[SkippedImage]) -> None:

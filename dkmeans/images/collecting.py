@@ -15,8 +15,10 @@ from dkmeans.events.reporter import Reporter
 from dkmeans.images.collections import Part, SourceCollection, widest
 from dkmeans.images.decode import Color, ImageHeader, SkippedImage
 from dkmeans.images.index import ImageIndex
+from dkmeans.images.picture import in_srgb, profile_of
 from dkmeans.images.skipping import NAMED, Skipping
 from dkmeans.images.sources import FileSource, Source
+from dkmeans.images.tags import NO_TAGS, ColorTags
 
 __all__ = ["collect", "one_color", "one_dtype"]
 
@@ -82,6 +84,7 @@ def collect(
         tuple(header.key for header in every),
         np.array([getattr(header, "height", 0) for header in every], np.int32),
         np.array([getattr(header, "width", 0) for header in every], np.int32),
+        _tags_of(every, srgb),
     )
     places = np.arange(len(every))
     found = SourceCollection(
@@ -172,6 +175,15 @@ def _read_all_headers(
     return [header for part in found for header in part], held
 
 
+def _tags_of(headers: Sequence[ImageHeader | SkippedImage], srgb: bool) -> tuple[ColorTags, ...]:
+    """What the files that are made of these images tell; empty where no file tells anything."""
+    found = [header.tags if isinstance(header, ImageHeader) else NO_TAGS for header in headers]
+    if not any(tags.chunks for tags in found):
+        return ()
+    told = {tags: in_srgb(tags) if srgb else tags for tags in set(found)}
+    return tuple(told[tags] for tags in found)
+
+
 # What is said
 
 
@@ -196,8 +208,9 @@ def _tell_depths(dtype: np.dtype[Any], headers: Sequence[ImageHeader], reporter:
 
 def _tell_profiles(headers: Sequence[ImageHeader], reporter: Reporter) -> None:
     """Say that equal numbers of these images are different colors."""
-    examples = {header.profile: header.key for header in reversed(headers)}
-    counts = Counter(header.profile for header in headers).most_common()
+    meaning = {tags: profile_of(tags) for tags in {header.tags for header in headers}}
+    examples = {meaning[header.tags]: header.key for header in reversed(headers)}
+    counts = Counter(meaning[header.tags] for header in headers).most_common()
     if len(counts) > 1:
         named = [f"{times} in sRGB or without one" for profile, times in counts if not profile]
         named += [f"{times} as {examples[profile]}" for profile, times in counts if profile]

@@ -235,10 +235,9 @@ class SourceCollection:
     def leaving(self, keys: Collection[str]) -> SourceCollection:
         """This collection without the images of these keys; perhaps none is left."""
         stay = np.array([name not in keys for name in self.index.names], bool)
-        names = tuple(name for name in self.index.names if name not in keys)
         return replace(
             self,
-            index=ImageIndex(names, self.index.height[stay], self.index.width[stay]),
+            index=self.index.leaving(keys),
             own_channels=self.own_channels[stay],
             places=self.places[stay],
             picks=self.picks[stay],

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from dkmeans.errors import ImageError
 from dkmeans.images.channels import CHANNELS, COLORS, Color, convert_color, eight_bits
 from dkmeans.images.formats import Found, Refused, find
+from dkmeans.images.tags import NO_TAGS, ColorTags, read_tags
 
 __all__ = [
     "CHANNELS",
@@ -39,8 +40,8 @@ class ImageHeader:
 
     `height` and `width` are in pixels, after the EXIF orientation is applied; `dtype` is ``"uint8"`` or
     ``"uint16"``; `note` is something to say aloud, such as frames that are not used; `channels` are those of
-    the file: 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA, where a palette counts as its colors; `profile` is
-    equal where equal numbers are equal colors, empty for sRGB or none.
+    the file: 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA, where a palette counts as its colors; `tags` are the
+    profile and the density.
     """
 
     key: str
@@ -49,7 +50,7 @@ class ImageHeader:
     dtype: str
     note: str = ""
     channels: int = 3
-    profile: str = ""
+    tags: ColorTags = NO_TAGS
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class IncompleteHeader(Exception):
 
 
 def read_header(data: bytes, key: str, *, max_pixels: int, whole: bool = True) -> ImageHeader:
-    """Read the size and type of an image without decoding its pixels.
+    """Read the size, type and tags of an image without decoding its pixels.
 
     Parameters
     ----------
@@ -98,7 +99,7 @@ def read_header(data: bytes, key: str, *, max_pixels: int, whole: bool = True) -
     height, width = found.height, found.width
     if found.orientation >= 5:  # these four exchange rows and columns
         height, width = width, height
-    return ImageHeader(key, height, width, found.dtype, found.note, found.channels)
+    return ImageHeader(key, height, width, found.dtype, found.note, found.channels, read_tags(data))
 
 
 def decode(data: bytes, key: str, color: Color, *, max_pixels: int) -> NDArray[Any]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import compress, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+
+from dkmeans.images.tags import NO_TAGS, ColorTags
 
 __all__ = ["ImageIndex", "same_sizes"]
 
@@ -22,11 +25,14 @@ class ImageIndex:
         Keys relative to the source.
     height, width : ndarray of shape (n,), int32
         Sizes in pixels.
+    tags : tuple of ColorTags
+        Of each image its profile and density; empty if none has any. Equal ones are mostly one object.
     """
 
     names: tuple[str, ...]
     height: NDArray[np.int32]
     width: NDArray[np.int32]
+    tags: tuple[ColorTags, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -40,6 +46,16 @@ class ImageIndex:
     def sizes(self, start: int, stop: int) -> NDArray[np.int32]:
         """Height and width of the images `start` to `stop`; shape (stop - start, 2)."""
         return np.stack([self.height[start:stop], self.width[start:stop]], axis=1)
+
+    def tags_of(self, start: int, stop: int) -> tuple[ColorTags, ...]:
+        """Profile and density of each of the images `start` to `stop`."""
+        return self.tags[start:stop] if self.tags else (NO_TAGS,) * (stop - start)
+
+    def leaving(self, names: Collection[str]) -> ImageIndex:
+        """This index without the images of these names."""
+        stay = np.array([name not in names for name in self.names], bool)
+        kept = tuple(compress(self.names, stay)), tuple(compress(self.tags, stay))
+        return ImageIndex(kept[0], self.height[stay], self.width[stay], kept[1])
 
 
 def same_sizes(sizes: NDArray[np.int32]) -> list[tuple[int, int]]:

@@ -47,6 +47,8 @@ def profile_of(tags: ColorTags) -> str:
 
 
 def in_srgb(tags: ColorTags) -> ColorTags:
-    """Give the tags of an image that was converted to sRGB: the density stays."""
+    """Give the tags of an image that was converted to sRGB: the density stays, and no tags stay none."""
+    if not tags.chunks:
+        return tags
     density = (chunk for chunk in tags.chunks if chunk[0] == b"pHYs")
     return ColorTags(((b"sRGB", b"\1"), *density))  # converted relative to the colors of the medium

@@ -21,7 +21,7 @@ from dkmeans.images.decode import (
 )
 from dkmeans.images.formats import SUFFIXES
 from dkmeans.images.listing import NOTHING, Ignored, begins_as_image, list_images, shown
-from dkmeans.images.picture import Picture, in_srgb, profile_of
+from dkmeans.images.picture import Picture, in_srgb
 from dkmeans.images.stacks import fingerprint, open_stack
 from dkmeans.images.tags import read_tags, to_srgb
 from dkmeans.storage.store import Store, StoredObject, open_store
@@ -70,7 +70,7 @@ class Source(Protocol):
     def headers(
         self, *, max_pixels: int, files: Sequence[bytes | DkmeansError] | None = None
     ) -> list[ImageHeader | SkippedImage]:
-        """Size and type of each image, or why it cannot be read, in order; no pixel is decoded.
+        """Size, type and tags of each image, or why it cannot be read, in order; no pixel is decoded.
 
         `files` are those of the images, where they have been read (`FileSource.fetch`).
 
@@ -165,7 +165,7 @@ class FileSource:
     def headers(
         self, *, max_pixels: int, files: Sequence[bytes | DkmeansError] | None = None
     ) -> list[ImageHeader | SkippedImage]:
-        """Size and type of each image from the beginning of its file, or the whole one where needed."""
+        """Size, type and tags of each image from the beginning of its file, or the whole one where needed."""
         beginnings = self.folder.get_many(self.files, limit=_PREFIX) if files is None else iter(files)
         found = zip(self.files, beginnings, strict=True)
         return [self._header(file, beginning, max_pixels) for file, beginning in found]
@@ -189,19 +189,15 @@ class FileSource:
     def _header(
         self, file: StoredObject, beginning: bytes | DkmeansError, max_pixels: int
     ) -> ImageHeader | SkippedImage:
-        def told(data: bytes, whole: bool) -> ImageHeader:
-            header = read_header(data, file.key, max_pixels=max_pixels, whole=whole)
-            return replace(header, profile=profile_of(read_tags(data)))
-
         try:
             if isinstance(beginning, DkmeansError):
                 raise beginning
             if len(beginning) == _PREFIX < file.size:
                 try:
-                    return told(beginning, False)
-                except IncompleteHeader:
+                    return read_header(beginning, file.key, max_pixels=max_pixels, whole=False)
+                except IncompleteHeader:  # also where a profile is longer
                     beginning = self.folder.get(file.key)
-            return told(self._whole(file, beginning), True)
+            return read_header(self._whole(file, beginning), file.key, max_pixels=max_pixels)
         except InputError as error:  # an image that is bad, gone, or not ours to read
             return self._skipped(file, error)
 
@@ -223,7 +219,7 @@ class FileSource:
 
 def _picture(data: bytes, key: str, color: Color, max_pixels: int, srgb: bool) -> Picture:
     tags = read_tags(data)
-    if not srgb or not tags.chunks:
+    if not srgb:
         return Picture(decode(data, key, color, max_pixels=max_pixels), tags)
     pixels = to_srgb(decode(data, key, "auto", max_pixels=max_pixels), tags)
     return Picture(np.ascontiguousarray(convert_color(pixels, color)), in_srgb(tags))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import json
 import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import lru_cache
+from typing import Any, Literal, Self
 
 import imagecodecs
 import numpy as np
@@ -41,6 +44,16 @@ class ColorTags:
             return None
         return "gray" if _inflated(body, 20)[16:20] == b"GRAY" else "rgb"
 
+    def to_json(self) -> str:
+        """Give the chunks as a JSON object in their order, each body in base64."""
+        return json.dumps({name.decode(): base64.b64encode(body).decode() for name, body in self.chunks})
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` gave."""
+        found = json.loads(text).items()
+        return cls(tuple((name.encode(), base64.b64decode(body)) for name, body in found))
+
 
 NO_TAGS = ColorTags()
 
@@ -51,13 +64,14 @@ def read_tags(data: bytes) -> ColorTags:
     Parameters
     ----------
     data : bytes
-        The whole file.
+        The file, or as much of its beginning as `read_header` takes: that holds all they are read from.
 
     Returns
     -------
     ColorTags
-        Without what is damaged, and without a profile of other colors than those that `decode` gives, such as
-        that of CMYK inks. Where the image is turned by its EXIF orientation, so is its density.
+        Mostly one object for equal ones. Without what is damaged, and without a profile of other colors than
+        those that `decode` gives, such as that of CMYK inks. Where the image is turned by its EXIF
+        orientation, so is its density.
     """
     try:
         found = find(data, whole=True)
@@ -71,7 +85,13 @@ def read_tags(data: bytes) -> ColorTags:
         body = chunks[b"pHYs"]
         chunks[b"pHYs"] = body[4:8] + body[:4] + body[8:]
     kept = ((name, chunks[name]) for name in _ORDER if name in chunks)
-    return ColorTags(tuple((name, body) for name, body in kept if _VALID[name](body, found.channels)))
+    return _one(tuple((name, body) for name, body in kept if _VALID[name](body, found.channels)))
+
+
+@lru_cache(maxsize=16)
+def _one(chunks: tuple[tuple[bytes, bytes], ...]) -> ColorTags:
+    """One object for equal chunks: the profile of a camera is in each of its images, and kept once."""
+    return ColorTags(chunks)
 
 
 def _inflated(body: bytes, limit: int = _PROFILE_LIMIT) -> bytes:

@@ -206,6 +206,34 @@ def test_tags_come_with_the_pixels(tmp_path):
     np.testing.assert_array_equal(picture.pixels, RGB)
 
 
+def pictures_of(found):
+    executor = InProcess()
+    task = executor.task(lambda part: list(part.read()))
+    return executor.run([task(found.part(0, len(found.index)))])[0]
+
+
+@pytest.mark.parametrize("srgb", [False, True])
+def test_tags_of_headers_are_those_of_the_pixels(tmp_path, srgb):
+    """Also of a profile that the beginning of a file does not hold, and behind an image that is left out."""
+    large = WIDE + rng.bytes(100_000)
+    save(tmp_path, "a.png", RGB)
+    save(tmp_path, "b.png", RGB, icc_profile=large, dpi=(72, 72))
+    (tmp_path / "c.png").write_bytes(b"\x89PNG\r\n\x1a\n, and nothing else")
+    save(tmp_path, "d.jpg", RGB, icc_profile=large)
+    save(tmp_path, "e.tif", RGB, icc_profile=WIDE, compression="tiff_lzw")
+    save(tmp_path, "f.png", RGB, dpi=(300, 300))
+    for memory in (0, 1 << 30):  # the beginning of each file, and each whole
+        found, _ = gather(tmp_path, memory=memory, max_skipped=1, srgb=srgb)
+        assert found.index.names == ("a.png", "b.png", "d.jpg", "e.tif", "f.png")
+        assert found.index.tags == tuple(picture.tags for picture in pictures_of(found))
+        names = [[name for name, _ in tags.chunks] for tags in found.index.tags]
+        profile = b"sRGB" if srgb else b"iCCP"
+        first = [b"sRGB", b"pHYs"] if srgb else [b"pHYs"]
+        assert names == [[], [profile, b"pHYs"], [profile], [profile], first]
+    save(tmp_path / "plain", "a.png", RGB)
+    assert gather(tmp_path / "plain", srgb=srgb)[0].index.tags == ()
+
+
 def test_colors_are_converted_to_srgb_where_it_is_asked_for(tmp_path):
     """By hand: with gamma 1.0, and by the curve of sRGB, gray 55 is 128; alpha and density stay."""
     linear = np.dstack([np.full((5, 4, 3), 55, np.uint8), ALPHA])

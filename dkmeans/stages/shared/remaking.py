@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ from dkmeans.images.decode import SkippedImage
 from dkmeans.images.encode import compact
 from dkmeans.images.palettes import PNG_COLORS
 from dkmeans.images.picture import Picture
+from dkmeans.images.tags import NO_TAGS, ColorTags
 from dkmeans.kernels import exact
 from dkmeans.stages.shared.canvas import PLAIN, Canvas, Style
 from dkmeans.stages.shared.palettes import Palettes
@@ -61,6 +62,8 @@ class Made:
         Whether these ended before the most that are allowed.
     file : bytes or None
         The image as a file, where it is one already.
+    tags : ColorTags
+        Profile and density, for the file that is made.
     """
 
     pixels: NDArray[Any]
@@ -72,6 +75,7 @@ class Made:
     n_iter: int | None = None
     converged: bool | None = None
     file: bytes | None = None
+    tags: ColorTags = NO_TAGS
 
 
 class Remaking(Protocol):
@@ -172,14 +176,15 @@ class Decoding:
             codes = colors = None
             if self.indexed and small and palette is not None:
                 codes, colors = compact(self.part.codes_of(position).reshape(pixels.shape[:2]), palette)
+            made = Made(pixels, codes, colors, original, tags=self.part.tags[position])
             if self.centers is None or original is None:
-                yield Made(pixels, codes, colors, original)
+                yield made
                 continue
             space = self.part.coded.manifest.space
             assert space is not None
             inertia = _inertia(space.to_rows(original), self.part.codes_of(position), self.centers)
             inertia /= space.unit**2
-            yield Made(pixels, codes, colors, original, n_colors(original), inertia)
+            yield replace(made, n_source_colors=n_colors(original), inertia=inertia)
 
 
 @dataclass(frozen=True)

@@ -141,8 +141,8 @@ def _encode(made: Made, effort: int) -> bytes:
     if made.file is not None:
         return made.file
     if made.codes is not None and made.palette is not None:
-        return encode_indexed_png(made.codes, made.palette, effort=effort)
-    return encode_png(made.pixels, effort=effort)
+        return encode_indexed_png(made.codes, made.palette, made.tags, effort)
+    return encode_png(made.pixels, made.tags, effort)
 
 
 def _measured(made: Made, *, full: bool) -> dict[str, Any]:

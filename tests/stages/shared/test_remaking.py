@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from dkmeans.errors import InputError
 from dkmeans.features.space import FeatureSpace
 from dkmeans.images.decode import SkippedImage
 from dkmeans.images.picture import Picture
-from dkmeans.images.tags import ColorTags
+from dkmeans.images.tags import NO_TAGS, ColorTags
 from dkmeans.stages.shared.palettes import Given, PerImage
 from dkmeans.stages.shared.remaking import Copying, Decoding, Quantizing, n_colors
 from dkmeans.storage import checksums
@@ -79,6 +79,7 @@ class Part:
     coded: Coded
     codes: np.ndarray
     pixels: np.ndarray
+    tags: tuple[ColorTags, ...] = (NO_TAGS,)
 
     def images(self):
         return iter([self.pixels])
@@ -104,7 +105,9 @@ def test_decoding_pixels(indexed):
         np.testing.assert_array_equal(made.codes, [[0, 0, 0], [0, 1, 1]])
     else:
         assert (made.palette, made.codes) == (None, None)
-    (alone,) = Decoding(part).images()
+    tags = ColorTags(((b"sRGB", b"\0"),))
+    (alone,) = Decoding(replace(part, tags=(tags,))).images()
+    assert (made.tags, alone.tags) == (NO_TAGS, tags)
     assert (alone.original, alone.inertia, alone.n_source_colors) == (None, None, None)
 
 
