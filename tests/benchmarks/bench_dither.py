@@ -153,7 +153,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     print(harness.heading("Dithering", facts))
     with tempfile.TemporaryDirectory() as name:
         source = options.data or write_photos(Path(name) / "photos")
-        images = list(open_source(source).read("rgb", max_pixels=_MOST_PIXELS))
+        found = open_source(source).read("rgb", max_pixels=_MOST_PIXELS)
+        images = [image.pixels for image in found]
     diffuse(images[0][:1, :1], images[0][0, :1])  # compiled
     ordered(images[0][:1, :1], images[0][0, :1])
     table = []

@@ -44,7 +44,7 @@ def images_of(folder: str) -> list[np.ndarray]:
     for image in found:
         if isinstance(image, SkippedImage):
             raise SystemExit(f"{image.key}: {image.reason}")
-    return [getattr(image, "pixels", image) for image in found]
+    return [image.pixels for image in found]
 
 
 def reduced(image: np.ndarray, k: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -129,11 +129,11 @@ class Forgetful(InProcess):
 
     n_runs = 0
 
-    def run(self, tasks, advance=None):
+    def run(self, tasks, advance=None, check=None):
         self.n_runs += 1
         if self.n_runs % 2:
             module._HINTS.clear()
-        return super().run(tasks, advance)
+        return super().run(tasks, advance, check)
 
 
 @pytest.mark.parametrize("resident", [True, False])
@@ -146,9 +146,9 @@ def test_lost_labels_do_not_change_a_bit(values, first, alone, resident):
 class Repeating(InProcess):
     """A cluster that does everything twice, as after the loss of a result."""
 
-    def run(self, tasks, advance=None):
+    def run(self, tasks, advance=None, check=None):
         super().run(tasks)
-        return super().run(tasks, advance)
+        return super().run(tasks, advance, check)
 
 
 @pytest.mark.parametrize("resident", [True, False])
