@@ -112,6 +112,15 @@ class Dataset(Artefact[DatasetManifest]):
 
         return display.page("Dataset", self.url, display.describe_dataset(self.manifest), pictures)
 
+    @property
+    def told(self) -> list[str]:
+        """Digests of what the dataset tells: its rows, and the color tags where its images have any."""
+        nodes = sorted(self.manifest.nodes.items())
+        return [
+            self.manifest.digest,
+            *(f"{key} {crc}" for key, crc in nodes if key.startswith("images/tags")),
+        ]
+
     @cached_property
     def index(self) -> ImageIndex:
         """The images: names, sizes, offsets."""

@@ -150,7 +150,7 @@ def open_subject(url: str) -> Subject:
 
 
 def _of_dataset(result: CodedImages | ImageFolder, dataset: Dataset, codebook: Codebook) -> Subject:
-    if digest([dataset.manifest.digest, codebook.manifest.centers_sha256]) != result.manifest.input_digest:
+    if digest([*dataset.told, codebook.manifest.centers_sha256]) != result.manifest.input_digest:
         raise MismatchError(
             f"{result.url} was made from another dataset or codebook than {dataset.url} and {codebook.url} "
             "now are. Make the result again with --overwrite."

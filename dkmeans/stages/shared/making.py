@@ -94,7 +94,7 @@ def make_result(
     check(dataset, codebook)
     folder = None if config.images is None else _checked_folder(config, dataset)
     store = open_store(config.result)
-    identity = digest([*_told(dataset), codebook.manifest.centers_sha256])
+    identity = digest([*dataset.told, codebook.manifest.centers_sha256])
     with claim(store, CodedManifest, config, identity, [dataset.url, codebook.url]) as held:
         if isinstance(held, Finished):
             manifest = held.manifest
@@ -105,12 +105,6 @@ def make_result(
     names = ("n_images", "n_codes", "n_clusters", "mean_psnr", "mse", "n_exact", "image_bytes", "digest")
     facts = {name: getattr(manifest, name) for name in names}
     return ResultReport(result=store.url, on=on, seconds=time.perf_counter() - began, **facts)
-
-
-def _told(dataset: Dataset) -> list[str]:
-    """Digests of what a dataset tells: its rows, and the color tags where its images have any."""
-    tags = [f"{key} {crc}" for key, crc in dataset.manifest.nodes.items() if key.startswith("images/tags")]
-    return [dataset.manifest.digest, *sorted(tags)]
 
 
 def _checked_folder(config: CompressConfig | ReconstructConfig, dataset: Dataset) -> Store:
