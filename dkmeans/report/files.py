@@ -19,7 +19,7 @@ __all__ = ["Cell", "FileTable", "file_rows", "file_table", "link", "shown_files"
 
 _KEPT = (
     *("name", "width", "height", "source_bytes", "stored_bytes", "change", "n_source_colors", "n_colors"),
-    *("psnr", "ssim", "ciede2000", "copied"),
+    *("psnr", "ssim", "copied"),
 )
 """What a row has of an image, as far as it is known."""
 
@@ -114,7 +114,6 @@ _COLUMNS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("n_colors", "Colors", words.integer),
     ("psnr", "PSNR", words.psnr),
     ("ssim", "SSIM", "{:.3f}".format),
-    ("ciede2000", "ΔE 2000", words.number),
     ("copied", "Copied", lambda copied: "yes" if copied else ""),
 )
 """Of the table, besides the name and the size in pixels: those that no row has are left out."""
