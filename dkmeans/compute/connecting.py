@@ -95,8 +95,9 @@ def _opened(config: ClusterConfig, reporter: Reporter) -> Iterator[Executor]:
         return
     import distributed
 
-    # It logs the tracebacks of a lost scheduler, which also comes back as an error.
-    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
+    # They log tracebacks of a lost scheduler, which also comes back as an error, and of a worker that closes.
+    for name in ("distributed.client", "distributed.batched"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     with ExitStack() as stack:
         start = _local_client if config.scheduler == "local" else _remote_client
         client = stack.enter_context(start(config))
@@ -141,6 +142,8 @@ def _local_client(config: ClusterConfig) -> Iterator[Any]:
         "distributed.worker.profile.enabled": config.performance_report is not None,
         # It is for clusters that other machines reach: ours listens on the loopback address alone.
         "distributed.comm.require-encryption": False,
+        # silence_logs ends with a worker; what still runs in its process logs a connection that is closed.
+        "distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "critical",
     }
     with dask.config.set(own):
         try:

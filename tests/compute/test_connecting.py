@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import logging
 import os
 import re
 import subprocess
@@ -459,3 +460,11 @@ def test_nothing_is_told_of_a_connection_alone():
     with connect(ClusterConfig(scheduler="sync"), Reporter(quiet=True, log=events.append)):
         pass
     assert events == []
+
+
+def test_processes_of_a_local_cluster_log_nothing_as_they_close():
+    """What a worker leaves running speaks after the silence of the worker has ended."""
+    with connect(ClusterConfig(workers=1, threads_per_worker=1), SILENT) as place:
+        levels = place.client.run(logging.getLogger("distributed.batched").getEffectiveLevel)
+    here = logging.getLogger("distributed.batched").getEffectiveLevel()
+    assert [*levels.values(), here] == [logging.CRITICAL] * 2
