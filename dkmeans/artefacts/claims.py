@@ -43,10 +43,11 @@ from dkmeans.errors import OutputExistsError, UsageError
 from dkmeans.storage import arrays
 from dkmeans.storage.store import Store
 
-__all__ = ["Claim", "Finished", "Terms", "claim", "claim_key", "claim_numbers", "noted"]
+__all__ = ["Claim", "Finished", "Terms", "claim", "claim_key", "claim_numbers", "committed", "noted"]
 
 _VERSIONED = ("dkmeans", "numpy", "numba", "zarr", "dask", "dask-ml", "scikit-learn")
 _M = TypeVar("_M", bound=Manifest)
+_Before = Literal["nothing", "unfinished", "changed", "complete", "other"]
 
 _NOTED: ContextVar[list[str] | None] = ContextVar("noted", default=None)
 
@@ -85,6 +86,12 @@ class Terms(Generic[_M]):
         and made anew, or gone on with.
     updates : bool
         Whether the output is gone on with whatever its input and options were, finished or not.
+    adds : bool
+        Whether the stage adds to what is there, and itself deletes what does not stay: what is complete stays
+        so until `Claim.withdraw`, and until `Claim.begun` a later run finds that this was not done.
+    base : dict or None
+        The manifest of the state that is added to, see `committed`; a later run finds it in the claim of one
+        that died.
     is_whole : callable
         Whether a complete output is what its manifest tells; else a run that resumes it writes the rest.
     clear : callable
@@ -94,6 +101,8 @@ class Terms(Generic[_M]):
     input_state: str | None = None
     changed: Literal["refuse", "anew", "follow"] = "refuse"
     updates: bool = False
+    adds: bool = False
+    base: dict[str, Any] | None = None
     is_whole: Callable[[_M], bool] = lambda _: True
     clear: Callable[[], None] = lambda: None
 
@@ -124,8 +133,12 @@ class Claim(Generic[_M]):
         Of the claim; a higher one takes precedence.
     url : str
         What was claimed, for messages.
-    before : {"nothing", "unfinished", "complete", "other"}
-        What was there and is gone on with; ``other`` was made from another input, and is deleted.
+    before : {"nothing", "unfinished", "changed", "complete", "other"}
+        What was there and is gone on with; ``changed`` is unfinished and was begun from another input or with
+        other options, or is to be added to and was left before `begun`; ``other`` was made from another
+        input, and is deleted.
+    base : dict or None
+        See `Terms`.
     """
 
     store: Store
@@ -134,7 +147,8 @@ class Claim(Generic[_M]):
     run: str
     number: int
     url: str
-    before: Literal["nothing", "unfinished", "complete", "other"] = "nothing"
+    before: _Before = "nothing"
+    base: dict[str, Any] | None = None
 
     def check(self) -> None:
         """See that this run still has the right, by two requests.
@@ -152,6 +166,15 @@ class Claim(Generic[_M]):
         if after is not None or own.get("run") != self.run:
             raise taken(self.url, after or own)
 
+    def withdraw(self) -> None:
+        """Make a complete output, which is added to, unfinished: until the next commit nobody reads it."""
+        self.check()
+        self.store.delete([ROOT])
+
+    def begun(self) -> None:
+        """Note that what does not stay of an output that is added to is gone."""
+        self.put(claim_key(self.number), _token(self, clears=False))
+
     def put(self, key: str, data: bytes) -> None:
         """Write one object below the artefact."""
         self.check()
@@ -166,6 +189,11 @@ class Claim(Generic[_M]):
         """Create the array `name`; see `arrays.create_array`."""
         self.check()
         arrays.create_array(self.store, name, **layout)
+
+    def cut_shards(self, name: str, shard: int) -> None:
+        """Delete the shards of an array from `shard` on; see `arrays.cut_shards`."""
+        self.check()
+        arrays.cut_shards(self.store, name, shard)
 
     def write_array(self, name: str, values: NDArray[Any]) -> None:
         """Create the array `name` and write it all; see `arrays.write_array`."""
@@ -222,6 +250,18 @@ class Claim(Generic[_M]):
         if not self.store.create(ROOT, group_metadata({"dkmeans": document})):
             raise OutputExistsError(f"{self.url}: another run has committed this output meanwhile.")
         return manifest
+
+
+def committed(store: Store) -> dict[str, Any] | None:
+    """The manifest of the last complete state: that of the output, or of what a run that died has added to.
+
+    None where nothing was ever complete, or it was overwritten since.
+    """
+    if found := attributes_of(store, ROOT):
+        return found
+    numbers = claim_numbers([found.key for found in store.list("claim")])
+    newest = attributes_of(store, claim_key(numbers[-1])) if numbers else None
+    return (newest or {}).get("base")
 
 
 @contextmanager
@@ -284,10 +324,14 @@ def claim(
 
 
 def _give_back(held: Claim[_M]) -> None:
-    """Leave an empty place behind if nothing but claims is there, and the newest is ours."""
+    """Leave what was there before: nothing but older claims, or a complete output; if the newest is ours."""
     keys = [found.key for found in held.store.list()]
     numbers = claim_numbers(keys)
-    if len(keys) != len(numbers) or not numbers or numbers[-1] != held.number:
+    if ROOT in keys and held.base:  # an update that has changed nothing yet
+        numbers = [number for number in numbers if number >= held.number]
+    elif len(keys) != len(numbers):
+        return
+    if not numbers or numbers[-1] != held.number:
         return
     if (attributes_of(held.store, claim_key(held.number)) or {}).get("run") == held.run:
         # The oldest first: a run that it belonged to does not get its right back in between.
@@ -311,7 +355,7 @@ def _take(
     keys = [each.key for each in store.list()]
     numbers = claim_numbers(keys)
     newest = (attributes_of(store, claim_key(numbers[-1])) or {}) if numbers else {}
-    before: Literal["nothing", "unfinished", "complete", "other"] = "nothing"
+    before: _Before = "nothing"
     clears = config.overwrite  # whether what an older run has left goes
     if config.overwrite:
         check_deletable(url, model, keys, found or {}, newest)
@@ -322,6 +366,9 @@ def _take(
             raise unfinished(url)
         before = "unfinished" if _goes_on(url, newest, recorded, terms) else "other"
         clears = bool(newest.get("clears"))  # that of a run that died while it was deleting
+        if (terms.updates and not _same(newest, recorded)) or (terms.base and clears):
+            before = "changed"
+        clears &= not terms.base
     elif numbers:
         raise damaged(url, ROOT, "it holds no manifest")
     elif keys:
@@ -333,13 +380,13 @@ def _take(
         check_deletable(url, model, keys, found or {}, newest)
         clears = True
     number = numbers[-1] + 1 if numbers else 1
-    held = Claim(store, model, recorded, uuid.uuid4().hex, number, url, before)
-    _create(held, clears)
+    held = Claim(store, model, recorded, uuid.uuid4().hex, number, url, before, terms.base)
+    _create(held, clears or (terms.adds and before in ("complete", "changed")))
     if clears:
         _clear(held, terms)
-    elif found:  # complete, but not whole
+    elif found and not terms.adds:  # complete, but not whole
         store.delete([ROOT])
-    elif meanwhile := attributes_of(store, ROOT):  # which the older run has committed
+    elif not found and (meanwhile := attributes_of(store, ROOT)):  # which the older run has committed
         if finished := _finished(store, model, config, recorded, meanwhile, terms, url):
             return finished
         store.delete([ROOT])
@@ -363,7 +410,7 @@ def _token(held: Claim[_M], *, clears: bool) -> bytes:
     where = {"host": socket.gethostname(), "pid": os.getpid(), "began": datetime.now(UTC).isoformat()}
     kind = held.model.kind_name()
     own = {"kind": kind, "names": list(held.model.names), "run": held.run, "clears": clears}
-    token = {**own, **where, **held.recorded}
+    token = {**own, **where, **held.recorded, **({"base": held.base} if held.base else {})}
     return group_metadata({"dkmeans": token})
 
 
@@ -385,14 +432,19 @@ def _finished(
     """A complete output, if nothing is left to do; None if there is."""
     if not (config.resume or terms.updates):
         hint = ", or pass --update to do what has changed since" if terms.changed == "follow" else ""
+        hint = ", or pass --update to append new images" if terms.adds else hint
         raise OutputExistsError(
             f"{url} is already there; expected a new place. Choose another, or pass --overwrite to delete "
             f"it{hint}."
         )
     _goes_on(url, found, recorded, terms)
     manifest = validated(store, found, model)
-    same = same_input(found, recorded) and changed_option(found, recorded) is None
-    return Finished(store, manifest) if same and terms.is_whole(manifest) else None
+    return Finished(store, manifest) if _same(found, recorded) and terms.is_whole(manifest) else None
+
+
+def _same(found: dict[str, Any], recorded: dict[str, Any]) -> bool:
+    """Whether a claim or a manifest is of this input, and of these options."""
+    return same_input(found, recorded) and changed_option(found, recorded) is None
 
 
 def _goes_on(url: str, found: dict[str, Any], recorded: dict[str, Any], terms: Terms[_M]) -> bool:

@@ -44,10 +44,20 @@ class DatasetManifest(Manifest):
         Of the images as they were found.
     digest : str
         SHA-256 over what its rows are a function of.
+    input_state : str or None
+        Digest of the versions of the images in `source`; None of a dataset of an older version.
     """
 
     kind: Literal["dataset"] = "dataset"
-    names: ClassVar[tuple[str, ...]] = ("images", "pixels", "patches", "patch_offset", "skipped")
+    names: ClassVar[tuple[str, ...]] = (
+        "images",
+        "pixels",
+        "patches",
+        "patch_offset",
+        "skipped",
+        "files",
+        "digests",
+    )
     sharded: ClassVar[tuple[str, ...]] = ("pixels", "patches")
 
     source: str
@@ -63,6 +73,7 @@ class DatasetManifest(Manifest):
     shard_mib: float
     source_bytes: int
     digest: str
+    input_state: str | None = None
 
     @classmethod
     def upgraded(cls, found: dict[str, Any]) -> dict[str, Any]:

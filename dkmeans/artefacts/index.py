@@ -1,8 +1,8 @@
-"""The groups ``images`` and ``skipped`` of an artefact: which images there are, and which were left out."""
+"""Groups of an artefact that tell which images there are, which were left out, and what they were made of."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from dkmeans.images.tags import ColorTags
 from dkmeans.storage import arrays
 from dkmeans.storage.store import Store
 
-__all__ = ["read_index", "read_skipped", "write_index", "write_skipped"]
+__all__ = ["read_files", "read_index", "read_skipped", "write_files", "write_index", "write_skipped"]
 
 
 def write_index(claim: Claim[Any], index: ImageIndex) -> None:
@@ -67,3 +67,17 @@ def read_skipped(store: Store) -> list[SkippedImage]:
     """The group ``skipped``: name and reason of every image that could not be read."""
     names, reasons = (arrays.read_rows(store, f"skipped/{name}") for name in ("name", "reason"))
     return [SkippedImage(str(name), str(reason)) for name, reason in zip(names, reasons, strict=True)]
+
+
+def write_files(claim: Claim[Any], versions: Mapping[str, str]) -> None:
+    """Write the group ``files``: of each image of the source, those left out too, its key and its version."""
+    claim.discard("files")
+    for name, values in (("name", list(versions)), ("version", list(versions.values()))):
+        claim.write_array(f"files/{name}", np.array(values, dtype=np.dtypes.StringDType()))
+    claim.commit_group("files")
+
+
+def read_files(store: Store) -> dict[str, str]:
+    """The group ``files``: of each image of the source, by its key and in order, its version."""
+    names, versions = (arrays.read_rows(store, f"files/{name}") for name in ("name", "version"))
+    return {str(name): str(version) for name, version in zip(names, versions, strict=True)}

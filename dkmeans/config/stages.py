@@ -51,6 +51,8 @@ class IngestConfig(ReadingConfig):
     """A patch is kept when its sum exceeds this share of the largest possible sum; -1 keeps all."""
     shard_mib: float = Field(default=64.0, gt=0, le=4096)
     """MiB of rows in one shard: what one task writes, and what one block of a fit holds."""
+    update: bool = False
+    """Append the images that are new in the source to a dataset that is complete."""
 
 
 class LearningConfig(StageConfig):

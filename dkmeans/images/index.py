@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import compress, pairwise
+from itertools import chain, compress, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,19 @@ class ImageIndex:
     def tags_of(self, start: int, stop: int) -> tuple[ColorTags, ...]:
         """Profile and density of each of the images `start` to `stop`."""
         return self.tags[start:stop] if self.tags else (NO_TAGS,) * (stop - start)
+
+    def first(self, n: int) -> ImageIndex:
+        """The index of the first `n` of these images."""
+        return ImageIndex(self.names[:n], self.height[:n], self.width[:n], self.tags[:n])
+
+    def followed_by(self, other: ImageIndex) -> ImageIndex:
+        """The index of these images and then those of `other`."""
+        both = (self, other)
+        tags = [each.tags_of(0, len(each)) for each in both] if self.tags or other.tags else []
+        height, width = (
+            np.concatenate([getattr(each, name) for each in both]) for name in ("height", "width")
+        )
+        return ImageIndex(self.names + other.names, height, width, tuple(chain.from_iterable(tags)))
 
     def leaving(self, names: Collection[str]) -> ImageIndex:
         """This index without the images of these names."""

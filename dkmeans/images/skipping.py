@@ -26,9 +26,11 @@ class Skipping:
     keep : callable
         ``keep(skipped)`` stores the list, before there are too many.
     place : str
-        URL of that list, for the message.
+        URL of that list, for the message; empty where none is stored.
     again : str
         The option by which the same command takes images that have been mended, for the message.
+    on : str
+        The option by which it goes on without them.
 
     Attributes
     ----------
@@ -45,12 +47,14 @@ class Skipping:
         keep: Callable[[Sequence[SkippedImage]], None],
         place: str,
         again: str = "--overwrite",
+        on: str = "--resume",
     ) -> None:
         self.max_skipped = max_skipped
         self.reporter = reporter
         self.keep = keep
         self.place = place
         self.again = again
+        self.on = on
         self.n_found = 0
         self.images: list[SkippedImage] = []
 
@@ -76,17 +80,18 @@ class Skipping:
         for image in images[:NAMED]:
             self.reporter.warn(f"skipped {image.key}: {image.reason}")
         if len(images) > NAMED:
-            self.reporter.warn(f"skipped {len(images) - NAMED} more, listed in {self.place}")
+            where = f", listed in {self.place}" if self.place else ""
+            self.reporter.warn(f"skipped {len(images) - NAMED} more{where}")
         self.images += images
         n_skipped = len(self.images)
         if n_skipped > self.allowed:
             self.keep(self.images)
             share = f" of {self.n_found}" if isinstance(self.max_skipped, str) else ""
+            listed = f"; those found until then are listed in {self.place}" if self.place else ""
             raise SkippedError(
                 f"{n_skipped} images{share} cannot be used, --max-skipped allows {self.max_skipped}; the "
-                f"first: {self.first}. The work stopped there; those found until then are listed in "
-                f"{self.place}. Mend or remove them and pass {self.again}, or go on with --resume "
-                f"--max-skipped {n_skipped}, with more, or with all."
+                f"first: {self.first}. The work stopped there{listed}. Mend or remove them and pass "
+                f"{self.again}, or go on with {self.on} --max-skipped {n_skipped}, with more, or with all."
             )
 
     def watch(self) -> Callable[[Iterable[object]], None]:

@@ -28,6 +28,7 @@ __all__ = [
     "array_at",
     "check_whole",
     "create_array",
+    "cut_shards",
     "finished_shards",
     "open_array",
     "read_part",
@@ -53,6 +54,7 @@ def create_array(
     shards: tuple[int, ...] | None = None,
     small: bool = False,
     table: NDArray[np.uint32] | None = None,
+    resize: bool = False,
 ) -> zarr.Array[Any]:
     """Create the array `name` of a group to write it, or open it if it is there, laid out alike.
 
@@ -67,6 +69,8 @@ def create_array(
         Whether to take the codec that makes codes smallest, and is slow to pack: for archives.
     table : ndarray of shape (n_chunks,), uint32, or None
         Checksums of its chunks, where they are known before it is written.
+    resize : bool
+        Whether an array that is there may have another number of rows; it gets these, and is not sealed.
 
     Raises
     ------
@@ -78,6 +82,10 @@ def create_array(
         node = nodes.seal_node(node, table)
     if not store.create(nodes.node_key(name), nodes.encode_node(node)):
         there = nodes.read_node(store, name)
+        if resize and there.get("shape") != node["shape"]:
+            there = {**there, "shape": [shape[0], *there.get("shape", [])[1:]], "attributes": {}}
+            if there == node:
+                store.put(nodes.node_key(name), nodes.encode_node(node))
         if {**there, "attributes": {}} != {**node, "attributes": {}}:
             raise StorageError(
                 f"{store.url}: the array {name!r} is already there with another shape or chunks. "
@@ -159,6 +167,13 @@ def finished_shards(store: Store, name: str) -> set[int]:
     found = store.list(f"{name}/c")
     matches = (pattern.fullmatch(each.key) for each in found if each.size)
     return {int(match[1]) for match in matches if match}
+
+
+def cut_shards(store: Store, name: str, shard: int) -> None:
+    """Delete the shards of `name` from that with the index `shard` on, the last one first."""
+    gone = sorted(each for each in finished_shards(store, name) if each >= shard)
+    array = open_array(store, name)
+    store.delete([f"{name}/{_shard_key(array, each)}" for each in reversed(gone)])
 
 
 def write_rows(
