@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from places import broken_root, foreign_attributes, foreign_file, foreign_group, nothing
 
 from dkmeans.artefacts import claims, manifests
-from dkmeans.artefacts.claims import Claim, Finished, Terms, claim
+from dkmeans.artefacts.claims import Claim, Finished, Terms, claim, committed
 from dkmeans.artefacts.coded import CodedManifest
 from dkmeans.artefacts.manifests import Manifest, attributes_of, read_manifest
 from dkmeans.config.stages import CompressConfig
@@ -1085,3 +1085,52 @@ def test_every_url_that_is_claimed_is_noted(url):
             pass
     finish(f"{url}/other")
     assert urls == [url, "elsewhere"]
+
+
+# Outputs that are added to
+
+
+def adds(url, **terms):
+    return Terms(updates=True, adds=True, base=committed(Store(url)), **terms)
+
+
+def test_a_complete_output_stays_until_it_is_withdrawn(url):
+    finish(url)
+    found = contents(url)
+    with pytest.raises(RuntimeError), claim(Store(url), Small, config(), "more", terms=adds(url)) as held:  # noqa: PT012
+        assert (held.before, held.number) == ("complete", 2)
+        assert read_manifest(Store(url), Small).n_iter == 7
+        raise RuntimeError("nothing was changed")
+    assert contents(url) == found
+    with claim(Store(url), Small, config(), "more", terms=adds(url)) as held:
+        held.withdraw()
+        with pytest.raises(InputError, match="unfinished"):
+            read_manifest(Store(url), Small)
+        held.begun()
+        held.commit(n_iter=8)
+    assert read_manifest(Store(url), Small).n_iter == 8
+
+
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize("again", ["more", "most"])
+def test_a_later_run_finds_what_was_added_to(url, begun, again):
+    finish(url)
+    base = committed(Store(url))
+    with pytest.raises(Crash), claim(Store(url), Small, config(), "more", terms=adds(url)) as held:  # noqa: PT012
+        held.withdraw()
+        if begun:
+            held.begun()
+        raise Crash
+    assert committed(Store(url)) == base
+    with claim(Store(url), Small, config(), again, terms=adds(url)) as held:
+        assert held.before == ("unfinished" if begun and again == "more" else "changed")
+        assert held.base == base
+        assert held.recorded["input_digest"] == again
+        held.commit(n_iter=9)
+    assert committed(Store(url))["n_iter"] == 9
+
+
+def test_nothing_was_ever_committed(url):
+    assert committed(Store(url)) is None
+    begin(url)
+    assert committed(Store(url)) is None

@@ -8,7 +8,7 @@ import zarr
 
 from dkmeans.errors import InputError, StorageError
 from dkmeans.plan import RowLayout
-from dkmeans.storage import arrays
+from dkmeans.storage import arrays, checksums
 from dkmeans.storage.store import Store
 
 
@@ -156,3 +156,36 @@ def test_a_shard_that_is_gone_is_noticed(url):
         InputError, match=r"1 of 3 shards of rows are gone or empty, the first is c/1/0\..*--overwrite"
     ):
         arrays.check_whole(Store(url), "rows")
+
+
+def test_an_array_grows_and_its_last_shards_are_cut_off(url):
+    store = Store(url)
+    make_array(url)
+    for start in (0, 4, 8):
+        arrays.write_rows(store, "rows", start, values()[start : start + 4])
+    with pytest.raises(StorageError, match="another shape"):
+        make_array(url, n_rows=13)
+    arrays.cut_shards(store, "rows", 2)
+    assert arrays.finished_shards(store, "rows") == {0, 1}
+    layout = {"shape": (13, 3), "dtype": np.uint8, "chunks": (2, 3), "shards": (4, 3)}
+    arrays.create_array(store, "rows", **layout, resize=True)
+    np.testing.assert_array_equal(arrays.read_rows(store, "rows", 0, 8), values()[:8])
+    with pytest.raises(InputError):
+        arrays.read_rows(store, "rows", 0, 9)
+    arrays.write_rows(store, "rows", 8, values(13)[8:12])
+    arrays.write_rows(store, "rows", 12, values(13)[12:])
+    np.testing.assert_array_equal(arrays.read_rows(store, "rows"), values(13))
+    for name, other in (("dtype", np.uint16), ("chunks", (4, 3))):
+        with pytest.raises(StorageError, match="another shape or chunks"):
+            arrays.create_array(store, "rows", **{**layout, name: other, "shape": (20, 3)}, resize=True)
+
+
+def test_a_sealed_array_that_grows_is_no_longer_sealed(url):
+    store = Store(url)
+    make_array(url, n_rows=4)
+    arrays.write_rows(store, "rows", 0, values(4))
+    arrays.seal(store, "rows", checksums.of_chunks(values(4), 2))
+    arrays.create_array(
+        store, "rows", shape=(8, 3), dtype=np.uint8, chunks=(2, 3), shards=(4, 3), resize=True
+    )
+    assert arrays.table_of(arrays.open_array(store, "rows")) is None
