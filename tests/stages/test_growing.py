@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 from stages.outputs import read_arrays
 
-from dkmeans import FitConfig, IngestConfig, fit, ingest, open_dataset
+from dkmeans import ClusterConfig, FitConfig, IngestConfig, fit, ingest, open_dataset
 from dkmeans.artefacts.manifests import ROOT, group_metadata, sealed
 from dkmeans.errors import InputError, OutputExistsError, OutputTakenError, SkippedError, UsageError
 from dkmeans.stages import ingest as module
@@ -447,3 +447,16 @@ def test_the_command(bucket, dkmeans):
     code, _, err = dkmeans("ingest", bucket.images, bucket.dataset, "--update", "--scheduler", "sync")
     assert code == 0, err
     assert open_dataset(str(bucket.dataset)).n_images == 2
+
+
+@pytest.mark.slow
+def test_a_bucket_on_workers(photos, s3_url, sync, tmp_path):
+    """Object storage, two processes, and what the images of two days give together."""
+    store, keys = Store(f"{s3_url}/photos"), ["astronaut.png", "cat.jpg", "deep/coffee.png"]
+    options = {"source": store.url, **PATCHES}
+    workers = ClusterConfig(workers=2, threads_per_worker=1)  # with the keys of the server
+    for day in (1, 2, 3):
+        store.put(keys[day - 1], (photos / keys[day - 1]).read_bytes())
+        ingest(IngestConfig(dataset=f"{s3_url}/d", update=True, **options), workers)
+    ingest(IngestConfig(dataset=str(tmp_path / "fresh"), **options), sync)
+    assert read_arrays(f"{s3_url}/d") == read_arrays(tmp_path / "fresh")
