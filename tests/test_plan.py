@@ -158,16 +158,22 @@ def test_memory_of_a_fit_counts_every_term(rows_of_block):
 
 
 @many
-@given(st.integers(1, 10**8), st.integers(1, 10**6), st.integers(1, 10**5), st.integers(1, 64))
-def test_blocks_of_a_fit_share_the_rows_among_the_threads(n_rows, row_bytes, chunk_rows, n_threads):
-    blocks = fit_cuts(n_rows, row_bytes, RowLayout(chunk_rows, chunk_rows * 3), n_threads)
+@given(
+    st.integers(1, 10**8),
+    st.integers(1, 10**6),
+    st.integers(1, 10**5),
+    st.integers(1, 64),
+    st.sampled_from([1, 2, 4, 8]),
+)
+def test_blocks_of_a_fit_share_the_rows_among_the_threads(n_rows, row_bytes, chunk_rows, n_threads, scale):
+    blocks = fit_cuts(n_rows, row_bytes, RowLayout(chunk_rows, chunk_rows * 3), n_threads, scale)
     assert blocks[0][0] == 0
     assert blocks[-1][1] == n_rows
     assert all(first[1] == second[0] for first, second in pairwise(blocks))
     assert all(start % chunk_rows == 0 for start, _ in blocks)  # no chunk is read twice
     sizes = {stop - start for start, stop in blocks[:-1]}
     assert len(sizes) <= 1
-    most = max(1, min(1 << 21, (128 << 20) // row_bytes))
+    most = max(1, min(scale << 21, (scale * 128 << 20) // row_bytes))
     assert all(stop - start < most + chunk_rows for start, stop in blocks)
     if n_rows >= n_threads**2 * chunk_rows:  # rows enough that whole chunks leave no thread without
         assert len(blocks) >= n_threads

@@ -22,6 +22,10 @@ __all__ = ["Rows", "load_given_rows", "load_stored_rows"]
 
 _SHARE_FOR_ROWS = 0.5
 """Part of the workers' memory that resident rows may take."""
+_SCALES = (8, 4, 2, 1)
+"""Sizes of blocks that are tried, see `dkmeans.plan.fit_cuts`: the largest for which there is memory."""
+_SHARE_IN_WORK = 0.75
+"""Part of it that resident rows and a block of each thread in work may take."""
 
 
 @dataclass(frozen=True)
@@ -129,13 +133,17 @@ def load_stored_rows(
     n_rows, n_features = array.shape
     dtype = np.dtype(array.dtype) if features is None else features.row_dtype
     layout = arrays.row_layout(array)
-    cuts = plan.fit_cuts(n_rows, n_features * dtype.itemsize, layout, cluster.n_threads())
-    need = plan.fit_memory(n_rows, n_features, dtype.itemsize, n_clusters, cuts[0][1])
+    memory, n_threads = cluster.memory_bytes(), cluster.n_threads()
+    for scale in _SCALES:
+        cuts = plan.fit_cuts(n_rows, n_features * dtype.itemsize, layout, n_threads, scale)
+        need = plan.fit_memory(n_rows, n_features, dtype.itemsize, n_clusters, cuts[0][1])
+        resident = memory is None or need["rows"] <= _SHARE_FOR_ROWS * memory
+        in_work = n_threads * (need["block"] + need["sums"])
+        if resident and (memory is None or need["rows"] + in_work <= _SHARE_IN_WORK * memory):
+            break
     cluster.check_memory(
         need["block"] + need["sums"], "a block of the fit", "ingest with a smaller --shard-mib"
     )
-    memory = cluster.memory_bytes()
-    resident = memory is None or need["rows"] <= _SHARE_FOR_ROWS * memory
     load = cluster.task(_load)
     tasks = [load(store, name, *cut, cluster.device, features) for cut in cuts]
     return Rows(cluster.persist(tasks) if resident else tasks, cuts, n_features, dtype, cluster, resident)

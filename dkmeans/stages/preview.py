@@ -136,7 +136,8 @@ def _plan_fit(config: FitConfig | SweepConfig, codebook: str, most: int, shapes:
     n_rows, n_features = _rows(shape, config.on)
     if not n_rows:
         raise InputError(f"{config.dataset} holds no {config.on}. Ingest with --patch, or fit on pixels.")
-    # For one thread; more of them share the rows in as many more blocks.
+    # For one thread; more of them share the rows in as many more blocks, and where memory is plenty these are
+    # larger.
     cuts = plan.fit_cuts(n_rows, n_features * shape.row_itemsize, _layout(shape, config.on), 1)
     memory = plan.fit_memory(n_rows, n_features, shape.row_itemsize, most, cuts[0][1])
     return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dkmeans import plan
 from dkmeans.clustering.lloyd import lloyd
 from dkmeans.clustering.loop import State
 from dkmeans.clustering.rows import load_given_rows, load_stored_rows
@@ -73,6 +74,21 @@ def test_stored_rows_are_held_if_memory_suffices(tmp_path, values):
         results.append(lloyd(rows, State(values[:5].astype(np.float32)), max_iter=20, tol=0))
     np.testing.assert_array_equal(results[0].centers, results[1].centers)
     assert results[0].inertia == results[1].inertia
+
+
+@pytest.mark.parametrize(
+    ("memory", "n_blocks"), [(None, 2), (30_000, 2), (27_000, 3), (23_000, 5), (21_000, 10)]
+)
+def test_blocks_are_as_large_as_memory_allows(tmp_path, values, monkeypatch, memory, n_blocks):
+    """By hand: 1,000 rows take 11 kB, one in work 22 bytes, sums 160; a block has 800, 400, 200 or 100."""
+    monkeypatch.setattr(plan, "_FIT_BLOCK_ROWS", 100)
+
+    class Sized(InProcess):
+        def memory_bytes(self):
+            return memory
+
+    rows = load_stored_rows(store(tmp_path / "a", values), "rows", Sized(), 5)
+    assert len(rows.cuts) == n_blocks
 
 
 def test_the_memory_of_a_block_is_asked_for(tmp_path, values):
