@@ -262,6 +262,25 @@ def _seeds_in_fit(data: np.ndarray, k: int, seed: int, threads: int) -> tuple[in
     return k, seed
 
 
+def _super_fit(data: np.ndarray, start: tuple[int, int], n_iter: int, threads: int) -> Fit:
+    from superkmeans import SuperKMeans
+
+    k, seed = start
+    all_rows = {"hierarchical": False, "sampling_fraction": 1.0, "max_points_per_cluster": len(data)}
+    found = SuperKMeans(
+        k,
+        data.shape[1],
+        iters=n_iter,
+        early_termination=False,
+        n_threads=threads,
+        seed=seed,
+        full_precision_final_centroids=True,
+        **all_rows,
+    )
+    centers = found.train(data)
+    return Fit(centers, len(found.iteration_stats))
+
+
 OURS = "dkmeans"
 PEERS = {
     OURS: Peer("dkmeans", _our_fit, _our_rows, _our_seeds, tells=True),
@@ -269,5 +288,7 @@ PEERS = {
     "scikit-learn-intelex": Peer("scikit-learn-intelex", _intelex_fit, _as_float, _plus_plus),
     "faiss": Peer("faiss-cpu", _faiss_fit, _as_float, _random_rows, tells=True),
     "dask-ml": Peer("dask-ml", _dask_ml_fit, _dask_rows, _dask_ml_seeds, own_threads=True),
+    # It prunes by a random rotation, with the nearest center only probably found, and takes no first centers.
+    "superkmeans": Peer("superkmeans", _super_fit, _as_float, _seeds_in_fit, exact=False),
     "mini-batch": Peer("scikit-learn", _mini_batch_fit, _as_float, _seeds_in_fit, exact=False),
 }
