@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from dkmeans.artefacts.claims import Claim
+from dkmeans.artefacts.held import Claim
 from dkmeans.artefacts.manifests import CHECKPOINT
 from dkmeans.clustering.loop import Iteration, State
 from dkmeans.storage.store import Store

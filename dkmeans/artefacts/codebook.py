@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans.artefacts.claims import Claim
 from dkmeans.artefacts.dataset import Dataset
+from dkmeans.artefacts.held import Claim
 from dkmeans.artefacts.manifests import CHECKPOINT, Artefact, Manifest, Space, read_manifest
 from dkmeans.errors import MismatchError
 from dkmeans.features.space import FeatureSpace

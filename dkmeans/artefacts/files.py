@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from dkmeans.artefacts.claims import Claim, Finished, Terms, claim
+from dkmeans.artefacts.claims import Finished, Terms, claim
 from dkmeans.artefacts.folder import (
     HIDDEN,
     JOURNAL,
@@ -26,6 +26,7 @@ from dkmeans.artefacts.former import (
     read_former,
     refuse_files,
 )
+from dkmeans.artefacts.held import Claim
 from dkmeans.artefacts.manifests import ROOT
 from dkmeans.config.base import StageConfig
 from dkmeans.errors import InputError, UsageError

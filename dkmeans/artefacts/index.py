@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans.artefacts.claims import Claim
+from dkmeans.artefacts.held import Claim
 from dkmeans.artefacts.manifests import ROOT
 from dkmeans.images.decode import SkippedImage
 from dkmeans.images.index import ImageIndex

@@ -8,8 +8,8 @@ from typing import Any
 
 from dkmeans import plan
 from dkmeans.artefacts import checkpoint
-from dkmeans.artefacts.claims import claim_key, claim_numbers
 from dkmeans.artefacts.folder import HIDDEN
+from dkmeans.artefacts.held import claim_key, claim_numbers
 from dkmeans.artefacts.kinds import KINDS, place_of
 from dkmeans.artefacts.manifests import ROOT, attributes_of
 from dkmeans.errors import InputError

@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans.artefacts.claims import Claim
 from dkmeans.artefacts.codebook import Codebook, read_codebook
+from dkmeans.artefacts.held import Claim
 from dkmeans.artefacts.manifests import Artefact, Manifest, Space, read_manifest
 from dkmeans.features.space import FeatureSpace
 from dkmeans.storage import arrays

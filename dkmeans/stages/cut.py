@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 
-from dkmeans.artefacts.claims import Claim, Finished, claim
+from dkmeans.artefacts.claims import Finished, claim
 from dkmeans.artefacts.codebook import Codebook, CodebookManifest, open_codebook
 from dkmeans.artefacts.dataset import Dataset, open_dataset
+from dkmeans.artefacts.held import Claim
 from dkmeans.artefacts.manifests import digest
 from dkmeans.clustering.hierarchy import Groups, group_centers, merge_groups
 from dkmeans.clustering.lloyd import lloyd

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from dkmeans import plan
-from dkmeans.artefacts.claims import Claim, Finished, Terms, claim, committed
+from dkmeans.artefacts.claims import Finished, Terms, claim, committed
 from dkmeans.artefacts.dataset import Dataset, DatasetManifest, dataset_digest
+from dkmeans.artefacts.held import Claim
 from dkmeans.artefacts.index import read_index, read_skipped, write_files, write_index, write_skipped
 from dkmeans.artefacts.manifests import ROOT
 from dkmeans.compute.connecting import connect

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dkmeans.artefacts import checkpoint
-from dkmeans.artefacts.claims import Claim, claim
+from dkmeans.artefacts.claims import claim
 from dkmeans.artefacts.codebook import HISTORY, CodebookManifest, read_codebook
 from dkmeans.artefacts.dataset import Dataset, open_dataset
+from dkmeans.artefacts.held import Claim
 from dkmeans.artefacts.sweep import SweepManifest, codebook_store, open_sweep, write_sweep
 from dkmeans.clustering.elbow import find_elbow
 from dkmeans.clustering.rows import Rows

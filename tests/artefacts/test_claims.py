@@ -23,8 +23,9 @@ from hypothesis import strategies as st
 from places import broken_root, foreign_attributes, foreign_file, foreign_group, nothing
 
 from dkmeans.artefacts import claims, manifests
-from dkmeans.artefacts.claims import Claim, Finished, Terms, claim, committed
+from dkmeans.artefacts.claims import Finished, Terms, claim, committed
 from dkmeans.artefacts.coded import CodedManifest
+from dkmeans.artefacts.held import Claim, claim_key, claim_numbers
 from dkmeans.artefacts.manifests import Manifest, attributes_of, read_manifest
 from dkmeans.config.stages import CompressConfig
 from dkmeans.errors import (
@@ -80,7 +81,7 @@ def without_runs(url):
 
 def tokens(url):
     """What the claims say, oldest first."""
-    return [attributes_of(Store(url), claims.claim_key(number)) for number in claims.claim_numbers(keys(url))]
+    return [attributes_of(Store(url), claim_key(number)) for number in claim_numbers(keys(url))]
 
 
 def anonymous(token):
@@ -299,7 +300,7 @@ def test_who_may_claim_what(url, before, plain, resume, overwrite):
                 assert contents(url) == found
             else:
                 assert held.number == len(before_it) + 1
-                newest = claims.claim_key(held.number)
+                newest = claim_key(held.number)
                 kept = before_it if outcome == NEW else found
                 assert contents(url).items() > {key: found[key] for key in kept}.items()
                 assert keys(url) == sorted([*kept, newest])
@@ -679,7 +680,7 @@ def test_the_newest_claim_says_what_can_be_resumed(url, start):
 def test_claims_are_numbered_beyond_nine(url, start):
     runs = [start(url, resume=True) for _ in range(12)]
     assert [held.number for held in runs] == list(range(1, 13))
-    assert claims.claim_numbers(keys(url)) == list(range(1, 13))
+    assert claim_numbers(keys(url)) == list(range(1, 13))
     for held in runs[:-1]:
         with pytest.raises(OutputTakenError):
             held.check()
@@ -696,9 +697,9 @@ def test_claims_are_numbered_beyond_nine(url, start):
     ],
 )
 def test_claim_numbers(found, numbers):
-    assert claims.claim_numbers(found) == numbers
-    assert [claims.claim_key(number) for number in numbers] == sorted(
-        found, key=lambda key: claims.claim_numbers([key])
+    assert claim_numbers(found) == numbers
+    assert [claim_key(number) for number in numbers] == sorted(
+        found, key=lambda key: claim_numbers([key])
     ) or not numbers
 
 

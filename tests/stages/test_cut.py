@@ -150,7 +150,7 @@ def test_a_run_that_died_is_resumed(palette, tmp_path, sync, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("dkmeans.artefacts.claims.Claim.commit", die)
+        patched.setattr("dkmeans.artefacts.held.Claim.commit", die)
         with pytest.raises(KeyboardInterrupt):
             run(palette, tmp_path / "c", sync, n_clusters=4)
     with pytest.raises(UsageError, match="--resume"):

@@ -18,9 +18,9 @@ from sklearn.cluster import KMeans
 from stages.outputs import KEYS, Parts, read_arrays, read_files
 
 from dkmeans import CompressConfig, FitConfig, IngestConfig, compress, fit, ingest, open_codebook, plan
-from dkmeans.artefacts.claims import claim_key
 from dkmeans.artefacts.coded import open_coded
 from dkmeans.artefacts.folder import open_folder
+from dkmeans.artefacts.held import claim_key
 from dkmeans.clustering import palette
 from dkmeans.clustering.seeding import draw_positions
 from dkmeans.compute.in_process import InProcess

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from dkmeans.artefacts.claims import Claim, Finished, Terms, claim
+from dkmeans.artefacts.claims import Finished, Terms, claim
 from dkmeans.artefacts.codebook import centers_sha256
 from dkmeans.artefacts.coded import MEASURED, CodedImages, CodedManifest
+from dkmeans.artefacts.held import Claim
 from dkmeans.artefacts.index import read_index, write_index, write_skipped
 from dkmeans.compute.connecting import connect
 from dkmeans.compute.executor import Executor

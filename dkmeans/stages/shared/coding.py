@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dkmeans import plan
-from dkmeans.artefacts.claims import Claim
 from dkmeans.artefacts.coded import row_offset
+from dkmeans.artefacts.held import Claim
 from dkmeans.artefacts.manifests import digest
 from dkmeans.clustering.labels import choose_code_dtype, label_rows
 from dkmeans.compute.executor import Executor

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dkmeans.artefacts import checkpoint
-from dkmeans.artefacts.claims import Claim
 from dkmeans.artefacts.codebook import HISTORY, CodebookManifest, write_codebook
 from dkmeans.artefacts.dataset import Dataset
+from dkmeans.artefacts.held import Claim
 from dkmeans.clustering.lloyd import lloyd
 from dkmeans.clustering.loop import LloydResult, State
 from dkmeans.clustering.rows import Rows

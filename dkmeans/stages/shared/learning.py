@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from dkmeans.artefacts.claims import Claim
+from dkmeans.artefacts.held import Claim
 from dkmeans.artefacts.index import write_skipped
 from dkmeans.artefacts.manifests import digest
 from dkmeans.clustering.loop import LloydResult, State

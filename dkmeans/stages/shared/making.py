@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from dkmeans.artefacts import files as folders
-from dkmeans.artefacts.claims import Claim, Finished, claim
+from dkmeans.artefacts.claims import Finished, claim
 from dkmeans.artefacts.codebook import Codebook, open_codebook
 from dkmeans.artefacts.coded import COMPARED, CodedImages, CodedManifest
 from dkmeans.artefacts.dataset import Dataset, open_dataset
 from dkmeans.artefacts.files import Files, Wanted
 from dkmeans.artefacts.former import read_former, refuse_files
+from dkmeans.artefacts.held import Claim
 from dkmeans.artefacts.index import write_index
 from dkmeans.artefacts.manifests import digest
 from dkmeans.compute.connecting import connect

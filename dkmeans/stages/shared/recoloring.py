@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from dkmeans.artefacts.claims import Claim, Finished
+from dkmeans.artefacts.claims import Finished
 from dkmeans.artefacts.codebook import centers_sha256
 from dkmeans.artefacts.files import Files, Wanted, begin_files, claim_folder
 from dkmeans.artefacts.folder import FolderManifest, ImageFolder
 from dkmeans.artefacts.former import Record, read_former, refuse_files
+from dkmeans.artefacts.held import Claim
 from dkmeans.artefacts.index import write_skipped
 from dkmeans.artefacts.manifests import digest
 from dkmeans.clustering.loop import LloydResult

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dkmeans import plan
-from dkmeans.artefacts.claims import Claim
 from dkmeans.artefacts.dataset import DatasetManifest, DatasetPart
+from dkmeans.artefacts.held import Claim
 from dkmeans.features import patches
 from dkmeans.images.collections import Part
 from dkmeans.images.decode import SkippedImage
