@@ -37,7 +37,15 @@ from dkmeans.artefacts.manifests import (
     sealed,
     validated,
 )
-from dkmeans.artefacts.refusals import changed_option, check_deletable, same_input, taken, unfinished
+from dkmeans.artefacts.refusals import (
+    changed_option,
+    check_deletable,
+    former_option,
+    same_input,
+    same_run,
+    taken,
+    unfinished,
+)
 from dkmeans.config.base import StageConfig
 from dkmeans.errors import OutputExistsError, UsageError
 from dkmeans.storage import arrays
@@ -391,7 +399,7 @@ def _finished(
         )
     _goes_on(url, found, recorded, terms)
     manifest = validated(store, found, model)
-    same = same_input(found, recorded) and changed_option(found, recorded) is None
+    same = same_run(found, recorded)
     return Finished(store, manifest) if same and terms.is_whole(manifest) else None
 
 
@@ -411,7 +419,7 @@ def _goes_on(url: str, found: dict[str, Any], recorded: dict[str, Any], terms: T
             "Pass --overwrite to begin anew."
         )
     if changed := changed_option(found, recorded):
-        before, now = found.get("config", {}).get(changed), recorded["config"][changed]
+        before, now = former_option(found, changed), recorded["config"][changed]
         raise UsageError(
             f"{url} was begun with {changed} = {before!r}, found {now!r} now. "
             "Resume with the same options, or pass --overwrite to begin anew."
