@@ -26,7 +26,15 @@ from dkmeans.artefacts.manifests import (
     damaged,
     validated,
 )
-from dkmeans.artefacts.refusals import changed_option, check_deletable, same_input, taken, unfinished
+from dkmeans.artefacts.refusals import (
+    changed_option,
+    check_deletable,
+    former_option,
+    same_input,
+    same_run,
+    taken,
+    unfinished,
+)
 from dkmeans.config.base import StageConfig
 from dkmeans.errors import OutputExistsError, UsageError
 from dkmeans.storage.store import Store
@@ -204,7 +212,7 @@ def _take(
             raise unfinished(url)
         before = "unfinished" if _goes_on(url, newest, recorded, terms) else "other"
         clears = bool(newest.get("clears"))  # that of a run that died while it was deleting
-        if (terms.updates and not _same(newest, recorded)) or (terms.base and clears):
+        if (terms.updates and not same_run(newest, recorded)) or (terms.base and clears):
             before = "changed"
         clears &= not terms.base
     elif numbers:
@@ -269,12 +277,7 @@ def _finished(
         )
     _goes_on(url, found, recorded, terms)
     manifest = validated(store, found, model)
-    return Finished(store, manifest) if _same(found, recorded) and terms.is_whole(manifest) else None
-
-
-def _same(found: dict[str, Any], recorded: dict[str, Any]) -> bool:
-    """Whether a claim or a manifest is of this input, and of these options."""
-    return same_input(found, recorded) and changed_option(found, recorded) is None
+    return Finished(store, manifest) if same_run(found, recorded) and terms.is_whole(manifest) else None
 
 
 def _goes_on(url: str, found: dict[str, Any], recorded: dict[str, Any], terms: Terms[_M]) -> bool:
@@ -293,7 +296,7 @@ def _goes_on(url: str, found: dict[str, Any], recorded: dict[str, Any], terms: T
             "Pass --overwrite to begin anew."
         )
     if changed := changed_option(found, recorded):
-        before, now = found.get("config", {}).get(changed), recorded["config"][changed]
+        before, now = former_option(found, changed), recorded["config"][changed]
         raise UsageError(
             f"{url} was begun with {changed} = {before!r}, found {now!r} now. "
             "Resume with the same options, or pass --overwrite to begin anew."

@@ -44,6 +44,8 @@ class CodebookManifest(Manifest):
         In squared units of the stored values.
     max_iter : int
         Iterations that were allowed.
+    gain_left : float or None
+        Part of the inertia that an iteration took away, in the mean of the last five; None of fewer.
     cut_from : str or None
         ``centers_sha256`` of the codebook that it was cut from.
     n_components : int or None
@@ -63,6 +65,7 @@ class CodebookManifest(Manifest):
     n_iter: int
     max_iter: int
     converged: bool
+    gain_left: float | None = None
     history_columns: tuple[str, ...]
     centers_sha256: str
     cut_from: str | None = None

@@ -8,7 +8,18 @@ from typing import Any
 from dkmeans.artefacts.manifests import CHECKPOINT, ROOT, Manifest
 from dkmeans.errors import OutputTakenError, OutputUnfinishedError, UsageError
 
-__all__ = ["changed_option", "check_deletable", "same_input", "taken", "unfinished"]
+__all__ = [
+    "changed_option",
+    "check_deletable",
+    "former_option",
+    "same_input",
+    "same_run",
+    "taken",
+    "unfinished",
+]
+
+_FORMERLY = {"relaxation": 1.0, "min_gain": 0.0}
+"""What runs did that had no such option."""
 
 
 def unfinished(url: str) -> OutputUnfinishedError:
@@ -35,8 +46,18 @@ def same_input(found: dict[str, Any], recorded: dict[str, Any]) -> bool:
 
 def changed_option(found: dict[str, Any], recorded: dict[str, Any]) -> str | None:
     """The first option that a claim or a manifest has another value of; None if there is none."""
-    before, now = found.get("config", {}), recorded["config"]
-    return next((key for key in now if before.get(key) != now[key]), None)
+    now = recorded["config"]
+    return next((key for key in now if former_option(found, key) != now[key]), None)
+
+
+def former_option(found: dict[str, Any], key: str) -> Any:
+    """The value that a claim, a checkpoint or a manifest has of an option."""
+    return found.get("config", {}).get(key, _FORMERLY.get(key))
+
+
+def same_run(found: dict[str, Any], recorded: dict[str, Any]) -> bool:
+    """Whether a checkpoint or a manifest is of just these options and this input."""
+    return same_input(found, recorded) and changed_option(found, recorded) is None
 
 
 def check_deletable(

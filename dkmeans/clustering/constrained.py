@@ -1,7 +1,9 @@
 """Lloyd's iterations under constraints: coordinates that stay, rows that may take only some centers.
 
 The centers are the means of their rows but where coordinates are fixed, so each step still lowers the
-inertia as far as the constraints allow: rows nearest to a fixed center count, and do not move it.
+inertia as far as the constraints allow: rows nearest to a fixed center count, and do not move it. Steps may
+go beyond the means, as those of `dkmeans.clustering.loop` do: the inertia is a sum over the coordinates, of
+which some may stay.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dkmeans import kernels
+from dkmeans.clustering.loop import gain_left, goes_beyond
 from dkmeans.features.space import FeatureSpace
 from dkmeans.kernels import Block, exact
 
@@ -38,10 +41,12 @@ class Group:
     block: Block
     allowed: NDArray[np.bool_]
 
-    def lloyd(self, centers: NDArray[np.float32]) -> exact.ChunkStats:
+    def lloyd(
+        self, centers: NDArray[np.float32], previous: NDArray[np.float32] | None = None
+    ) -> exact.ChunkStats:
         """Assign the rows to the nearest of their centers, and sum them up for all centers."""
         places = np.flatnonzero(self.allowed)
-        found = self.block.lloyd(centers[places], None)
+        found = self.block.lloyd(centers[places], None if previous is None else previous[places])
         assert isinstance(found, exact.ChunkStats)
         sums, counts = np.zeros(centers.shape, np.int64), np.zeros(len(centers), np.int64)
         sums[places], counts[places] = found.sums, found.counts
@@ -96,9 +101,14 @@ def group_by_alpha(
     ]
 
 
-def sum_groups(groups: Sequence[Group], centers: NDArray[np.float32]) -> exact.ChunkStats:
-    """Sum up the rows of all groups, each assigned to the nearest center that it may take."""
-    return exact.merge([group.lloyd(centers) for group in groups])
+def sum_groups(
+    groups: Sequence[Group], centers: NDArray[np.float32], previous: NDArray[np.float32] | None = None
+) -> exact.ChunkStats:
+    """Sum up the rows of all groups, each assigned to the nearest center that it may take.
+
+    Those that have moved are counted from `previous` centers, all if None.
+    """
+    return exact.merge([group.lloyd(centers, previous) for group in groups])
 
 
 def label_groups(groups: Sequence[Group], centers: NDArray[np.float32]) -> NDArray[np.int32]:
@@ -117,8 +127,10 @@ def iterate_constrained(
     *,
     max_iter: int,
     tol: float,
+    relaxation: float = 1.0,
+    min_gain: float = 0.0,
 ) -> Constrained:
-    """Iterate until nothing moves, the shift is within `tol`, or `max_iter` is reached.
+    """Iterate until nothing moves, little is left to gain, or `max_iter` is reached.
 
     Parameters
     ----------
@@ -128,23 +140,29 @@ def iterate_constrained(
         On the grid of `dkmeans.kernels.exact`.
     fixed : ndarray of shape (n_clusters, n_features), bool
         Coordinates that stay as they are.
-    max_iter, tol
+    max_iter, tol, relaxation, min_gain
         As in `dkmeans.clustering.loop.iterate`.
     """
-    dtype, n_iter, converged = groups[0].block.dtype, 0, False
+    dtype, converged = groups[0].block.dtype, False
+    moved: list[int] = []
+    inertias: list[float] = []
     movable = np.any([group.allowed for group in groups], axis=0) & ~fixed.all(axis=1)
     stats = sum_groups(groups, centers)
-    while not converged and n_iter < max_iter:
-        moved = exact.update_centers(stats, centers, dtype)
+    while not converged and len(moved) < max_iter:
+        moved.append(stats.moved)
+        inertias.append(exact.inertia(stats, centers, dtype))
+        means = exact.update_centers(stats, centers, dtype)
         empty = np.flatnonzero((stats.counts == 0) & movable)
         for center in empty[:1]:  # one at a time, as each takes the farthest row
-            moved[center] = exact.snap(_farthest(groups, centers, center), dtype)
-        new = np.where(fixed, centers, moved)
+            means[center] = exact.snap(_farthest(groups, centers, center), dtype)
+        new = np.where(fixed, centers, means)
         shift = exact.center_shift(centers, new, dtype)
-        converged = shift == 0 or (shift <= tol * exact.mean_variance(stats) and not len(empty))
-        centers, n_iter = new, n_iter + 1
-        stats = sum_groups(groups, centers)
-    return Constrained(centers, stats.counts, exact.inertia(stats, centers, dtype), n_iter, converged)
+        little = shift <= tol * exact.mean_variance(stats) or gain_left(inertias) < min_gain
+        converged = shift == 0 or (little and not len(empty))
+        if goes_beyond(moved, relaxation) and not converged and len(moved) < max_iter:
+            new = np.where(stats.counts[:, None] > 0, exact.relax(centers, new, relaxation, dtype), new)
+        centers, stats = new, sum_groups(groups, new, centers)
+    return Constrained(centers, stats.counts, exact.inertia(stats, centers, dtype), len(moved), converged)
 
 
 def _farthest(groups: Sequence[Group], centers: NDArray[np.float32], center: int) -> NDArray[Any]:

@@ -142,11 +142,21 @@ def lloyd(
     *,
     max_iter: int,
     tol: float,
+    relaxation: float = 1.0,
+    min_gain: float = 0.0,
     on_iteration: Callable[[State], None] | None = None,
 ) -> LloydResult:
     """Iterate over `rows` from `state`; see `dkmeans.clustering.loop.iterate`."""
     steps = _RowSteps(rows)
     try:
-        return iterate(steps, state, max_iter=max_iter, tol=tol, on_iteration=on_iteration)
+        return iterate(
+            steps,
+            state,
+            max_iter=max_iter,
+            tol=tol,
+            relaxation=relaxation,
+            min_gain=min_gain,
+            on_iteration=on_iteration,
+        )
     finally:
         steps.close()

@@ -10,6 +10,7 @@ that opaque pixels take are opaque; and then Lloyd's iterations go on under thes
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +61,8 @@ def learn_palette(
     seed: int,
     max_iter: int,
     tol: float,
+    relaxation: float = 1.0,
+    min_gain: float = 0.0,
     space: SpaceName = "rgb",
     keep: NDArray[np.uint8] | None = None,
 ) -> Learned:
@@ -72,7 +75,7 @@ def learn_palette(
     n_clusters : int
     seed : int
         Of the starts.
-    max_iter, tol
+    max_iter, tol, relaxation, min_gain
         Of the iterations with all colors; as in `dkmeans.clustering.loop.iterate`.
     space : {"rgb", "linear", "oklab"}
         In which distances are measured; see `dkmeans.features.spaces`.
@@ -84,12 +87,12 @@ def learn_palette(
     ImageError
         If so few colors cannot hold those of `keep`, a clear one for clear pixels, and one for the others.
     """
+    pace: Any = {"max_iter": max_iter, "tol": tol, "relaxation": relaxation, "min_gain": min_gain}
     colors, n_channels = histogram.colors, histogram.colors.shape[1]
     kept = _distinct(np.zeros((0, n_channels), np.uint8) if keep is None else keep)
     if n_channels in (2, 4) and (colors[:, -1] == 255).all() and (kept[:, -1] == 255).all():
-        options = {"seed": seed, "max_iter": max_iter, "tol": tol, "space": space, "keep": kept[:, :-1]}
         without = Histogram(np.ascontiguousarray(colors[:, :-1]), histogram.counts)
-        shown = learn_palette(without, n_clusters, **options)  # type: ignore[arg-type]
+        shown = learn_palette(without, n_clusters, seed=seed, space=space, keep=kept[:, :-1], **pace)
         return replace(shown, palette=np.insert(shown.palette, n_channels - 1, 255, axis=1))
     features = FeatureSpace(colors.dtype, n_channels, space=space)
     palette = _distinct(np.concatenate([kept, colors]))
@@ -99,11 +102,11 @@ def learn_palette(
     if not features.has_alpha and not len(kept):
         block = kernels.load(rows, "cpu", histogram.counts)  # so few rows are no work for a GPU
         start = State(choose_start(rows, histogram.counts, n_clusters, seed))
-        found = iterate(block, start, max_iter=max_iter, tol=tol)
+        found = iterate(block, start, **pace)
         labels, palette = block.labels(found.centers), features.to_pixels(found.centers)
         n_iter = len(found.history)
         return Learned(found.centers, palette, labels, found.inertia / scale, n_iter, found.converged)
-    reserved = learn_reserved(histogram, features, kept, n_clusters, seed=seed, max_iter=max_iter, tol=tol)
+    reserved = learn_reserved(histogram, features, kept, n_clusters, seed=seed, **pace)
     done, palette = reserved.found, features.to_pixels(reserved.found.centers)
     palette[: len(reserved.kept)] = reserved.kept
     return Learned(done.centers, palette, reserved.labels, done.inertia / scale, done.n_iter, done.converged)

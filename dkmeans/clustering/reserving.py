@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,8 +85,8 @@ class _Kinds:
         if nearly.any() and not np.array_equal(nearly, taken):
             yield nearly
 
-    def iterate(self, start: NDArray[np.float32], *, max_iter: int, tol: float) -> _Found:
-        """Find the best centers from a start, which follow the reserved ones."""
+    def iterate(self, start: NDArray[np.float32], **pace: Any) -> _Found:
+        """Find the best centers from a start, which follow the reserved ones; see `iterate_constrained`."""
         first = np.concatenate([self.reserved, start])
         tries = []
         for opaque in self.opaque_centers(first):
@@ -94,7 +95,7 @@ class _Kinds:
             if self.features.has_alpha and self.opaque is not None:
                 centers[opaque, -1], fixed[opaque, -1] = self.features.full, True
             groups = self.groups(centers, opaque)
-            found = iterate_constrained(groups, centers, fixed, max_iter=max_iter, tol=tol)
+            found = iterate_constrained(groups, centers, fixed, **pace)
             tries.append((found, groups))
         return min(tries, key=_inertia)
 
@@ -110,8 +111,7 @@ def learn_reserved(
     n_clusters: int,
     *,
     seed: int,
-    max_iter: int,
-    tol: float,
+    **pace: Any,
 ) -> Reserved:
     """Learn a palette around colors that are given.
 
@@ -126,8 +126,10 @@ def learn_reserved(
     kept : ndarray of shape (n_kept, channels), uint8
         Distinct; the clear color is added if there are clear pixels.
     n_clusters : int
-    seed, max_iter, tol
-        As of `dkmeans.clustering.palette.learn_palette`.
+    seed : int
+        Of the starts.
+    **pace
+        As of `dkmeans.clustering.constrained.iterate_constrained`.
 
     Raises
     ------
@@ -151,7 +153,7 @@ def learn_reserved(
     tries = []
     for start in starts[: len(starts) if len(rows) <= _FEW else 1]:
         free = _without_nearest(start, reserved[seen], n_clusters - len(kept))
-        tries.append(kinds.iterate(free, max_iter=max_iter, tol=tol))
+        tries.append(kinds.iterate(free, **pace))
     found, groups = min(tries, key=_inertia)
     return Reserved(kept, found, label_groups(groups, found.centers))
 

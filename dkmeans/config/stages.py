@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import AliasChoices, Field
 
@@ -64,8 +64,19 @@ class LearningConfig(StageConfig):
     """Most Lloyd iterations."""
     tol: float = Field(default=1e-4, ge=0, allow_inf_nan=False)
     """Stop when the squared center shift is at most this times the mean variance of the features."""
+    min_gain: float = Field(default=5e-5, ge=0, lt=1)
+    """Stop when an iteration takes away less than this part of the inertia, in the mean of the last five; it
+    means the same for any number of clusters, and 0 leaves it to --tol."""
+    relaxation: float = Field(default=1.9, ge=1, le=1.99)
+    """Move centers so many times the way to the means of their rows while many rows move, for fewer
+    iterations, in hundredths; 1 is Lloyd's plain step."""
     seed: int = Field(default=0, ge=0)
     """Seed of every random number."""
+
+    @property
+    def pace(self) -> dict[str, Any]:
+        """How far the iterations go, as `dkmeans.clustering.loop.iterate` takes it."""
+        return {name: getattr(self, name) for name in ("max_iter", "tol", "min_gain", "relaxation")}
 
 
 class CheckpointConfig(LearningConfig):

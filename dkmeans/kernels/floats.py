@@ -27,6 +27,7 @@ __all__ = [
     "inertia",
     "mean_variance",
     "merge",
+    "relax",
     "snap",
     "update_centers",
 ]
@@ -46,8 +47,8 @@ class ChunkStats:
         Weight of the rows of each cluster.
     inertia : float
         Sum of weight times squared distance to the own center.
-    moved : int
-        Rows that are not in the cluster that they were in a step before.
+    moved : float
+        Weight of the rows that are not in the cluster that they were in a step before.
     mean : ndarray of shape (n_features,), float64
         Weighted mean of all rows.
     squares : float
@@ -57,7 +58,7 @@ class ChunkStats:
     sums: _Floats
     counts: _Floats
     inertia: float
-    moved: int
+    moved: float
     mean: _Floats
     squares: float
 
@@ -93,6 +94,11 @@ def update_centers(stats: ChunkStats, centers: _Floats, dtype: np.dtype[Any]) ->
     return np.where(filled, centers + stats.sums / np.where(filled, stats.counts[:, None], 1), centers)
 
 
+def relax(centers: _Floats, means: _Floats, relaxation: float, dtype: np.dtype[Any]) -> _Floats:
+    """Go beyond the means: from each center `relaxation` times the way to its mean; see `exact.relax`."""
+    return means + (relaxation - 1) * (means - centers)
+
+
 def inertia(stats: ChunkStats, centers: _Floats, dtype: np.dtype[Any]) -> float:
     """Give the sum of the squared distances of all rows to their centers, as it was summed."""
     return stats.inertia
@@ -108,7 +114,7 @@ def mean_variance(stats: ChunkStats) -> float:
     return stats.squares / (float(stats.counts.sum()) * len(stats.mean))
 
 
-FLOATS = Arithmetic(merge, snap, update_centers, inertia, center_shift, mean_variance)
+FLOATS = Arithmetic(merge, snap, update_centers, relax, inertia, center_shift, mean_variance)
 
 
 def distances(rows: _Floats, centers: _Floats) -> _Floats:
@@ -153,8 +159,9 @@ class Block:
         """Assign the rows to `centers` and sum them up."""
         before = None if previous is None else self.labels(previous)
         labels = self.labels(centers)
-        moved = self.n_rows if before is None else int(np.count_nonzero(labels != before))
-        return ChunkStats(*self._sums(centers, labels), moved, self._mean, self._squares)
+        changed = np.ones(self.n_rows, np.bool_) if before is None else labels != before
+        moved = self._weights[changed].sum() if self._weights.size else np.count_nonzero(changed)
+        return ChunkStats(*self._sums(centers, labels), float(moved), self._mean, self._squares)
 
     def labels(self, centers: _Floats) -> NDArray[np.int32]:
         """Find the nearest center of each row, the lowest index on ties; shape (n_rows,)."""

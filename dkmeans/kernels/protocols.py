@@ -20,7 +20,7 @@ class Stats(Protocol):
         """Number (or weight) of the rows of each cluster; shape (n_clusters,)."""
 
     @property
-    def moved(self) -> int:
+    def moved(self) -> float:
         """Rows (or their weight) that are not in the cluster that they were in a step before."""
 
 
@@ -74,6 +74,8 @@ class Arithmetic(Generic[S]):
         Any centers and the dtype of the rows to centers that a block takes.
     update_centers : callable
         Statistics, centers and dtype to the mean of each cluster; an empty one keeps its center.
+    relax : callable
+        Centers, their means, a factor below 2 and dtype to centers that lie so many times as far on the way.
     inertia : callable
         Statistics, centers and dtype to the sum of the squared distances of all rows to their centers.
     center_shift : callable
@@ -85,6 +87,7 @@ class Arithmetic(Generic[S]):
     merge: Callable[[list[S]], S]
     snap: Callable[[NDArray[Any], np.dtype[Any]], NDArray[Any]]
     update_centers: Callable[[S, NDArray[Any], np.dtype[Any]], NDArray[Any]]
+    relax: Callable[[NDArray[Any], NDArray[Any], float, np.dtype[Any]], NDArray[Any]]
     inertia: Callable[[S, NDArray[Any], np.dtype[Any]], float]
     center_shift: Callable[[NDArray[Any], NDArray[Any], np.dtype[Any]], float]
     mean_variance: Callable[[S], float]

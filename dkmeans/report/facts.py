@@ -107,6 +107,8 @@ class ResultFacts:
         Whether patches overlap.
     n_rows, same_dataset, max_iter : None without a codebook
         Rows of the fit, whether they are those of `dataset`, and the iterations that were allowed.
+    gain_left : float or None
+        Part of the inertia that an iteration took away at the end, where that is known.
     mean_ssim : float or None
         Mean over all images of quantize, or over those that are shown.
     n_similar : int
@@ -153,6 +155,7 @@ class ResultFacts:
     n_iter: int
     max_iter: int | None
     converged: bool
+    gain_left: float | None
     inertia: float
     centers_sha256: str | None
     images: tuple[ImageFacts, ...]

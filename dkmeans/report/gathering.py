@@ -117,8 +117,8 @@ def _fit(subject: Subject) -> dict[str, Any]:
     names = ("n_iter", "converged", "inertia", "centers_sha256")
     facts = {name: getattr(learned, name) for name in names}
     if codebook is None or not isinstance(originals, Dataset):
-        unknown = {"dataset": None, "codebook": None, "n_rows": None, "same_dataset": None, "max_iter": None}
-        return {**facts, **unknown, "source": originals.url, "steps": ()}
+        unknown = ("dataset", "codebook", "n_rows", "same_dataset", "max_iter", "gain_left")
+        return {**facts, **dict.fromkeys(unknown), "source": originals.url, "steps": ()}
     fitted = codebook.manifest
     return {
         **facts,
@@ -128,6 +128,7 @@ def _fit(subject: Subject) -> dict[str, Any]:
         "n_rows": fitted.n_rows,
         "same_dataset": fitted.dataset_digest == originals.manifest.digest,
         "max_iter": fitted.max_iter,
+        "gain_left": fitted.gain_left,
         "steps": _steps(codebook),
     }
 

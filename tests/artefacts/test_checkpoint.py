@@ -17,7 +17,7 @@ from dkmeans.artefacts import checkpoint
 from dkmeans.artefacts.claims import claim
 from dkmeans.artefacts.manifests import CHECKPOINT
 from dkmeans.clustering.loop import Iteration, State
-from dkmeans.errors import OutputTakenError
+from dkmeans.errors import OutputTakenError, UsageError
 from dkmeans.stages import fit as stage
 from dkmeans.storage.store import Store
 
@@ -261,6 +261,40 @@ def test_a_checkpoint_of_another_config_is_not_used(dataset, tmp_path, sync, mon
     assert len(seeds) == 1
     assert (again.centers_sha256, again.n_iter) == (whole.centers_sha256, whole.n_iter)
     assert not Store(url).exists(CHECKPOINT)
+
+
+@pytest.mark.parametrize("stop", [2, 4, 6, 8])
+def test_a_fit_goes_on_with_the_same_bits_while_steps_are_relaxed_or_not(dataset, tmp_path, sync, stop):
+    options = {"max_iter": 9, "tol": 0, "relaxation": 1.5}
+    whole = run(dataset, tmp_path / "whole", sync, **options)
+    assert (
+        whole.centers_sha256
+        != run(dataset, tmp_path / "p", sync, **options | {"relaxation": 1}).centers_sha256
+    )
+    run(dataset, tmp_path / "book", sync, stop=stop, **options)
+    again = run(dataset, tmp_path / "book", sync, resume=True, **options)
+    names = ("centers_sha256", "inertia", "n_iter", "gain_left")
+    assert [getattr(again, name) for name in names] == [getattr(whole, name) for name in names]
+
+
+def test_a_run_that_had_no_relaxation_goes_on_without(dataset, tmp_path, sync, monkeypatch):
+    """And whoever forgets it is told."""
+    plain = {"relaxation": 1, "min_gain": 0}
+    whole = run(dataset, tmp_path / "whole", sync, **plain)
+    with monkeypatch.context() as patch:
+        recorded = FitConfig.recorded
+        patch.setattr(
+            FitConfig,
+            "recorded",
+            lambda self: {name: value for name, value in recorded(self).items() if name not in plain},
+        )
+        run(dataset, tmp_path / "book", sync, stop=3, **plain)
+    with pytest.raises(UsageError, match=r"begun with min_gain = 0\.0, found 5e-05 now"):
+        run(dataset, tmp_path / "book", sync, resume=True)
+    seeds = seeded(monkeypatch)
+    again = run(dataset, tmp_path / "book", sync, resume=True, **plain)
+    assert seeds == []
+    assert (again.centers_sha256, again.n_iter) == (whole.centers_sha256, whole.n_iter)
 
 
 def test_overwrite_does_not_go_on_from_a_checkpoint(dataset, tmp_path, sync, monkeypatch):

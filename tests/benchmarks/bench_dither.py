@@ -34,6 +34,7 @@ from scipy.ndimage import gaussian_filter
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from dkmeans.clustering.palette import learn_palette
+from dkmeans.config.stages import LearningConfig
 from dkmeans.features.histogram import Histogram
 from dkmeans.images.sources import open_source
 from dkmeans.kernels.dither import diffuse, ordered
@@ -121,7 +122,7 @@ def timed(method: Callable[..., np.ndarray], rounds: int, *given: np.ndarray) ->
 def lines(images: list[np.ndarray], k: int, seed: int, rounds: int) -> Iterator[dict[str, Any]]:
     """One line for each method: the means over the images."""
     histograms = [Histogram.of(image.reshape(-1, 3)) for image in images]
-    learned = [learn_palette(histogram, k, seed=seed, max_iter=100, tol=1e-4) for histogram in histograms]
+    learned = [learn_palette(histogram, k, seed=seed, **LearningConfig().pace) for histogram in histograms]
     palettes = [np.rint(one.centers).astype(np.uint8) for one in learned]
     for name, method in METHODS.items():
         table = []

@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from drawn import draw_all
 
 from dkmeans.clustering.palette import learn_palette
+from dkmeans.config.stages import LearningConfig
 from dkmeans.features.histogram import Histogram
 from dkmeans.features.space import hide
 from dkmeans.images.measures import compare, mean_ciede2000
@@ -45,7 +46,7 @@ def ours(space: str) -> Quantizer:
     def quantized(image: np.ndarray, k: int) -> np.ndarray:
         pixels = hide(image).reshape(-1, image.shape[2])
         histogram = Histogram.of(pixels)
-        found = learn_palette(histogram, k, seed=0, max_iter=100, tol=1e-4, space=space)
+        found = learn_palette(histogram, k, seed=0, **LearningConfig().pace, space=space)
         return found.palette[histogram.look_up(pixels, found.labels)].reshape(image.shape)
 
     return quantized

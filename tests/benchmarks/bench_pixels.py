@@ -61,6 +61,8 @@ def our_fit(dataset: str, codebook: str, options: dict) -> dict:
         tol=options["tol"],
         max_iter=options["max_iter"],
         seed=options["seed"],
+        relaxation=1,  # the steps of scikit-learn
+        min_gain=0,
         overwrite=True,
     )
     began = time.perf_counter()

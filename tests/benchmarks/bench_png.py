@@ -26,6 +26,7 @@ from PIL import Image
 from skimage.metrics import mean_squared_error
 
 from dkmeans.clustering.palette import learn_palette
+from dkmeans.config.stages import LearningConfig
 from dkmeans.features.histogram import Histogram
 from dkmeans.features.space import FeatureSpace
 from dkmeans.images.decode import SkippedImage
@@ -51,7 +52,7 @@ def reduced(image: np.ndarray, k: int, seed: int) -> tuple[np.ndarray, np.ndarra
     """Codes and palette as quantize finds them."""
     pixels = image.reshape(-1, 3)
     histogram = Histogram.of(pixels)
-    learned = learn_palette(histogram, k, seed=seed, max_iter=100, tol=1e-4)
+    learned = learn_palette(histogram, k, seed=seed, **LearningConfig().pace)
     codes = histogram.look_up(pixels, learned.labels.astype(np.uint8)).reshape(image.shape[:2])
     return codes, FeatureSpace(image.dtype, 3).to_pixels(learned.centers)
 

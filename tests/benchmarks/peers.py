@@ -174,7 +174,9 @@ def _our_fit(data: Any, centers: np.ndarray, n_iter: int, threads: int) -> Fit:
     from dkmeans.clustering.lloyd import lloyd
     from dkmeans.clustering.loop import State
 
-    found = lloyd(data, State(centers), max_iter=n_iter, tol=0.0, on_iteration=lambda step: None)
+    # The steps of the others: plain ones, as many as they are told to.
+    plain = {"max_iter": n_iter, "tol": 0.0, "relaxation": 1.0, "min_gain": 0.0}
+    found = lloyd(data, State(centers), **plain, on_iteration=lambda step: None)
     seconds, inertias = zip(*((step.seconds, step.inertia) for step in found.history), strict=True)
     return Fit(found.centers, len(seconds), list(seconds), list(inertias))
 

@@ -14,6 +14,7 @@ import bench_pipeline
 import bench_pixels
 import bench_png
 import bench_quality
+import bench_relaxation
 import bench_scaling
 import bench_storage
 import harness
@@ -82,6 +83,17 @@ def test_bench_quality(photos, here, capsys):
     assert min(line["at last"] for line in lines) == 1
     assert all(line["at seeds"] >= line["after 20"] >= line["at last"] for line in lines[:2])
     assert "dkmeans seeds in" in capsys.readouterr().out.splitlines()[-1]
+
+
+@pytest.mark.parametrize("options", [["--patch", "6", "--n", "3000", "--k", "40"], ["--colors", "--k", "12"]])
+def test_bench_relaxation(photos, options):
+    options = ["--data", str(photos), "--rounds", "2", "--iterations", "25", *options]
+    lines = bench_relaxation.main(options)["table"]
+    assert [line["steps"] for line in lines[::5]] == ["plain", "relaxed 1.95"]
+    assert (lines[0]["end"], lines[0]["iterations"]) == (1, 25)
+    assert lines[0]["to 20"].startswith("20.0 1.00")
+    assert not any(line["rises"] for line in lines)
+    assert lines[-1]["steps"] == "default"
 
 
 @pytest.mark.slow

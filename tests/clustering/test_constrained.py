@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import numpy as np
 import pytest
 
@@ -18,9 +20,20 @@ from dkmeans.features.space import FeatureSpace
 from dkmeans.kernels import exact
 
 
+@dataclass(frozen=True)
+class Watched(Group):
+    """A group that writes down the centers of each step."""
+
+    seen: list = field(default_factory=list)
+
+    def lloyd(self, centers, previous=None):
+        self.seen.append(centers)
+        return super().lloyd(centers, previous)
+
+
 def group(rows, allowed, counts=None):
     rows = np.asarray(rows, np.uint8)
-    return Group(np.ones(len(rows), bool), kernels.load(rows, "cpu", counts), np.array(allowed))
+    return Watched(np.ones(len(rows), bool), kernels.load(rows, "cpu", counts), np.array(allowed))
 
 
 def test_rows_nearest_to_a_fixed_center_do_not_move_it():
@@ -62,30 +75,34 @@ def test_an_empty_center_takes_the_farthest_row_that_it_may():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_without_constraints_it_is_the_plain_loop(seed):
+@pytest.mark.parametrize("pace", [{}, {"relaxation": 1.9}, {"relaxation": 1.9, "min_gain": 1e-3}])
+def test_without_constraints_it_is_the_plain_loop(seed, pace):
     rng = np.random.default_rng(seed)
     rows, counts = rng.integers(0, 65_026, (500, 4)).astype(np.uint16), rng.integers(1, 9, 500)
     start = exact.snap(rows[:7], rows.dtype)
     every = Group(np.ones(500, bool), kernels.load(rows, "cpu", counts), np.ones(7, bool))
-    found = iterate_constrained([every], start, np.zeros(start.shape, bool), max_iter=100, tol=0)
-    plain = iterate(kernels.load(rows, "cpu", counts), State(start), max_iter=100, tol=0)
+    found = iterate_constrained([every], start, np.zeros(start.shape, bool), max_iter=100, tol=0, **pace)
+    plain = iterate(kernels.load(rows, "cpu", counts), State(start), max_iter=100, tol=0, **pace)
     np.testing.assert_array_equal(found.centers, plain.centers)
     assert (found.inertia, found.converged) == (plain.inertia, plain.converged)
+    assert found.n_iter == len(plain.history) > 6
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_no_step_is_worse(seed):
+@pytest.mark.parametrize("relaxation", [1, 1.5, 1.9])
+def test_no_step_is_worse(seed, relaxation):
     rng = np.random.default_rng(seed)
     groups = [group(rng.integers(0, 256, (200, 3)), rng.random(6) < 0.6) for _ in range(3)]
     groups = [each for each in groups if each.allowed.any()]
     centers = exact.snap(rng.integers(0, 256, (6, 3)), np.dtype(np.uint8))
     fixed = rng.random((6, 3)) < 0.3
-    errors = [
-        iterate_constrained(groups, centers, fixed, max_iter=n, tol=0).inertia for n in (0, 1, 2, 3, 5, 10)
-    ]
+    found = iterate_constrained(groups, centers, fixed, max_iter=10, tol=0, relaxation=relaxation)
+    steps = list(groups[0].seen)
+    errors = [exact.inertia(sum_groups(groups, step), step, np.dtype(np.uint8)) for step in steps]
+    assert len(errors) == found.n_iter + 1 > 5
     assert errors == sorted(errors, reverse=True)
-    last = iterate_constrained(groups, centers, fixed, max_iter=10, tol=0).centers
-    np.testing.assert_array_equal(last[fixed], centers[fixed])
+    assert errors[-1] == found.inertia
+    np.testing.assert_array_equal(found.centers[fixed], centers[fixed])
 
 
 def test_groups_of_alpha():

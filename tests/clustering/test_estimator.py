@@ -237,7 +237,7 @@ def test_dask_that_cannot_be_rows(threads):
 def test_floats_end_where_scikit_learn_ends_from_the_same_centers(dtype):
     rows = blobs(seed=8).astype(dtype)
     first = rows[:6]
-    ours = KMeans(6, init=first, tol=0).fit(rows)
+    ours = KMeans(6, init=first, tol=0, min_gain=0, relaxation=1).fit(rows)
     theirs = sklearn.cluster.KMeans(6, init=first, n_init=1, tol=0).fit(rows)
     np.testing.assert_array_equal(ours.labels_, theirs.labels_)
     np.testing.assert_allclose(ours.cluster_centers_, theirs.cluster_centers_, rtol=1e-5)
@@ -359,6 +359,10 @@ def test_fewer_rows_than_clusters():
         {"max_iter": 0},
         {"tol": -1},
         {"tol": np.nan},
+        {"min_gain": -1e-9},
+        {"min_gain": 1},
+        {"relaxation": 0.99},
+        {"relaxation": 2},
         {"random_state": -1},
         {"n_jobs": 0},
         {"device": "tpu"},
@@ -407,6 +411,8 @@ def test_parameters_and_the_company_of_scikit_learn(values):
         "init": "k-means||",
         "max_iter": 300,
         "tol": 0.5,
+        "min_gain": 5e-5,
+        "relaxation": 1.9,
         "random_state": None,
         "n_jobs": None,
         "device": "auto",

@@ -29,9 +29,10 @@ def make_rows(values, cluster=HERE, *, block_rows=100, resident=True, load=kerne
     return Rows(held, cuts, values.shape[1], values.dtype, cluster, resident)
 
 
-def run(values, centers, cluster=HERE, *, max_iter=50, on_iteration=None, **options):
+def run(values, centers, cluster=HERE, *, max_iter=50, on_iteration=None, relaxation=1.9, **options):
     rows = make_rows(values, cluster, **options)
-    return lloyd(rows, State(centers), max_iter=max_iter, tol=0, on_iteration=on_iteration)
+    pace = {"max_iter": max_iter, "tol": 0, "relaxation": relaxation}
+    return lloyd(rows, State(centers), **pace, on_iteration=on_iteration)
 
 
 def assert_same(one, other):
@@ -53,8 +54,8 @@ def first(values):
 
 @pytest.fixture
 def alone(values, first):
-    """The end of the loop on one block."""
-    found = iterate(kernels.load(values), State(first), max_iter=50, tol=0)
+    """The end of the loop on one block, with steps that go beyond the means."""
+    found = iterate(kernels.load(values), State(first), max_iter=50, tol=0, relaxation=1.9)
     assert 8 < len(found.history) < 50
     return found
 
@@ -161,11 +162,16 @@ def test_relocation_does_not_depend_on_the_order_of_rows(block_rows):
     rng = np.random.default_rng(3)
     values = rng.integers(0, 256, (60, 2)).astype(np.uint8)
     centers = exact.snap(np.repeat(values[:1], 5, axis=0), UINT8)
-    expected = iterate(kernels.load(values), State(centers), max_iter=3, tol=0)
+    expected = iterate(kernels.load(values), State(centers), max_iter=5, tol=0, relaxation=1.9)
     for seed in range(3):
         permuted = np.random.default_rng(seed).permutation(values)
-        found = run(permuted, centers, block_rows=block_rows, max_iter=3)
+        found = run(permuted, centers, block_rows=block_rows, max_iter=5)
         np.testing.assert_array_equal(found.centers, expected.centers)
+
+
+def test_plain_and_relaxed_steps_go_other_ways(values, first, alone):
+    plain = run(values, first, relaxation=1)
+    assert [step.moved for step in plain.history] != [step.moved for step in alone.history]
 
 
 def test_far_rows_in_several_blocks_count_once():

@@ -107,7 +107,7 @@ def test_rows_of_weight_zero_take_part_in_nothing(init, weight):
 def test_float_weights_take_the_float_path():
     rows = blobs(seed=13).astype(np.uint8)
     weights = np.random.default_rng(7).uniform(0, 3, len(rows))
-    ours = KMeans(6, init=rows[:6], tol=0).fit(rows, sample_weight=weights)
+    ours = KMeans(6, init=rows[:6], tol=0, min_gain=0, relaxation=1).fit(rows, sample_weight=weights)
     theirs = sklearn.cluster.KMeans(6, init=rows[:6].astype(float), n_init=1, tol=0)
     theirs.fit(rows.astype(float), sample_weight=weights)
     np.testing.assert_array_equal(ours.labels_, theirs.labels_)

@@ -36,8 +36,8 @@ RESULT = {"dataset": "data", "codebook": "book", "result": "out"}
         (
             FitConfig,
             {**FIT, "zzzzqq": 3},
-            "unknown key 'zzzzqq'; expected one of overwrite, resume, init, max_iter, tol, seed, "
-            "checkpoint_seconds, dataset, codebook, k, on",
+            "unknown key 'zzzzqq'; expected one of overwrite, resume, init, max_iter, tol, min_gain, "
+            "relaxation, seed, checkpoint_seconds, dataset, codebook, k, on",
         ),
         (FitConfig, {**FIT, "n_clusters": 3}, "unknown key 'k'; it is given twice"),
         (FitConfig, {"dataset": "a", "k": 3}, "codebook is missing; it has to be given"),
@@ -46,6 +46,13 @@ RESULT = {"dataset": "data", "codebook": "book", "result": "out"}
         (FitConfig, {**FIT, "k": 2.5}, "k: found 2.5; expected a valid integer, got a number with"),
         (FitConfig, {**FIT, "k": "few"}, "k: found 'few'; expected a valid integer"),
         (FitConfig, {**FIT, "max_iter": 0}, "max_iter: found 0; expected greater than or equal to 1"),
+        (FitConfig, {**FIT, "relaxation": 2}, "relaxation: found 2; expected less than or equal to 1.99"),
+        (FitConfig, {**FIT, "relaxation": 0.9}, "relaxation: found 0.9; expected greater than or equal to 1"),
+        (
+            FitConfig,
+            {**FIT, "min_gain": -1e-9},
+            "min_gain: found -1e-09; expected greater than or equal to 0",
+        ),
         (FitConfig, {**FIT, "tol": -1}, "tol: found -1; expected greater than or equal to 0"),
         (FitConfig, {**FIT, "tol": float("nan")}, "tol: found nan; expected a finite number"),
         (FitConfig, {**FIT, "tol": float("inf")}, "tol: found inf; expected a finite number"),
@@ -155,7 +162,8 @@ def test_recorded_leaves_out_what_decides_nothing_about_the_output():
         "shard_mib": 64.0,
     }
     assert set(FitConfig(**FIT).recorded()) == {
-        *("dataset", "codebook", "n_clusters", "on", "init", "max_iter", "tol", "seed")
+        *("dataset", "codebook", "n_clusters", "on", "init"),
+        *("max_iter", "tol", "min_gain", "relaxation", "seed"),
     }
 
 

@@ -18,6 +18,7 @@ from dkmeans.kernels.exact import (
     inertia,
     mean_variance,
     merge,
+    relax,
     snap,
     update_centers,
 )
@@ -141,6 +142,53 @@ def test_update_is_pythons_rounding_of_the_fraction(dtype, count, data):
     new = update_centers(stats_of([[total]], [count]), np.zeros((1, 1), np.float32), dtype)
     assert grid_integers(new, dtype).item() == round(Fraction(total << fraction_bits(dtype), count))
     assert 0 <= new.item() <= top
+
+
+@pytest.mark.parametrize(
+    ("dtype", "center", "mean", "relaxation", "reached"),
+    [
+        (U8, 100, 200, 1.5, 250),
+        (U8, 100, 200, 1, 200),
+        (U8, 100, 200, 1.9, 290),
+        (U8, 200, 100, 1.9, 10),
+        (U8, 7, 7, 1.9, 7),
+        (U8, 100, 101, 1.9, 101),  # 0.9 of a unit beyond is none
+        (U8, 100, 102, 1.9, 103),
+        (U8, 102, 100, 1.9, 99),
+        (U8, 100, 110, 1.99, 119),
+        (U8, 90, 1, 1.9, 0),  # -79 is clipped
+        (U8, 8_000_000, 8_355_000, 1.9, 255 << 15),
+        (U16, 8_000_000, 8_388_000, 1.5, 65_535 << 7),
+    ],
+)
+def test_relaxing_by_hand(dtype, center, mean, relaxation, reached):
+    """In units of the grid."""
+    on_grid = [np.array([[value / (1 << fraction_bits(dtype))]], np.float32) for value in (center, mean)]
+    assert grid_integers(relax(*on_grid, relaxation, dtype), dtype).tolist() == [[reached]]
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.sampled_from(DTYPES),
+    st.integers(1, 60),
+    st.sampled_from([1, 1.01, 1.5, 1.9, 1.95, 1.99]),
+    st.one_of(st.integers(-4, 4), st.integers(-(1 << 23), 1 << 23)),
+    st.data(),
+)
+def test_no_relaxed_center_is_farther_from_the_true_mean(dtype, count, relaxation, gap, data):
+    """By few units of the grid or by many; and it goes as far as it was told to, to the unit."""
+    top = int(np.iinfo(dtype).max)
+    total, scale = data.draw(st.integers(0, count * top)), 1 << fraction_bits(dtype)
+    true_mean = Fraction(total * scale, count)
+    center = min(max(round(true_mean) + gap, 0), top * scale)
+    centers = np.array([[center / scale]], np.float32)
+    means = update_centers(stats_of([[total]], [count]), centers, dtype)
+    reached = int(grid_integers(relax(centers, means, relaxation, dtype), dtype)[0, 0])
+    assert 0 <= reached <= top * scale
+    assert abs(reached - true_mean) <= abs(center - true_mean)
+    way = Fraction(round(100 * relaxation), 100) * (round(true_mean) - center)
+    assert abs(reached - center) <= abs(way)  # never farther than asked for
+    assert abs(reached - center) > abs(way) - 1 or reached in (0, top * scale)
 
 
 def inertia_by_hand(rows, weights, labels, centers):

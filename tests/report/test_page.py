@@ -148,6 +148,8 @@ def test_numbers_are_those_of_the_manifests(page, results):
         assert [image["psnr"] for image in facts["images"]] == list(result.measures["psnr"])
         assert [image["name"] for image in facts["images"]] == list(dataset.index.names)
         assert facts["inertia"] == codebook.manifest.inertia
+        assert facts["gain_left"] == codebook.manifest.gain_left
+        assert facts["n_iter"] < 6 or str(facts["gain_left"]) in titles
         assert facts["centers_sha256"] == codebook.manifest.centers_sha256
         assert len(facts["steps"]) == facts["n_iter"] == codebook.manifest.n_iter
         assert [step["inertia"] for step in facts["steps"]] == list(codebook.history[:, 0])
@@ -343,7 +345,9 @@ def test_numbers_of_quantize_are_those_of_its_records(quantized_page, quantized,
     facts, url = found[number], str(quantized / name)
     made = open_images(url)
     assert (facts["result"], facts["source"]) == (url, str(quantized / "source"))
-    assert [facts[key] for key in ("dataset", "codebook", "n_rows", "max_iter", "same_dataset")] == [None] * 5
+    assert [
+        facts[key] for key in ("dataset", "codebook", "n_rows", "max_iter", "gain_left", "same_dataset")
+    ] == [None] * 6
     assert (facts["n_images"], facts["n_pixels"]) == (3, 120 * 130 + 20 * 24 + 2 * 9)
     exact = {"own": ["b.png"], "tiles": ["b.png"]}.get(name, [])  # in a palette for all it takes a near color
     assert facts["n_exact"] == len(exact)

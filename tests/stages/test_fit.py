@@ -49,7 +49,7 @@ def test_inertia_is_that_of_scikit_learn(dataset, tmp_path, sync, on, monkeypatc
     # Off the integers: scikit-learn shifts the data by its mean, and breaks ties by rounding errors.
     first = exact.snap(rng.permutation(rows)[:12] + rng.uniform(-0.5, 0.5, rows.shape[1]), np.dtype(np.uint8))
     monkeypatch.setattr("dkmeans.stages.fit.seed_centers", lambda *_: first)
-    report = run(dataset, tmp_path / "c", sync, on=on, n_clusters=len(first), max_iter=6, tol=0)
+    report = run(dataset, tmp_path / "c", sync, on=on, n_clusters=len(first), max_iter=6, tol=0, relaxation=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         theirs = KMeans(len(first), init=first.astype(float), n_init=1, max_iter=6, tol=0).fit(rows)
@@ -85,7 +85,7 @@ def test_counted_colors_give_the_bits_of_the_pixels(photos, tmp_path, sync, work
     counted = run(tmp_path / "d", tmp_path / "a", sync, n_clusters=9, init=init)
     pixels = load_stored_rows(Store(str(tmp_path / "d")), "pixels", workers, 9)
     first = State(seed_centers(pixels, 9, init, 0))
-    plain = lloyd(pixels, first, max_iter=100, tol=1e-4)
+    plain = lloyd(pixels, first, **FitConfig(dataset="", codebook="", n_clusters=9).pace)
     codebook = open_codebook(str(tmp_path / "a"))
     np.testing.assert_array_equal(codebook.centers, plain.centers)
     np.testing.assert_array_equal(codebook.counts, plain.counts)

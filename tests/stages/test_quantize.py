@@ -24,7 +24,7 @@ from dkmeans.artefacts.held import claim_key
 from dkmeans.clustering import palette
 from dkmeans.clustering.seeding import draw_positions
 from dkmeans.compute.in_process import InProcess
-from dkmeans.config.stages import QuantizeConfig
+from dkmeans.config.stages import LearningConfig, QuantizeConfig
 from dkmeans.errors import (
     ClusterError,
     InputError,
@@ -184,7 +184,7 @@ def test_dithering_takes_the_same_palette(photos, tmp_path, sync, color, dither)
     for image, other in zip(plain.images, dithered.images, strict=True):
         pixels = original(photos, image, mode)
         histogram = Histogram.of(pixels.reshape(-1, pixels.shape[2]))
-        learned = palette.learn_palette(histogram, 4, seed=0, max_iter=100, tol=1e-4)
+        learned = palette.learn_palette(histogram, 4, seed=0, **LearningConfig().pace)
         colors = learned.palette
         with Image.open(tmp_path / "b" / image.key) as file:
             found = np.asarray(file.convert(mode)).reshape(pixels.shape)

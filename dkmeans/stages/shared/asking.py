@@ -126,7 +126,7 @@ def palettes_for(config: QuantizeConfig, given: NDArray[np.uint8] | None) -> Pal
     if given is not None:
         return Mapped(given, config.space)
     keep = None if config.keep is None else colors_of(config.keep)
-    learning = PerImage(config.n_clusters, config.seed, config.max_iter, config.tol, config.space, keep)
+    learning = PerImage(config.n_clusters, config.seed, **config.pace, space=config.space, keep=keep)
     if config.max_bytes is not None:
         return Within(learning, config.max_bytes)
     min_psnr = config.min_psnr if config.quality is None else _psnr_of(config.quality)

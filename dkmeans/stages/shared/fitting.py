@@ -14,6 +14,7 @@ from dkmeans.artefacts import checkpoint
 from dkmeans.artefacts.codebook import HISTORY, CodebookManifest, write_codebook
 from dkmeans.artefacts.dataset import Dataset
 from dkmeans.artefacts.held import Claim
+from dkmeans.artefacts.refusals import same_run
 from dkmeans.clustering.lloyd import lloyd
 from dkmeans.clustering.loop import LloydResult, State
 from dkmeans.clustering.rows import Rows
@@ -29,7 +30,10 @@ __all__ = ["FitReport", "check_rows", "commit_codebook", "fit_report", "fit_rows
 
 @dataclass(frozen=True)
 class FitReport:
-    """The report of fit; inertia in squared units of the stored values."""
+    """The report of fit; inertia in squared units of the stored values.
+
+    `gain_left` is the part of it that an iteration took away, in the mean of the last five; None of fewer.
+    """
 
     codebook: str
     n_rows: int
@@ -38,6 +42,7 @@ class FitReport:
     inertia: float
     n_iter: int
     converged: bool
+    gain_left: float | None
     centers_sha256: str
     seconds: float
 
@@ -130,9 +135,10 @@ def iterate_rows(
             reporter.event("iteration", iteration=len(state.history), **asdict(step))
             keep(state)
 
-        result = lloyd(rows, state, max_iter=config.max_iter, tol=config.tol, on_iteration=on_iteration)
+        result = lloyd(rows, state, **config.pace, on_iteration=on_iteration)
     if not result.converged:
-        reporter.warn(f"not converged after {config.max_iter} iterations; --max-iter allows more")
+        gain = "" if result.gain_left is None else f", gaining {100 * result.gain_left:.2g} % of inertia each"
+        reporter.warn(f"not converged after {config.max_iter} iterations{gain}; --max-iter allows more")
     return settle(rows, result, space)
 
 
@@ -145,7 +151,7 @@ def _begun(claim: Claim[CodebookManifest], reporter: Reporter) -> State | None:
     except ValueError as error:
         reporter.warn(f"{error}; the fit begins anew")
         return None
-    if found is None or found[1] != claim.recorded:  # the second of a run that --overwrite has ended
+    if found is None or not same_run(found[1], claim.recorded):  # of a run that --overwrite has ended
         return None
     reporter.say(f"going on behind iteration {len(found[0].history)}")
     return found[0]
@@ -175,5 +181,6 @@ def commit_codebook(
         inertia=result.inertia,
         n_iter=len(result.history),
         converged=result.converged,
+        gain_left=result.gain_left,
         **facts,
     )

@@ -39,7 +39,7 @@ class PerImage:
     ----------
     n_clusters : int
         Colors, those that are kept among them.
-    seed, max_iter, tol
+    seed, max_iter, tol, relaxation, min_gain
         As of `dkmeans.clustering.palette.learn_palette`.
     space : {"rgb", "linear", "oklab"}
         In which distances are measured.
@@ -51,6 +51,8 @@ class PerImage:
     seed: int
     max_iter: int
     tol: float
+    relaxation: float = 1.0
+    min_gain: float = 0.0
     space: SpaceName = "rgb"
     keep: NDArray[np.uint8] | None = None
 
@@ -79,6 +81,8 @@ class PerImage:
             seed=self.seed,
             max_iter=self.max_iter,
             tol=self.tol,
+            relaxation=self.relaxation,
+            min_gain=self.min_gain,
             space=self.space,
             keep=keep,
         )
