@@ -113,3 +113,21 @@ def test_it_tells_how_far_it_is():
     told: list[int] = []
     choose_greedily(rows, np.ones(600, np.int64), 300, np.random.default_rng(0), on_choices=told.append)
     assert told == [1, 128, 128, 43]
+
+
+def test_in_the_mean_it_leaves_as_little_as_scikit_learn():
+    """Separate clusters, numbers of their own for both: the sum of squared distances to the choices."""
+    rng = np.random.default_rng(4)
+    middles = rng.integers(0, 256, (30, 4))
+    rows = np.clip(middles[rng.integers(30, size=1500)] + rng.normal(0, 9, (1500, 4)), 0, 255).astype(
+        np.uint8
+    )
+    points, ones = rows.astype(float), np.ones(len(rows), np.int64)
+
+    def left(chosen):
+        return ((points[:, None] - points[chosen]) ** 2).sum(axis=2).min(axis=1).sum()
+
+    theirs = [left(kmeans_plusplus(points, 30, random_state=seed)[1]) for seed in range(60)]
+    ours = [left(choose_greedily(rows, ones, 30, np.random.default_rng(seed))) for seed in range(60)]
+    error = np.hypot(np.std(ours), np.std(theirs)) / 60**0.5
+    assert abs(np.mean(ours) - np.mean(theirs)) < 3 * error
