@@ -53,7 +53,7 @@ ROOMS = {
     "rich": ["events"],
     "pydantic": ["config", "command", "artefacts"],
     "typer": ["command"],
-    "dask_ml": ["clustering.seeding"],
+    "dask_ml": ["clustering.candidates"],
     "kneed": ["clustering.elbow"],
     "distributed": ["compute"],
     "numba": ["kernels"],

@@ -24,6 +24,7 @@ __all__ = [
     "GROUP",
     "LANES",
     "in_range",
+    "lanes_below",
     "load_tile",
     "lower_limits",
     "lowest_bit",
@@ -324,6 +325,19 @@ def in_range(typing_: Any, values: Any, at: Any, low: Any, high: Any) -> Any:
         over = builder.fcmp_ordered(">", found, w.everywhere(w.values["low"]))
         under = builder.fcmp_ordered("<=", found, w.everywhere(w.values["high"]))
         return w.bits(builder.and_(over, under))
+
+    return signature, codegen
+
+
+@intrinsic
+def lanes_below(typing_: Any, values: Any, at: Any, limits: Any, first: Any) -> Any:
+    """Give the bits of the 16 values from `at` on that are below the limits from `first` on."""
+    signature = types.int32(values, types.intp, limits, types.intp)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        w = _Writer(context, builder, signature, args, "values at limits first")
+        found, limits = w.load(w.at("values", w.values["at"])), w.load(w.at("limits", w.values["first"]))
+        return w.bits(builder.fcmp_ordered("<", found, limits))
 
     return signature, codegen
 

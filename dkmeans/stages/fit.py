@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from numpy.typing import NDArray
@@ -57,8 +58,8 @@ def fit(
             with connect(executor, reporter, "fit") as workers:
                 rows = open_rows(dataset, config.on, config.n_clusters, config.seed, workers, reporter)
 
-                def seeds() -> NDArray[Any]:
-                    return seed_centers(rows, config.n_clusters, config.init, config.seed)
+                def seeds(say: Callable[[str], None]) -> NDArray[Any]:
+                    return seed_centers(rows, config.n_clusters, config.init, config.seed, say)
 
                 manifest = fit_rows(config, dataset, rows, seeds, held, reporter)
         checkpoint.remove(store)

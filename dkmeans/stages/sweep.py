@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -18,6 +19,7 @@ from dkmeans.artefacts.held import Claim
 from dkmeans.artefacts.sweep import SweepManifest, codebook_store, open_sweep, write_sweep
 from dkmeans.clustering.elbow import find_elbow
 from dkmeans.clustering.rows import Rows
+from dkmeans.clustering.sampling import Sample
 from dkmeans.clustering.seeding import Seeds, draw_seeds
 from dkmeans.compute.connecting import connect
 from dkmeans.compute.executor import Executor
@@ -32,6 +34,7 @@ from dkmeans.storage.store import Store, open_store
 __all__ = ["SweepReport", "sweep"]
 
 _SEEDS = "seeds"
+_Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -100,12 +103,12 @@ def _write(
     def rows() -> Rows:
         return open_rows(dataset, config.on, most, config.seed, executor, reporter)
 
-    @cache
-    def seeds() -> Seeds:
-        return _drawn(config, rows(), held)
+    drawn: list[Seeds] = []
 
-    def first(n_clusters: int) -> NDArray[Any]:
-        return seeds().centers(n_clusters)
+    def first(n_clusters: int, say: _Say) -> NDArray[Any]:
+        if not drawn:
+            drawn.append(_drawn(config, rows(), held, say))
+        return drawn[0].centers(n_clusters, say)
 
     learning = {name: getattr(config, name) for name in LearningConfig.model_fields}
     for number, k in enumerate(config.n_clusters, 1):
@@ -128,18 +131,20 @@ def _write(
     write_sweep(held, curves, **facts)
 
 
-def _drawn(config: SweepConfig, rows: Rows, claim: Claim[SweepManifest]) -> Seeds:
+def _drawn(config: SweepConfig, rows: Rows, claim: Claim[SweepManifest], say: _Say) -> Seeds:
     """The seeds of a sweep; they are kept until it is done, as those of many clusters take long to draw."""
-    names = ("chosen", "candidates", "weights")
     if claim.has_group(_SEEDS):
         found = {each.key.split("/")[1] for each in claim.store.list(_SEEDS)}
-        kept = {name: arrays.read_rows(claim.store, f"{_SEEDS}/{name}") for name in names if name in found}
-        return Seeds(rows, **kept)
+        kept = {name: arrays.read_rows(claim.store, f"{_SEEDS}/{name}") for name in found}
+        threads = rows.cluster.n_threads()
+        sample = Sample(kept["sample"], kept["times"], threads) if "sample" in kept else None
+        return Seeds(rows, kept["chosen"], sample)
     claim.discard(_SEEDS)  # what a run that died has begun to write
-    drawn = draw_seeds(rows, max(config.n_clusters), config.init, config.seed)
-    for name in names:
-        if (values := getattr(drawn, name)) is not None:
-            claim.write_array(f"{_SEEDS}/{name}", values)
+    drawn = draw_seeds(rows, max(config.n_clusters), config.init, config.seed, say)
+    claim.write_array(f"{_SEEDS}/chosen", drawn.chosen)
+    if drawn.sample is not None:
+        claim.write_array(f"{_SEEDS}/sample", drawn.sample.rows)
+        claim.write_array(f"{_SEEDS}/times", drawn.sample.times)
     claim.commit_group(_SEEDS)
     return drawn
 

@@ -54,6 +54,26 @@ def test_the_seed_decides(tmp_path, values, init):
 
 
 @pytest.mark.parametrize("init", INITS)
+@pytest.mark.parametrize("dtype", [np.uint8, np.float64])
+def test_any_order_of_the_rows(tmp_path, values, init, dtype):
+    """All of them are the sample."""
+    values = values.astype(dtype)
+    rows = rows_of(tmp_path / "a", values)
+    other = rows_of(tmp_path / "b", np.random.default_rng(9).permutation(values))
+    np.testing.assert_array_equal(seeds(rows, 20, init), seeds(other, 20, init))
+
+
+@pytest.mark.parametrize("init", INITS[:3])
+def test_what_is_being_done_is_told(tmp_path, values, init):
+    told = []
+    seed_centers(rows_of(tmp_path / "a", values), 20, init, 0, told.append)
+    drawing, weighing = "drawing, round 1 of ", "weighing "
+    parts = {"k-means++": []}.get(init, [drawing, weighing, "moving"])
+    for part in ["reading the sample", "choosing, 20 of 20", *parts]:
+        assert any(note.startswith(part) for note in told)
+
+
+@pytest.mark.parametrize("init", INITS)
 def test_a_bounded_sample_is_the_same_for_any_blocks(tmp_path, init):
     values = np.random.default_rng(6).integers(0, 256, (30_000, 3)).astype(np.uint8)
     rows = rows_of(tmp_path / "a", values, 5000, 10_000)
@@ -106,14 +126,15 @@ def test_heavy_rows_draw_centers(tmp_path):
 
 @pytest.mark.parametrize("init", INITS[:3])
 def test_final_inertia_is_that_of_scikit_learns_seeds(tmp_path, init):
+    """Of clusters that overlap: of others one miss weighs so much that it takes many seeds to compare."""
     rng = np.random.default_rng(4)
     middles = rng.integers(0, 256, (40, 8))
-    values = np.clip(middles[rng.integers(40, size=4000)] + rng.normal(0, 18, (4000, 8)), 0, 255)
+    values = np.clip(middles[rng.integers(40, size=4000)] + rng.normal(0, 50, (4000, 8)), 0, 255)
     values = values.astype(np.uint8)
     rows = rows_of(tmp_path / "a", values, 500, 1000)
     ours = []
     for seed in range(3):
         centers = seed_centers(rows, 40, init, seed)
         ours.append(lloyd(rows, State(centers), max_iter=20, tol=0).inertia)
-    theirs = [KMeans(40, n_init=1, max_iter=300, random_state=s).fit(values.astype(float)) for s in range(3)]
-    assert np.mean(ours) <= 1.05 * np.mean([model.inertia_ for model in theirs])
+    theirs = [KMeans(40, n_init=1, max_iter=20, tol=0, random_state=s).fit(values / 1.0) for s in range(3)]
+    assert np.mean(ours) <= 1.02 * np.mean([model.inertia_ for model in theirs])

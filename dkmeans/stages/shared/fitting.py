@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,7 @@ def fit_rows(
     config: FitConfig,
     dataset: Dataset,
     rows: Rows,
-    seeds: Callable[[], NDArray[Any]],
+    seeds: Callable[[Callable[[str], None]], NDArray[Any]],
     claim: Claim[CodebookManifest],
     reporter: Reporter,
 ) -> CodebookManifest:
@@ -95,14 +96,15 @@ def fit_rows(
     dataset : Dataset
     rows : Rows
     seeds : callable
-        Gives the first centers, shape (n_clusters, n_features); not called if there is a checkpoint.
+        Gives the first centers, shape (n_clusters, n_features), and tells what it does to the function that
+        it is called with; not called if there is a checkpoint.
     claim : Claim
     reporter : Reporter
     """
     state = _begun(claim, reporter)
     if state is None:
         with reporter.stage("seeds", 1, "set") as advance:
-            state = State(seeds())
+            state = State(seeds(partial(advance, 0)))
             checkpoint.save(claim, state)
             advance(1)
     saved = time.monotonic()

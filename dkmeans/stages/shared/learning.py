@@ -102,7 +102,8 @@ def learn_centers(
     images, rows = decode_rows(images, space, *drawn, executor, skipping, reporter)
     with reporter.stage("seeds", 1, "set") as advance:
         try:
-            centers = seed_centers(rows, config.n_clusters, config.init, config.seed)
+            say = partial(advance, 0)
+            centers = seed_centers(rows, config.n_clusters, config.init, config.seed, say)
         except DistinctRowsError:
             distinct = find_distinct_rows(rows, config.n_clusters)
             centers = arithmetic(rows.dtype).snap(distinct, rows.dtype)
