@@ -9,7 +9,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import dask.array as da
 import numpy as np
 from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
@@ -99,6 +98,8 @@ class Executor(ABC):
         A block is the number of its shard, shape (1,): the function itself reads what the shard needs
         and writes it, so no block of rows travels through the graph.
         """
+        import dask.array as da  # here, as jobs without arrays need not wait for it
+
         numbers = da.arange(n_shards, chunks=1, dtype=np.int64)
         # By partial(), as map_blocks has keywords of its own; the name is unique, as tasks write.
         blocks = numbers.map_blocks(

@@ -29,7 +29,7 @@ from dkmeans.images.sources import Source
 from dkmeans.stages.shared.asking import given_colors, palettes_for, recorded_with, tell_unmet
 from dkmeans.stages.shared.canvas import Style
 from dkmeans.stages.shared.files import choose_keys, refuse_originals
-from dkmeans.stages.shared.learning import gather_images, gather_more, learn_centers, state_of
+from dkmeans.stages.shared.gathering import gather_images, gather_more, state_of
 from dkmeans.stages.shared.palettes import Given, Palettes
 from dkmeans.stages.shared.quantized import Written, describe_image
 from dkmeans.stages.shared.remaking import Quantizing
@@ -127,6 +127,8 @@ def _quantize(
     result: LloydResult | None = None
     images: SourceCollection | None = None
     if config.palette == "shared":
+        from dkmeans.stages.shared.learning import learn_centers  # here, as palettes per image need no fit
+
         images, skipping = gather_images(config, source, held, executor, reporter)
         space = FeatureSpace(images.dtype, images.channels, space=config.space)
         images, result = learn_centers(config, images, space, executor, skipping, reporter)
