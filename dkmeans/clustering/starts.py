@@ -65,9 +65,7 @@ def find_starts(
     return [found.centers for found in sorted(tries, key=lambda found: found.inertia)]
 
 
-def _draw(
-    rows: NDArray[Any], counts: NDArray[np.int64], n_clusters: int, seed: int
-) -> NDArray[np.intp]:
+def _draw(rows: NDArray[Any], counts: NDArray[np.int64], n_clusters: int, seed: int) -> NDArray[np.intp]:
     """Choose rows by greedy k-means++: of several candidates for each center the one that helps most.
 
     Those of ``sklearn.cluster.kmeans_plusplus`` for the same seed, without waiting for scikit-learn to load.

@@ -1,4 +1,4 @@
-"""How near an image is to its original: mean squared error, PSNR, SSIM and CIEDE2000, as scikit-image has them.
+"""How near an image is to its original: mean squared error, PSNR, SSIM and CIEDE2000, as by scikit-image.
 
 What is measured is what can be seen: of images with alpha the premultiplied values, and alpha. So colors
 behind alpha 0 count nothing.
@@ -96,7 +96,7 @@ def ssim(original: NDArray[Any], image: NDArray[Any], band: int = _BAND) -> floa
         if not as_they_are:
             parts = [_seen(part).astype(np.float64, copy=False) for part in parts]
         total += math.fsum(structural_similarity(parts[0], parts[1], window, limit))
-    return total / (rows * columns * channels)
+    return float(total / (rows * columns * channels))
 
 
 def mean_ciede2000(original: NDArray[Any], image: NDArray[Any]) -> float:

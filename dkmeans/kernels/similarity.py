@@ -51,14 +51,16 @@ def structural_similarity(
     number = np.int32 if one.dtype == np.uint8 else np.float64
     columns, sums = np.zeros((4, width * channels), number), np.zeros((4, width * channels), number)
     values, found = np.empty(width * channels, np.float64), np.empty(height - window + 1, np.float64)
-    lines = (np.ascontiguousarray(image).reshape(height, -1) for image in (one, other))
-    _windows(*lines, window, channels, (_K1 * limit) ** 2, (_K2 * limit) ** 2, columns, sums, values, found)
+    first, second = (np.ascontiguousarray(image).reshape(height, -1) for image in (one, other))
+    _windows(
+        first, second, window, channels, (_K1 * limit) ** 2, (_K2 * limit) ** 2, columns, sums, values, found
+    )
     return found
 
 
 @without_refcounts
 def _squares(one: Any, other: Any) -> Any:
-    total = 0
+    total = np.int64(0)
     for value in range(one.size):
         gap = np.int64(one[value]) - np.int64(other[value])
         total += gap * gap
@@ -120,9 +122,7 @@ def _sum_up(columns: Any, window: Any, channels: Any, sums: Any) -> None:
 
 
 @without_refcounts
-def _similar(
-    x: Any, y: Any, squares: Any, products: Any, window: Any, c1: Any, c2: Any, values: Any
-) -> Any:
+def _similar(x: Any, y: Any, squares: Any, products: Any, window: Any, c1: Any, c2: Any, values: Any) -> Any:
     """Add up the similarities of a row of windows."""
     size = window * window
     each, sample = 1.0 / size, size / (size - 1.0)

@@ -22,7 +22,7 @@ from dkmeans.images.collecting import collect
 from dkmeans.images.collections import SourceCollection
 from dkmeans.images.decode import SkippedImage
 from dkmeans.images.skipping import Skipping
-from dkmeans.images.sources import Source, open_source
+from dkmeans.images.sources import Source, estimate_pixels, open_source
 from dkmeans.stages.shared import shards
 from dkmeans.storage import arrays
 from dkmeans.storage.store import open_store
@@ -78,7 +78,7 @@ def ingest(
         if isinstance(held, Finished):
             manifest = held.manifest
         else:
-            with connect(executor, reporter, "ingest") as workers:
+            with connect(executor, reporter, "ingest", partial(estimate_pixels, source)) as workers:
                 manifest = _Ingest(config, held, workers, reporter).run(source)
     names = set(IngestReport.__dataclass_fields__) - {"dataset", "seconds"}
     facts = {name: getattr(manifest, name) for name in names}

@@ -107,6 +107,7 @@ def read_node(store: Store, name: str) -> dict[str, Any]:
     except (ValueError, TypeError) as error:
         raise damaged(store.url, name, "zarr.json", f"{error}") from error
 
+
 def damaged(url: str, name: str, what: str, why: str) -> InputError:
     """The error for a part of an array that is not as it was written; `what` is its key below the array."""
     return InputError(

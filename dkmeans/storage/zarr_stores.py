@@ -15,8 +15,8 @@ from zarr.core.metadata import ArrayV3Metadata
 from zarr.storage import LocalStore, ObjectStore, StorePath, WrapperStore
 
 from dkmeans.storage import access, forking
-from dkmeans.storage.nodes import damaged
 from dkmeans.storage.faults import translated
+from dkmeans.storage.nodes import damaged
 from dkmeans.storage.store import Store
 
 __all__ = ["ReadingStore", "WritingStore", "array_of", "placed"]

@@ -71,7 +71,7 @@ def test_this_process_knows_its_memory():
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"scheduler": "no/such/file.json"}, "expected local, sync, an address"),
+        ({"scheduler": "no/such/file.json"}, "expected auto, threads, local, sync, an address"),
         ({"memory_limit": "plenty"}, "found 'plenty'"),
     ],
 )

@@ -153,7 +153,7 @@ def test_ctrl_c_on_a_local_cluster(tmp_path):
     told = status(str(url))["shards"]["patches"]
     assert 3 <= told["finished"] < told["total"]
     assert f"and {told['finished']} of {told['total']} shards of patches in {url}. " in err.splitlines()[-1]
-    assert err.splitlines()[0].startswith("dashboard: ")
+    assert err.splitlines()[0].startswith("running on a local cluster, dashboard: ")
     said = [line for line in err.splitlines() if not re.match(r"\w[\w ]*: \d", line)]
     assert len(said) == 3, err  # the dashboard, that it stops, and the last line
 

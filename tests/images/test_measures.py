@@ -78,7 +78,9 @@ def test_ciede2000(monkeypatch):
     table = {tuple(row[at : at + 3]) for row in SHARMA for at in (0, 3)}
     table = dict(enumerate(sorted(table)))
     number = {lab: position for position, lab in table.items()}
-    monkeypatch.setattr("skimage.color.rgb2lab", lambda rgb: np.array([table[round(x * 255)] for x in rgb[:, 0]]))
+    monkeypatch.setattr(
+        "skimage.color.rgb2lab", lambda rgb: np.array([table[round(x * 255)] for x in rgb[:, 0]])
+    )
     first = np.array([[[number[row[:3]]] for row in SHARMA]], np.uint8)
     other = np.array([[[number[row[3:6]]] for row in SHARMA]], np.uint8)
     assert measures.mean_ciede2000(first, other) == pytest.approx(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -19,7 +20,7 @@ from dkmeans.errors import UsageError
 from dkmeans.events.reporter import Reporter
 from dkmeans.features.space import FeatureSpace
 from dkmeans.images.collections import SourceCollection
-from dkmeans.images.sources import Source
+from dkmeans.images.sources import Source, estimate_pixels
 from dkmeans.kernels.exact import MAX_FEATURES
 from dkmeans.stages.shared.coding import ImageRows, write_codes
 from dkmeans.stages.shared.gathering import gather_images, state_of
@@ -43,7 +44,7 @@ def write_archive(
         if isinstance(held, Finished):
             manifest = held.manifest
         else:
-            with connect(executor, reporter, "quantize") as workers:
+            with connect(executor, reporter, "quantize", partial(estimate_pixels, source)) as workers:
                 manifest = _encode(config, source, held, workers, reporter)
     return _of_coded(CodedImages(store, manifest))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from dkmeans.features.space import FeatureSpace
 from dkmeans.images.collections import SourceCollection, widest
 from dkmeans.images.decode import CHANNELS
 from dkmeans.images.skipping import Skipping
-from dkmeans.images.sources import Source
+from dkmeans.images.sources import Source, estimate_pixels
 from dkmeans.stages.shared.asking import given_colors, palettes_for, recorded_with, tell_unmet
 from dkmeans.stages.shared.canvas import Style
 from dkmeans.stages.shared.files import choose_keys, refuse_originals
@@ -85,7 +86,7 @@ def write_folder(
         if isinstance(held, Finished):
             manifest = held.manifest
         else:
-            with connect(executor, reporter, "quantize") as workers:
+            with connect(executor, reporter, "quantize", partial(estimate_pixels, source)) as workers:
                 manifest, n_kept = _quantize(config, palettes, source, folder, held, workers, reporter)
     images = [
         describe_image(image["name"], image["key"], image["height"], image["width"], image)
