@@ -131,7 +131,7 @@ class Executor(ABC):
         limits = [limit for limit, _ in self.limits()]
         return sum(limits) if all(limits) else None
 
-    def check_memory(self, task: int, what: str, remedy: str) -> None:
+    def check_memory(self, task: int, what: str, remedy: str, n_tasks: int | None = None) -> None:
         """Refuse tasks of which a worker cannot hold as many as it has threads.
 
         Parameters
@@ -141,6 +141,8 @@ class Executor(ABC):
         what : str
             What a task does, for the message.
         remedy : str
+        n_tasks : int or None
+            How many there are, if they may be fewer than the threads.
 
         Raises
         ------
@@ -148,6 +150,7 @@ class Executor(ABC):
             Naming what is needed and what is there.
         """
         for limit, threads in self.limits():
+            threads = min(threads, n_tasks or threads)
             need = threads * task + IMPORTED_BYTES
             if limit and need > limit:
                 raise ClusterError(

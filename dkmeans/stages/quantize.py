@@ -141,7 +141,7 @@ def quantize(
     _check(config)
     source = open_source(config.source)
     if asks_for_file(config, source):
-        with written_file(config, source, reporter) as (written, folder):
+        with written_file(config, source, executor, reporter) as (written, folder):
             _write_page(config, folder, written.url)
         return _report(config, written, (), time.perf_counter() - began)
     if config.to == "archive":

@@ -107,7 +107,7 @@ def _encode(
     def remaking(start: int, stop: int) -> Decoding:
         return Decoding(coded.part(start, stop), images.part(start, stop), result.centers, indexed=False)
 
-    check_image_memory(int(images.sizes.max()), images.channels, executor)
+    check_image_memory(images.index, images.channels, executor)
     done = remake_images(images.index, remaking, executor, reporter, source_bytes=images.source_bytes)
     table = done.table
     held.write_array("images/measures", np.ascontiguousarray(table[:, : len(MEASURED)]))

@@ -179,7 +179,7 @@ def _recolored(
     reporter: Reporter,
 ) -> Remade:
     """Make the images that are not kept."""
-    check_image_memory(int(images.sizes.max()), palettes.channels(images.channels), executor)
+    check_image_memory(images.index, palettes.channels(images.channels), executor)
 
     style = Style(config.dither, config.dither_strength, config.effort)
 
