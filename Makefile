@@ -32,7 +32,7 @@ endef
 # Options of a benchmark: make bench BENCH='--data FILE --n 2000000 --k 1000'; BENCH=--help lists them.
 BENCH ?=
 
-.PHONY: help setup lock demo studies test test-all test-gpu test-lowest test-latest soak bench bench-pixels bench-quality bench-relaxation bench-perceptual bench-overhead bench-storage bench-checksums bench-scaling bench-rate bench-dither bench-png bench-folder bench-gpu stubs architecture coverage lint types clean
+.PHONY: help setup lock demo studies test test-all test-gpu test-lowest test-latest soak bench bench-pixels bench-quality bench-relaxation bench-perceptual bench-overhead bench-storage bench-checksums bench-scaling bench-rate bench-start bench-dither bench-png bench-folder bench-gpu stubs architecture coverage lint types clean
 
 help: ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -112,6 +112,9 @@ bench-scaling: $(PEERS) ## what an iteration costs driver and scheduler; BENCH='
 
 bench-rate: $(PEERS) ## bits and quality beside other tools; BENCH='--data FOLDER'
 	$(BIN)/python tests/benchmarks/bench_rate.py $(BENCH)
+
+bench-start: $(READY) ## whole commands beside pngquant; BENCH='--data FOLDER --beside CHECKOUT'
+	$(BIN)/python tests/benchmarks/bench_start.py $(BENCH)
 
 bench-dither: $(PEERS) ## dithered palettes beside other tools; BENCH='--data FOLDER'
 	$(BIN)/python tests/benchmarks/bench_dither.py $(BENCH)

@@ -27,7 +27,7 @@ def write_photos(folder: Path) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the demo with the arguments `argv`; those of the process by default."""
     parser = argparse.ArgumentParser(description="Run jobs/demo.toml on four photos of scikit-image.")
-    parser.add_argument("--scheduler", default="local", help="where tasks run, as of dkmeans fit")
+    parser.add_argument("--scheduler", default="auto", help="where tasks run, as of dkmeans fit")
     options = parser.parse_args(argv)
     job = dkmeans.load_job(str(JOB))
     write_photos(Path(job.stages["ingest"][0].source))

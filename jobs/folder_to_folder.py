@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--colors", type=int, default=64)
     parser.add_argument("--max-skipped", default=0, help="images that may be damaged: N, 5%% or all")
     parser.add_argument("--resume", action="store_true")
-    parser.add_argument("--scheduler", default="local", help="where tasks run, as of dkmeans quantize")
+    parser.add_argument("--scheduler", default="auto", help="where tasks run, as of dkmeans quantize")
     options = parser.parse_args(argv)
     report = dkmeans.quantize(
         dkmeans.QuantizeConfig(

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from dkmeans.artefacts.decoders import Decoder, Overlap, Palette, Tiles, mask_offset, unpack_masks
@@ -24,6 +23,9 @@ from dkmeans.images.index import ImageIndex, same_sizes
 from dkmeans.images.tags import ColorTags
 from dkmeans.storage import arrays
 from dkmeans.storage.store import open_store
+
+if TYPE_CHECKING:
+    import zarr
 
 __all__ = ["COMPARED", "MEASURED", "CodedImages", "CodedManifest", "open_coded"]
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from dkmeans.artefacts.index import read_index, read_skipped
@@ -18,6 +17,9 @@ from dkmeans.images.decode import SkippedImage
 from dkmeans.images.index import ImageIndex, same_sizes
 from dkmeans.storage import arrays
 from dkmeans.storage.store import open_store
+
+if TYPE_CHECKING:
+    import zarr
 
 __all__ = ["Dataset", "DatasetManifest", "DatasetPart", "dataset_digest", "open_dataset"]
 

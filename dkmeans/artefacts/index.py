@@ -55,8 +55,10 @@ def _read_tags(store: Store) -> tuple[ColorTags, ...]:
 
 
 def write_skipped(claim: Claim[Any], skipped: Sequence[SkippedImage]) -> None:
-    """Write the group ``skipped``: name and reason of every image that could not be read."""
+    """Write the group ``skipped``: name and reason of every image that could not be read; none for none."""
     claim.discard("skipped")
+    if not skipped:
+        return
     for name, attribute in (("name", "key"), ("reason", "reason")):
         values = np.array([getattr(image, attribute) for image in skipped], dtype=np.dtypes.StringDType())
         claim.write_array(f"skipped/{name}", values)
@@ -65,6 +67,8 @@ def write_skipped(claim: Claim[Any], skipped: Sequence[SkippedImage]) -> None:
 
 def read_skipped(store: Store) -> list[SkippedImage]:
     """The group ``skipped``: name and reason of every image that could not be read."""
+    if not store.exists(f"skipped/{ROOT}"):
+        return []
     names, reasons = (arrays.read_rows(store, f"skipped/{name}") for name in ("name", "reason"))
     return [SkippedImage(str(name), str(reason)) for name, reason in zip(names, reasons, strict=True)]
 

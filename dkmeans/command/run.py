@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -9,6 +11,7 @@ from dkmeans.command.commands import stage_command
 from dkmeans.command.job import JobConfig, RunConfig, load_job
 from dkmeans.command.registry import REPORT, STAGES, Stage
 from dkmeans.config.cluster import ClusterConfig
+from dkmeans.errors import InputError
 from dkmeans.events.reporter import Reporter
 
 __all__ = ["command", "preview_job", "run_job"]
@@ -45,7 +48,7 @@ def run_job(job: JobConfig, reporter: Reporter | None = None) -> dict[str, Any]:
 
     reporter = reporter or Reporter()
     reports: dict[str, Any] = {}
-    with connect(job.cluster, reporter) as executor:
+    with connect(job.cluster, reporter, pixels=lambda: _pixels(job)) as executor:
         for stage in STAGES:
             for config in job.stages.get(stage.name, ()):
                 report = asdict(stage.function(config, executor, reporter))
@@ -53,6 +56,23 @@ def run_job(job: JobConfig, reporter: Reporter | None = None) -> dict[str, Any]:
     if job.report:
         reports["report"] = [asdict(REPORT.function(job.report))]
     return reports
+
+
+def _pixels(job: JobConfig) -> int:
+    """About how many pixels there are in the images, and the datasets, that a job finds."""
+    from dkmeans.artefacts.dataset import open_dataset
+    from dkmeans.images.sources import estimate_pixels, open_source
+
+    def tell(option: str, count: Callable[[str], int]) -> int:
+        total = 0
+        urls = {getattr(config, option, None) for configs in job.stages.values() for config in configs}
+        for url in filter(None, urls):
+            with suppress(InputError):  # what an earlier stage makes is not there yet
+                total += count(url)
+        return total
+
+    sources = tell("source", lambda url: estimate_pixels(open_source(url)))
+    return sources or tell("dataset", lambda url: open_dataset(url).manifest.n_pixels)
 
 
 command = stage_command(Stage("run", RunConfig, "In one step", f"{__name__}:_run"))

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import resource_tracker
 from types import FrameType
 
 __all__ = ["exit_code", "stoppable"]
@@ -34,7 +33,6 @@ def stoppable(*, quiet: bool = False) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread() or _is_ignored():
         yield
         return
-    _start_resource_tracker()
     job = _Job(quiet)
     old = {signal.SIGTERM: signal.signal(signal.SIGTERM, job.stop)}
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -49,18 +47,6 @@ def stoppable(*, quiet: bool = False) -> Iterator[None]:
         for number, handler in old.items():  # who asks to stop a second time means it
             signal.signal(number, signal.SIG_DFL if job.number else handler)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-
-
-def _start_resource_tracker() -> None:
-    """Start a process of multiprocessing now, as it unblocks SIGINT in the thread that starts it.
-
-    It cleans up after a job that ends at once: without a word, as nobody has to do anything about it.
-    """
-    sys.warnoptions.append("ignore")
-    try:
-        resource_tracker.ensure_running()
-    finally:
-        sys.warnoptions.pop()
 
 
 def _is_ignored() -> bool:

@@ -9,7 +9,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import dask.array as da
 import numpy as np
 from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
@@ -99,6 +98,8 @@ class Executor(ABC):
         A block is the number of its shard, shape (1,): the function itself reads what the shard needs
         and writes it, so no block of rows travels through the graph.
         """
+        import dask.array as da  # here, as jobs without arrays need not wait for it
+
         numbers = da.arange(n_shards, chunks=1, dtype=np.int64)
         # By partial(), as map_blocks has keywords of its own; the name is unique, as tasks write.
         blocks = numbers.map_blocks(
@@ -130,7 +131,7 @@ class Executor(ABC):
         limits = [limit for limit, _ in self.limits()]
         return sum(limits) if all(limits) else None
 
-    def check_memory(self, task: int, what: str, remedy: str) -> None:
+    def check_memory(self, task: int, what: str, remedy: str, n_tasks: int | None = None) -> None:
         """Refuse tasks of which a worker cannot hold as many as it has threads.
 
         Parameters
@@ -140,6 +141,8 @@ class Executor(ABC):
         what : str
             What a task does, for the message.
         remedy : str
+        n_tasks : int or None
+            How many there are, if they may be fewer than the threads.
 
         Raises
         ------
@@ -147,6 +150,7 @@ class Executor(ABC):
             Naming what is needed and what is there.
         """
         for limit, threads in self.limits():
+            threads = min(threads, n_tasks or threads)
             need = threads * task + IMPORTED_BYTES
             if limit and need > limit:
                 raise ClusterError(

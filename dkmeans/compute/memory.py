@@ -1,4 +1,4 @@
-"""The memory that this process may take: that of the machine, or less where it is limited."""
+"""The memory and the cores that this process may take: those of the machine, or less where it is limited."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-__all__ = ["memory_limit"]
+__all__ = ["memory_limit", "n_cores"]
 
 _GROUPS = (
     *("memory/memory.limit_in_bytes", "memory/memory.soft_limit_in_bytes"),  # version 1 of control groups
@@ -40,3 +40,8 @@ def _of_file(path: Path) -> int:
         return int(path.read_text(encoding="ascii"))
     except (OSError, ValueError):
         return 0
+
+
+def n_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -14,9 +14,10 @@ __all__ = ["ClusterConfig"]
 class ClusterConfig(Model):
     """Where the tasks run."""
 
-    scheduler: str = "local"
-    """``local``: workers of our own; ``sync``: in this process, one task after the other; else an address
-    such as ``tls://host:8786``, or the path of a scheduler file."""
+    scheduler: str = "auto"
+    """``threads``: in this process, on all its cores; ``local``: workers of our own; ``auto``: threads for
+    less than about 50 megapixels, else local; ``sync``: one task after the other; else an address such as
+    ``tls://host:8786``, or the path of a scheduler file."""
     tls_ca: str | None = None
     """File of the authority that has signed the certificates of scheduler and workers, PEM."""
     tls_cert: str | None = None

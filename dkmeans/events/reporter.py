@@ -7,18 +7,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Column
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["SILENT", "Advance", "Reporter"]
 
@@ -50,7 +43,13 @@ class Reporter:
     def __init__(self, *, quiet: bool = False, log: Callable[[dict[str, Any]], None] | None = None) -> None:
         self.quiet = quiet
         self.log = log
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    @cached_property
+    def console(self) -> Console:
+        """Where it is said; made when there is something to say, as Rich takes a while to load."""
+        from rich.console import Console
+
+        return Console(stderr=True, highlight=False, soft_wrap=True)
 
     def say(self, text: str) -> None:
         """One line of information."""
@@ -95,6 +94,16 @@ class _Steps:
     """The steps of one part of a stage, as a bar or as lines; rich's estimate of the time left is in both."""
 
     def __init__(self, name: str, total: int, unit: str, console: Console) -> None:
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+        from rich.table import Column
+
         room = max(1, console.width - _WITHOUT_NOTE)  # else Rich would shorten all columns, numbers first
         columns = (
             TextColumn("{task.description:<16}"),

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dkmeans.images.effort import effort_for, smallest
 from dkmeans.images.png import GRAY, GRAY_ALPHA, PALETTE, RGB, RGBA, Form
-from dkmeans.images.reindexing import by_luma, by_neighbors, reindexed
+from dkmeans.images.reindexing import bands, by_luma, by_neighbors, reindexed
 from dkmeans.images.scanlines import pack_bits
 from dkmeans.images.tags import NO_TAGS, ColorTags
 
@@ -204,11 +204,14 @@ def compact(codes: NDArray[Any], palette: NDArray[Any]) -> tuple[NDArray[np.uint
     codes : (height, width) uint8 array
     palette : (n, 1 | 2 | 3 | 4) uint8 array
     """
-    used = np.flatnonzero(np.bincount(codes.ravel(), minlength=len(palette)))
+    counts = sum(np.bincount(band.ravel(), minlength=len(palette)) for band in bands(codes))
+    used = np.flatnonzero(counts)
     colors, inverse = np.unique(palette[used], axis=0, return_inverse=True)
     order = by_luma(colors)
     places = np.empty(len(order), np.uint8)
     places[order] = np.arange(len(order))
     table = np.zeros(len(palette), np.uint8)
     table[used] = places[inverse.ravel()]
+    if codes.dtype == np.uint8 and np.array_equal(table[used], used):  # it is so already
+        return codes, colors[order]
     return table[codes], colors[order]

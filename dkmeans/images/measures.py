@@ -1,4 +1,4 @@
-"""How near an image is to its original: mean squared error, PSNR, SSIM and CIEDE2000, by scikit-image.
+"""How near an image is to its original: mean squared error, PSNR, SSIM and CIEDE2000, as by scikit-image.
 
 What is measured is what can be seen: of images with alpha the premultiplied values, and alpha. So colors
 behind alpha 0 count nothing.
@@ -6,16 +6,17 @@ behind alpha 0 count nothing.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.color import deltaE_ciede2000, rgb2lab
-from skimage.metrics import mean_squared_error, structural_similarity
+
+from dkmeans.kernels.similarity import squared_difference, structural_similarity
 
 __all__ = ["Measures", "compare", "mean_ciede2000", "mse", "psnr", "ssim", "worst_part"]
 
-_TILE = 512  # pixels; SSIM takes about 100 bytes a value, which a large image has too many of
+_BAND = 256  # rows
 _WINDOW = 7  # pixels, scikit-image's own
 _SMALL = 96  # pixels; an image with a shorter side than this is enlarged whole and needs no detail
 
@@ -49,9 +50,9 @@ def compare(original: NDArray[Any], image: NDArray[Any]) -> Measures:
 def mse(original: NDArray[Any], image: NDArray[Any]) -> float:
     """Compute the mean squared error over all values of two images of one shape and type."""
     if original.shape[2] not in (2, 4):
-        return float(mean_squared_error(original, image))
-    bands = range(0, len(original), _TILE)  # floats of a whole large image would fill the memory
-    parts = ((original[top : top + _TILE], image[top : top + _TILE]) for top in bands)
+        return squared_difference(original, image) / original.size
+    bands = range(0, len(original), _BAND)  # floats of a whole large image would fill the memory
+    parts = ((original[top : top + _BAND], image[top : top + _BAND]) for top in bands)
     return float(sum(((_seen(one) - _seen(other)) ** 2).sum() for one, other in parts)) / original.size
 
 
@@ -76,32 +77,26 @@ def psnr(mse: float, limit: int) -> float | None:
     return float(10 * np.log10(limit**2 / mse)) if mse else None
 
 
-def ssim(original: NDArray[Any], image: NDArray[Any], tile: int = _TILE) -> float | None:
-    """Compute the mean structural similarity, tile by tile; None for images too small for a window of 3 x 3.
+def ssim(original: NDArray[Any], image: NDArray[Any], band: int = _BAND) -> float | None:
+    """Compute the mean structural similarity; None for images too small for a window of 3 x 3.
 
-    The tiles of `tile` x `tile` places of the window overlap by it: together they have each place once, as
-    the whole image has.
+    Values that are no 8-bit ones, or are premultiplied, become floats for `band` rows of windows at a time.
     """
-    height, width = original.shape[:2]
+    height, width, channels = original.shape
     shorter = min(height, width)
     window = min(_WINDOW, shorter - 1 + shorter % 2)  # the largest odd one that fits
     if window < 3:
         return None
-    total = 0.0
     rows, columns = height - window + 1, width - window + 1  # places of the window
-    for top in range(0, rows, tile):
-        for left in range(0, columns, tile):
-            down, across = min(tile, rows - top), min(tile, columns - left)
-            part = np.s_[top : top + down + window - 1, left : left + across + window - 1]
-            value = structural_similarity(
-                _seen(original[part]),
-                _seen(image[part]),
-                win_size=window,
-                data_range=int(np.iinfo(original.dtype).max),
-                channel_axis=-1,
-            )
-            total += float(value) * down * across
-    return float(total / (rows * columns))
+    limit, total = int(np.iinfo(original.dtype).max), 0.0
+    as_they_are = original.dtype == np.uint8 and channels in (1, 3)
+    for top in range(0, rows, rows if as_they_are else band):
+        stop = height if as_they_are else top + band + window - 1
+        parts = [pixels[top:stop] for pixels in (original, image)]
+        if not as_they_are:
+            parts = [_seen(part).astype(np.float64, copy=False) for part in parts]
+        total += math.fsum(structural_similarity(parts[0], parts[1], window, limit))
+    return float(total / (rows * columns * channels))
 
 
 def mean_ciede2000(original: NDArray[Any], image: NDArray[Any]) -> float:
@@ -111,6 +106,8 @@ def mean_ciede2000(original: NDArray[Any], image: NDArray[Any]) -> float:
     the mean of those over black and over white. Each pair of colors is computed once; up to 0.1 s for a photo
     of 768 x 512.
     """
+    from skimage.color import deltaE_ciede2000  # here, as it takes a while to load
+
     channels, limit = original.shape[2], int(np.iinfo(original.dtype).max)
     both = np.zeros((original[..., 0].size, 2, 4), original.dtype)
     both[:, 0, :channels] = original.reshape(-1, channels)
@@ -126,6 +123,8 @@ def mean_ciede2000(original: NDArray[Any], image: NDArray[Any]) -> float:
 
 def _lab(colors: NDArray[np.float64], ground: float) -> NDArray[np.float64]:
     """CIELAB of colors of shape (n, channels), 0 to 1, those with alpha over a gray `ground`."""
+    from skimage.color import rgb2lab
+
     if colors.shape[1] in (2, 4):
         alpha = colors[:, -1:]
         colors = colors[:, :-1] * alpha + ground * (1 - alpha)

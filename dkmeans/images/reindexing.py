@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["by_luma", "by_neighbors", "reindexed"]
+__all__ = ["bands", "by_luma", "by_neighbors", "reindexed"]
 
 _LUMA = (299, 587, 114)  # thousandths of red, green, blue: ITU-R 601, as in `dkmeans.images.decode`
+_BAND = 1 << 20  # pixels
 
 
 def by_luma(palette: NDArray[np.uint8]) -> NDArray[np.intp]:
@@ -61,14 +65,27 @@ def by_neighbors(codes: NDArray[np.uint8], k: int) -> NDArray[np.intp]:
 
 def _neighbors(codes: NDArray[np.uint8], k: int) -> NDArray[np.int64]:
     """How often two colors lie side by side or one below the other: (k, k), symmetric, its diagonal 0."""
-    wide = codes.astype(np.uint16)  # a pair is at most k^2 - 1, and k at most 256
     counts = np.zeros(k * k, np.int64)
-    for one, other in ((wide[:, :-1], wide[:, 1:]), (wide[:-1], wide[1:])):
-        counts += np.bincount((one * np.uint16(k) + other).ravel(), minlength=k * k)
+    for band in bands(codes, overlap=1):
+        wide = band.astype(np.uint16)  # a pair is at most k^2 - 1, and k at most 256
+        for one, other in ((wide[:-1, :-1], wide[:-1, 1:]), (wide[:-1], wide[1:])):
+            counts += np.bincount((one * np.uint16(k) + other).ravel(), minlength=k * k)
+    last = codes[-1].astype(np.uint16)  # which no row is below
+    counts += np.bincount(last[:-1] * np.uint16(k) + last[1:], minlength=k * k)
     pairs = counts.reshape(k, k)
     pairs = pairs + pairs.T
     np.fill_diagonal(pairs, 0)
     return pairs
+
+
+def bands(codes: NDArray[Any], overlap: int = 0) -> Iterator[NDArray[Any]]:
+    """Yield the rows of an image in bands: counted at once, those of a large one would fill the memory.
+
+    Each has the next `overlap` rows too, as far as there are any.
+    """
+    height = max(1, _BAND // codes.shape[1])
+    for top in range(0, len(codes) - overlap, height):
+        yield codes[top : top + height + overlap]
 
 
 def reindexed(

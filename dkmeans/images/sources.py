@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,12 +27,14 @@ from dkmeans.images.stacks import fingerprint, open_stack
 from dkmeans.images.tags import read_tags, to_srgb
 from dkmeans.storage.store import Store, StoredObject, open_store
 
-__all__ = ["FileSource", "SkippedImage", "Source", "open_source"]
+__all__ = ["FileSource", "SkippedImage", "Source", "estimate_pixels", "open_source"]
 
 _ACCEPTED = (
     f"a folder of images ({', '.join(suffix[1:] for suffix in SUFFIXES)}), one image, "
     "an IDX file (also .gz), or an .npy array"
 )
+_SAMPLED = 8
+"""Images that an estimate looks at."""
 _PREFIX = 64 * 2**10  # bytes read for a header; most fit, photographs with a preview in their EXIF do too
 
 
@@ -262,6 +265,15 @@ def open_source(url: str) -> Source:
     if not files:
         raise InputError(_no_images(url, ignored))
     return FileSource(url, store, tuple(files), ignored)
+
+
+def estimate_pixels(source: Source) -> int:
+    """Estimate the pixels of all images of a source from the headers of a few of them."""
+    keys = list(source.versions)
+    looked_at = source.without(set(keys) - set(keys[:: -(-len(keys) // _SAMPLED)]))
+    found = looked_at.headers(max_pixels=sys.maxsize)
+    sizes = [header.height * header.width for header in found if isinstance(header, ImageHeader)]
+    return sum(sizes) * len(source) // max(1, len(sizes))
 
 
 def _open_file(folder: Store, name: str) -> Source:

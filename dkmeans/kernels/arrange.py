@@ -6,6 +6,7 @@ of all of them at once. All tiles of a block lie in one flat array.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -94,77 +95,129 @@ def _prefix_sum(counts: Any) -> None:
         counts[key] += counts[key - 1]
 
 
-@jit
-def sort_order(labels: Any, spread: Any, n_rows: int, starts: Any) -> Any:
+def sort_order(
+    labels: NDArray[np.int32], spread: NDArray[np.float32], n_rows: int, starts: NDArray[np.int64]
+) -> NDArray[np.int32]:
     """Order the rows by label, and by `spread` where that is equal; `starts` gets the first of each label.
 
     Two counting sorts, the last one stable. Of `spread`, float32 and not negative, the exponent and three
     more bits count: it is enough that rows of one tile need about the same candidates.
     """
-    keys = spread.view(np.int32)
-    counts = np.zeros(_KEYS + 1, np.int32)
-    for row in range(n_rows):
+    by_spread, order = np.empty(n_rows, np.int32), np.empty(n_rows, np.int32)
+    counts, following = np.zeros(_KEYS + 1, np.int32), np.empty(starts.size - 1, np.int64)
+    _sort(labels, spread.view(np.int32), counts, by_spread, starts, following, order)
+    return order
+
+
+# Arrays are made before a kernel is called: those that it makes itself would take parts of Numba along, which
+# take long to load.
+
+
+@jit
+def _sort(
+    labels: Any, keys: Any, counts: Any, by_spread: Any, starts: Any, following: Any, order: Any
+) -> None:
+    for row in range(order.size):
         counts[(keys[row] >> 20) + 1] += 1
     _prefix_sum(counts)
-    by_spread = np.empty(n_rows, np.int32)
-    for row in range(n_rows):
+    for row in range(order.size):
         key = keys[row] >> 20
         by_spread[counts[key]] = row
         counts[key] += 1
-    starts[:] = 0
-    for row in range(n_rows):
+    for label in range(starts.size):
+        starts[label] = 0
+    for row in range(order.size):
         starts[labels[row] + 1] += 1
     _prefix_sum(starts)
-    following = starts[:-1].copy()
-    order = np.empty(n_rows, np.int32)
-    for i in range(n_rows):
+    for label in range(following.size):
+        following[label] = starts[label]
+    for i in range(order.size):
         row = by_spread[i]
         order[following[labels[row]]] = row
         following[labels[row]] += 1
-    return order
 
 
-@jit
-def _projections(values: Any, order: Any, out: Any) -> None:
-    """Project some rows of `values` on about the direction in which they vary most."""
-    n_features = values.shape[1]
-    mean = np.zeros(n_features, np.float32)
-    for row in order:
-        mean += values[row]
-    mean /= np.float32(order.size)
-    direction = values[order[0]] - mean
-    for _ in range(3):  # steps of the power method
-        following = np.zeros(n_features, np.float32)
-        for i in range(order.size):
-            gap = values[order[i]] - mean
-            out[i] = (gap * direction).sum()
-            following += out[i] * gap
-        norm = np.sqrt((following * following).sum())
-        if norm == 0:
-            break
-        direction = following / norm
-
-
-@jit
-def near_order(values: Any, size: int) -> Any:
-    """Order the rows of `values`, float32, so that each `size` that follow each other lie near.
+def near_order(values: NDArray[np.float32], size: int) -> NDArray[np.int32]:
+    """Order the rows of `values` so that each `size` that follow each other lie near.
 
     Split at the median of the direction in which they vary most, again and again.
     """
-    order = np.arange(values.shape[0]).astype(np.int32)
-    projections = np.empty(values.shape[0], np.float32)
-    todo = [(0, values.shape[0])]
-    while todo:
-        low, high = todo.pop()
+    order, projections = np.arange(len(values), dtype=np.int32), np.empty(len(values), np.float32)
+    todo = np.empty((len(values) // size + 2, 2), np.int64)
+    _split(values, size, order, projections, np.empty((3, values.shape[1]), np.float32), todo)
+    return order
+
+
+@jit
+def _split(values: Any, size: Any, order: Any, projections: Any, vectors: Any, todo: Any) -> None:
+    todo[0, 0], todo[0, 1] = 0, order.size
+    n_todo = 1
+    while n_todo:
+        n_todo -= 1
+        low, high = todo[n_todo, 0], todo[n_todo, 1]
         n_parts = -(-(high - low) // size)
         if n_parts < 2:
             continue
-        _projections(values, order[low:high], projections[low:high])
-        order[low:high] = order[low:high][np.argsort(projections[low:high])]
         middle = low + n_parts // 2 * size
-        todo.append((low, middle))
-        todo.append((middle, high))
-    return order
+        _project(values, order, low, high, vectors, projections)
+        _part(projections, order, low, middle, high)
+        todo[n_todo, 0], todo[n_todo, 1] = low, middle
+        todo[n_todo + 1, 0], todo[n_todo + 1, 1] = middle, high
+        n_todo += 2
+
+
+@jit
+def _project(values: Any, order: Any, low: Any, high: Any, vectors: Any, out: Any) -> None:
+    """Project some rows of `values` on about the direction in which they vary most."""
+    mean, direction, following = vectors[0], vectors[1], vectors[2]
+    for feature in range(mean.size):
+        mean[feature] = 0
+        for i in range(low, high):
+            mean[feature] += values[order[i], feature]
+        mean[feature] /= np.float32(high - low)
+        direction[feature] = values[order[low], feature] - mean[feature]
+    for _ in range(3):  # steps of the power method
+        for feature in range(mean.size):
+            following[feature] = 0
+        for i in range(low, high):
+            out[i] = 0
+            for feature in range(mean.size):
+                out[i] += (values[order[i], feature] - mean[feature]) * direction[feature]
+            for feature in range(mean.size):
+                following[feature] += out[i] * (values[order[i], feature] - mean[feature])
+        squares = 0.0
+        for feature in range(mean.size):
+            squares += np.float64(following[feature]) * following[feature]
+        if squares == 0:
+            break
+        for feature in range(mean.size):
+            direction[feature] = np.float32(following[feature] / math.sqrt(squares))
+
+
+@jit
+def _part(keys: Any, order: Any, low: Any, middle: Any, high: Any) -> None:
+    """Exchange rows between `low` and `high` until none before `middle` has a greater key than one behind it.
+
+    C. A. R. Hoare, Algorithm 65: Find, Communications of the ACM 4(7), 1961.
+    """
+    first, last = low, high - 1
+    while first < last:
+        pivot = keys[first + (last - first) // 2]
+        up, down = first, last
+        while up <= down:
+            while keys[up] < pivot:
+                up += 1
+            while keys[down] > pivot:
+                down -= 1
+            if up <= down:
+                keys[up], keys[down] = keys[down], keys[up]
+                order[up], order[down] = order[down], order[up]
+                up += 1
+                down -= 1
+        if down < middle:
+            first = up
+        if middle < up:
+            last = down
 
 
 def _tiles_of(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -85,7 +85,7 @@ def cut(
         if isinstance(held, Finished):
             manifest = held.manifest
         else:
-            with connect(executor, reporter, "cut") as workers:
+            with connect(executor, reporter, "cut", lambda: dataset.manifest.n_pixels) as workers:
                 manifest = _write(config, codebook, dataset, held, workers, reporter)
     names = set(CutReport.__dataclass_fields__) - {"cut", "codebook", "seconds"}
     facts = {name: getattr(manifest, name) for name in names}

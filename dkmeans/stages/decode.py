@@ -98,7 +98,7 @@ def decode(
             names = coded.index.names
             wanted = Wanted(dict.fromkeys(names, identity), "", _keys(coded))
             files = begin_files(held, read_former(folder), wanted, "images")
-            with connect(executor, reporter, "decode") as workers:
+            with connect(executor, reporter, "decode", lambda: n_pixels) as workers:
                 largest = int(np.diff(coded.index.offset).max()) * 4 * 2
                 workers.check_memory(4 * largest, "an image", "decode on larger workers")
                 remaking = partial(_remaking, coded)

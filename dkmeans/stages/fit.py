@@ -55,7 +55,7 @@ def fit(
         if isinstance(held, Finished):
             manifest = held.manifest
         else:
-            with connect(executor, reporter, "fit") as workers:
+            with connect(executor, reporter, "fit", lambda: dataset.manifest.n_pixels) as workers:
                 rows = open_rows(dataset, config.on, config.n_clusters, config.seed, workers, reporter)
 
                 def seeds(say: Callable[[str], None]) -> NDArray[Any]:

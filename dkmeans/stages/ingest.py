@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,10 +27,10 @@ from dkmeans.images.collections import SourceCollection
 from dkmeans.images.decode import SkippedImage
 from dkmeans.images.index import ImageIndex
 from dkmeans.images.skipping import Skipping
-from dkmeans.images.sources import Source, open_source
+from dkmeans.images.sources import Source, estimate_pixels, open_source
 from dkmeans.stages.shared import shards
+from dkmeans.stages.shared.gathering import state_of
 from dkmeans.stages.shared.growing import NOTHING, Kept, find_kept, made_alike
-from dkmeans.stages.shared.learning import state_of
 from dkmeans.storage import arrays
 from dkmeans.storage.store import open_store
 
@@ -97,8 +98,9 @@ def ingest(
         if isinstance(held, Finished):
             manifest = held.manifest
         else:
-            with connect(executor, reporter, "ingest") as workers:
-                manifest = _Ingest(config, held, kept, workers, reporter).run(source)
+            left = source.part(kept.n_files, len(source)) if kept.n_files else source
+            with connect(executor, reporter, "ingest", partial(estimate_pixels, left)) as workers:
+                manifest = _Ingest(config, held, kept, workers, reporter).run(source, left)
     names = set(IngestReport.__dataclass_fields__) - {"dataset", "seconds"}
     facts = {name: getattr(manifest, name) for name in names}
     return IngestReport(dataset=store.url, seconds=time.perf_counter() - began, **facts)
@@ -125,15 +127,12 @@ class _Ingest:
         place = "" if held.before == "complete" else held.store.url_of("skipped")
         self.skipping = Skipping(config.max_skipped, reporter, self.keep_skipped, place, again, on)
 
-    def run(self, source: Source) -> DatasetManifest:
-        """Index, pixels, patches, commit."""
+    def run(self, source: Source, left: Source) -> DatasetManifest:
+        """Index, pixels, patches, commit; `left` are the images of `source` that are read."""
         config, versions = self.config, source.versions
         options = (config.color, config.max_image_pixels, self.executor, self.skipping, self.reporter)
         srgb = config.profile == "srgb"
-        kept = self.kept.n_files
-        images = collect(
-            source.part(kept, len(source)) if kept else source, *options, patch=config.patch, srgb=srgb
-        )
+        images = collect(left, *options, patch=config.patch, srgb=srgb)
         images = made_alike(images, self.kept, config.color, self.held.store.url)
         if self.held.before in ("complete", "changed"):
             self.begin()

@@ -17,7 +17,6 @@ from dkmeans.images.decode import CHANNELS, SkippedImage
 from dkmeans.images.effort import check_effort
 from dkmeans.images.palettes import PNG_COLORS
 from dkmeans.images.sources import open_source
-from dkmeans.stages.shared.archiving import check_patch, write_archive
 from dkmeans.stages.shared.asking import check_asked
 from dkmeans.stages.shared.one_file import asks_for_file, written_file
 from dkmeans.stages.shared.quantized import QuantizedImage, Written
@@ -142,11 +141,15 @@ def quantize(
     _check(config)
     source = open_source(config.source)
     if asks_for_file(config, source):
-        with written_file(config, source, reporter) as (written, folder):
+        with written_file(config, source, executor, reporter) as (written, folder):
             _write_page(config, folder, written.url)
         return _report(config, written, (), time.perf_counter() - began)
-    write = write_archive if config.to == "archive" else write_folder
-    written = write(config, source, executor, reporter)
+    if config.to == "archive":
+        from dkmeans.stages.shared.archiving import write_archive  # here, as files need no codes
+
+        written = write_archive(config, source, executor, reporter)
+    else:
+        written = write_folder(config, source, executor, reporter)
     _write_page(config, written.url)
     return _report(config, written, _skipped(config, written.url), time.perf_counter() - began)
 
@@ -200,6 +203,8 @@ def _check(config: QuantizeConfig) -> None:
         if config.effort != QuantizeConfig.model_fields["effort"].default:
             raise UsageError("--effort is for PNG files, found --to archive. Leave out one of them.")
         if config.color != "auto":  # else the images decide
+            from dkmeans.stages.shared.archiving import check_patch
+
             check_patch(config.patch, CHANNELS[config.color])
         return
     if config.patch is not None:

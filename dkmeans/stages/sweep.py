@@ -89,7 +89,7 @@ def sweep(
     store = open_store(config.sweep)
     with claim(store, SweepManifest, config, dataset.manifest.digest, [dataset.url]) as held:
         if isinstance(held, Claim):
-            with connect(executor, reporter, "sweep") as workers:
+            with connect(executor, reporter, "sweep", lambda: dataset.manifest.n_pixels) as workers:
                 _write(config, dataset, held, workers, reporter)
     return _report(store.url, time.perf_counter() - began)
 

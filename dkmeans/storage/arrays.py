@@ -8,21 +8,23 @@ before that those of the packed chunks, by zarr, are compared. Nothing is ever r
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
-from zarr.core.metadata import ArrayV3Metadata
-from zarr.storage import StorePath
 
 from dkmeans import plan
 from dkmeans.errors import DkmeansError, InputError, StorageError
 from dkmeans.plan import RowLayout
 from dkmeans.storage import checksums, nodes
 from dkmeans.storage.faults import translated
+from dkmeans.storage.nodes import damaged
 from dkmeans.storage.store import Store
-from dkmeans.storage.zarr_stores import ReadingStore, WritingStore, damaged
+
+if TYPE_CHECKING:  # zarr loads where an array is opened: jobs without arrays need not wait for it
+    import zarr
+
+    from dkmeans.storage.zarr_stores import ReadingStore
 
 __all__ = [
     "array_at",
@@ -93,7 +95,7 @@ def create_array(
             )
         if table is not None and there != node:
             store.put(nodes.node_key(name), nodes.encode_node(node))
-    return _array(store, name, node, WritingStore)
+    return _array(store, name, node, writes=True)
 
 
 def seal(store: Store, name: str, table: NDArray[np.uint32]) -> None:
@@ -105,7 +107,7 @@ def seal(store: Store, name: str, table: NDArray[np.uint32]) -> None:
 def array_at(store: Store, name: str) -> zarr.Array[Any] | None:
     """The array `name` of a group, to read; None if a group has that name."""
     node = nodes.read_node(store, name)
-    return _array(store, name, node, ReadingStore) if node.get("node_type") == "array" else None
+    return _array(store, name, node) if node.get("node_type") == "array" else None
 
 
 def open_array(store: Store, name: str) -> zarr.Array[Any]:
@@ -113,23 +115,13 @@ def open_array(store: Store, name: str) -> zarr.Array[Any]:
 
     A missing or empty chunk is an error, and a damaged one is; `read_part` also compares the checksums.
     """
-    return _array(store, name, nodes.read_node(store, name), ReadingStore)
+    return _array(store, name, nodes.read_node(store, name))
 
 
-def _array(store: Store, name: str, node: dict[str, Any], mode: type[ReadingStore]) -> zarr.Array[Any]:
-    try:
-        metadata = ArrayV3Metadata.from_dict(node)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise damaged(store.url, name, "zarr.json", f"{error}") from error
-    return _placed(store, name, metadata, mode)
+def _array(store: Store, name: str, node: dict[str, Any], *, writes: bool = False) -> zarr.Array[Any]:
+    from dkmeans.storage.zarr_stores import ReadingStore, WritingStore, array_of
 
-
-def _placed(store: Store, name: str, metadata: Any, mode: type[ReadingStore]) -> zarr.Array[Any]:
-    with translated(store.url, f"reading the array {name}"):
-        # Empty chunks are written too: then a shard that is done exists. open_array() up to zarr 3.1 ignores
-        # a config that it is given.
-        path = StorePath(mode(store, name), store.path(name))
-    return zarr.Array(zarr.AsyncArray(metadata, path, {"write_empty_chunks": True}))
+    return array_of(store, name, node, WritingStore if writes else ReadingStore)
 
 
 def table_of(array: Any) -> NDArray[np.uint32] | None:
@@ -140,6 +132,8 @@ def table_of(array: Any) -> NDArray[np.uint32] | None:
     InputError
         If they are damaged.
     """
+    from dkmeans.storage.zarr_stores import ReadingStore
+
     store = array.store_path.store
     if not isinstance(store, ReadingStore) or nodes.ABOUT not in array.attrs:
         return None
@@ -194,9 +188,11 @@ def write_rows(
         lose data silently (zarr-python#3682, dask#12583).
     """
     if opened is None:
-        array = _array(store, name, nodes.read_node(store, name), WritingStore)
+        array = _array(store, name, nodes.read_node(store, name), writes=True)
     else:
-        array = _placed(store, name, opened.metadata, WritingStore)
+        from dkmeans.storage.zarr_stores import WritingStore, placed
+
+        array = placed(store, name, opened.metadata, WritingStore)
     size = row_layout(array).shard_rows
     stop = start + len(rows)
     if start % size or stop > array.shape[0] or (stop % size and stop != array.shape[0]):
@@ -242,6 +238,8 @@ def read_part(array: zarr.Array[Any], start: int, stop: int) -> NDArray[Any]:
 
 
 def _store_of(array: zarr.Array[Any]) -> ReadingStore:
+    from dkmeans.storage.zarr_stores import ReadingStore
+
     store = array.store_path.store
     assert isinstance(store, ReadingStore), "an array that open_array did not open"
     return store

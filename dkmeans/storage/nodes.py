@@ -7,18 +7,19 @@ artefact visible.
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
-from zarr.codecs import Crc32cCodec, ZstdCodec
 
+from dkmeans.errors import InputError
 from dkmeans.storage import checksums
 from dkmeans.storage.store import Store
-from dkmeans.storage.zarr_stores import damaged
 
-__all__ = ["ABOUT", "codecs", "encode_node", "make_node", "node_key", "read_node", "seal_node"]
+if TYPE_CHECKING:
+    from zarr.codecs import Crc32cCodec, ZstdCodec
+
+__all__ = ["ABOUT", "codecs", "damaged", "encode_node", "make_node", "node_key", "read_node", "seal_node"]
 
 ABOUT = "dkmeans"
 """Attribute of an array that holds what dkmeans notes of it."""
@@ -59,6 +60,8 @@ def make_node(
     small: bool,
 ) -> dict[str, Any]:
     """The metadata of an array as JSON has them."""
+    import zarr  # here, as jobs without arrays need not wait for it
+
     scratch: dict[str, Any] = {}
     zarr.create_array(
         zarr.storage.MemoryStore(scratch),
@@ -76,6 +79,8 @@ def codecs(level: int) -> tuple[ZstdCodec | Crc32cCodec, ...]:
 
     It costs a thirtieth of zstd's own, one of the unpacked bytes, which takes half as long as unpacking them.
     """
+    from zarr.codecs import Crc32cCodec, ZstdCodec
+
     return ZstdCodec(level=level), Crc32cCodec()
 
 
@@ -101,3 +106,11 @@ def read_node(store: Store, name: str) -> dict[str, Any]:
         return dict(json.loads(store.get(node_key(name))))
     except (ValueError, TypeError) as error:
         raise damaged(store.url, name, "zarr.json", f"{error}") from error
+
+
+def damaged(url: str, name: str, what: str, why: str) -> InputError:
+    """The error for a part of an array that is not as it was written; `what` is its key below the array."""
+    return InputError(
+        f"{url}: {what} of the array {name} is damaged: {why.rstrip('.')}. Bring it back from a copy, or "
+        "make the output anew with --overwrite; `dkmeans verify` tells what else is damaged."
+    )

@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 import obstore.exceptions
-import tenacity
 
 from dkmeans.storage.access import current_access, traffic_of
 
@@ -74,6 +73,8 @@ class Retries:
             if not was_lost(error) or time.monotonic() > end:
                 raise
         _count_repetition()
+        import tenacity  # here, as it takes a while to load
+
         return tenacity.Retrying(**self._until(end))(function, *arguments, **options)
 
     async def call_async(self, function: Callable[..., Awaitable[_T]], *arguments: Any, **options: Any) -> _T:
@@ -85,10 +86,14 @@ class Retries:
             if not was_lost(error) or time.monotonic() > end:
                 raise
         _count_repetition()
+        import tenacity
+
         return await tenacity.AsyncRetrying(**self._until(end))(function, *arguments, **options)
 
     def _until(self, end: float) -> dict[str, Any]:
         """How tenacity repeats, until this time of `time.monotonic`."""
+        import tenacity
+
         return {
             "retry": tenacity.retry_if_exception(was_lost),
             "wait": tenacity.wait_exponential(multiplier=self.first_pause, max=self.longest_pause),

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import zarr
 import zarr.abc.store
 from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
-from zarr.storage import LocalStore, ObjectStore, WrapperStore
+from zarr.core.metadata import ArrayV3Metadata
+from zarr.storage import LocalStore, ObjectStore, StorePath, WrapperStore
 
-from dkmeans.errors import InputError
 from dkmeans.storage import access, forking
+from dkmeans.storage.faults import translated
+from dkmeans.storage.nodes import damaged
 from dkmeans.storage.store import Store
 
-__all__ = ["ReadingStore", "WritingStore", "damaged"]
+__all__ = ["ReadingStore", "WritingStore", "array_of", "placed"]
 
 
 def _opened(store: Store) -> zarr.abc.store.Store:
@@ -81,9 +84,25 @@ def _key(path: str) -> str:
     return path[path.rindex("c/") :] if "c/" in path else path
 
 
-def damaged(url: str, name: str, what: str, why: str) -> InputError:
-    """The error for a part of an array that is not as it was written; `what` is its key below the array."""
-    return InputError(
-        f"{url}: {what} of the array {name} is damaged: {why.rstrip('.')}. Bring it back from a copy, or "
-        "make the output anew with --overwrite; `dkmeans verify` tells what else is damaged."
-    )
+def array_of(store: Store, name: str, node: dict[str, Any], mode: type[ReadingStore]) -> zarr.Array[Any]:
+    """The array that some metadata describe.
+
+    Raises
+    ------
+    InputError
+        If they describe none.
+    """
+    try:
+        metadata = ArrayV3Metadata.from_dict(node)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise damaged(store.url, name, "zarr.json", f"{error}") from error
+    return placed(store, name, metadata, mode)
+
+
+def placed(store: Store, name: str, metadata: Any, mode: type[ReadingStore]) -> zarr.Array[Any]:
+    """The array of these metadata, to read or to write."""
+    with translated(store.url, f"reading the array {name}"):
+        # Empty chunks are written too: then a shard that is done exists. open_array() up to zarr 3.1 ignores
+        # a config that it is given.
+        path = StorePath(mode(store, name), store.path(name))
+    return zarr.Array(zarr.AsyncArray(metadata, path, {"write_empty_chunks": True}))

@@ -16,6 +16,7 @@ import bench_png
 import bench_quality
 import bench_relaxation
 import bench_scaling
+import bench_start
 import bench_storage
 import harness
 import numpy as np
@@ -113,6 +114,19 @@ def test_bench_png(photos, capsys):
     assert ours["bytes"] < fast["bytes"]
     assert ours["psnr"] == fast["psnr"] > 20
     assert len(lines) == 4 or "no pngquant on PATH" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_bench_start(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        Image.fromarray(rng.integers(0, 256, (40, 50, 3), np.uint8)).save(tmp_path / f"{name}.png")
+    large = ["--large", str(tmp_path / "a.png")]
+    lines = bench_start.main(["--data", str(tmp_path), "--k", "8", "--rounds", "1", *large])["table"]
+    ours = [line for line in lines if line["command"] == "dkmeans"]
+    assert [line["work"] for line in ours] == ["one photo", "2 photos", "24 megapixels"]
+    assert all(line["runs"] == 1 and line["seconds"] > 0 and line["peak MiB"] > 20 for line in ours)
+    assert len(lines) > 3 or "no pngquant on PATH" in capsys.readouterr().out
 
 
 def test_bench_overhead(photos):

@@ -311,7 +311,7 @@ def test_insecure_is_an_option(dataset, tmp_path, dkmeans, monkeypatch):
         ),
         (["--tls-ca", "missing.pem", "--scheduler", "tls://127.0.0.1:1"], "found no file missing.pem"),
         (["--tls-ca", "FILE", "--tls-cert", "FILE", "--tls-key", "FILE", *SYNC], "--scheduler sync does not"),
-        (["--tls-ca", "FILE", "--tls-cert", "FILE", "--tls-key", "FILE"], "--scheduler local does not leave"),
+        (["--tls-ca", "FILE", "--tls-cert", "FILE", "--tls-key", "FILE"], "--scheduler auto does not leave"),
         (["--performance-report", "page.html", *SYNC], "--performance-report: --scheduler sync has no"),
         (["--scheduler", "FILE"], "is not a scheduler file of Dask"),
         (["--storage-option", "region", *SYNC], "expected KEY=VALUE"),

@@ -21,12 +21,15 @@ from dask.delayed import delayed
 from dkmeans import ClusterConfig, __version__
 from dkmeans.compute import waiting
 from dkmeans.compute.connecting import connect
+from dkmeans.compute.distributed import Distributed
+from dkmeans.compute.in_process import InProcess
 from dkmeans.errors import ClusterError, UsageError
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.storage.access import storage_options
 from dkmeans.storage.store import Store
 
 LOCAL = ClusterConfig(workers=1, threads_per_worker=2, memory_limit="1GiB")
+NO_WORKERS = {"scheduler": "sync", "connect_seconds": None}
 MAKE_CERTS = Path(__file__).parents[2] / "deploy/tls/make-certs.sh"
 
 
@@ -45,7 +48,8 @@ def square(x):
 
 def refused(kind, text, **options):
     """The error of a connection that cannot be made."""
-    config = ClusterConfig(**{"connect_seconds": 2, **options})
+    options = {"connect_seconds": 2, **options}
+    config = ClusterConfig(**{name: value for name, value in options.items() if value is not None})
     with pytest.raises(kind, match=text) as caught, connect(config, SILENT):
         pass
     return caught.value
@@ -63,6 +67,53 @@ def test_a_local_cluster_reports_its_memory():
         assert place.run([delayed(square)(3)]) == [9]  # still open
 
 
+def told(config, capsys, **options):
+    """The executor that a config leads to, and what is said about it."""
+    with connect(config, Reporter(), **options) as place:
+        pass
+    return place, capsys.readouterr().err
+
+
+def test_small_work_runs_on_all_cores_of_this_process(capsys):
+    place, said = told(ClusterConfig(), capsys, pixels=lambda: 49_999_999)
+    assert isinstance(place, InProcess)
+    n = len(os.sched_getaffinity(0))
+    assert place.n_threads() == n
+    assert said == f"running on {n} thread{'s' if n > 1 else ''} in this process\n"
+
+
+@pytest.mark.parametrize("pixels", [None, lambda: 50_000_000])
+def test_large_work_and_unknown_work_run_on_a_local_cluster(pixels, capsys):
+    place, said = told(ClusterConfig(), capsys, pixels=pixels)
+    assert isinstance(place, Distributed)
+    assert re.fullmatch(r"running on a local cluster, dashboard: http://127\.0\.0\.1:\S+\n", said)
+
+
+@pytest.mark.parametrize("options", [{"workers": 1}, {"threads_per_worker": 1}, {"memory_limit": "1GiB"}])
+def test_options_of_workers_choose_a_local_cluster(options, capsys):
+    place, said = told(ClusterConfig(**options), capsys, pixels=lambda: 1)
+    assert isinstance(place, Distributed)
+    assert said.startswith("running on a local cluster")
+
+
+@pytest.mark.parametrize("scheduler", ["threads", "sync"])
+@pytest.mark.parametrize(
+    "options",
+    [{"workers": 1}, {"threads_per_worker": 1}, {"memory_limit": "auto"}, {"connect_seconds": 5}],
+    ids=lambda options: next(iter(options)),
+)
+def test_options_of_workers_are_refused_where_there_are_none(scheduler, options):
+    flag = f"--{next(iter(options)).replace('_', '-')}"
+    text = f"{flag}: --scheduler {scheduler} has no workers.* Use local, or leave out {flag}"
+    refused(UsageError, text, **{"connect_seconds": None, **options}, scheduler=scheduler)
+
+
+def test_quiet_says_nothing_of_where_it_runs(capsys):
+    with connect(ClusterConfig(scheduler="threads"), Reporter(quiet=True)):
+        pass
+    assert capsys.readouterr().err == ""
+
+
 def test_this_process_knows_its_memory():
     with connect(ClusterConfig(scheduler="sync"), SILENT) as place:
         assert 1 << 28 < place.memory_bytes() <= psutil.virtual_memory().total
@@ -71,7 +122,7 @@ def test_this_process_knows_its_memory():
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"scheduler": "no/such/file.json"}, "expected local, sync, an address"),
+        ({"scheduler": "no/such/file.json"}, "expected auto, threads, local, sync, an address"),
         ({"memory_limit": "plenty"}, "found 'plenty'"),
     ],
 )
@@ -91,7 +142,7 @@ def test_a_page_of_what_the_workers_did(tmp_path):
 
 def test_there_is_no_such_page_without_a_scheduler(tmp_path):
     page = tmp_path / "report.html"
-    refused(UsageError, "--performance-report: .*Use local", scheduler="sync", performance_report=str(page))
+    refused(UsageError, "--performance-report: .*Use local", **NO_WORKERS, performance_report=str(page))
     assert not page.exists()
 
 
@@ -347,9 +398,15 @@ def test_a_file_that_is_no_certificate(encrypted, tls, tmp_path, name):
     refused(ClusterError, "TLS files", scheduler=encrypted, **given)
 
 
-@pytest.mark.parametrize("scheduler", ["local", "sync"])
+@pytest.mark.parametrize("scheduler", ["auto", "threads", "local", "sync"])
 def test_certificates_are_of_no_use_on_this_machine(tls, scheduler):
     refused(UsageError, rf"--tls-ca: --scheduler {scheduler} does not leave", scheduler=scheduler, **tls)
+
+
+@pytest.mark.parametrize("scheduler", ["auto", "threads", "local", "sync"])
+def test_nor_is_a_way_in_the_clear(scheduler):
+    text = rf"--insecure: --scheduler {scheduler} does not leave this machine. Pass the address"
+    refused(UsageError, text, scheduler=scheduler, insecure=True)
 
 
 # Versions

@@ -124,6 +124,22 @@ def test_ctrl_c_in_an_ingest(local, tmp_path):
     resumed(local, "ingest", tmp_path)
 
 
+def test_ctrl_c_on_threads(local, tmp_path):
+    hook = SELF.format(module="dkmeans.storage.arrays", name="write_rows", number=9, sent="SIGINT")
+    err = ended(start(hook + MAIN, *local.command("ingest"), "--scheduler", "threads"), 130)
+    lines = err.splitlines()
+    assert lines[0].startswith("running on ")
+    assert "stopping; Ctrl-C again ends at once" in lines
+    told = status(local.url("ingest"))["shards"]["patches"]
+    assert told["finished"] < told["total"]
+    kept = (
+        rf"interrupted; kept .* and (\d+) of {told['total']} shards of patches in .*\. Go on with --resume\."
+    )
+    # A shard that a thread is just writing may be there a moment after it was said.
+    assert int(re.fullmatch(kept, lines[-1])[1]) <= told["finished"]
+    resumed(local, "ingest", tmp_path)
+
+
 @pytest.mark.slow
 def test_sigterm_in_a_fit(local, tmp_path):
     run(local.command("ingest"))
@@ -153,7 +169,7 @@ def test_ctrl_c_on_a_local_cluster(tmp_path):
     told = status(str(url))["shards"]["patches"]
     assert 3 <= told["finished"] < told["total"]
     assert f"and {told['finished']} of {told['total']} shards of patches in {url}. " in err.splitlines()[-1]
-    assert err.splitlines()[0].startswith("dashboard: ")
+    assert err.splitlines()[0].startswith("running on a local cluster, dashboard: ")
     said = [line for line in err.splitlines() if not re.match(r"\w[\w ]*: \d", line)]
     assert len(said) == 3, err  # the dashboard, that it stops, and the last line
 

@@ -37,7 +37,7 @@ def test_they_are_scikit_images(shape, dtype):
     assert found.psnr == pytest.approx(peak_signal_noise_ratio(first, other, data_range=limit))
     expected = structural_similarity(first, other, win_size=window, data_range=limit, channel_axis=-1)
     assert found.ssim == pytest.approx(expected, abs=1e-12)
-    assert measures.ssim(first, other, tile=8) == pytest.approx(expected, abs=1e-12)  # many tiles
+    assert measures.ssim(first, other, band=8) == pytest.approx(expected, abs=1e-12)  # many bands
 
 
 @pytest.mark.parametrize("shape", [(23, 41, 4), (600, 9, 2)])
@@ -78,7 +78,9 @@ def test_ciede2000(monkeypatch):
     table = {tuple(row[at : at + 3]) for row in SHARMA for at in (0, 3)}
     table = dict(enumerate(sorted(table)))
     number = {lab: position for position, lab in table.items()}
-    monkeypatch.setattr(measures, "rgb2lab", lambda rgb: np.array([table[round(x * 255)] for x in rgb[:, 0]]))
+    monkeypatch.setattr(
+        "skimage.color.rgb2lab", lambda rgb: np.array([table[round(x * 255)] for x in rgb[:, 0]])
+    )
     first = np.array([[[number[row[:3]]] for row in SHARMA]], np.uint8)
     other = np.array([[[number[row[3:6]]] for row in SHARMA]], np.uint8)
     assert measures.mean_ciede2000(first, other) == pytest.approx(

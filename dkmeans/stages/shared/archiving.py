@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -20,10 +21,11 @@ from dkmeans.errors import UsageError
 from dkmeans.events.reporter import Reporter
 from dkmeans.features.space import FeatureSpace
 from dkmeans.images.collections import SourceCollection
-from dkmeans.images.sources import Source
+from dkmeans.images.sources import Source, estimate_pixels
 from dkmeans.kernels.exact import MAX_FEATURES
 from dkmeans.stages.shared.coding import ImageRows, write_codes
-from dkmeans.stages.shared.learning import gather_images, learn_centers, state_of
+from dkmeans.stages.shared.gathering import gather_images, state_of
+from dkmeans.stages.shared.learning import learn_centers
 from dkmeans.stages.shared.quantized import Written, describe_image
 from dkmeans.stages.shared.remaking import Decoding
 from dkmeans.stages.shared.writing import check_image_memory, json_value, remake_images, totals_of
@@ -43,7 +45,7 @@ def write_archive(
         if isinstance(held, Finished):
             manifest = held.manifest
         else:
-            with connect(executor, reporter, "quantize") as workers:
+            with connect(executor, reporter, "quantize", partial(estimate_pixels, source)) as workers:
                 manifest = _encode(config, source, held, workers, reporter)
     return _of_coded(CodedImages(store, manifest))
 
@@ -106,7 +108,7 @@ def _encode(
     def remaking(start: int, stop: int) -> Decoding:
         return Decoding(coded.part(start, stop), images.part(start, stop), result.centers, indexed=False)
 
-    check_image_memory(int(images.sizes.max()), images.channels, executor)
+    check_image_memory(images.index, images.channels, executor)
     done = remake_images(images.index, remaking, executor, reporter, source_bytes=images.source_bytes)
     table = done.table
     held.write_array("images/measures", np.ascontiguousarray(table[:, : len(MEASURED)]))

@@ -100,7 +100,7 @@ def make_result(
         if isinstance(held, Finished):
             manifest = held.manifest
         else:
-            with connect(executor, reporter, stage) as workers:
+            with connect(executor, reporter, stage, lambda: dataset.manifest.n_pixels) as workers:
                 work = Work(dataset, codebook, held, workers, reporter)
                 manifest = _write(work, on, config, folder, identity, write)
     names = ("n_images", "n_codes", "n_clusters", "mean_psnr", "mse", "n_exact", "image_bytes", "digest")

@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from dkmeans.compute.executor import Executor
 from dkmeans.compute.in_process import InProcess
+from dkmeans.config.cluster import ClusterConfig
 from dkmeans.config.stages import QuantizeConfig
 from dkmeans.errors import UsageError
 from dkmeans.events.reporter import Reporter
@@ -57,10 +59,12 @@ def _is_folder(url: str) -> bool:
 
 
 @contextmanager
-def written_file(config: QuantizeConfig, source: Source, reporter: Reporter) -> Iterator[tuple[Written, str]]:
+def written_file(
+    config: QuantizeConfig, source: Source, executor: ClusterConfig | Executor, reporter: Reporter
+) -> Iterator[tuple[Written, str]]:
     """Write the file; meanwhile the folder that it was made in is there too, as a path beside the report.
 
-    The image is one task, so it is done in this process, whatever the cluster.
+    The image is one task, so it is done in this process; a cluster that is asked for is told to be of no use.
 
     Raises
     ------
@@ -69,6 +73,8 @@ def written_file(config: QuantizeConfig, source: Source, reporter: Reporter) -> 
     UsageError
         If a file is there already, or it is the source.
     """
+    if isinstance(executor, ClusterConfig) and executor.model_fields_set - {"device"}:
+        reporter.say("one image is one task: it is done in this process")
     above, _, name = open_store(config.destination).url.rpartition("/")
     place = open_store(above or "/")
     _refuse(config, place, name, source)

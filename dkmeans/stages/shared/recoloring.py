@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,11 +27,11 @@ from dkmeans.features.space import FeatureSpace
 from dkmeans.images.collections import SourceCollection, widest
 from dkmeans.images.decode import CHANNELS
 from dkmeans.images.skipping import Skipping
-from dkmeans.images.sources import Source
+from dkmeans.images.sources import Source, estimate_pixels
 from dkmeans.stages.shared.asking import given_colors, palettes_for, recorded_with, tell_unmet
 from dkmeans.stages.shared.canvas import Style
 from dkmeans.stages.shared.files import choose_keys, refuse_originals
-from dkmeans.stages.shared.learning import gather_images, gather_more, learn_centers, state_of
+from dkmeans.stages.shared.gathering import gather_images, gather_more, state_of
 from dkmeans.stages.shared.palettes import Given, Palettes
 from dkmeans.stages.shared.quantized import Written, describe_image
 from dkmeans.stages.shared.remaking import Quantizing
@@ -86,7 +87,7 @@ def write_folder(
         if isinstance(held, Finished):
             manifest = held.manifest
         else:
-            with connect(executor, reporter, "quantize") as workers:
+            with connect(executor, reporter, "quantize", partial(estimate_pixels, source)) as workers:
                 manifest, n_kept = _quantize(config, palettes, source, folder, held, workers, reporter)
     images = [
         describe_image(image["name"], image["key"], image["height"], image["width"], image)
@@ -128,6 +129,8 @@ def _quantize(
     result: LloydResult | None = None
     images: SourceCollection | None = None
     if config.palette == "shared":
+        from dkmeans.stages.shared.learning import learn_centers  # here, as palettes per image need no fit
+
         images, skipping = gather_images(config, source, held, executor, reporter)
         space = FeatureSpace(images.dtype, images.channels, space=config.space)
         images, result = learn_centers(config, images, space, executor, skipping, reporter)
@@ -177,7 +180,7 @@ def _recolored(
     reporter: Reporter,
 ) -> Remade:
     """Make the images that are not kept."""
-    check_image_memory(int(images.sizes.max()), palettes.channels(images.channels), executor)
+    check_image_memory(images.index, palettes.channels(images.channels), executor)
 
     style = Style(config.dither, config.dither_strength, config.effort)
 

@@ -183,18 +183,18 @@ def json_value(name: str, value: float) -> Any:
     return int(value) if name in _WHOLE else bool(value) if name == "converged" else value
 
 
-def check_image_memory(n_pixels: int, channels: int, executor: Executor) -> None:
-    """Refuse an image that a worker cannot hold with all that is made of it.
+def check_image_memory(images: ImageIndex, channels: int, executor: Executor) -> None:
+    """Refuse images of which a worker cannot hold the largest with all that is made of it.
 
-    Pixels, colors, sorted, codes, and the SSIM of a tile.
+    Pixels, colors, sorted, codes, and the band that is measured.
 
     Raises
     ------
     ClusterError
         Naming what is needed and what is there.
     """
-    need = n_pixels * (4 * channels + 32) + (160 << 20)
-    executor.check_memory(need, "an image", "leave out the largest images")
+    need = int(np.diff(images.offset).max()) * (4 * channels + 32) + (160 << 20)
+    executor.check_memory(need, "an image", "leave out the largest images", len(images))
 
 
 @dataclass(frozen=True)

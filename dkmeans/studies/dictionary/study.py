@@ -15,6 +15,7 @@ from dkmeans.config.cluster import ClusterConfig
 from dkmeans.config.stages import IngestConfig, LearningConfig, SweepConfig
 from dkmeans.config.studies import DictionaryConfig
 from dkmeans.events.reporter import SILENT, Reporter
+from dkmeans.images.sources import estimate_pixels, open_source
 from dkmeans.report.study import StudyReport, write_study
 from dkmeans.stages.ingest import ingest
 from dkmeans.stages.sweep import sweep
@@ -52,7 +53,7 @@ def dictionary(
     source, test = config.source, config.test
     if source is None:
         source, test = write_digits(f"{out}/digits")
-    with connect(cluster, reporter, "dictionary") as workers:
+    with connect(cluster, reporter, "dictionary", lambda: estimate_pixels(open_source(source))) as workers:
         _make(config, out, source, test, workers, reporter)
     dataset, tried = (
         open_dataset(f"{out}/{name}.zarr") for name in ("dataset", "test" if test else "dataset")

@@ -15,7 +15,7 @@ from dkmeans.config.studies import FacesConfig
 from dkmeans.errors import InputError, UsageError
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.images.decode import ImageHeader
-from dkmeans.images.sources import open_source
+from dkmeans.images.sources import estimate_pixels, open_source
 from dkmeans.kernels.exact import MAX_FEATURES
 from dkmeans.report.study import StudyReport, write_study
 from dkmeans.stages.compress import compress
@@ -61,7 +61,7 @@ def faces(
     if config.source is None:
         write_faces(source)
     size = _one_size(source, config.gallery)
-    with connect(cluster, reporter, "faces") as workers:
+    with connect(cluster, reporter, "faces", lambda: estimate_pixels(open_source(source))) as workers:
         _make(config, out, source, size, workers, reporter)
         made = open_made(config, out, workers)
     return write_study(out, draw(made))

@@ -13,6 +13,7 @@ from dkmeans.config.cluster import ClusterConfig
 from dkmeans.config.stages import LearningConfig, QuantizeConfig
 from dkmeans.config.studies import PaletteConfig
 from dkmeans.events.reporter import SILENT, Reporter
+from dkmeans.images.sources import estimate_pixels, open_source
 from dkmeans.report.study import StudyReport, write_study
 from dkmeans.stages.quantize import QuantizeReport, quantize
 from dkmeans.storage.store import open_store
@@ -49,7 +50,7 @@ def palette(
     source = config.source or out.url_of("images")
     if config.source is None:
         write_photos(source)
-    with connect(cluster, reporter, "palette") as workers:
+    with connect(cluster, reporter, "palette", lambda: estimate_pixels(open_source(source))) as workers:
         reports = {k: _reduce(config, source, k, workers, reporter) for k in config.n_clusters}
     return write_study(
         out, draw(gather(config.palette, source, reports, {k: _folder(config, k) for k in reports}))

@@ -222,16 +222,18 @@ def test_json_values():
 class Asked:
     """Is asked for memory, and refuses nothing."""
 
-    def check_memory(self, task, what, remedy):
-        self.asked = (task, what, remedy)
+    def check_memory(self, task, what, remedy, n_tasks=None):
+        self.asked = (task, what, remedy, n_tasks)
 
 
 def test_the_memory_of_an_image():
     executor = Asked()
-    check_image_memory(1000, 3, executor)
-    # Pixels four times, 32 bytes for the color and the code of each, and a tile of the SSIM.
+    sizes = np.array([20, 25], np.int32)
+    check_image_memory(ImageIndex(("a", "b"), sizes, np.array([50, 40], np.int32)), 3, executor)
+    # Pixels four times, 32 bytes for the color and the code of each, and the band that is measured.
     assert executor.asked == (
         1000 * (4 * 3 + 32) + 160 * plan.MIB,
         "an image",
         "leave out the largest images",
+        2,
     )
