@@ -111,7 +111,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         init: Any = "k-means||",
         max_iter: int = 300,
         tol: float = 1e-4,
-        min_gain: float = 5e-5,
+        min_gain: float = 2e-5,
         relaxation: float = 1.9,
         random_state: Any = None,
         n_jobs: int | None = None,

@@ -64,7 +64,7 @@ class LearningConfig(StageConfig):
     """Most Lloyd iterations."""
     tol: float = Field(default=1e-4, ge=0, allow_inf_nan=False)
     """Stop when the squared center shift is at most this times the mean variance of the features."""
-    min_gain: float = Field(default=5e-5, ge=0, lt=1)
+    min_gain: float = Field(default=2e-5, ge=0, lt=1)
     """Stop when an iteration takes away less than this part of the inertia, in the mean of the last five; it
     means the same for any number of clusters, and 0 leaves it to --tol."""
     relaxation: float = Field(default=1.9, ge=1, le=1.99)

