@@ -15,6 +15,7 @@ import bench_pixels
 import bench_png
 import bench_quality
 import bench_scaling
+import bench_seeds
 import bench_storage
 import harness
 import numpy as np
@@ -82,6 +83,17 @@ def test_bench_quality(photos, here, capsys):
     assert min(line["at last"] for line in lines) == 1
     assert all(line["at seeds"] >= line["after 20"] >= line["at last"] for line in lines[:2])
     assert "dkmeans seeds in" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_bench_seeds(photos, here, capsys):
+    here(bench_seeds)
+    report = bench_seeds.main(["--data", str(photos), *TINY])
+    names = ["k-means||", "k-means||-cached", "k-means++", "random", "scikit-learn"]
+    assert [line["seeds"] for line in report["table"]] == names
+    assert report["table"][0]["after 20"] == 1
+    parts = [line["part"] for line in report["parts"] if line["seeds"] == "k-means||"]
+    assert parts[1:] == ["reading", "drawing", "weighing", "choosing", "moving"]
+    assert "scikit-learn" in capsys.readouterr().out
 
 
 @pytest.mark.slow
