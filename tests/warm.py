@@ -6,6 +6,7 @@ import numpy as np
 
 from dkmeans.kernels import cpu, exact
 from dkmeans.kernels.colors import color_labels, count_colors
+from dkmeans.kernels.plusplus import choose_greedily
 
 __all__ = ["compile_kernels"]
 
@@ -22,5 +23,6 @@ def compile_kernels() -> None:
             block.lloyd(centers[::-1].copy(), centers)
             block.labels(centers)
             block.farthest(centers, 2)
+    choose_greedily(rows, weights, 3, np.random.default_rng(0))
     colors, times = count_colors(rows[:, :3])
     color_labels(rows[:, :3], colors, np.arange(len(times), dtype=np.int32))

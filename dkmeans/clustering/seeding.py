@@ -157,8 +157,7 @@ def _choose(
         state = int(sequence.generate_state(1)[0])
         say("choosing")
         _, chosen = kmeans_plusplus(centered(rows), n, sample_weight=weights, random_state=state)
-        taken: NDArray[Any] = np.take(rows, chosen, axis=0)
-        return taken
+        return np.take(rows, np.asarray(chosen, np.int64), axis=0)
     from dkmeans.kernels.plusplus import choose_greedily
 
     n_chosen = 0

@@ -59,7 +59,7 @@ class LearningConfig(StageConfig):
     """How centers are learned."""
 
     init: Literal["k-means||", "k-means||-cached", "k-means++", "random"] = "k-means||"
-    """How the first centers are chosen; the cached k-means|| takes less than half the time of dask-ml's."""
+    """How the first centers are chosen; the cached k-means|| takes half the time of dask-ml's at large k."""
     max_iter: int = Field(default=100, ge=1)
     """Most Lloyd iterations."""
     tol: float = Field(default=1e-4, ge=0, allow_inf_nan=False)

@@ -134,8 +134,9 @@ def _write(
 def _drawn(config: SweepConfig, rows: Rows, claim: Claim[SweepManifest], say: _Say) -> Seeds:
     """The seeds of a sweep; they are kept until it is done, as those of many clusters take long to draw."""
     if claim.has_group(_SEEDS):
+        names = ("chosen", "sample", "times")
         found = {each.key.split("/")[1] for each in claim.store.list(_SEEDS)}
-        kept = {name: arrays.read_rows(claim.store, f"{_SEEDS}/{name}") for name in found}
+        kept = {name: arrays.read_rows(claim.store, f"{_SEEDS}/{name}") for name in names if name in found}
         threads = rows.cluster.n_threads()
         sample = Sample(kept["sample"], kept["times"], threads) if "sample" in kept else None
         return Seeds(rows, kept["chosen"], sample)

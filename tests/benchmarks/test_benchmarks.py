@@ -16,6 +16,7 @@ import bench_png
 import bench_quality
 import bench_relaxation
 import bench_scaling
+import bench_seeds
 import bench_start
 import bench_storage
 import harness
@@ -95,6 +96,17 @@ def test_bench_relaxation(photos, options):
     assert all(0 < line["iterations"] <= 25 for line in lines)
     assert not any(line["rises"] for line in lines)
     assert lines[-1]["steps"] == "default"
+
+
+def test_bench_seeds(photos, here, capsys):
+    here(bench_seeds)
+    report = bench_seeds.main(["--data", str(photos), *TINY])
+    names = ["k-means||", "k-means||-cached", "k-means++", "random", "scikit-learn"]
+    assert [line["seeds"] for line in report["table"]] == names
+    assert report["table"][0]["after 20"] == 1
+    parts = [line["part"] for line in report["parts"] if line["seeds"] == "k-means||"]
+    assert parts[1:] == ["reading", "drawing", "weighing", "choosing", "moving"]
+    assert "scikit-learn" in capsys.readouterr().out
 
 
 @pytest.mark.slow
