@@ -5,9 +5,13 @@ Dask's schedulers are given as functions: for a name it would load all of distri
 
 from __future__ import annotations
 
+import contextvars
+import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import Any, Self
 
 import dask.local
 import dask.threaded
@@ -20,6 +24,43 @@ from dkmeans.compute.memory import memory_limit
 from dkmeans.events.reporter import Advance
 
 __all__ = ["InProcess"]
+
+
+class _Threads:
+    """A pool for Dask's scheduler, of threads that end with the process.
+
+    Those of the standard library do not: a command that is interrupted would wait until their tasks are done.
+    """
+
+    def __init__(self, n: int) -> None:
+        self._max_workers = n  # where Dask looks
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+
+    def __enter__(self) -> Self:
+        for _ in range(self._max_workers):
+            threading.Thread(target=self._work, daemon=True).start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        for _ in range(self._max_workers):
+            self._calls.put(None)
+
+    def _work(self) -> None:
+        while (call := self._calls.get()) is not None:
+            call()
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Call a function in one of the threads."""
+        future, context = Future[Any](), contextvars.copy_context()
+
+        def call() -> None:
+            try:
+                future.set_result(context.run(function, *arguments))
+            except BaseException as error:
+                future.set_exception(error)
+
+        self._calls.put(call)
+        return future
 
 
 class InProcess(Executor):
@@ -60,8 +101,9 @@ class InProcess(Executor):
                 if times := left.pop(key, 0):
                     told(result, times)
 
-            with Callback(posttask=done):  # in the thread that waits, so that an error of it ends all
-                results = list(compute(*tasks, scheduler=dask.threaded.get, num_workers=self.threads))
+            # The callback is called in the thread that waits, so that an error of it ends all.
+            with Callback(posttask=done), _Threads(self.threads) as pool:
+                results = list(compute(*tasks, scheduler=dask.threaded.get, pool=pool))
             for task, result in zip(tasks, results, strict=True):  # what was there already
                 if times := left.pop(task.key, 0):
                     told(result, times)
@@ -74,7 +116,8 @@ class InProcess(Executor):
 
     def persist(self, tasks: Sequence[Delayed]) -> list[Delayed]:
         """Run `tasks` and keep their results; tasks that stand for them."""
-        return list(persist(*tasks, scheduler=dask.threaded.get, num_workers=self.threads))
+        with _Threads(self.threads) as pool:
+            return list(persist(*tasks, scheduler=dask.threaded.get, pool=pool))
 
     def shares(self, tasks: Sequence[Delayed]) -> list[list[int]]:
         """Persisted tasks, by number, of which each list is the share of one thread."""

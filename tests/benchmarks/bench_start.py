@@ -27,10 +27,13 @@ _LARGE = (6000, 4000)
 _COLUMNS = {"work": "", "command": "", "seconds": ".2f", "cpu": ".2f", "peak MiB": ".0f", "runs": "d"}
 
 
-def measured(command: list[str], environment: dict[str, str]) -> dict[str, float]:
-    """Run a command and wait for it: what it took."""
+def measured(command: list[str], checkout: Path = ROOT) -> dict[str, float]:
+    """Run a command with the dkmeans of a checkout, and wait for it: what it took."""
+    environment = {**os.environ, "PYTHONPATH": str(checkout)}
     began = time.perf_counter()
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    # Python looks into the current folder first.
+    process = subprocess.Popen(command, env=environment, cwd=checkout, **quiet)
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
@@ -47,7 +50,7 @@ def child(photo: str | None, folder: str, place: str) -> dict:
     data = Path(write_photos(Path(folder))) if photo is None else Path(photo)
     with Image.open(min(data.glob("*.png"))) as image:
         image.convert("RGB").resize(_LARGE, Image.Resampling.BICUBIC).save(place, quality=92)
-    return {"data": str(data)}
+    return {"data": str(data.resolve())}
 
 
 Run = Callable[[Path], dict[str, float]]
@@ -69,7 +72,7 @@ def quantizing(source: Path, k: int, checkout: Path) -> Run:
             str(k),
             "--quiet",
         ]
-        return measured(command, {**os.environ, "PYTHONPATH": str(checkout)})
+        return measured(command, checkout)
 
     return run
 
@@ -84,7 +87,7 @@ def by_pngquant(files: list[Path], k: int) -> Run:
         copies = [shutil.copy(file, out) for file in files]
         options = f"--nofs --force --ext -few.png {k}"
         script = f"printf '%s\\0' \"$@\" | xargs -0 -P {cores} -n {each} pngquant {options} --"
-        return measured(["sh", "-c", script, "sh", *copies], dict(os.environ))
+        return measured(["sh", "-c", script, "sh", *copies])
 
     return run
 
@@ -120,7 +123,7 @@ def main(argv: list[str] | None = None) -> dict:
         )
         if "failed" in made:
             raise SystemExit(f"no photos could be made: {made['failed']}")
-        every = list(runs(Path(made["data"]), options.k, Path(options.large or large), checkouts))
+        every = list(runs(Path(made["data"]), options.k, Path(options.large or large).resolve(), checkouts))
         found: list[list[dict]] = [[] for _ in every]
         for number in range(options.rounds + 1):
             for (_, _, run), taken in zip(every, found, strict=True):

@@ -270,7 +270,7 @@ def test_the_command_line_goes_before_the_file(overwrite, resume, scheduler):
     given = {"scheduler": scheduler} if scheduler else {}
     flags = StageConfig(overwrite=overwrite, resume=resume)
     changed = job.override(flags, ClusterConfig(**given))
-    assert changed.cluster == ClusterConfig(workers=3, scheduler=scheduler or "local")
+    assert changed.cluster == ClusterConfig(workers=3, scheduler=scheduler or "auto")
     for name, configs in stages.items():
         for before, after in zip(configs, changed.stages[name], strict=True):
             # A flag that is not given does not take back what the file says.

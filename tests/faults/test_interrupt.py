@@ -140,6 +140,28 @@ def test_ctrl_c_on_threads(local, tmp_path):
     resumed(local, "ingest", tmp_path)
 
 
+SLOW = """
+import time
+from pathlib import Path
+signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGINT}})  # as a command does before it loads libraries
+import dkmeans.images.sources as module
+def decode(*given, **options):
+    Path({flag!r}).touch()
+    time.sleep(300)
+module.decode = decode
+"""
+
+
+def test_threads_that_are_at_work_are_not_waited_for(local, tmp_path):
+    """As with a large image: what runs in machine code cannot be stopped."""
+    flag = tmp_path / "flag"
+    command = ["quantize", local.photos, str(tmp_path / "q"), "--k", "2", "--scheduler", "threads"]
+    process = start(SLOW.format(flag=str(flag)) + MAIN, *command)
+    until(lambda: flag.exists() or process.poll() is not None)
+    process.send_signal(signal.SIGINT)
+    assert ended(process, 130).splitlines()[-1].startswith("interrupted; ")  # before 300 seconds are over
+
+
 @pytest.mark.slow
 def test_sigterm_in_a_fit(local, tmp_path):
     run(local.command("ingest"))

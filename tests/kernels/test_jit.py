@@ -105,3 +105,24 @@ def test_a_change_in_an_inlined_file_is_seen(tmp_path):
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.nb?")}
     assert run_a_copy(tmp_path, shift=0) == [[3]]
     assert written == {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.nb?")}
+
+
+COUNT = """
+import json, sys
+import numpy as np
+from dkmeans.kernels import colors
+found, counts = colors.count_colors(np.array([[3], [1], [3]], np.uint8))
+hits = sum(colors._count.stats.cache_hits.values())
+print(json.dumps([found.tolist(), counts.tolist(), hits, "numba.np.arrayobj" in sys.modules]))
+"""
+
+
+def test_machine_code_loads_without_what_only_compiling_needs(tmp_path):
+    """In another process than the one that has compiled it."""
+    env = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    told = []
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", COUNT], env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        told.append(json.loads(done.stdout))
+    assert told == [[[[1], [3]], [1, 2], 0, True], [[[1], [3]], [1, 2], 1, False]]
