@@ -174,6 +174,43 @@ def test_it_ends_where_little_is_gained():
     assert all((one.inertia, one.moved) == (other.inertia, other.moved) for one, other in same)
 
 
+def test_empty_clusters_move_to_the_farthest_rows():
+    values = np.array([[0], [1], [2], [100], [180], [180]], np.uint8)
+    # Three centers on one place: the first takes all rows, the others none.
+    result = run(values, [[0], [0], [0]], max_iter=1)
+    # The mean of all, then the farthest distinct rows: 180 and 100.
+    np.testing.assert_array_equal(result.centers[1:], [[180], [100]])
+    assert run(values, [[0], [0], [0]]).counts.tolist() == [3, 2, 1]
+
+
+def test_more_empty_clusters_than_distinct_rows():
+    result = run(np.array([[7], [7], [9]], np.uint8), [[3], [3], [3], [3]])
+    # One takes all; 9 and 7 are the farthest rows, and the fourth center finds none.
+    assert sorted(result.counts.tolist()) == [0, 0, 1, 2]
+    assert (result.inertia, result.converged) == (0, True)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float64])
+def test_plain_steps_leave_empty_clusters_where_they_are(dtype):
+    values = np.array([[0], [4], [10]], dtype)
+    # All rows are nearest to the first two, of which the lower index takes them; then 0 is nearer to 1.
+    one = run(values, [[1], [1], [200]], max_iter=1, plain=True)
+    np.testing.assert_allclose(one.centers, [[14 / 3], [1], [200]], atol=2**-16)
+    end = run(values, [[1], [1], [200]], plain=True)
+    np.testing.assert_array_equal(end.centers, [[7], [0], [200]])
+    assert (end.counts.tolist(), end.converged) == ([2, 1, 0], True)
+    assert run(values, [[1], [1], [200]]).counts.tolist() == [1, 1, 1]
+
+
+def test_plain_steps_are_means_of_the_nearest_rows(blobs):
+    rows, centers = blobs.astype(float), blobs[:6].astype(float)
+    result = run(rows, centers, max_iter=3, plain=True)
+    for _ in range(3):
+        labels = ((rows[:, None] - centers) ** 2).sum(axis=2).argmin(axis=1)
+        centers = np.array([rows[labels == number].mean(axis=0) for number in range(6)])
+    np.testing.assert_allclose(result.centers, centers, rtol=1e-12)
+
+
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     st.sampled_from([np.uint8, np.uint16]),
