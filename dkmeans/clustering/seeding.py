@@ -32,7 +32,7 @@ from dkmeans.kernels import Block, arithmetic, is_exact
 __all__ = ["Seeds", "draw_positions", "draw_seeds", "find_distinct_rows", "seed_centers"]
 
 _SAMPLE_PER_CLUSTER = 50
-_DRAWN_PER_CLUSTER = 20
+_DRAWN_PER_CLUSTER = 12
 _LEAST = 20_000
 _STEPS = 5
 _Say = Callable[[str], None]
@@ -116,7 +116,7 @@ def draw_seeds(rows: Rows, n_clusters: int, init: str, seed: int, say: _Say = _s
     n_clusters : int
     init : {"k-means||", "k-means||-cached", "k-means++", "random"}
         All choose from a sample of 50 rows a cluster, at least 20,000; the first two draw their candidates
-        from 20 of them a cluster, and move the seeds on the sample.
+        from 12 of them a cluster (20,000 at least), and move the seeds on the sample.
     seed : int
     say : callable
         Is told what is being done.
