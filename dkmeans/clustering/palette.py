@@ -17,15 +17,19 @@ from numpy.typing import NDArray
 
 from dkmeans import kernels
 from dkmeans.clustering.constrained import group_by_alpha, label_groups, sum_groups
-from dkmeans.clustering.loop import State, iterate
+from dkmeans.clustering.loop import LloydResult, State, iterate
 from dkmeans.clustering.reserving import learn_reserved
-from dkmeans.clustering.starts import choose_start
+from dkmeans.clustering.starts import find_starts
 from dkmeans.features.histogram import Histogram
 from dkmeans.features.space import FeatureSpace
 from dkmeans.features.spaces import SpaceName
 from dkmeans.kernels import exact
 
 __all__ = ["Learned", "learn_palette", "use_palette"]
+
+_FEW_CLUSTERS = 16
+_FINALISTS = 4
+"""Starts that go on with all colors where the palette has few: each costs a few milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +105,9 @@ def learn_palette(
     rows, scale = features.to_rows(colors), features.unit**2
     if not features.has_alpha and not len(kept):
         block = kernels.load(rows, "cpu", histogram.counts)  # so few rows are no work for a GPU
-        start = State(choose_start(rows, histogram.counts, n_clusters, seed))
-        found = iterate(block, start, **pace)
+        starts = find_starts(rows, histogram.counts, n_clusters, seed, int(histogram.counts.sum()))
+        finalists = starts[: _FINALISTS if n_clusters <= _FEW_CLUSTERS else 1]
+        found = min((iterate(block, State(start), **pace) for start in finalists), key=_inertia)
         labels, palette = block.labels(found.centers), features.to_pixels(found.centers)
         n_iter = len(found.history)
         return Learned(found.centers, palette, labels, found.inertia / scale, n_iter, found.converged)
@@ -128,6 +133,10 @@ def use_palette(histogram: Histogram, centers: NDArray[np.float32], space: Space
     groups = group_by_alpha(features.to_rows(histogram.colors), histogram.counts, centers, features)
     inertia = exact.inertia(sum_groups(groups, centers), centers, features.row_dtype) / features.unit**2
     return Learned(centers, features.to_pixels(centers), label_groups(groups, centers), inertia, 0, True)
+
+
+def _inertia(found: LloydResult) -> float:
+    return found.inertia
 
 
 def _distinct(colors: NDArray[np.uint8]) -> NDArray[np.uint8]:

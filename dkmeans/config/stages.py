@@ -62,7 +62,7 @@ class LearningConfig(StageConfig):
     """How the first centers are chosen; the cached k-means|| takes half the time of dask-ml's at large k."""
     max_iter: int = Field(default=100, ge=1)
     """Most Lloyd iterations."""
-    tol: float = Field(default=1e-4, ge=0, allow_inf_nan=False)
+    tol: float = Field(default=1e-5, ge=0, allow_inf_nan=False)
     """Stop when the squared center shift is at most this times the mean variance of the features."""
     min_gain: float = Field(default=2e-5, ge=0, lt=1)
     """Stop when an iteration takes away less than this part of the inertia, in the mean of the last five; it

@@ -29,7 +29,7 @@ from dkmeans import kernels
 from dkmeans.clustering.loop import State, iterate
 from dkmeans.clustering.rows import load_given_rows
 from dkmeans.clustering.seeding import seed_centers
-from dkmeans.clustering.starts import choose_start
+from dkmeans.clustering.starts import find_starts
 from dkmeans.compute.in_process import InProcess
 from dkmeans.config.stages import LearningConfig
 from dkmeans.features.histogram import Histogram
@@ -68,7 +68,7 @@ def starts_of_colors(options: argparse.Namespace) -> Iterator[Start]:
     images = open_source(options.data).read("rgb", max_pixels=_MOST_PIXELS)
     for image, _ in zip(images, range(options.rounds), strict=False):
         found = Histogram.of(image.pixels.reshape(-1, 3), "cpu")
-        first = choose_start(found.colors, found.counts, options.k, options.seed)
+        first = find_starts(found.colors, found.counts, options.k, options.seed, int(found.counts.sum()))[0]
         yield Start(found.colors, found.counts, first)
 
 

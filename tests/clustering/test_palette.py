@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 from skimage import data
 from sklearn.cluster import KMeans
 
 from dkmeans import kernels
 from dkmeans.clustering import palette
 from dkmeans.clustering.loop import State, iterate
-from dkmeans.clustering.starts import choose_start
+from dkmeans.clustering.starts import find_starts
 from dkmeans.errors import ImageError
 from dkmeans.features.histogram import Histogram
 from dkmeans.features.space import FeatureSpace, hide
@@ -24,13 +25,14 @@ def pixels():
     return data.chelsea()[::2, ::2].reshape(-1, 3)
 
 
-@pytest.mark.parametrize("k", [2, 9, 64])
-def test_from_its_start_it_is_the_fit_of_all_pixels(pixels, k):
-    """The same loop as that of fit: the same bits, with every pixel as a row of its own."""
+@pytest.mark.parametrize(("k", "n"), [(2, 4), (9, 4), (64, 1)])
+def test_from_its_starts_it_is_the_fit_of_all_pixels(pixels, k, n):
+    """The same loop as that of fit: the same bits, every pixel a row of its own; of the best start."""
     histogram = Histogram.of(pixels)
     found = palette.learn_palette(histogram, k, **OPTIONS)
-    start = choose_start(histogram.colors, histogram.counts, k, OPTIONS["seed"])
-    fit = iterate(kernels.load(pixels), State(start), max_iter=100, tol=1e-4)
+    starts = find_starts(histogram.colors, histogram.counts, k, OPTIONS["seed"], len(pixels))[:n]
+    fits = [iterate(kernels.load(pixels), State(start), max_iter=100, tol=1e-4) for start in starts]
+    fit = min(fits, key=lambda fit: fit.inertia)
     np.testing.assert_array_equal(found.centers, fit.centers)
     assert (found.inertia, found.n_iter, found.converged) == (fit.inertia, len(fit.history), fit.converged)
 
@@ -49,6 +51,19 @@ def test_it_is_as_good_as_many_starts_of_scikit_learn(pixels, k):
     found = palette.learn_palette(Histogram.of(pixels), k, **OPTIONS)
     theirs = KMeans(k, n_init=10, random_state=0).fit(pixels.astype(float))
     assert found.inertia <= 1.012 * theirs.inertia_  # 0.05 dB
+
+
+@pytest.mark.parametrize("name", ["astronaut", "chelsea", "coffee", "rocket"])
+def test_it_is_never_below_the_kmeans_of_pillow(name):
+    image = Image.fromarray(getattr(data, name)()[::2, ::2])
+    pixels = np.asarray(image).reshape(-1, 3)
+    histogram, options = Histogram.of(pixels), {**OPTIONS, "tol": 1e-5, "relaxation": 1.9, "min_gain": 2e-5}
+    for k in (2, 3, 4, 6, 8, 12, 16):
+        theirs = []
+        for method in (Image.Quantize.MEDIANCUT, Image.Quantize.MAXCOVERAGE):
+            made = image.quantize(k, method=method, kmeans=1, dither=Image.Dither.NONE).convert("RGB")
+            theirs.append(((np.asarray(made).reshape(-1, 3) - pixels.astype(float)) ** 2).sum())
+        assert palette.learn_palette(histogram, k, **options).inertia <= min(theirs)
 
 
 def test_as_many_colors_as_there_are_lose_nothing():
