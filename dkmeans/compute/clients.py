@@ -45,8 +45,6 @@ def local_client(config: ClusterConfig) -> Iterator[Any]:
         "distributed.worker.profile.enabled": config.performance_report is not None,
         # It is for clusters that other machines reach: ours listens on the loopback address alone.
         "distributed.comm.require-encryption": False,
-        # silence_logs ends with a worker; what still runs in its process logs a connection that is closed.
-        "distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "critical",
     }
     _start_resource_tracker()
     with dask.config.set(own):
@@ -70,11 +68,26 @@ def local_client(config: ClusterConfig) -> Iterator[Any]:
             ) from error
         try:
             with distributed.Client(local) as client:
+                client.register_plugin(_quiet())
                 yield client
         finally:
             # Closing can wait for ever for a worker that a nanny is just starting again after its death.
             with suppress(TimeoutError):
                 local.close(timeout=_CLOSE_SECONDS)
+
+
+def _quiet() -> Any:
+    """Make a plugin that keeps the processes of workers from logging what is in order.
+
+    silence_logs ends with a worker; what still runs in its process then logs a connection that is closed.
+    """
+    from distributed import WorkerPlugin
+
+    class Quiet(WorkerPlugin):
+        def setup(self, worker: Any) -> None:
+            logging.getLogger("distributed").setLevel(logging.CRITICAL)
+
+    return Quiet()
 
 
 def _start_resource_tracker() -> None:

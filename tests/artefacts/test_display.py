@@ -69,7 +69,7 @@ def made(tmp_path_factory):
     )
     fit = dkmeans.FitConfig(dataset=urls["d"], codebook=urls["palette"], n_clusters=4)
     dkmeans.fit(fit, sync)
-    fit = {"codebook": urls["patches"], "n_clusters": 5, "on": "patches", "max_iter": 1}
+    fit = {"codebook": urls["patches"], "n_clusters": 5, "on": "patches", "max_iter": 1, "init": "random"}
     dkmeans.fit(dkmeans.FitConfig(dataset=urls["d"], **fit), sync)
     of = {"dataset": urls["d"]}
     dkmeans.compress(dkmeans.CompressConfig(**of, codebook=urls["palette"], result=urls["c"]), sync)

@@ -54,8 +54,8 @@ def dkmeans(*arguments: str, within: Sequence[str] = ()) -> subprocess.Popen[str
 
 
 def stored(url: str) -> dict[str, bytes]:
-    """All objects but claims and manifest, and the history of a fit: these hold times and names of runs."""
-    skip = ("claim/", "history/", "zarr.json")
+    """All objects but those that hold times or names: claims, manifest, history, versions of files."""
+    skip = ("claim/", "history/", "files/version/", "zarr.json")
     return {
         found.key: Store(url).get(found.key) for found in Store(url).list() if not found.key.startswith(skip)
     }

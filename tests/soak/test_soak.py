@@ -143,8 +143,8 @@ def test_what_is_unfinished_is_in_order_for_a_reader(archive):
 @pytest.mark.slow
 def test_a_round_on_local_files(tmp_path, capsys):
     """Of one step, whose driver, in one process with its tasks, is stopped and resumed."""
-    assert plan(158, len(pipeline(79).steps)).setting.where == "sync"
-    arguments = ["--store", "local", "--rounds", "1", "--seed", "158", "--logs", str(tmp_path)]
+    assert plan(2272, len(pipeline(1136).steps)).setting.where == "sync"
+    arguments = ["--store", "local", "--rounds", "1", "--seed", "2272", "--logs", str(tmp_path)]
     code = main(arguments)
     told = capsys.readouterr().out
     assert code == 0, told

@@ -268,8 +268,8 @@ class Meanwhile(Reporter):
 
     def connecting(self, connect):
         @contextmanager
-        def connected(cluster, reporter, stage):
-            with connect(cluster, reporter, stage) as workers:
+        def connected(cluster, reporter, stage, *pixels):
+            with connect(cluster, reporter, stage, *pixels) as workers:
                 if reporter is self:
                     self.moment()
                 yield workers

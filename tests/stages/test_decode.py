@@ -25,7 +25,7 @@ def run(archive, images, cluster, **options):
 
 
 def archived(source, url, cluster, **options):
-    options = {"k": 8, "max_iter": 5, "to": "archive", **options}
+    options = {"k": 8, "max_iter": 2, "to": "archive", **options}
     with pytest.warns(UserWarning, match="not converged"):
         return quantize(QuantizeConfig(source=str(source), destination=str(url), **options), cluster)
 
@@ -65,7 +65,7 @@ def test_an_archive_of_pixels_gives_the_files_of_quantize(photos, tmp_path, sync
     archived(photos, tmp_path / "z", sync, color=color)
     run(tmp_path / "z", tmp_path / "a", sync)
     config = QuantizeConfig(
-        source=str(photos), destination=str(tmp_path / "b"), k=8, max_iter=5, palette="shared", color=color
+        source=str(photos), destination=str(tmp_path / "b"), k=8, max_iter=2, palette="shared", color=color
     )
     quantize(config, sync)
     assert read_files(tmp_path / "a") == read_files(tmp_path / "b")
