@@ -128,7 +128,6 @@ def iterate(
     relaxation: float = 1.0,
     min_gain: float = 0.0,
     on_iteration: Callable[[State], None] | None = None,
-    plain: bool = False,
 ) -> LloydResult:
     """Iterate from `state` until nothing moves, little is left to gain, or `max_iter` is reached.
 
@@ -149,13 +148,9 @@ def iterate(
         Go so many times the way from a center to the mean of its rows, while many rows move: 1 to 1.99, in
         hundredths. The inertia never rises; see `dkmeans.kernels.exact.relax`.
     min_gain : float
-        Stop when an iteration takes away at most this part of the inertia, in the mean of the last five.
+        Stop when an iteration takes away less than this part of the inertia, in the mean of the last five.
     on_iteration : callable, or None
         Is called after each iteration with the new state.
-    plain : bool
-        Move each center to the mean of its rows and do nothing else: an empty cluster keeps its center, and
-        means of float rows are rounded anew even where no row moved. Otherwise empty clusters move to the
-        rows that are farthest from their centers, and centers whose rows stayed stay too.
     """
     numbers, dtype = arithmetic(steps.dtype), steps.dtype
     stats: Stats | None = None
@@ -165,8 +160,8 @@ def iterate(
         stats = steps.lloyd(centers, state.previous)
         inertia = numbers.inertia(stats, centers, dtype)
         moved = [*(step.moved for step in history), stats.moved]
-        stayed = not (stats.moved or plain or goes_beyond(moved[:-1], relaxation))
-        new, empty = _targets(steps, stats, centers, stayed=stayed, relocates=not plain)
+        stayed = not (stats.moved or goes_beyond(moved[:-1], relaxation))
+        new, empty = _targets(steps, stats, centers, stayed=stayed)
         shift = numbers.center_shift(centers, new, dtype)
         gain = gain_left([*(step.inertia for step in history), inertia])
         little = shift <= tol * numbers.mean_variance(stats) or gain < min_gain
@@ -184,19 +179,19 @@ def iterate(
 
 
 def _targets(
-    steps: Steps, stats: Stats, centers: NDArray[Any], *, stayed: bool, relocates: bool
+    steps: Steps, stats: Stats, centers: NDArray[Any], *, stayed: bool
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Find where a plain step moves the centers to, and which of them have no rows.
 
-    `stayed` says that the centers are the means of the same rows, of which floats would only round anew;
-    `relocates` that those without rows move to the rows that are farthest from their centers.
+    These move to the rows that are farthest from their centers. `stayed` says that the centers are the means
+    of the same rows, of which floats would only round anew.
     """
     numbers, dtype = arithmetic(steps.dtype), steps.dtype
     empty = np.flatnonzero(stats.counts == 0)
     if stayed and not len(empty):
         return centers, empty
     new = numbers.update_centers(stats, centers, dtype)
-    if len(empty) and relocates:
+    if len(empty):
         _, far = steps.farthest(centers, len(empty))
         new[empty[: len(far)]] = numbers.snap(far, dtype)
     return new, empty

@@ -138,12 +138,11 @@ def load_stored_rows(
         cuts = plan.fit_cuts(n_rows, n_features * dtype.itemsize, layout, n_threads, scale)
         need = plan.fit_memory(n_rows, n_features, dtype.itemsize, n_clusters, cuts[0][1])
         resident = memory is None or need["rows"] <= _SHARE_FOR_ROWS * memory
-        in_work = n_threads * (need["block"] + need["sums"])
-        if resident and (memory is None or need["rows"] + in_work <= _SHARE_IN_WORK * memory):
+        task = need["block"] + need["sums"]
+        fits = memory is None or need["rows"] + n_threads * task <= _SHARE_IN_WORK * memory
+        if resident and fits and cluster.has_memory(task):  # workers may differ in size
             break
-    cluster.check_memory(
-        need["block"] + need["sums"], "a block of the fit", "ingest with a smaller --shard-mib"
-    )
+    cluster.check_memory(task, "a block of the fit", "ingest with a smaller --shard-mib")
     load = cluster.task(_load)
     tasks = [load(store, name, *cut, cluster.device, features) for cut in cuts]
     return Rows(cluster.persist(tasks) if resident else tasks, cuts, n_features, dtype, cluster, resident)

@@ -61,7 +61,10 @@ class Sample:
         return self._step(arithmetic(self.rows.dtype).snap(centers, self.rows.dtype)).counts
 
     def move(self, centers: NDArray[Any], n_steps: int) -> NDArray[Any]:
-        """Move centers by steps of Lloyd on the sample; one without rows stays."""
+        """Move centers by steps of Lloyd on the sample; one without rows stays.
+
+        Not by `dkmeans.clustering.loop.iterate`, which takes a last step to count the rows of the centers.
+        """
         numbers, dtype = arithmetic(self.rows.dtype), self.rows.dtype
         previous, centers = None, numbers.snap(centers, dtype)
         for _ in range(n_steps):

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
-import numpy as np
 from dask.delayed import Delayed, delayed
-from numpy.typing import NDArray
 
 from dkmeans import __version__
 from dkmeans.errors import ClusterError
@@ -90,26 +86,6 @@ class Executor(ABC):
             run: no more tasks are begun.
         """
 
-    def map_shards(
-        self, function: Callable[..., NDArray[Any]], n_shards: int, advance: Advance, **options: Any
-    ) -> list[NDArray[Any]]:
-        """``da.map_blocks`` of `function` over the shards of an output, one block a shard.
-
-        A block is the number of its shard, shape (1,): the function itself reads what the shard needs
-        and writes it, so no block of rows travels through the graph.
-        """
-        import dask.array as da  # here, as jobs without arrays need not wait for it
-
-        numbers = da.arange(n_shards, chunks=1, dtype=np.int64)
-        # By partial(), as map_blocks has keywords of its own; the name is unique, as tasks write.
-        blocks = numbers.map_blocks(
-            partial(Task(function), **options),
-            name=f"{function.__name__.strip('_')}-{uuid.uuid4().hex}",
-            dtype=object,
-            meta=np.empty(0, object),
-        )
-        return self.run(list(blocks.to_delayed()), advance)
-
     @abstractmethod
     def persist(self, tasks: Sequence[Delayed]) -> list[Delayed]:
         """Run `tasks` and keep their results where they were made; tasks that stand for them."""
@@ -149,15 +125,24 @@ class Executor(ABC):
         ClusterError
             Naming what is needed and what is there.
         """
+        for limit, threads, need in self._too_small(task, n_tasks):
+            raise ClusterError(
+                f"{what} takes about {task / MIB:.0f} MiB a task; a worker with {threads} threads needs "
+                f"{need / MIB:.0f} MiB and has {limit / MIB:.0f}. Give it more memory or fewer threads, "
+                f"or {remedy}."
+            )
+
+    def has_memory(self, task: int) -> bool:
+        """Whether each worker can hold as many tasks of so many bytes as it has threads."""
+        return not any(True for _ in self._too_small(task, None))
+
+    def _too_small(self, task: int, n_tasks: int | None) -> Iterator[tuple[int, int, int]]:
+        """Give limit, threads and need of each worker that cannot hold its tasks."""
         for limit, threads in self.limits():
-            threads = min(threads, n_tasks or threads)
-            need = threads * task + IMPORTED_BYTES
+            at_once = min(threads, n_tasks or threads)
+            need = at_once * task + IMPORTED_BYTES
             if limit and need > limit:
-                raise ClusterError(
-                    f"{what} takes about {task / MIB:.0f} MiB a task; a worker with {threads} threads needs "
-                    f"{need / MIB:.0f} MiB and has {limit / MIB:.0f}. Give it more memory or fewer threads, "
-                    f"or {remedy}."
-                )
+                yield limit, at_once, need
 
     def n_threads(self) -> int:
         """Tasks that run at a time."""

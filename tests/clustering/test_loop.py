@@ -190,21 +190,9 @@ def test_more_empty_clusters_than_distinct_rows():
     assert (result.inertia, result.converged) == (0, True)
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.float64])
-def test_plain_steps_leave_empty_clusters_where_they_are(dtype):
-    values = np.array([[0], [4], [10]], dtype)
-    # All rows are nearest to the first two, of which the lower index takes them; then 0 is nearer to 1.
-    one = run(values, [[1], [1], [200]], max_iter=1, plain=True)
-    np.testing.assert_allclose(one.centers, [[14 / 3], [1], [200]], atol=2**-16)
-    end = run(values, [[1], [1], [200]], plain=True)
-    np.testing.assert_array_equal(end.centers, [[7], [0], [200]])
-    assert (end.counts.tolist(), end.converged) == ([2, 1, 0], True)
-    assert run(values, [[1], [1], [200]]).counts.tolist() == [1, 1, 1]
-
-
 def test_plain_steps_are_means_of_the_nearest_rows(blobs):
     rows, centers = blobs.astype(float), blobs[:6].astype(float)
-    result = run(rows, centers, max_iter=3, plain=True)
+    result = run(rows, centers, max_iter=3)
     for _ in range(3):
         labels = ((rows[:, None] - centers) ** 2).sum(axis=2).argmin(axis=1)
         centers = np.array([rows[labels == number].mean(axis=0) for number in range(6)])

@@ -9,6 +9,7 @@ from dkmeans import plan
 from dkmeans.clustering.lloyd import lloyd
 from dkmeans.clustering.loop import State
 from dkmeans.clustering.rows import load_given_rows, load_stored_rows
+from dkmeans.compute.executor import IMPORTED_BYTES
 from dkmeans.compute.in_process import InProcess
 from dkmeans.storage import arrays
 from dkmeans.storage.store import Store
@@ -89,6 +90,18 @@ def test_blocks_are_as_large_as_memory_allows(tmp_path, values, monkeypatch, mem
 
     rows = load_stored_rows(store(tmp_path / "a", values), "rows", Sized(), 5)
     assert len(rows.cuts) == n_blocks
+
+
+def test_blocks_are_no_larger_than_the_smallest_worker_holds(tmp_path, values, monkeypatch):
+    """By hand: a block of 500, 300 or 200 rows takes 11,160, 6,760 or 4,560 bytes."""
+    monkeypatch.setattr(plan, "_FIT_BLOCK_ROWS", 100)
+
+    class Uneven(InProcess):
+        def limits(self):
+            return [(1 << 40, 1), (IMPORTED_BYTES + 5_000, 1)]
+
+    rows = load_stored_rows(store(tmp_path / "a", values), "rows", Uneven(), 5)
+    assert {stop - start for start, stop in rows.cuts} == {200}
 
 
 def test_the_memory_of_a_block_is_asked_for(tmp_path, values):

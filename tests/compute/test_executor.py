@@ -12,7 +12,6 @@ import uuid
 from pathlib import Path
 
 import distributed
-import numpy as np
 import pytest
 from dask.delayed import delayed
 from distributed.comm.core import CommClosedError
@@ -98,15 +97,6 @@ def test_our_errors_come_back_as_they_were(workers):
     for place in both(workers):
         with pytest.raises(ImageError, match=r"7\.png is broken"):
             place.run([delayed(square)(1), delayed(fail)(7)])
-
-
-def test_shards_are_mapped(workers):
-    def number(block, offset):
-        return np.array([f"{block[0] + offset}"], dtype=object)
-
-    for place in both(workers):
-        found = place.map_shards(number, 5, lambda n=1, note="": None, offset=10)
-        assert [part[0] for part in found] == ["10", "11", "12", "13", "14"]
 
 
 def test_persisted_tasks_run_once(workers, tmp_path):
@@ -196,14 +186,10 @@ def test_a_task_of_another_dkmeans_is_refused(workers, version):
         assert f"a worker has dkmeans {__version__}, the job {version}" in str(caught.value)
 
 
-def test_shards_of_another_dkmeans_are_refused(workers, monkeypatch):
+def test_the_version_of_a_task_is_that_of_the_job(workers, monkeypatch):
     monkeypatch.setattr(executor, "__version__", "0.0.1")  # here, not there
-
-    def nothing(block):
-        return np.zeros(1)
-
     with pytest.raises(ClusterError, match=r"the job 0\.0\.1"):
-        workers.map_shards(nothing, 2, lambda n=1, note="": None)
+        workers.run([workers.task(square)(3)])
 
 
 def test_a_task_is_called_as_its_function_is():
@@ -234,13 +220,6 @@ def test_storage_options_go_with_the_tasks_to_the_workers(s3, bare):
         Store(url).put("a", b"12345")
         read = bare.task(Store.get)
         assert bare.run([read(Store(url), "a") for _ in range(4)]) == [b"12345"] * 4
-
-        def shard(block, name):
-            return np.array([Store(url).get(name)], dtype=object)
-
-        assert [part[0] for part in bare.map_shards(shard, 2, lambda n=1, note="": None, name="a")] == [
-            b"12345"
-        ] * 2
         kept = bare.persist([read(Store(url), "a")])
         assert bare.run(kept) == [b"12345"]
     with storage_options({}):  # they were of that job only
@@ -277,17 +256,6 @@ def test_a_task_that_fails_once_is_run_again_and_counted(bare, tmp_path):
         (pid,) = bare.run([bare.task(fail_once)(str(tmp_path / "flag"))])
         assert pid != os.getpid()
         assert bare.traffic()["retries"] == 1
-
-
-def test_a_shard_that_fails_once_is_run_again_and_counted(bare, tmp_path):
-    def shard(block, folder):
-        fail_once(f"{folder}/{block[0]}")
-        return block
-
-    with storage_options({}):
-        found = bare.map_shards(shard, 3, lambda n=1, note="": None, folder=str(tmp_path))
-        assert [part[0] for part in found] == [0, 1, 2]
-        assert bare.traffic()["retries"] == 3
 
 
 def fail_always(folder):
