@@ -243,6 +243,16 @@ def test_a_stack_is_one_file(bucket, tmp_path):
     )
 
 
+def test_a_codebook_is_no_dataset(bucket, tmp_path, sync):
+    bucket.add("1.png")
+    bucket.ingest(**TINY)
+    fit(FitConfig(dataset=str(bucket.dataset), codebook=str(tmp_path / "book"), k=4), sync)
+    before = read_arrays(tmp_path / "book")
+    with pytest.raises(UsageError, match="holds a codebook, to which no images can be appended"):
+        bucket.ingest(tmp_path / "book", update=True, **TINY)
+    assert read_arrays(tmp_path / "book") == before
+
+
 def test_too_many_that_cannot_be_read_leave_it_as_it_is(bucket):
     bucket.add("1.png")
     bucket.ingest(**TINY)

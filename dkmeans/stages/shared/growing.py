@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dkmeans import plan
 from dkmeans.artefacts.dataset import Dataset, DatasetManifest
 from dkmeans.artefacts.index import read_files, read_index, read_skipped
-from dkmeans.artefacts.manifests import digest, validated
+from dkmeans.artefacts.manifests import article, digest, kind_of, validated
 from dkmeans.artefacts.refusals import changed_option
 from dkmeans.config.stages import IngestConfig
 from dkmeans.errors import InputError, UsageError
@@ -94,6 +94,10 @@ def find_kept(
     UsageError
         If a new dataset is needed, with the reason.
     """
+    if (kind := kind_of(base)) != DatasetManifest.kind_name():
+        raise UsageError(
+            f"{store.url} holds {article(kind)}, to which no images can be appended. Choose another output."
+        )
     manifest = validated(store, base, DatasetManifest)
     if why := _why_not(config, source.versions, store, manifest):
         raise UsageError(_refusal(store.url, why))
