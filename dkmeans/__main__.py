@@ -1,6 +1,6 @@
 """``python -m dkmeans``: the command."""
 
-from dkmeans.command.main import main
+from dkmeans.command.start import main
 
 if __name__ == "__main__":
     main()

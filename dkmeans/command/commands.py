@@ -16,7 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 from dkmeans.command.options import KEYS, SHARED, model_parameters, shared_parameters
 from dkmeans.command.registry import Stage
 from dkmeans.command.stopping import exit_code, stoppable
-from dkmeans.command.surroundings import check, printed
+from dkmeans.command.surroundings import check, check_dask, printed
 from dkmeans.config.base import StageConfig
 from dkmeans.config.cluster import ClusterConfig
 from dkmeans.errors import DkmeansError, UsageError
@@ -135,6 +135,8 @@ def _run(
         except BaseException as error:
             stopped = _interruption(error)
             if stopped is None:
+                if not isinstance(error, DkmeansError):
+                    check_dask()
                 raise
             if claimed:  # the URLs of what it writes
                 stopped.add_note(_kept(claimed))

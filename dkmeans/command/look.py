@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from dkmeans.command.commands import new_command
@@ -29,8 +30,9 @@ def _verify(reporter: Any, url: str) -> Any:
     return verify(url, reporter)
 
 
-LOOKS: dict[str, Callable[..., None]] = {
-    "info": new_command(
+LOOKS: dict[str, Callable[[], Callable[..., None]]] = {
+    "info": partial(
+        new_command,
         _info,
         [url_argument("URL of a dataset, codebook, sweep, coded images, or a folder of images.")],
         """Tell what lies at a URL.
@@ -38,7 +40,8 @@ LOOKS: dict[str, Callable[..., None]] = {
         Kind, config, shapes, chunks, digests; for a codebook its centers_sha256.
         """,
     ),
-    "status": new_command(
+    "status": partial(
+        new_command,
         _status,
         [url_argument("URL of an output, complete or not.")],
         """Tell how far the run is that writes an output.
@@ -46,7 +49,8 @@ LOOKS: dict[str, Callable[..., None]] = {
         Who has claimed it and when, which shards are finished, and of a fit the last iteration in storage.
         """,
     ),
-    "verify": new_command(
+    "verify": partial(
+        new_command,
         _verify,
         [url_argument("URL of an artefact, or of a folder of images that dkmeans wrote.")],
         """Read everything that lies at a URL, and tell what is damaged.
@@ -56,4 +60,4 @@ LOOKS: dict[str, Callable[..., None]] = {
         """,
     ),
 }
-"""The command of each name."""
+"""What makes the command of each name."""

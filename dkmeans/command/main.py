@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -15,14 +16,16 @@ from dkmeans.command.commands import stage_command
 from dkmeans.command.look import LOOKS
 from dkmeans.command.registry import REPORT, STAGES
 
-__all__ = ["app", "main"]
+__all__ = ["main", "make_app"]
 
-app = new_app(
-    add_completion=True,
-    help="""Learn a codebook from a collection of images by exact k-means, and write the images back.
-
-    A job goes: ingest, fit, compress or reconstruct, report. Each command has its own --help.""",
-)
+_GROUPS = ("Stages", "In one step", "Codebooks", "Studies", "Look")
+_ROWS: list[tuple[str, str, Callable[[], Callable[..., None]]]] = [
+    *((stage.group, stage.name, partial(stage_command, stage)) for stage in STAGES),
+    ("In one step", "run", run.make_command),
+    (REPORT.group, REPORT.name, partial(stage_command, REPORT)),
+    *((REPORT.group, name, make) for name, make in LOOKS.items()),
+]
+"""Group and name of each command, and what makes it."""
 
 
 def _print_version(wanted: bool) -> None:
@@ -31,7 +34,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(invoke_without_command=True)
 def _options(
     context: typer.Context,
     version: Annotated[
@@ -44,17 +46,23 @@ def _options(
         raise typer.Exit(2)
 
 
-_COMMANDS = [
-    *((stage.group, stage.name, stage_command(stage)) for stage in STAGES),
-    ("In one step", "run", run.command),
-    (REPORT.group, REPORT.name, stage_command(REPORT)),
-    *((REPORT.group, name, command) for name, command in LOOKS.items()),
-]
-_GROUPS = ("Stages", "In one step", "Codebooks", "Studies", "Look")
-for _group, _name, _command in sorted(_COMMANDS, key=lambda row: _GROUPS.index(row[0])):
-    add_command(app, _name, _command, _group)
+def make_app(only: str = "") -> typer.Typer:
+    """Make the command, with all of its commands, or with the only one that is wanted: each takes a while."""
+    app = new_app(
+        add_completion=True,
+        help="""Learn a codebook from a collection of images by exact k-means, and write the images back.
+
+        A job goes: ingest, fit, compress or reconstruct, report. Each command has its own --help.""",
+    )
+    app.callback(invoke_without_command=True)(_options)
+    for group, name, make in sorted(_ROWS, key=lambda row: _GROUPS.index(row[0])):
+        if only in ("", name):
+            add_command(app, name, make(), group)
+    return app
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command with the arguments `argv`; those of the process by default."""
-    run_app(app, argv, "dkmeans")
+    first = (sys.argv[1:] if argv is None else [*argv])[:1]
+    only = first[0] if first and first[0] in {name for _, name, _ in _ROWS} else ""
+    run_app(make_app(only), argv, "dkmeans")

@@ -14,7 +14,7 @@ from dkmeans.config.cluster import ClusterConfig
 from dkmeans.errors import InputError
 from dkmeans.events.reporter import Reporter
 
-__all__ = ["command", "preview_job", "run_job"]
+__all__ = ["make_command", "preview_job", "run_job"]
 
 
 def _run(config: RunConfig, cluster: ClusterConfig, reporter: Any) -> dict[str, Any]:
@@ -75,4 +75,6 @@ def _pixels(job: JobConfig) -> int:
     return sources or tell("dataset", lambda url: open_dataset(url).manifest.n_pixels)
 
 
-command = stage_command(Stage("run", RunConfig, "In one step", f"{__name__}:_run"))
+def make_command() -> Callable[..., None]:
+    """Make the command."""
+    return stage_command(Stage("run", RunConfig, "In one step", f"{__name__}:_run"))

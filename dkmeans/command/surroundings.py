@@ -12,7 +12,7 @@ from typing import Any
 
 from dkmeans.errors import StorageError, UsageError
 
-__all__ = ["check", "prepare", "printed"]
+__all__ = ["check", "check_dask", "prepare", "printed"]
 
 _BROKEN_PIPE = 128 + 13
 """As shells count a program that SIGPIPE has ended."""
@@ -62,7 +62,7 @@ class _Forgiving:
 
 
 def check() -> None:
-    """See that there is a current folder, which Numba asks for, and that Dask can read its configuration.
+    """See that there is a current folder, which Numba asks for.
 
     Raises
     ------
@@ -76,6 +76,16 @@ def check() -> None:
             f"the current folder cannot be found: {error.strerror}; expected one that exists. It may be "
             "removed or made anew: cd to a folder, then run again."
         ) from error
+
+
+def check_dask() -> None:
+    """See that Dask can read its configuration, where something that may have wanted it has failed.
+
+    Raises
+    ------
+    UsageError
+        If not.
+    """
     try:
         import dask.config  # noqa: F401
     except Exception as error:  # of YAML, or of the file system

@@ -5,15 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
-
-from dask.delayed import Delayed, delayed
+from typing import TYPE_CHECKING, Any
 
 from dkmeans import __version__
 from dkmeans.errors import ClusterError
 from dkmeans.events.reporter import Advance
 from dkmeans.plan import MIB
 from dkmeans.storage import access
+
+if TYPE_CHECKING:
+    from dask.delayed import Delayed
 
 __all__ = ["IMPORTED_BYTES", "Executor", "Task", "dealt", "moved"]
 
@@ -64,6 +65,8 @@ class Executor(ABC):
 
     def task(self, function: Callable[..., Any]) -> Callable[..., Delayed]:
         """Give what makes tasks of `function`, for functions that go to storage."""
+        from dask.delayed import delayed  # here, as tasks of this process alone do without it
+
         make: Callable[..., Delayed] = delayed(Task(function))
         return make
 

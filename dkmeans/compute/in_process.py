@@ -1,66 +1,25 @@
 """Runs tasks in this process, in threads of it.
 
-Dask's schedulers are given as functions: for a name it would load all of distributed.
+Tasks that stand for themselves are called without Dask, which takes as long to load as a small image takes.
+Others go to Dask's schedulers. These are given as functions: for a name it would load all of distributed.
 """
 
 from __future__ import annotations
 
-import contextvars
-import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from queue import SimpleQueue
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
-import dask.local
-import dask.threaded
-from dask.base import compute, persist
-from dask.callbacks import Callback
-from dask.delayed import Delayed
-
-from dkmeans.compute.executor import Executor, dealt
+from dkmeans.compute.calls import Call, Held, as_delayed, prepared
+from dkmeans.compute.executor import Executor, Task, dealt
 from dkmeans.compute.memory import memory_limit
+from dkmeans.compute.threads import Threads, call_all
 from dkmeans.events.reporter import Advance
 
+if TYPE_CHECKING:
+    from dask.delayed import Delayed
+
 __all__ = ["InProcess"]
-
-
-class _Threads:
-    """A pool for Dask's scheduler, of threads that end with the process.
-
-    Those of the standard library do not: a command that is interrupted would wait until their tasks are done.
-    """
-
-    def __init__(self, n: int) -> None:
-        self._max_workers = n  # where Dask looks
-        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-
-    def __enter__(self) -> Self:
-        for _ in range(self._max_workers):
-            threading.Thread(target=self._work, daemon=True).start()
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        for _ in range(self._max_workers):
-            self._calls.put(None)
-
-    def _work(self) -> None:
-        while (call := self._calls.get()) is not None:
-            call()
-
-    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        """Call a function in one of the threads."""
-        future, context = Future[Any](), contextvars.copy_context()
-
-        def call() -> None:
-            try:
-                future.set_result(context.run(function, *arguments))
-            except BaseException as error:
-                future.set_exception(error)
-
-        self._calls.put(call)
-        return future
 
 
 class InProcess(Executor):
@@ -80,6 +39,11 @@ class InProcess(Executor):
         self.device = device
         self.memory = memory_limit() if memory is None else memory
 
+    def task(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Give what makes tasks of `function`, for functions that go to storage."""
+        call = Task(function)
+        return lambda *arguments, **options: Call(call, arguments, options)
+
     def run(
         self,
         tasks: Sequence[Delayed],
@@ -94,6 +58,17 @@ class InProcess(Executor):
             if check:
                 check(result)
 
+        calls = prepared(tasks)
+        return self._run_graph(tasks, told) if calls is None else call_all(calls, self.threads, told)
+
+    def _run_graph(self, tasks: Sequence[Delayed], told: Callable[..., None]) -> list[Any]:
+        """Results of tasks that stand for others, by Dask."""
+        import dask.local
+        import dask.threaded
+        from dask.base import compute
+        from dask.callbacks import Callback
+
+        tasks = [as_delayed(task) for task in tasks]
         if self.threads > 1:
             left = Counter(task.key for task in tasks)
 
@@ -102,7 +77,7 @@ class InProcess(Executor):
                     told(result, times)
 
             # The callback is called in the thread that waits, so that an error of it ends all.
-            with Callback(posttask=done), _Threads(self.threads) as pool:
+            with Callback(posttask=done), Threads(self.threads) as pool:
                 results = list(compute(*tasks, scheduler=dask.threaded.get, pool=pool))
             for task, result in zip(tasks, results, strict=True):  # what was there already
                 if times := left.pop(task.key, 0):
@@ -114,10 +89,16 @@ class InProcess(Executor):
             told(results[-1])
         return results
 
-    def persist(self, tasks: Sequence[Delayed]) -> list[Delayed]:
+    def persist(self, tasks: Sequence[Delayed]) -> list[Any]:
         """Run `tasks` and keep their results; tasks that stand for them."""
-        with _Threads(self.threads) as pool:
-            return list(persist(*tasks, scheduler=dask.threaded.get, pool=pool))
+        calls = prepared(tasks)
+        if calls is not None:
+            return [Held(value) for value in call_all(calls, self.threads)]
+        import dask.threaded
+        from dask.base import persist
+
+        with Threads(self.threads) as pool:
+            return list(persist(*map(as_delayed, tasks), scheduler=dask.threaded.get, pool=pool))
 
     def shares(self, tasks: Sequence[Delayed]) -> list[list[int]]:
         """Persisted tasks, by number, of which each list is the share of one thread."""

@@ -106,7 +106,7 @@ class Model(BaseModel):
     """Frozen, strict about unknown keys, and with errors in the words of dkmeans."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True
+        frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True, defer_build=True
     )
 
     def __init__(self, /, **values: Any) -> None:

@@ -117,11 +117,24 @@ def _fill(pool: _Pool) -> None:
         _narrow(pool, tile)
 
 
+@inlined
+def _farthest(closest: Any) -> Any:
+    """Find the first row of the largest distance.
+
+    A loop, as the machine code of NumPy's argmax loads SciPy with it, which takes longer than a palette.
+    """
+    found = 0
+    for row in range(closest.size):
+        if closest[row] > closest[found]:
+            found = row
+    return found
+
+
 @without_refcounts
 def _locate(pool: _Pool, share: Any, total: Any) -> Any:
     """Find the first row up to which the masses sum to `share` of `total`; the farthest if none has any."""
     if total == 0:
-        return np.argmax(pool.closest)
+        return np.int64(_farthest(pool.closest))
     left = min(max(np.int64(np.ceil(share * total)), np.int64(1)), total)
     stride = 0
     while left > pool.strides[stride]:

@@ -11,12 +11,12 @@ from typing import get_args
 import pytest
 
 from dkmeans.command import apps
-from dkmeans.command.main import app
+from dkmeans.command.main import make_app
 from dkmeans.config.base import StageConfig
 from dkmeans.config.cluster import ClusterConfig
 from dkmeans.config.stages import CheckpointConfig, FitConfig, QuantizeConfig
 
-COMMANDS = [info.name for info in app.registered_commands]
+COMMANDS = [info.name for info in make_app().registered_commands]
 TITLES = ["Arguments", "Options", "Colors", "Files", "Reading", "Learning", "Cluster", "Everywhere"]
 MAIN = "import sys; from dkmeans.command.main import main; main(sys.argv[1:])"
 

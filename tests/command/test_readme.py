@@ -12,7 +12,7 @@ from PIL import Image
 from skimage import data
 
 import dkmeans
-from dkmeans.command.main import app, main
+from dkmeans.command.main import main, make_app
 from dkmeans.studies import embedded
 from dkmeans.studies.palette import study
 
@@ -93,4 +93,4 @@ def test_the_table_of_exit_codes():
 def test_commands_that_the_readme_names_exist():
     named = set(re.findall(r"`dkmeans ([a-z]\w*)", README))
     assert {"quantize", "palette", "dictionary", "faces", "cut", "sweep", "decode"} <= named
-    assert named <= {command.name for command in app.registered_commands}
+    assert named <= {command.name for command in make_app().registered_commands}

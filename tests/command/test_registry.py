@@ -10,7 +10,7 @@ import pytest
 
 import dkmeans
 from dkmeans.command.job import JobConfig
-from dkmeans.command.main import app
+from dkmeans.command.main import make_app
 from dkmeans.command.registry import REPORT, STAGES
 from dkmeans.command.stubs import make_stub
 from dkmeans.config.base import StageConfig
@@ -21,7 +21,7 @@ ROWS = pytest.mark.parametrize("stage", [*STAGES, REPORT], ids=lambda stage: sta
 
 @ROWS
 def test_a_row_names_what_is_there(stage):
-    assert stage.name in {command.name for command in app.registered_commands}
+    assert stage.name in {command.name for command in make_app().registered_commands}
     assert getattr(dkmeans, stage.function.__name__) is stage.function
     assert getattr(dkmeans, stage.config.__name__) is stage.config
     with pytest.raises(FrozenInstanceError):

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 
 import distributed
@@ -22,6 +23,7 @@ from dkmeans.compute.connecting import connect
 from dkmeans.compute.distributed import Distributed
 from dkmeans.compute.executor import Task
 from dkmeans.compute.in_process import InProcess
+from dkmeans.compute.tree import reduced
 from dkmeans.errors import ClusterError, ImageError
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.plan import MIB
@@ -44,30 +46,35 @@ def both(workers):
     return [InProcess(device="cpu"), InProcess(2, device="cpu"), workers]
 
 
+def each_way(workers):
+    """Every executor, with tasks of Dask's and with those that it makes itself."""
+    return [(place, make) for place in both(workers) for make in (delayed, place.task)]
+
+
 def test_results_come_in_order_and_progress_counts(workers):
-    for place in both(workers):
+    for place, make in each_way(workers):
         steps = []
-        results = place.run([delayed(square)(x) for x in range(20)], steps.append)
+        results = place.run([make(square)(x) for x in range(20)], steps.append)
         assert results == [x * x for x in range(20)]
         assert sum(steps) == 20
-        kept = place.persist([delayed(square)(x) for x in range(3)])
+        kept = place.persist([make(square)(x) for x in range(3)])
         assert place.run(kept, steps.append) == [0, 1, 4]
         assert sum(steps) == 23
 
 
 def test_threads_tell_of_each_task_as_it_is_done():
     """The second task waits until it has been told that the first is done."""
-    told = threading.Event()
-    tasks = [delayed(square)(3), delayed(told.wait)(20)]
-    assert InProcess(2).run(tasks, lambda n: told.set()) == [9, True]
+    place = InProcess(2)
+    for make in (delayed, place.task):
+        told = threading.Event()
+        tasks = [make(square)(3), make(told.wait)(20)]
+        assert place.run(tasks, lambda n, told=told: told.set()) == [9, True]
 
 
 def test_results_are_checked_as_they_come(workers):
-    for place in both(workers):
+    for place, make in each_way(workers):
         seen = []
-        assert place.run([delayed(square)(x) for x in range(9)], check=seen.append) == [
-            x * x for x in range(9)
-        ]
+        assert place.run([make(square)(x) for x in range(9)], check=seen.append) == [x * x for x in range(9)]
         assert sorted(seen) == [x * x for x in range(9)]
 
 
@@ -81,11 +88,11 @@ def test_a_check_that_fails_ends_the_run(workers, tmp_path):
     def check(result):
         raise ImageError("enough")
 
-    for number, place in enumerate(both(workers)):
+    for number, (place, make) in enumerate(each_way(workers)):
         folder = tmp_path / str(number)
         folder.mkdir()
         with pytest.raises(ImageError, match="enough"):
-            place.run([delayed(leave)(folder, each) for each in range(200)], check=check)
+            place.run([make(leave)(folder, each) for each in range(200)], check=check)
         time.sleep(0.3)  # those that were under way
         done = len(list(folder.iterdir()))
         time.sleep(0.2)
@@ -94,9 +101,9 @@ def test_a_check_that_fails_ends_the_run(workers, tmp_path):
 
 
 def test_our_errors_come_back_as_they_were(workers):
-    for place in both(workers):
+    for place, make in each_way(workers):
         with pytest.raises(ImageError, match=r"7\.png is broken"):
-            place.run([delayed(square)(1), delayed(fail)(7)])
+            place.run([make(square)(1), make(fail)(7)])
 
 
 def test_persisted_tasks_run_once(workers, tmp_path):
@@ -128,6 +135,68 @@ def test_persisted_tasks_are_shared_among_the_threads_where_they_lie(workers):
     for share in shares:
         assert len({where[tasks[number].key][0] for number in share}) == 1
     assert InProcess(3, device="cpu").shares(tasks) == [[0, 3, 6], [1, 4], [2, 5]]
+
+
+@dataclass(frozen=True)
+class Bag:
+    inner: object
+    name: str = "bag"
+
+
+def weigh(bag, more=0):
+    assert bag.name == "bag"
+    return sum(sum(part) for part in bag.inner) + more
+
+
+def add(*numbers):
+    return sum(numbers)
+
+
+def test_tasks_take_the_values_of_others_wherever_they_lie(workers):
+    """In lists, tuples, dicts and dataclasses, of tasks that are done, and of those that are not."""
+    for place in both(workers):
+        make, measure = place.task(square), place.task(weigh)
+        kept = place.persist([make(2), make(3)])
+        assert place.run([measure(Bag([kept, (5,)])), measure(Bag(((1,), [7])), more=kept[0])]) == [18, 12]
+        assert place.run([measure(Bag([[kept[1], make(4)]]))]) == [25]
+        assert place.run([place.task(dict)({"a": kept[0], "b": [1]})]) == [{"a": 4, "b": [1]}]
+
+
+def test_tasks_of_storage_and_of_dask_go_together(workers):
+    for place in both(workers):
+        make = place.task(square)
+        kept = place.persist([make(2), make(3)])
+        assert place.run([delayed(add)(make(5), kept[0], 1), make(6), kept[1]]) == [30, 36, 9]
+        again = place.persist([delayed(add)(*kept, make(1))])
+        assert place.run([delayed(add)(*again, *kept), make(delayed(square)(2))]) == [27, 16]
+        assert reduced(place, add_all, [make(x) for x in range(20)]) == sum(x * x for x in range(20))
+
+
+def add_all(numbers):
+    return sum(numbers)
+
+
+def test_tasks_of_this_process_need_no_dask(tmp_path):
+    code = """
+import sys
+from dkmeans.compute.in_process import InProcess
+for threads in (1, 3):
+    place = InProcess(threads, device="cpu")
+    make = place.task(pow)
+    assert place.run([*place.persist([make(2, 3)]), make(3, 2)]) == [8, 9]
+assert "dask" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_interrupt_does_not_wait_for_the_tasks():
+    """Ctrl-C comes to the thread that waits, though the others are busy."""
+    place, began = InProcess(2, device="cpu"), time.monotonic()
+    timer = threading.Timer(0.3, signal.pthread_kill, [threading.get_ident(), signal.SIGINT])
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        place.run([place.task(time.sleep)(5) for _ in range(4)])
+    assert time.monotonic() - began < 4
 
 
 # Memory

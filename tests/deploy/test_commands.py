@@ -11,7 +11,7 @@ import typer
 import yaml
 from distributed.cli import dask_scheduler, dask_worker
 
-from dkmeans.command.main import app
+from dkmeans.command.main import make_app
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 DASK = {"scheduler": dask_scheduler.main, "worker": dask_worker.main}
@@ -59,7 +59,7 @@ def parse(words):
     program, name, *arguments = [
         re.sub(r"\$(\w+|\([^()]*\)|\(\(.*?\)\)|\{\w+(:-\w+)?\})", "1", word) for word in words
     ]
-    known = typer.main.get_command(app).commands if program == "dkmeans" else DASK
+    known = typer.main.get_command(make_app()).commands if program == "dkmeans" else DASK
     if (program, name) == ("dask", "cuda"):  # it needs CUDA's bindings, but no GPU
         cuda = pytest.importorskip(
             "dask_cuda.cli", reason="pip install 'dkmeans[dask-cuda12]'", exc_type=ImportError

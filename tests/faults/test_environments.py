@@ -65,6 +65,7 @@ NOWHERE: dict[str, str | None] = {
     "XDG_CACHE_HOME": "/proc/none/c",
     "NUMBA_CACHE_DIR": None,
 }
+BROKEN = 'echo "distributed: [unclosed" > {here}/x.yaml; "$@"'
 INSTALLED = 'mount --bind {root} {root} && mount -o remount,ro,bind {root} && cd / && "$@"'
 # What is needed is seen at its place again, wherever that is.
 WITHOUT_TMP = (
@@ -90,9 +91,13 @@ ROWS = {
     ),
     "Dask's configuration is broken": Row(
         env={"DASK_CONFIG": "{here}"},
-        within='echo "distributed: [unclosed" > {here}/x.yaml; "$@"',
+        within=BROKEN,
+        arguments=LOCAL,
         code=2,
         told="Dask's configuration cannot be read",
+    ),
+    "Dask's configuration is broken, and nothing needs Dask": Row(
+        env={"DASK_CONFIG": "{here}"}, within=BROKEN
     ),
     "Dask's folder for temporary files is none": Row(
         env={"DASK_TEMPORARY_DIRECTORY": "/proc/none"},
