@@ -151,6 +151,11 @@ class Executor(ABC):
         """Tasks that run at a time."""
         return max(1, sum(threads for _, threads in self.limits()))
 
+    def threads_for(self, n_tasks: int) -> int:
+        """Threads that each of so many tasks may take, where there are more threads than tasks."""
+        most = min(threads for _, threads in self.limits())
+        return max(1, min(most, self.n_threads() // max(1, n_tasks)))
+
     @abstractmethod
     def ask(self, function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
         """Call `function` in each process that runs tasks; results by its name."""

@@ -12,12 +12,16 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from dkmeans.compute.threads import share
 from dkmeans.kernels.colors import color_labels, count_colors, merge_colors
 
 __all__ = ["COUNTED", "Histogram", "countable", "is_worth_counting", "pack_colors"]
 
 COUNTED = 1 << 19
 """Rows of one block from which a table of all colors costs less than sorting them, or working on each."""
+
+_PART = 1 << 23
+"""Pixels that a thread looks up at a time, where there are several: a table is filled for each."""
 
 
 def countable(dtype: np.dtype[Any], n_features: int) -> bool:
@@ -101,5 +105,8 @@ class Histogram:
         ndarray of shape (n_pixels,), type of `labels`
         """
         if countable(pixels.dtype, pixels.shape[1]):
-            return color_labels(pixels, self.colors, labels, device)
+            parts = [pixels[start : start + _PART] for start in range(0, len(pixels), _PART)] or [pixels]
+            return np.concatenate(
+                share(color_labels, [(part, self.colors, labels, device) for part in parts])
+            )
         return np.asarray(labels[np.searchsorted(pack_colors(self.colors), pack_colors(pixels))])

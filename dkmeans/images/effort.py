@@ -30,11 +30,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
 from dkmeans.errors import UsageError
+from dkmeans.images.deflating import compressed, deflated
 from dkmeans.images.png import Form
 from dkmeans.images.scanlines import FILTERS, Choose, filtered
 
@@ -152,7 +152,7 @@ def _try(form: Form, name: str, level: int) -> _Trial:
     if len(sample) == len(form.rows):
         file = _written(form, choose, level)
         return _Trial(form, choose, len(file), file)
-    size = len(_deflated(filtered(sample, form.step, choose), level))
+    size = len(deflated(filtered(sample, form.step, choose), level))
     return _Trial(form, choose, size * len(form.rows) / len(sample) + form.overhead, None)
 
 
@@ -166,11 +166,7 @@ def _sample(rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _written(form: Form, choose: Choose, level: int) -> bytes:
-    return form.file(_deflated(filtered(form.rows, form.step, choose), level))
-
-
-def _deflated(rows: NDArray[np.uint8], level: int) -> bytes:
-    return bytes(imagecodecs.deflate_encode(rows.tobytes(), level))
+    return form.file(compressed(form.rows, form.step, choose, level))
 
 
 def _optimized(file: bytes, row: Effort) -> bytes:

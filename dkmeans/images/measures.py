@@ -12,11 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dkmeans.compute.threads import share
 from dkmeans.kernels.similarity import squared_difference, structural_similarity
 
 __all__ = ["Measures", "compare", "mean_ciede2000", "mse", "psnr", "ssim", "worst_part"]
 
 _BAND = 256  # rows
+_PART = 1024  # rows that a thread measures at a time, where there are several
 _WINDOW = 7  # pixels, scikit-image's own
 _SMALL = 96  # pixels; an image with a shorter side than this is enlarged whole and needs no detail
 
@@ -49,10 +51,14 @@ def compare(original: NDArray[Any], image: NDArray[Any]) -> Measures:
 
 def mse(original: NDArray[Any], image: NDArray[Any]) -> float:
     """Compute the mean squared error over all values of two images of one shape and type."""
-    if original.shape[2] not in (2, 4):
-        return squared_difference(original, image) / original.size
-    bands = range(0, len(original), _BAND)  # floats of a whole large image would fill the memory
-    parts = ((original[top : top + _BAND], image[top : top + _BAND]) for top in bands)
+    height = (
+        _PART if original.shape[2] not in (2, 4) else _BAND
+    )  # floats of a whole one would fill the memory
+    parts = [
+        (original[top : top + height], image[top : top + height]) for top in range(0, len(original), height)
+    ]
+    if height == _PART:
+        return sum(share(squared_difference, parts)) / original.size
     return float(sum(((_seen(one) - _seen(other)) ** 2).sum() for one, other in parts)) / original.size
 
 
@@ -89,13 +95,15 @@ def ssim(original: NDArray[Any], image: NDArray[Any], band: int = _BAND) -> floa
         return None
     rows, columns = height - window + 1, width - window + 1  # places of the window
     limit, total = int(np.iinfo(original.dtype).max), 0.0
-    as_they_are = original.dtype == np.uint8 and channels in (1, 3)
-    for top in range(0, rows, rows if as_they_are else band):
-        stop = height if as_they_are else top + band + window - 1
-        parts = [pixels[top:stop] for pixels in (original, image)]
-        if not as_they_are:
-            parts = [_seen(part).astype(np.float64, copy=False) for part in parts]
-        total += math.fsum(structural_similarity(parts[0], parts[1], window, limit))
+    if original.dtype == np.uint8 and channels in (1, 3):
+        ranges = [slice(top, min(top + _PART, rows) + window - 1) for top in range(0, rows, _PART)]
+        parts = [(original[part], image[part], window, limit) for part in ranges]
+        total = math.fsum(np.concatenate(share(structural_similarity, parts)))  # whatever the parts are
+        return float(total / (rows * columns * channels))
+    for top in range(0, rows, band):
+        pair = [pixels[top : top + band + window - 1] for pixels in (original, image)]
+        pair = [_seen(part).astype(np.float64, copy=False) for part in pair]
+        total += math.fsum(structural_similarity(pair[0], pair[1], window, limit))
     return float(total / (rows * columns * channels))
 
 

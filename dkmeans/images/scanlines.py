@@ -46,8 +46,10 @@ def pack_bits(samples: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
     return packed
 
 
-def filtered(rows: NDArray[np.uint8], step: int, choose: Choose) -> NDArray[np.uint8]:
-    """Filter rows.
+def filtered(
+    rows: NDArray[np.uint8], step: int, choose: Choose, start: int = 0, stop: int | None = None
+) -> NDArray[np.uint8]:
+    """Filter rows, those from `start` to `stop`.
 
     Parameters
     ----------
@@ -63,20 +65,26 @@ def filtered(rows: NDArray[np.uint8], step: int, choose: Choose) -> NDArray[np.u
     (height, 1 + n) uint8 array
         Each row after the number of its filter.
     """
-    out = np.empty((rows.shape[0], rows.shape[1] + 1), np.uint8)
-    for start, ways in _in_blocks(rows, step):
-        part = slice(start, start + ways.shape[1])
+    stop = len(rows) if stop is None else stop
+    out = np.empty((stop - start, rows.shape[1] + 1), np.uint8)
+    if choose is _unfiltered:
+        out[:, 0], out[:, 1:] = 0, rows[start:stop]
+        return out
+    for first, ways in _in_blocks(rows, step, start, stop):
+        part = slice(first - start, first - start + ways.shape[1])
         out[part, 0] = chosen = choose(ways)
         out[part, 1:] = ways[chosen, np.arange(len(chosen))]
     return out
 
 
-def _in_blocks(rows: NDArray[np.uint8], step: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+def _in_blocks(
+    rows: NDArray[np.uint8], step: int, start: int, stop: int
+) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """Yield the first row of each block, and the block after each filter."""
     height = max(1, _BLOCK // rows.shape[1])
-    for start in range(0, len(rows), height):
-        above = rows[start - 1] if start else np.zeros_like(rows[0])
-        yield start, _all_ways(rows[start : start + height], above, step)
+    for first in range(start, stop, height):
+        above = rows[first - 1] if first else np.zeros_like(rows[0])
+        yield first, _all_ways(rows[first : min(first + height, stop)], above, step)
 
 
 def _all_ways(rows: NDArray[np.uint8], above: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
@@ -110,6 +118,11 @@ def _first_least(costs: NDArray[np.int64]) -> NDArray[np.intp]:
     return found
 
 
+def _unfiltered(ways: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """Leave each row as it is, for which no other way need be tried."""
+    return np.zeros(ways.shape[1], np.intp)
+
+
 def _always(number: int) -> Callable[..., Choose]:
     return lambda rows, step: lambda ways: np.full(ways.shape[1], number)
 
@@ -136,7 +149,7 @@ def _fewest_bits(rows: NDArray[np.uint8], step: int) -> Choose:
     choose = _least_sums(rows, step)
     for _ in range(_ROUNDS):
         counts = np.full(256, 0.5)  # a byte that does not occur still has a length
-        for _, ways in _in_blocks(rows, step):
+        for _, ways in _in_blocks(rows, step, 0, len(rows)):
             chosen = choose(ways)
             counts += np.bincount(ways[chosen, np.arange(len(chosen))].ravel(), minlength=256)
         choose = _by_lengths(np.rint(-16 * np.log2(counts / counts.sum())).astype(np.uint16))
@@ -160,7 +173,7 @@ def _fewest_pairs(rows: NDArray[np.uint8], step: int) -> Choose:
 
 
 FILTERS: dict[str, Callable[[NDArray[np.uint8], int], Choose]] = {
-    "none": _always(0),
+    "none": lambda rows, step: _unfiltered,
     "sub": _always(1),
     "up": _always(2),
     "paeth": _always(4),

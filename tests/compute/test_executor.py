@@ -552,3 +552,14 @@ def test_whatever_asks_a_scheduler_that_died_says_so(processes):
             assert place.traffic() == before
             while place.client.status != "closed":
                 time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    ("n_threads", "n_tasks", "each"), [(4, 1, 4), (4, 2, 2), (4, 3, 1), (4, 9, 1), (1, 1, 1), (4, 0, 4)]
+)
+def test_threads_that_have_no_task_are_for_those_that_are_there(n_threads, n_tasks, each):
+    assert InProcess(n_threads, device="cpu").threads_for(n_tasks) == each
+
+
+def test_a_task_takes_no_more_threads_than_its_worker_has(workers):
+    assert workers.threads_for(1) == min(threads for _, threads in workers.limits())

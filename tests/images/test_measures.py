@@ -9,6 +9,7 @@ import pytest
 from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
 
+from dkmeans.compute.threads import sharing
 from dkmeans.images import measures
 
 
@@ -121,3 +122,17 @@ def test_the_worst_part_by_hand():
     other[10, 20] = 10
     assert measures.worst_part(image, other) == (0, 0, 50, 100)
     assert measures.worst_part(image[:95], other[:95]) is None
+
+
+def test_a_large_image_is_measured_alike_in_any_number_of_threads():
+    """In parts of 1,024 rows, of which the last windows reach into the next one."""
+    rng = np.random.default_rng(3)
+    one = rng.integers(0, 256, (2100, 30, 3), np.uint8)
+    other = np.clip(one + rng.integers(-9, 10, one.shape), 0, 255).astype(np.uint8)
+    alone = measures.compare(one, other)
+    with sharing(3):
+        assert measures.compare(one, other) == alone
+    assert alone.ssim == pytest.approx(
+        structural_similarity(one, other, channel_axis=2, data_range=255), abs=1e-12
+    )
+    assert alone.mse == ((one.astype(float) - other) ** 2).mean()

@@ -137,7 +137,8 @@ class Painted:
     @property
     def pixels(self) -> NDArray[np.uint8]:
         """The image; shape (height, width, channels), uint8."""
-        return self.palette[self.codes]
+        found: NDArray[np.uint8] = np.take(self.palette, self.codes, axis=0)  # faster than by an index
+        return found
 
     def psnr(self) -> float | None:
         """Measure the PSNR in dB, as `dkmeans.images.measures.compare` does; None where nothing is lost."""

@@ -16,6 +16,7 @@ from dkmeans.artefacts.coded import MEASURED
 from dkmeans.artefacts.files import FileBatch, Files
 from dkmeans.artefacts.former import Record
 from dkmeans.compute.executor import Executor
+from dkmeans.compute.threads import sharing
 from dkmeans.errors import InputError
 from dkmeans.events.reporter import Reporter
 from dkmeans.images.decode import SkippedImage
@@ -65,6 +66,8 @@ class _Batch:
     if_larger : {"keep", "copy", "skip", "error"}
     effort : int
         How hard to try for small files, see `dkmeans.images.effort`.
+    threads : int
+        Threads that the task may take: more than one where images are fewer than threads.
     """
 
     names: tuple[str, ...]
@@ -74,6 +77,7 @@ class _Batch:
     source_bytes: tuple[int, ...] | None
     if_larger: IfLarger
     effort: int
+    threads: int
 
 
 @dataclass
@@ -87,6 +91,11 @@ class _Done:
 
 def _finish(batch: _Batch) -> _Done:
     """Make, compare and write the images of one batch."""
+    with sharing(batch.threads):
+        return _finished(batch)
+
+
+def _finished(batch: _Batch) -> _Done:
     done = _Done({}, [], [])
     began = time.perf_counter()
     for position, made in enumerate(batch.remaking.images()):
@@ -251,6 +260,7 @@ def remake_images(
     """
     kept = {} if files is None else files.kept
     ranges = _ranges(index, kept, plan.PIXELS_PER_TASK if source_bytes is None else MEASURED_PER_TASK)
+    threads = executor.threads_for(len(ranges))
     batches = [
         _Batch(
             index.names[start:stop],
@@ -260,6 +270,7 @@ def remake_images(
             None if source_bytes is None else tuple(source_bytes[start:stop]),
             if_larger,
             effort,
+            threads,
         )
         for start, stop in ranges
     ]
