@@ -7,6 +7,12 @@ chooses among them; a few steps of Lloyd on the sample move the chosen. dask-ml'
 weights, and its factor is not multiplied by the number of clusters, so neither is used. "k-means||-cached"
 replaces the first part: rounds in our own kernel, which keeps the distances.
 
+Up to 256 colors, rows of at most 4 integers, are no work for rounds: in the place of "k-means||" they take
+the best of several starts on a coarse grid of the sample, as the palette of one image does
+(`dkmeans.clustering.starts`). Measured on 24 photos together and on 12 of them alone, K = 16, 64 and 256: the
+inertia of the fit is 0.1 to 1.6 % lower in the mean, of few colors after half the iterations, and dask-ml is
+not loaded, which takes longer than all the fit.
+
 Distances of integer rows are exact in every part. Among float rows scikit-learn's k-means++ chooses, by their
 differences to the mean, as the squared distances cancel. Rows that all fit into the sample give the same
 seeds in any order.
@@ -25,6 +31,7 @@ from numpy.typing import NDArray
 from dkmeans.clustering.candidates import centered, draw_by_dask_ml, draw_cached, fill_up
 from dkmeans.clustering.rows import Rows
 from dkmeans.clustering.sampling import Sample, count_distinct
+from dkmeans.clustering.starts import find_starts
 from dkmeans.compute.tree import reduced
 from dkmeans.errors import DistinctRowsError
 from dkmeans.kernels import Block, arithmetic, is_exact
@@ -35,6 +42,8 @@ _SAMPLE_PER_CLUSTER = 50
 _DRAWN_PER_CLUSTER = 12
 _LEAST = 20_000
 _STEPS = 5
+_PALETTE = 256
+"""Colors up to which several starts are tried, the most that an indexed image has."""
 _Say = Callable[[str], None]
 
 
@@ -103,7 +112,17 @@ class Seeds:
 
 
 def seed_centers(rows: Rows, n_clusters: int, init: str, seed: int, say: _Say = _silent) -> NDArray[Any]:
-    """Draw `n_clusters` centers; see `draw_seeds` and `Seeds.centers`."""
+    """Draw `n_clusters` centers; see `draw_seeds` and `Seeds.centers`.
+
+    "k-means||" of few colors is the best of several starts.
+    """
+    if init == "k-means||" and n_clusters <= _PALETTE and rows.n_features <= 4 and is_exact(rows.dtype):
+        say("reading the sample")
+        colors, times = count_distinct(rows.take(draw_positions(rows.n_rows, n_clusters, seed)))
+        if len(colors) >= n_clusters:
+            say("choosing the best of several starts")
+            own = int(_streams(seed)[3].generate_state(1)[0])
+            return find_starts(colors, times, n_clusters, own, rows.n_rows)[0]
     return draw_seeds(rows, n_clusters, init, seed, say).centers(n_clusters, say)
 
 

@@ -59,7 +59,8 @@ class LearningConfig(StageConfig):
     """How centers are learned."""
 
     init: Literal["k-means||", "k-means||-cached", "k-means++", "random"] = "k-means||"
-    """How the first centers are chosen; the cached k-means|| takes half the time of dask-ml's at large k."""
+    """How the first centers are chosen; the cached k-means|| takes half the time of dask-ml's at large k.
+    In the place of k-means|| up to 256 colors take the best of several starts on a coarse grid."""
     max_iter: int = Field(default=100, ge=1)
     """Most Lloyd iterations."""
     tol: float = Field(default=1e-5, ge=0, allow_inf_nan=False)

@@ -36,9 +36,10 @@ def seeds(rows, n_clusters, init, seed=0):
     return seed_centers(rows, n_clusters, init, seed)
 
 
-@pytest.fixture
-def values():
-    return np.random.default_rng(1).integers(0, 256, (1500, 3)).astype(np.uint8)
+@pytest.fixture(params=[3, 5])
+def values(request):
+    """Colors, which have starts of their own in the place of k-means||, and longer rows."""
+    return np.random.default_rng(1).integers(0, 256, (1500, request.param)).astype(np.uint8)
 
 
 @pytest.mark.parametrize("init", INITS)
@@ -48,7 +49,7 @@ def test_the_seed_decides(tmp_path, values, init):
     first = seeds(rows, 20, init, 3)
     np.testing.assert_array_equal(first, seeds(again, 20, init, 3))
     assert (first != seeds(rows, 20, init, 4)).any()
-    assert first.shape == (20, 3)
+    assert first.shape == (20, values.shape[1])
     assert first.dtype == np.float32
     assert len(np.unique(first, axis=0)) == 20
 
@@ -69,8 +70,31 @@ def test_what_is_being_done_is_told(tmp_path, values, init):
     seed_centers(rows_of(tmp_path / "a", values), 20, init, 0, told.append)
     drawing, weighing = "drawing, round 1 of ", "weighing "
     parts = {"k-means++": []}.get(init, [drawing, weighing, "moving"])
-    for part in ["reading the sample", "choosing, 20 of 20", *parts]:
+    parts = ["choosing, 20 of 20", *parts]
+    if init == "k-means||" and values.shape[1] == 3:
+        parts = ["choosing the best of several starts"]
+    for part in ["reading the sample", *parts]:
         assert any(note.startswith(part) for note in told)
+
+
+def test_colors_start_lower_than_by_rounds(tmp_path):
+    """The inertia of a fit is not above that of the seeds that longer rows take, in the mean of some sets."""
+    ours, theirs = [], []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        middles = rng.integers(0, 256, (60, 3))
+        found = np.clip(middles[rng.integers(60, size=6000)] + rng.normal(0, 9, (6000, 3)), 0, 255)
+        rows = rows_of(tmp_path / str(seed), found.astype(np.uint8), 1000, 2000)
+        for init, taken in (("k-means||", ours), ("k-means||-cached", theirs)):
+            taken.append(lloyd(rows, State(seed_centers(rows, 16, init, seed)), max_iter=50, tol=0).inertia)
+    assert np.mean(ours) <= np.mean(theirs)
+
+
+def test_more_colors_than_an_indexed_image_has_are_drawn_in_rounds(tmp_path):
+    told = []
+    found = np.random.default_rng(1).integers(0, 256, (3000, 3)).astype(np.uint8)
+    seed_centers(rows_of(tmp_path / "a", found), 257, "k-means||", 0, told.append)
+    assert told[1].startswith("drawing, round 1")
 
 
 @pytest.mark.parametrize("init", INITS)

@@ -408,13 +408,13 @@ def test_one_color_is_too_few_for_clear_and_visible_pixels(icons, tmp_path, sync
 def test_oklab_is_nearer_to_what_one_sees(photos, tmp_path, sync, palette):
     found = {}
     for space in ("rgb", "oklab"):
-        report = run(photos, tmp_path / space, sync, k=16, palette=palette, space=space)
+        report = run(photos, tmp_path / space, sync, k=32, palette=palette, space=space)
         differences = []
         for image in report.images:
             with Image.open(tmp_path / space / image.key) as file:
                 differences.append(mean_ciede2000(original(photos, image), np.asarray(file.convert("RGB"))))
         found[space] = np.mean(differences), report.mean_psnr
-    assert found["oklab"][0] < 0.97 * found["rgb"][0]
+    assert found["oklab"][0] < 0.95 * found["rgb"][0]
     assert found["oklab"][1] < found["rgb"][1]
 
 
