@@ -44,6 +44,7 @@ $(READY): pyproject.toml $(LOCKS)
 	$(LOCKED) lock/operator.txt --no-deps --upgrade --target $(VENV)/operator
 	$(LOCKED) lock/cuda.txt --no-deps --upgrade --target $(VENV)/cuda --only-binary :all: \
 	  || echo "no CuPy for this machine: the CUDA kernels are not compiled"
+	$(BIN)/python -m dkmeans.kernels.warm
 	touch $(READY)
 
 setup: $(READY) ## install dkmeans and its tools into $(VENV)

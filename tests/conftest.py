@@ -17,12 +17,12 @@ from emulation import host_cupy
 from object_store.server import Server, object_store
 from PIL import Image
 from skimage import data
-from warm import compile_kernels
 
 from dkmeans import kernels
 from dkmeans.command.main import main
 from dkmeans.compute.distributed import Distributed
 from dkmeans.config.cluster import ClusterConfig
+from dkmeans.kernels.warm import compile_kernels
 
 SYNC = ClusterConfig(scheduler="sync")
 # Reasons that also count where CI is set, as no package takes them away: rights of the machine, a GPU, and
