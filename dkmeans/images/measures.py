@@ -58,7 +58,7 @@ def mse(original: NDArray[Any], image: NDArray[Any]) -> float:
         (original[top : top + height], image[top : top + height]) for top in range(0, len(original), height)
     ]
     if height == _PART:
-        return sum(share(squared_difference, parts)) / original.size
+        return int(sum(share(squared_difference, parts))) / original.size
     return float(sum(((_seen(one) - _seen(other)) ** 2).sum() for one, other in parts)) / original.size
 
 
