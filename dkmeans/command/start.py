@@ -19,4 +19,7 @@ def main() -> None:
     gc.set_threshold(_YOUNG, *gc.get_threshold()[1:])
     from dkmeans.command.main import main as run  # here, as loading it is most of the work
 
-    run()
+    try:
+        run()
+    finally:
+        gc.freeze()  # as it ends, Python would look through all of them once more

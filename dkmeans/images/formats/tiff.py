@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
@@ -79,6 +78,8 @@ class _Layout:
 
 def open_tiff(data: bytes) -> Found:
     """Read the tags of the first page that is no thumbnail."""
+    import tifffile  # here, as it takes a while to load
+
     with tifffile.TiffFile(io.BytesIO(data)) as tiff:
         pages: Sequence[Any] = tiff.pages
         frames = len(pages)
@@ -184,6 +185,8 @@ def _check_segments(page: Any, data: bytes) -> None:
 
 
 def _load(data: bytes, index: int, layout: _Layout) -> NDArray[Any]:
+    import tifffile  # here, as it takes a while to load
+
     with tifffile.TiffFile(io.BytesIO(data)) as tiff:
         page: Any = tiff.pages[index]
         pixels: NDArray[Any] = page.asarray(maxworkers=1)  # the caller has its own threads
