@@ -188,8 +188,9 @@ class Stop(Exception):
 
 
 def run(dataset, url, sync, *, stop=None, **options):
-    """A fit; `stop`: it is lost after so many checkpoints."""
-    config = FitConfig(**{"dataset": dataset, "codebook": str(url), "k": 5, "max_iter": 4, **options})
+    """A fit, from random rows as that takes more iterations; `stop`: it is lost after so many checkpoints."""
+    given = {"dataset": dataset, "codebook": str(url), "k": 5, "init": "random", "max_iter": 4, **options}
+    config = FitConfig(**given)
     with pytest.MonkeyPatch.context() as patch:
         saved = []
 
@@ -311,7 +312,13 @@ def test_checkpoints_are_as_far_apart_as_asked(dataset, tmp_path, sync, monkeypa
     monkeypatch.setattr(checkpoint, "save", lambda *given: saved.append(given[1]) or save(*given))
     fit(
         FitConfig(
-            dataset=dataset, codebook=str(tmp_path / "c"), k=5, max_iter=4, tol=0, checkpoint_seconds=seconds
+            dataset=dataset,
+            codebook=str(tmp_path / "c"),
+            k=5,
+            init="random",
+            max_iter=4,
+            tol=0,
+            checkpoint_seconds=seconds,
         ),
         sync,
     )
