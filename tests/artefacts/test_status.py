@@ -54,7 +54,16 @@ def dataset(source, tmp_path_factory):
 
 def begin_fit(dataset, url, sync, monkeypatch, *, n_saved, **options):
     """A fit that is lost when it has saved so many checkpoints."""
-    config = FitConfig(**{"dataset": dataset, "codebook": url, "k": 5, "max_iter": 6, "tol": 0, **options})
+    given = {
+        "dataset": dataset,
+        "codebook": url,
+        "k": 5,
+        "init": "random",
+        "max_iter": 6,
+        "tol": 0,
+        **options,
+    }
+    config = FitConfig(**given)
     with monkeypatch.context() as patched:
         patched.setattr(checkpoint, "save", dying(checkpoint.save, n_saved))
         with pytest.raises(Stop):
