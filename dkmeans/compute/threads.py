@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextvars
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -72,32 +71,26 @@ def call_all(
             results.append(call())
             told(results[-1])
         return results
-    left, done = deque(enumerate(calls)), SimpleQueue[tuple[int, Any, BaseException | None]]()
+    done = SimpleQueue[tuple[int, Any, BaseException | None]]()
 
-    def work() -> None:
-        while True:
-            try:
-                number, call = left.popleft()
-            except IndexError:
-                return
-            try:
-                done.put((number, call(), None))
-            except BaseException as error:
-                done.put((number, None, error))
+    def work(number: int) -> None:
+        try:
+            done.put((number, calls[number](), None))
+        except BaseException as error:
+            done.put((number, None, error))
 
     found: dict[int, Any] = {}
     with Threads(min(n_threads, len(calls))) as pool:
-        for _ in range(pool.n):
-            pool.submit(work)
-        try:
-            while len(found) < len(calls):
-                number, result, error = done.get()
-                if error is not None:
-                    raise error
-                found[number] = result
-                told(result)
-        finally:
-            left.clear()
+        for begun in range(pool.n):
+            pool.submit(work, begun)
+        while len(found) < len(calls):
+            number, result, error = done.get()
+            if error is not None:
+                raise error
+            found[number] = result
+            told(result)
+            if len(found) + pool.n <= len(calls):  # not before, as what was told may end all
+                pool.submit(work, len(found) + pool.n - 1)
     return [found[number] for number in range(len(calls))]
 
 

@@ -54,16 +54,7 @@ def dataset(source, tmp_path_factory):
 
 def begin_fit(dataset, url, sync, monkeypatch, *, n_saved, **options):
     """A fit that is lost when it has saved so many checkpoints."""
-    given = {
-        "dataset": dataset,
-        "codebook": url,
-        "k": 5,
-        "init": "random",
-        "max_iter": 6,
-        "tol": 0,
-        **options,
-    }
-    config = FitConfig(**given)
+    config = FitConfig(**{"dataset": dataset, "codebook": url, "k": 5, "max_iter": 6, "tol": 0, **options})
     with monkeypatch.context() as patched:
         patched.setattr(checkpoint, "save", dying(checkpoint.save, n_saved))
         with pytest.raises(Stop):
@@ -143,7 +134,7 @@ def test_a_fit_that_has_its_seeds(dataset, tmp_path, sync, monkeypatch):
 
 def test_a_fit_under_way_and_complete(dataset, tmp_path, sync, monkeypatch):
     url = str(tmp_path / "c")
-    begin_fit(dataset, url, sync, monkeypatch, n_saved=3)
+    begin_fit(dataset, url, sync, monkeypatch, n_saved=3, init="random")  # which takes more iterations
     history = checkpoint.load(Store(url))[0].history
     assert len(history) == 2
     told = own(status(url))
@@ -157,10 +148,11 @@ def test_a_fit_under_way_and_complete(dataset, tmp_path, sync, monkeypatch):
         "seconds": history[0].seconds + history[1].seconds,
     }
     assert (told["state"], told["kind"], told["runs"]) == ("unfinished", "codebook", 1)
-    begin_fit(dataset, url, sync, monkeypatch, n_saved=1, resume=True)
+    begin_fit(dataset, url, sync, monkeypatch, n_saved=1, resume=True, init="random")
     told = own(status(url))
     assert (told["runs"], told["fit"]["iteration"]) == (2, 3)
-    fit(FitConfig(dataset=dataset, codebook=url, k=5, max_iter=6, tol=0, resume=True), sync)
+    options = {"k": 5, "init": "random", "max_iter": 6, "tol": 0, "resume": True}
+    fit(FitConfig(dataset=dataset, codebook=url, **options), sync)
     assert own(status(url)) == {
         "url": url,
         "state": "complete",
