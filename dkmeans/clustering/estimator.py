@@ -343,6 +343,8 @@ def _known_labels(block: Block, centers: NDArray[Any]) -> NDArray[np.int32]:
 
 
 def _labels_of(rows: Rows, centers: NDArray[Any]) -> NDArray[np.int32]:
-    """Gather the labels that the blocks know since the last step."""
+    """Gather the labels that the blocks know since the last step; those of floats are there at once."""
+    if rows.dtype.kind == "f":
+        return np.concatenate([block.labels(centers) for block in rows.cluster.run(rows.blocks)])
     known = delayed(_known_labels)
     return np.concatenate(rows.cluster.run([known(block, centers) for block in rows.blocks]))

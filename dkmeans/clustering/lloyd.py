@@ -33,6 +33,10 @@ _FAN_IN = 8
 """Sums that are added at a time, as in `dkmeans.compute.tree`."""
 _MOST_HELD = 64
 """Blocks of floats of which the sums are held in this process until all are there, to be added in order."""
+_SMALL = 1 << 26
+"""Multiplications of a step on floats, about 3 ms, up to which it takes longer to hand it to threads."""
+_SUMMED = 16
+"""Multiplications of a feature that take as long as to load it and to add it up."""
 
 
 # A block that stays in a worker's memory knows the labels of its last step. Of a block that is read anew for
@@ -126,21 +130,32 @@ class _RowSteps:
         rows, cluster, blocks = self.rows, self.rows.cluster, self.rows.blocks
         self.workers = cluster.workers()
         here = rows.resident and isinstance(cluster, InProcess)
-        self.shares = cluster.shares(blocks) if here and len(blocks) <= _MOST_HELD else rows.shares()
+        of_floats = self.dtype.kind == "f"
+        few = here and (not of_floats or len(blocks) <= _MOST_HELD)
+        self.shares = cluster.shares(blocks) if few else rows.shares()
         lists = [[blocks[number] for number in share] for share in self.shares]
-        self.parts: list[Any] = cluster.persist([delayed(part) for part in lists]) if here else lists
+        held = cluster.persist([delayed(part) for part in lists]) if few else []
+        self.parts: list[Any] = held or lists
+        self.held: list[list[Block]] = cluster.run(held) if of_floats else []
 
     def lloyd(self, centers: NDArray[Any], previous: NDArray[Any] | None) -> Stats:
         """Take a step on all blocks."""
         if self.rows.cluster.workers() != self.workers:  # blocks that were lost lie elsewhere
             self._deal()
-        numbers, cluster = arithmetic(self.dtype), self.rows.cluster
-        if all(len(share) == 1 for share in self.shares) or self.dtype.kind == "u":
-            stats: Stats = reduced(cluster, numbers.merge, self._tasks(_step_share, centers, previous))
-            return stats
-        found = cluster.run(self._tasks(_steps, centers, previous))
+        merge = arithmetic(self.dtype).merge
+        if self.held:
+            return _merge_in_order(self._of_blocks(centers, previous), merge)
+        stats: Stats = reduced(self.rows.cluster, merge, self._tasks(_step_share, centers, previous))
+        return stats
+
+    def _of_blocks(self, centers: NDArray[Any], previous: NDArray[Any] | None) -> list[Stats]:
+        """Take a step on each block of floats in this process, in threads where it is large."""
+        if self.rows.cuts[-1][1] * (centers.size + _SUMMED * self.rows.n_features) <= _SMALL:
+            found = [_steps(blocks, centers, previous, [None] * len(blocks)) for blocks in self.held]
+        else:
+            found = self.rows.cluster.run(self._tasks(_steps, centers, previous))
         of_blocks = dict(zip(chain(*self.shares), chain(*found), strict=True))
-        return _merge_in_order([of_blocks[number] for number in sorted(of_blocks)], numbers.merge)
+        return [of_blocks[number] for number in sorted(of_blocks)]
 
     def _tasks(
         self, function: Callable[..., Any], centers: NDArray[Any], previous: NDArray[Any] | None

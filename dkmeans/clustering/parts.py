@@ -119,7 +119,9 @@ def load_array_rows(
     values, sizes = delayed(_values), [stop - start for start, stop in cuts]
     kept = [values(part, None, dtype) for part in parts]
     if not is_worth_counting(dtype, n_features, sum(sizes) // len(parts)):
-        return _check_scale(load_given_rows(kept, sizes, n_features, dtype, cluster), centers)
+        rows = load_given_rows(kept, sizes, n_features, dtype, cluster)
+        in_range = isinstance(array, np.ndarray) and find_largest(array[:1]) >= SMALLEST
+        return rows if in_range else _check_scale(rows, centers)
     taken = np.empty(0, np.int64) if positions is None else positions
     count, local = delayed(count_part), plan.in_cuts(taken, cuts)
     tasks = [count(part, of_part, cluster.device) for part, of_part in zip(kept, local, strict=True)]
@@ -127,7 +129,7 @@ def load_array_rows(
 
 
 def _top(block: Block) -> float:
-    """Find the largest number of a block, or of its first row where that is large enough already."""
+    """Find the largest number of a block, or of its first row where that is large enough."""
     first = find_largest(block.rows(np.zeros(1, np.int64)))
     return first if first >= SMALLEST else find_largest(block.rows())
 

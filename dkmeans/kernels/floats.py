@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dkmeans.kernels.cpu import pick_farthest
-from dkmeans.kernels.nearest_floats import all_distances, nearest, own_distances, sum_up
+from dkmeans.kernels.nearest_floats import Sums, all_distances, nearest, new_sums, own_distances, sum_up
 from dkmeans.kernels.protocols import Arithmetic
 
 __all__ = [
@@ -168,20 +168,29 @@ class Block:
     def lloyd(self, centers: _Floats, previous: _Floats | None = None) -> ChunkStats:
         """Assign the rows to `centers` and sum them up."""
         before = None if previous is None else self.labels(previous)
-        labels = self.labels(centers)
+        labels, sums = self._known_labels(centers), new_sums(centers, self._weights)
+        if labels is None:
+            labels = self._find(centers, sums)
+        else:
+            sum_up(self._rows, centers, labels, sums)
         changed = np.ones(self.n_rows, np.bool_) if before is None else labels != before
         moved = self._weights[changed].sum() if self._weights.size else np.count_nonzero(changed)
-        return ChunkStats(*self._sums(centers, labels), float(moved), self._mean, self._squares)
+        found = sums.gaps, sums.counts, float(sums.inertia[0])
+        return ChunkStats(*found, float(moved), self._mean, self._squares)
 
     def labels(self, centers: _Floats) -> NDArray[np.int32]:
         """Find the nearest center of each row, the lowest index on ties; shape (n_rows,)."""
+        labels = self._known_labels(centers)
+        return self._find(centers) if labels is None else labels
+
+    def _known_labels(self, centers: _Floats) -> NDArray[np.int32] | None:
         known = self._known
-        if known is None or not np.array_equal(known[0], centers):
-            known = self._known = (
-                centers.copy(),
-                nearest(self._rows, centers),
-            )  # at once, as threads may share it
-        return known[1]
+        return known[1] if known is not None and np.array_equal(known[0], centers) else None
+
+    def _find(self, centers: _Floats, sums: Sums | None = None) -> NDArray[np.int32]:
+        labels = nearest(self._rows, centers, sums)
+        self._known = centers.copy(), labels  # at once, as threads may share it
+        return labels
 
     def adopt(self, labels: NDArray[np.int32], centers: _Floats) -> None:
         """Know what another block of these rows knew, whose `labels(centers)` these are."""
@@ -194,15 +203,11 @@ class Block:
         distances, rows = pick_farthest(self._rows, found, n)
         return distances, rows.astype(np.float64, copy=False)
 
-    def _sums(self, centers: _Floats, labels: NDArray[np.int32]) -> tuple[_Floats, _Floats, float]:
-        sums, counts = np.zeros(centers.shape), np.zeros(len(centers))
-        total = sum_up(self._rows, self._weights, centers, labels, sums, counts)
-        return sums, counts, total
-
     def _spread(self) -> tuple[_Floats, float]:
         """Find the mean of the rows, and the sum of their squared distances to it."""
-        mean, squares = self._rows[:1].astype(np.float64), 0.0
+        mean, squares, labels = self._rows[:1].astype(np.float64), 0.0, np.zeros(self.n_rows, np.int32)
         for _ in range(2):  # the second time the differences are small, and so is what is rounded away
-            sums, counts, squares = self._sums(mean, np.zeros(self.n_rows, np.int32))
-            mean = mean + sums / counts
+            sums = new_sums(mean, self._weights)
+            sum_up(self._rows, mean, labels, sums)
+            mean, squares = mean + sums.gaps / sums.counts, float(sums.inertia[0])
         return mean[0], squares

@@ -48,7 +48,7 @@ from dkmeans.kernels.panels import (
 )
 from dkmeans.kernels.vector import LANES, lowest_bit
 
-__all__ = ["all_distances", "nearest", "own_distances", "sum_up"]
+__all__ = ["Sums", "all_distances", "nearest", "new_sums", "own_distances", "sum_up"]
 
 _Rows = NDArray[np.float32] | NDArray[np.float64]
 
@@ -69,7 +69,7 @@ class _Scoring(NamedTuple):
     scale : float64
         Factor of their differences to it.
     factors : ndarray of float32
-        The centers times -2, in groups of shape (n_features, CENTERS); the last one is filled up with zeros.
+        The centers times -2 as `panels.score_centers` takes them; the last group is filled up with zeros.
     norms : ndarray of shape (n_padded,), float32
         Their squared lengths; infinite where there is no center.
     longest : float32
@@ -114,6 +114,27 @@ class _Workspace(NamedTuple):
     scores: NDArray[np.float32]
     limits: NDArray[np.float32]
     least: NDArray[np.float64]
+
+
+class Sums(NamedTuple):
+    """What the rows of a block are added to, one by one.
+
+    Attributes
+    ----------
+    weights : ndarray of shape (n_rows,), float64
+        How often each row counts; empty where each counts once.
+    gaps : ndarray of shape (n_clusters, n_features), float64
+        Weighted differences of the rows of each cluster to its center.
+    counts : ndarray of shape (n_clusters,), float64
+        Their weights.
+    inertia : ndarray of shape (1,), float64
+        Weighted squared distances.
+    """
+
+    weights: NDArray[np.float64]
+    gaps: NDArray[np.float64]
+    counts: NDArray[np.float64]
+    inertia: NDArray[np.float64]
 
 
 @without_refcounts
@@ -172,80 +193,98 @@ def _resolve(rows: Any, first: Any, centers: Any, work: _Workspace, labels: Any)
 
 
 @without_refcounts
-def _search(rows: Any, centers: Any, scoring: _Scoring, work: _Workspace, labels: Any) -> None:
-    """Label the rows, of which there is at least a panel."""
+def _add_rows(rows: Any, begin: Any, end: Any, centers: Any, labels: Any, sums: Sums) -> None:
+    """Add the rows from `begin` to `end`, one by one, to the sums of their labels."""
+    n_features, inertia = rows.shape[1], sums.inertia[0]
+    for row in range(begin, end):
+        label = np.int64(labels[row])
+        weight = sums.weights[row] if sums.weights.size else 1.0
+        sums.counts[label] += weight
+        at, start = row * n_features, label * n_features
+        inertia += weight * add_gaps(rows, at, centers, start, n_features, weight, sums.gaps)
+    sums.inertia[0] = inertia
+
+
+@inlined
+def _label_panel(
+    rows: Any, first: Any, centers: Any, scoring: _Scoring, work: _Workspace, labels: Any
+) -> None:
+    """Label the rows of a panel by their scores, and what is near a tie by distances."""
+    open_ = False
+    for vector in range(0, ROWS, LANES):
+        for lane in range(vector, vector + LANES):
+            labels[first + lane] = work.found[lane]
+        bits = near_ties(
+            work.state,
+            vector,
+            scoring.longest,
+            scoring.slack,
+            scoring.wide,
+            scoring.tiny,
+            scoring.limit,
+        )
+        while bits:
+            lane = vector + lowest_bit(bits)
+            bits &= bits - np.int32(1)
+            limit = _limit(lane, scoring, work)
+            if not work.state[SECOND, lane] > limit:
+                work.limits[lane] = limit
+                open_ = True
+    if open_:
+        _resolve(rows, first, centers, work, labels)
+        work.limits[:] = -np.inf
+
+
+@without_refcounts
+def _search(
+    rows: Any, centers: Any, scoring: _Scoring, work: _Workspace, labels: Any, n_added: Any, sums: Sums
+) -> None:
+    """Label the rows, of which there is at least a panel, and add the first `n_added` to the sums."""
     n_rows, n_features = rows.shape
     for begin in range(0, n_rows, ROWS):
         first = min(begin, n_rows - ROWS)  # the last panel takes some rows again
         _load_panel(rows, first, scoring, work)
         work.state[BEST], work.state[SECOND] = np.inf, np.inf
         work.found[:] = 0
-        for center in range(0, scoring.norms.size, CENTERS):
-            score_centers(
-                work.panel,
-                scoring.factors,
-                scoring.norms,
-                center,
-                n_features,
-                work.state,
-                work.found,
-                work.scores,
-            )
-        open_ = False
-        for vector in range(0, ROWS, LANES):
-            for lane in range(vector, vector + LANES):
-                labels[first + lane] = work.found[lane]
-            bits = near_ties(
-                work.state,
-                vector,
-                scoring.longest,
-                scoring.slack,
-                scoring.wide,
-                scoring.tiny,
-                scoring.limit,
-            )
-            if bits:
-                work.limits[vector : vector + LANES] = -np.inf
-            while bits:
-                lane = vector + lowest_bit(bits)
-                bits &= bits - np.int32(1)
-                limit = _limit(lane, scoring, work)
-                if not work.state[SECOND, lane] > limit:
-                    work.limits[lane] = limit
-                    open_ = True
-        if open_:
-            _resolve(rows, first, centers, work, labels)
-            work.limits[:] = -np.inf
+        score_centers(
+            work.panel, scoring.factors, scoring.norms, n_features, work.state, work.found, work.scores
+        )
+        _label_panel(rows, first, centers, scoring, work, labels)
+        _add_rows(rows, begin, min(begin + ROWS, n_added), centers, labels, sums)
 
 
 def _scoring(centers: NDArray[np.float64]) -> _Scoring:
     """Prepare centers for the scores."""
     n_clusters, n_features = centers.shape
     n_padded = -(-n_clusters // CENTERS) * CENTERS
-    limits = np.finfo(np.float64)
+    norms, factors = np.full(n_padded, np.inf, np.float32), np.zeros((n_padded, n_features), np.float32)
+    limits, roundings = np.finfo(np.float64), min(n_features, SPAN) + -(-n_features // SPAN)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # then all distances are compared
         middle = centers.mean(axis=0)
         moved = centers - middle
         exponent = int(np.frexp(np.abs(moved).max())[1])
-        scale = 2.0 ** -max(-_EXPONENTS, min(_EXPONENTS, exponent))
+        scale = np.float64(2.0 ** -max(-_EXPONENTS, min(_EXPONENTS, exponent)))
         moved *= scale
-        norms = np.full(n_padded, np.inf, np.float32)
         norms[:n_clusters] = squares = np.einsum("kj,kj->k", moved, moved)
-        factors = np.zeros((n_padded, n_features), np.float32)
         factors[:n_clusters] = -2 * moved
-    roundings = min(n_features, SPAN) + -(-n_features // SPAN)
-    return _Scoring(
-        middle,
-        np.float64(scale),
-        np.ascontiguousarray(factors.reshape(-1, CENTERS, n_features).swapaxes(1, 2)).ravel(),
-        norms,
-        np.float32(np.sqrt(squares.max())),
-        np.float32(4 * (roundings + 2) * 2.0**-24),
-        np.float32(4 * (n_features + 8) * 2.0**-53),
-        # Squares of what is not scaled can leave the range of float64, too.
-        np.float32(_TINY + n_features * float(limits.tiny) * scale * scale),
-        np.float32(min(_LARGE, float(limits.max) / 8 * scale * scale)),
-    )
+        return _Scoring(
+            middle,
+            scale,
+            _in_groups(factors),
+            norms,
+            np.float32(np.sqrt(squares.max())),
+            np.float32(4 * (roundings + 2) * 2.0**-24),
+            np.float32(4 * (n_features + 8) * 2.0**-53),
+            # Squares of what is not scaled can leave the range of float64, too.
+            np.float32(_TINY + n_features * limits.tiny * scale * scale),
+            np.float32(min(_LARGE, limits.max / 8 * scale * scale)),
+        )
+
+
+def _in_groups(factors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Lay out factors of shape (n_padded, n_features) as `score_centers` takes them."""
+    spans = [factors[:, begin : begin + SPAN] for begin in range(0, factors.shape[1], SPAN)]
+    return np.concatenate([span.reshape(-1, CENTERS, span.shape[1]).swapaxes(1, 2).ravel() for span in spans])
 
 
 _LAST: list[tuple[NDArray[np.float64], _Scoring]] = []
@@ -262,13 +301,15 @@ def _prepared(centers: NDArray[np.float64]) -> _Scoring:
     return scoring
 
 
-def nearest(rows: _Rows, centers: NDArray[np.float64]) -> NDArray[np.int32]:
+def nearest(rows: _Rows, centers: NDArray[np.float64], sums: Sums | None = None) -> NDArray[np.int32]:
     """Find the nearest center of each row, the lowest index on ties; shape (n_rows,).
 
     Parameters
     ----------
     rows : ndarray of shape (n_rows, n_features), float32 or float64
     centers : ndarray of shape (n_clusters, n_features), float64
+    sums : Sums or None
+        Get all rows, as from `sum_up`: while they are near, as it takes long to read them.
     """
     n_rows, n_features = rows.shape
     labels = np.zeros(max(n_rows, ROWS), np.int32)
@@ -284,32 +325,21 @@ def nearest(rows: _Rows, centers: NDArray[np.float64]) -> NDArray[np.int32]:
             np.full(ROWS, -np.inf, np.float32),
             np.empty(ROWS),
         )
-        _search(rows, centers, scoring, work, labels)
+        given = new_sums(centers[:0], np.empty(0)) if sums is None else sums
+        _search(rows, centers, scoring, work, labels, 0 if sums is None else n_rows, given)
+    elif sums is not None:
+        _add_rows(rows, 0, n_rows, centers, labels, sums)
     return labels[:n_rows]
 
 
-@without_refcounts
-def _sum_up(rows: Any, weights: Any, centers: Any, labels: Any, sums: Any, counts: Any) -> Any:
-    total, n_features = 0.0, rows.shape[1]
-    for row in range(rows.shape[0]):
-        label = np.int64(labels[row])
-        weight = weights[row] if weights.size else 1.0
-        counts[label] += weight
-        at, start = row * n_features, label * n_features
-        total += weight * add_gaps(rows, at, centers, start, n_features, weight, sums)
-    return total
+def new_sums(centers: NDArray[np.float64], weights: NDArray[np.float64]) -> Sums:
+    """Begin to add up rows of these weights, an empty array where each counts once."""
+    return Sums(weights, np.zeros(centers.shape), np.zeros(len(centers)), np.zeros(1))
 
 
-def sum_up(
-    rows: _Rows,
-    weights: NDArray[np.float64],
-    centers: NDArray[np.float64],
-    labels: NDArray[np.int32],
-    sums: NDArray[np.float64],
-    counts: NDArray[np.float64],
-) -> float:
-    """Add, row by row, weights and weighted differences to the own center; the weighted squared distances."""
-    return float(_sum_up(rows, weights, centers, labels, sums, counts))
+def sum_up(rows: _Rows, centers: NDArray[np.float64], labels: NDArray[np.int32], sums: Sums) -> None:
+    """Add the rows, one by one, to the sums of their labels."""
+    _add_rows(rows, 0, len(rows), centers, labels, sums)
 
 
 @without_refcounts

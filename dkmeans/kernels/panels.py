@@ -16,7 +16,7 @@ import numba
 from llvmlite import binding, ir
 from numba import types
 
-from dkmeans.kernels.jit import intrinsic
+from dkmeans.kernels.jit import intrinsic, without_refcounts
 from dkmeans.kernels.vector import LANES, _Writer, cgutils
 
 __all__ = [
@@ -140,89 +140,102 @@ def load_square(
     return signature, codegen
 
 
-@intrinsic
-def score_centers(
-    typing_: Any,
-    panel: Any,
-    centers: Any,
-    norms: Any,
-    first: Any,
-    width: Any,
-    state: Any,
-    found: Any,
-    scores: Any,
-) -> Any:
-    """Score the group of centers from `first` on for the rows of a panel.
+def _scoring(*, starts: bool, ranks: bool) -> Any:
+    """Make what scores a span of features: it starts with the norms or adds to the scores, and ranks them."""
 
-    The score of center j is norms[j] + x . centers[j]; the first `SPAN` features are added to the norm, each
-    further span to what there is. `scores`, of shape (n_centers, ROWS), gets them all; ``state[BEST]`` and
-    ``state[SECOND]`` keep the best two of each row, `found` the number of the best.
+    @intrinsic
+    def score(
+        typing_: Any,
+        panel: Any,
+        begin: Any,
+        end: Any,
+        centers: Any,
+        at: Any,
+        norms: Any,
+        first: Any,
+        state: Any,
+        found: Any,
+        scores: Any,
+    ) -> Any:
+        signature = types.void(
+            panel, *[types.intp] * 2, centers, types.intp, norms, types.intp, state, found, scores
+        )
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            names = "panel begin end centers at norms first state found scores"
+            w = _Writer(context, builder, signature, args, names)
+            first, group, begin = w.values["first"], w.at("centers", w.values["at"]), w.values["begin"]
+            out, pairs = builder.mul(first, _INT64(ROWS)), [(i, j) for i in range(CENTERS) for j in _VECTORS]
+            places = [w.at("scores", builder.add(out, _INT64(i * ROWS + j * LANES))) for i, j in pairs]
+            sums = {}
+            for i, j in pairs:
+                norm = builder.load(w.at("norms", builder.add(first, _INT64(i)))) if starts else None
+                sums[i, j] = w.variable(w.constant(0.0) if norm is None else w.everywhere(norm))
+
+            def multiply(number: Any) -> None:
+                row = builder.mul(builder.add(begin, number), _INT64(ROWS))
+                values = [w.load(w.at("panel", builder.add(row, _INT64(LANES * j)))) for j in _VECTORS]
+                factors = builder.gep(group, [builder.mul(number, _INT64(CENTERS))])
+                for i in range(CENTERS):
+                    factor = w.everywhere(builder.load(builder.gep(factors, [_INT64(i)])))
+                    for j in _VECTORS:
+                        sum_ = builder.load(sums[i, j])
+                        builder.store(w.multiply_add(values[j], factor, sum_), sums[i, j])
+
+            _step(builder, builder.sub(w.values["end"], begin), _UNROLLED, multiply)
+            done = [builder.load(sums[pair]) for pair in pairs]
+            if not starts:
+                done = [builder.fadd(w.load(place), sum_) for place, sum_ in zip(places, done, strict=True)]
+            for place, sum_ in zip(places, done, strict=True):
+                w.store(sum_, place)
+            if ranks:
+                for j in _VECTORS:
+                    _rank(w, j, first, done[j :: len(_VECTORS)])
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return score
+
+
+_score_all = _scoring(starts=True, ranks=True)
+_score_first = _scoring(starts=True, ranks=False)
+_score_more = _scoring(starts=False, ranks=False)
+_score_last = _scoring(starts=False, ranks=True)
+
+
+@without_refcounts
+def score_centers(
+    panel: Any, centers: Any, norms: Any, width: Any, state: Any, found: Any, scores: Any
+) -> None:
+    """Score all centers for the rows of a panel.
+
+    The score of center j is norms[j] + x . centers[j], where the products of `SPAN` features at a time are
+    summed from zero, but for the first ones. `scores`, of shape (n_centers, ROWS), gets them all;
+    ``state[BEST]`` and ``state[SECOND]`` keep the best two of each row, `found` the number of the best.
 
     Parameters
     ----------
+    panel : ndarray of shape (width * ROWS,), float32
     centers : ndarray, float32
-        Group by group, of shape (n_features, CENTERS).
+        Span by span, in it group by group, of shape (at most SPAN, CENTERS).
+    norms : ndarray of shape (n_centers,), float32
+        A multiple of `CENTERS`.
     width : int
         Number of features.
     """
-    signature = types.void(panel, centers, norms, types.intp, types.intp, state, found, scores)
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        w = _Writer(context, builder, signature, args, "panel centers norms first width state found scores")
-        first, width = w.values["first"], w.values["width"]
-        group, at = w.at("centers", builder.mul(first, width)), builder.mul(first, _INT64(ROWS))
-        pairs = [(center, vector) for center in range(CENTERS) for vector in _VECTORS]
-        places = {
-            pair: w.at("scores", builder.add(at, _INT64(pair[0] * ROWS + pair[1] * LANES))) for pair in pairs
-        }
-        norm = [
-            w.everywhere(builder.load(w.at("norms", builder.add(first, _INT64(i))))) for i in range(CENTERS)
-        ]
-        sums = {pair: w.variable(norm[pair[0]]) for pair in pairs}
-
-        def multiply(feature: Any) -> None:
-            row = builder.mul(feature, _INT64(ROWS))
-            values = [w.load(w.at("panel", builder.add(row, _INT64(LANES * vector)))) for vector in _VECTORS]
-            there = builder.mul(feature, _INT64(CENTERS))
-            for center in range(CENTERS):
-                factor = builder.load(builder.gep(group, [builder.add(there, _INT64(center))]))
-                factor = w.everywhere(factor)
-                for vector in _VECTORS:
-                    place = sums[center, vector]
-                    builder.store(w.multiply_add(values[vector], factor, builder.load(place)), place)
-
-        def add_span(begin: Any) -> None:
-            left = builder.sub(width, begin)
-            count = builder.select(builder.icmp_unsigned("<", left, _INT64(SPAN)), left, _INT64(SPAN))
-            _step(builder, count, _UNROLLED, lambda feature: multiply(builder.add(begin, feature)))
-
-        def rank() -> None:
-            for vector in _VECTORS:
-                _rank(w, vector, first, [builder.load(sums[center, vector]) for center in range(CENTERS)])
-            for pair in pairs:
-                w.store(builder.load(sums[pair]), places[pair])
-
-        # Two ways to the end, as sums that come by two ways would leave the registers in all loops.
-        with builder.if_else(builder.icmp_unsigned("<=", width, _INT64(SPAN))) as (short, long):
-            with short:
-                add_span(_INT64(0))
-                rank()
-            with long:
-                for pair in pairs:
-                    w.store(builder.load(sums[pair]), places[pair])
-                spans = builder.udiv(builder.add(width, _INT64(SPAN - 1)), _INT64(SPAN))
-                with cgutils.for_range(builder, spans) as loop:
-                    for pair in pairs:
-                        builder.store(w.constant(0.0), sums[pair])
-                    add_span(builder.mul(loop.index, _INT64(SPAN)))
-                    for pair in pairs:
-                        w.store(builder.fadd(w.load(places[pair]), builder.load(sums[pair])), places[pair])
-                for pair in pairs:
-                    builder.store(w.load(places[pair]), sums[pair])
-                rank()
-        return context.get_dummy_value()
-
-    return signature, codegen
+    for begin in range(0, width, SPAN):
+        end = min(width, begin + SPAN)
+        for first in range(0, norms.size, CENTERS):
+            at = begin * norms.size + first * (end - begin)
+            if begin == 0 and end == width:
+                _score_all(panel, begin, end, centers, at, norms, first, state, found, scores)
+            elif begin == 0:
+                _score_first(panel, begin, end, centers, at, norms, first, state, found, scores)
+            elif end < width:
+                _score_more(panel, begin, end, centers, at, norms, first, state, found, scores)
+            else:
+                _score_last(panel, begin, end, centers, at, norms, first, state, found, scores)
 
 
 def _rank(w: Any, vector: int, first: Any, scores: list[Any]) -> None:

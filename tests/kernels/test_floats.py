@@ -154,6 +154,15 @@ def test_rows_far_from_all_centers(far):
     np.testing.assert_array_equal(nearest_floats.nearest(rows, centers), brute_force(rows, centers))
 
 
+@pytest.mark.parametrize("gap", [1e-100, 1e-160, 1e-200])
+def test_centers_that_hardly_differ(gap):
+    rows = np.random.default_rng(12).normal(size=(60, 3))
+    centers = np.array([[0, 0, gap], [0, 0, 0], [gap, 0, 0]])
+    np.testing.assert_array_equal(nearest_floats.nearest(rows, centers), brute_force(rows, centers))
+    rows *= gap
+    np.testing.assert_array_equal(nearest_floats.nearest(rows, centers), brute_force(rows, centers))
+
+
 @pytest.mark.parametrize("scale", [1e-45, 1e-38, 1e-20, 1.0, 1e20, 3e37])
 def test_rows_of_float32_of_any_size(scale):
     rng = np.random.default_rng(8)
