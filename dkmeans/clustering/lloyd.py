@@ -22,7 +22,7 @@ from dkmeans.compute.in_process import InProcess
 from dkmeans.compute.tree import reduced
 from dkmeans.kernels import Block, Stats, arithmetic
 
-__all__ = ["lloyd"]
+__all__ = ["known_labels", "lloyd"]
 
 _Far = tuple[NDArray[Any], NDArray[Any]]
 """Distances, and the rows that are so far."""
@@ -212,3 +212,15 @@ def lloyd(
         )
     finally:
         steps.close()
+
+
+def _known_labels(block: Block, centers: NDArray[Any]) -> NDArray[np.int32]:
+    return block.labels(centers)
+
+
+def known_labels(rows: Rows, centers: NDArray[Any]) -> NDArray[np.int32]:
+    """Gather the labels that the blocks know since the last step; those of floats are there at once."""
+    if rows.dtype.kind == "f":
+        return np.concatenate([block.labels(centers) for block in rows.cluster.run(rows.blocks)])
+    known = delayed(_known_labels)
+    return np.concatenate(rows.cluster.run([known(block, centers) for block in rows.blocks]))
