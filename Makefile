@@ -32,7 +32,7 @@ endef
 # Options of a benchmark: make bench BENCH='--data FILE --n 2000000 --k 1000'; BENCH=--help lists them.
 BENCH ?=
 
-.PHONY: help setup lock demo studies test test-all test-gpu test-lowest test-latest soak bench bench-pixels bench-quality bench-relaxation bench-seeds bench-perceptual bench-overhead bench-storage bench-checksums bench-scaling bench-rate bench-start bench-dither bench-png bench-folder bench-gpu stubs architecture coverage lint types clean
+.PHONY: help setup lock demo studies test test-all test-gpu test-lowest test-latest soak bench bench-floats bench-pixels bench-quality bench-relaxation bench-seeds bench-perceptual bench-overhead bench-storage bench-checksums bench-scaling bench-rate bench-start bench-dither bench-png bench-folder bench-gpu stubs architecture coverage lint types clean
 
 help: ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -89,6 +89,9 @@ $(PEERS): $(READY)
 
 bench: $(PEERS) ## seconds of an iteration beside other libraries; BENCH='--data FILE --n 2000000 --k 1000'
 	$(BIN)/python tests/benchmarks/bench_lloyd.py $(BENCH)
+
+bench-floats: $(READY) ## whole fits of float rows of many shapes, beside scikit-learn; BENCH='--features 128 --clusters 256'
+	$(BIN)/python tests/benchmarks/bench_floats.py $(BENCH)
 
 bench-pixels: $(PEERS) ## one palette for a folder of images, beside scikit-learn; BENCH='--data FOLDER --double'
 	$(BIN)/python tests/benchmarks/bench_pixels.py $(BENCH)

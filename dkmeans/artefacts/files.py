@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from dkmeans.artefacts.claims import Finished, Terms, claim
+from dkmeans.artefacts.file_batch import FileBatch
 from dkmeans.artefacts.folder import (
     HIDDEN,
     JOURNAL,
@@ -33,7 +34,7 @@ from dkmeans.errors import InputError, UsageError
 from dkmeans.storage import checksums
 from dkmeans.storage.store import Store
 
-__all__ = ["FileBatch", "Files", "Wanted", "begin_files", "claim_folder"]
+__all__ = ["Files", "Wanted", "begin_files", "claim_folder"]
 
 _RECORDS_PER_OBJECT = 1000
 
@@ -258,64 +259,3 @@ class Files:
         self.former.folder.delete(sorted(stale))
         owned = current if self.prunes else current | (self.former.owned - recorded)
         self.held.put(f"{OWNED}/{self.held.number}.json", packed_keys(owned))
-
-
-@dataclass(frozen=True)
-class FileBatch:
-    """The files that one task writes, and their record.
-
-    Attributes
-    ----------
-    held
-        As of `Files`.
-    folder : Store
-        Of the files.
-    number : int
-        Of the first image of the batch among all: the name of the record.
-    names : tuple of str
-        Of the images.
-    keys : tuple of tuple of str
-        That each may have.
-    sources, options
-        As of `Wanted`.
-    """
-
-    held: Claim[FolderManifest] | Finished[FolderManifest]
-    folder: Store
-    number: int
-    names: tuple[str, ...]
-    keys: tuple[tuple[str, ...], ...]
-    sources: tuple[str, ...]
-    options: str
-
-    def write(self, position: int, data: bytes, *, copied: bool = False) -> Record:
-        """Write one file; a copy of that of the source under the key for one.
-
-        Raises
-        ------
-        InputError
-            If the folder was finished before: then a file or a record of the batch is damaged.
-        """
-        key = self.keys[position][-1 if copied else 0]
-        if isinstance(self.held, Finished):
-            raise InputError(
-                f"{self.folder.url}: {key} is damaged, or its record is. Make it anew with --overwrite."
-            )
-        self.held.check()
-        self.folder.put(key, data)
-        about = {**self._about(position), "key": key, "stored_bytes": len(data), "copied": copied}
-        return Record(about, checksums.of_bytes(data))
-
-    def leave_out(self, position: int) -> Record:
-        """The record of an image that gets no file."""
-        return Record({**self._about(position), "key": None, "stored_bytes": 0, "copied": False}, None)
-
-    def _about(self, position: int) -> dict[str, Any]:
-        return {
-            "name": self.names[position], "source": self.sources[position], "options": self.options
-        }  # fmt: skip
-
-    def record(self, records: Sequence[Record]) -> None:
-        """Note what was written, for a run that goes on if this one dies."""
-        assert isinstance(self.held, Claim)
-        self.held.put(f"{JOURNAL}/{self.held.number}-{self.number}.json", packed(records))

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import warnings
 from functools import partial
-from numbers import Integral, Real
 from typing import Any, Self
 
 import dask.array as da
 import numpy as np
 import sklearn.cluster
 from dask.base import get_scheduler
-from dask.delayed import delayed
 from dask.system import CPU_COUNT
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from dkmeans.clustering.blocks import check_blocks, check_values
 from dkmeans.clustering.inputs import check_kind, check_rows, check_weights, compute_sizes, join_features
-from dkmeans.clustering.lloyd import lloyd
+from dkmeans.clustering.lloyd import known_labels, lloyd
 from dkmeans.clustering.loop import State
+from dkmeans.clustering.parameters import check_parameters, given_centers, seed_of
 from dkmeans.clustering.parts import compute_distances, find_nearest, load_array_rows, map_rows
 from dkmeans.clustering.rows import Rows
 from dkmeans.clustering.seeding import draw_positions, find_distinct_rows, seed_centers
@@ -31,12 +29,9 @@ from dkmeans.compute.distributed import Distributed
 from dkmeans.compute.executor import Executor
 from dkmeans.compute.in_process import InProcess
 from dkmeans.errors import DistinctRowsError
-from dkmeans.kernels import Block, arithmetic
+from dkmeans.kernels import arithmetic
 
 __all__ = ["KMeans"]
-
-_INITS = ("k-means||", "k-means||-cached", "k-means++", "random")
-_DEVICES = ("auto", "cpu", "gpu")
 
 
 class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):  # type: ignore[misc]
@@ -144,7 +139,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         DeviceError
             If ``device="gpu"`` and there is none, or `X` is not uint8 or uint16.
         """
-        self._check_parameters()
+        check_parameters(self)
         array = compute_sizes(self._checked(X, reset=True))
         if array.shape[0] < self.n_clusters:
             raise ValueError(f"n_samples={array.shape[0]} should be >= n_clusters={self.n_clusters}.")
@@ -166,7 +161,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         self._sklearn_dtype = np.float32 if array.dtype == np.float32 else np.float64
         # Not those of rows without a weight, nor of counted ones, are known; those of Dask are lazy.
         known = isinstance(array, np.ndarray) and type(rows) is Rows
-        self.labels_ = _labels_of(rows, result.centers) if known else self._labels(array)
+        self.labels_ = known_labels(rows, result.centers) if known else self._labels(array)
         return self
 
     def predict(self, X: Any) -> Any:
@@ -251,27 +246,6 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
-    def _check_parameters(self) -> None:
-        def check(name: str, good: bool, expected: str) -> None:
-            if not good:
-                found = getattr(self, name)
-                raise ValueError(
-                    f"The {name!r} parameter of KMeans must be {expected}. Got {found!r} instead."
-                )
-
-        check("n_clusters", isinstance(self.n_clusters, Integral) and self.n_clusters >= 1, "an int >= 1")
-        check("max_iter", isinstance(self.max_iter, Integral) and self.max_iter >= 1, "an int >= 1")
-        check("tol", isinstance(self.tol, Real) and 0 <= self.tol < np.inf, "a finite float >= 0")
-        gain, factor = self.min_gain, self.relaxation
-        check("min_gain", isinstance(gain, Real) and 0 <= gain < 1, "a float >= 0 and < 1")
-        check("relaxation", isinstance(factor, Real) and 1 <= factor <= 1.99, "a float from 1 to 1.99")
-        if isinstance(self.init, str):
-            check("init", self.init in _INITS, f"an array or one of {', '.join(_INITS)}")
-        jobs = self.n_jobs
-        known = jobs is None or (isinstance(jobs, Integral) and (jobs == -1 or jobs >= 1))
-        check("n_jobs", known, "an int >= 1, -1 or None")
-        check("device", self.device in _DEVICES, f"one of {', '.join(_DEVICES)}")
-
     def _checked(self, X: Any, *, reset: bool = False) -> Any:
         """Check `X` and its columns: an array of NumPy or Dask, or the rows of one of Zarr."""
         check_kind(X, "X")
@@ -291,38 +265,17 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             return InProcess(n_threads, device=self.device)
         return Distributed(client, device=self.device)
 
-    def _given_centers(self, n_features: int) -> NDArray[np.float64] | None:
-        """Check the first centers, if they are given."""
-        if isinstance(self.init, str):
-            return None
-        centers: NDArray[np.float64] = check_array(self.init, dtype=np.float64, input_name="init")
-        if centers.shape != (self.n_clusters, n_features):
-            raise ValueError(
-                f"The 'init' parameter of KMeans must be of shape {(self.n_clusters, n_features)}. "
-                f"Got {centers.shape} instead."
-            )
-        check_values(centers, "init")
-        return centers
-
     def _start(self, array: Any, weights: Any) -> tuple[Rows, NDArray[Any]]:
         """Load the rows, and find the first centers."""
         cluster = self._cluster(array)
-        given = self._given_centers(array.shape[1])
+        given = given_centers(self, array.shape[1])
         if given is None:
-            seed = self._seed()
+            seed = seed_of(self.random_state)
             sample = draw_positions(array.shape[0], self.n_clusters, seed)
             rows = load_array_rows(array, weights, cluster, sample)
             return rows, self._seeds(rows, seed)
         rows = load_array_rows(array, weights, cluster)
         return rows, arithmetic(rows.dtype).snap(given, rows.dtype)
-
-    def _seed(self) -> int:
-        state = self.random_state
-        if not isinstance(state, Integral):
-            return int(check_random_state(state).randint(np.iinfo(np.int32).max))
-        if state < 0:
-            raise ValueError(f"The 'random_state' parameter of KMeans must be >= 0. Got {state} instead.")
-        return int(state)
 
     def _seeds(self, rows: Rows, seed: int) -> NDArray[Any]:
         """Draw the first centers; with repetitions if the distinct rows are too few."""
@@ -336,13 +289,3 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     def _labels(self, array: Any) -> Any:
         function = partial(find_nearest, centers=self.cluster_centers_, device=self.device)
         return map_rows(function, array, self._cluster(array), np.dtype(np.int32))
-
-
-def _known_labels(block: Block, centers: NDArray[Any]) -> NDArray[np.int32]:
-    return block.labels(centers)
-
-
-def _labels_of(rows: Rows, centers: NDArray[Any]) -> NDArray[np.int32]:
-    """Gather the labels that the blocks know since the last step."""
-    known = delayed(_known_labels)
-    return np.concatenate(rows.cluster.run([known(block, centers) for block in rows.blocks]))

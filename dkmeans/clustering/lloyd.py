@@ -9,24 +9,34 @@ import threading
 import uuid
 from collections.abc import Callable
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
-from dask.delayed import delayed
+from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
 
 from dkmeans.clustering.loop import LloydResult, State, iterate
 from dkmeans.clustering.rows import Rows
+from dkmeans.compute.in_process import InProcess
 from dkmeans.compute.tree import reduced
 from dkmeans.kernels import Block, Stats, arithmetic
 
-__all__ = ["lloyd"]
+__all__ = ["known_labels", "lloyd"]
 
 _Far = tuple[NDArray[Any], NDArray[Any]]
 """Distances, and the rows that are so far."""
 
 _SENT_BYTES = 4 << 20
 """Bytes of centers up to which each task of a step gets a copy."""
+_FAN_IN = 8
+"""Sums that are added at a time, as in `dkmeans.compute.tree`."""
+_MOST_HELD = 64
+"""Blocks of floats of which the sums are held in this process until all are there, to be added in order."""
+_SMALL = 1 << 26
+"""Multiplications of a step on floats, about 3 ms, up to which it takes longer to hand it to threads."""
+_SUMMED = 16
+"""Multiplications of a feature that take as long as to load it and to add it up."""
 
 
 # A block that stays in a worker's memory knows the labels of its last step. Of a block that is read anew for
@@ -55,16 +65,32 @@ def _step(
     return stats
 
 
+def _steps(
+    blocks: list[Block],
+    centers: NDArray[Any],
+    previous: NDArray[Any] | None,
+    hints: list[tuple[str, int] | None],
+) -> list[Stats]:
+    """Take a step on each block of one share, one after the other."""
+    return [_step(block, centers, previous, hint) for block, hint in zip(blocks, hints, strict=True)]
+
+
 def _step_share(
     blocks: list[Block],
     centers: NDArray[Any],
     previous: NDArray[Any] | None,
     hints: list[tuple[str, int] | None],
 ) -> Stats:
-    """Take a step on the blocks of one share, one after the other."""
-    stats = [_step(block, centers, previous, hint) for block, hint in zip(blocks, hints, strict=True)]
-    merged: Stats = arithmetic(blocks[0].dtype).merge(stats)
+    """Take a step on the blocks of one share, and add up what they give."""
+    merged: Stats = arithmetic(blocks[0].dtype).merge(_steps(blocks, centers, previous, hints))
     return merged
+
+
+def _merge_in_order(stats: list[Stats], merge: Callable[[list[Stats]], Stats]) -> Stats:
+    """Add the statistics of blocks as `dkmeans.compute.tree.reduced` does: sums of floats round the same."""
+    while len(stats) > _FAN_IN:
+        stats = [merge(stats[start : start + _FAN_IN]) for start in range(0, len(stats), _FAN_IN)]
+    return merge(stats)
 
 
 def _forget(fit: str) -> None:
@@ -93,26 +119,52 @@ class _RowSteps:
         self.rows = rows
         self.dtype = rows.dtype
         self.fit = uuid.uuid4().hex  # names the hints; no result depends on it
-        self.workers = rows.cluster.workers()
-        self.shares = rows.shares()
+        self._deal()
+
+    def _deal(self) -> None:
+        """Choose the blocks that each task of a step takes.
+
+        In this process there is a task for each thread, which takes one value, the list of its blocks: with a
+        task for each block, or a value for each, Dask has more to do than the kernels where rows are narrow.
+        """
+        rows, cluster, blocks = self.rows, self.rows.cluster, self.rows.blocks
+        self.workers = cluster.workers()
+        here = rows.resident and isinstance(cluster, InProcess)
+        of_floats = self.dtype.kind == "f"
+        few = here and (not of_floats or len(blocks) <= _MOST_HELD)
+        self.shares = cluster.shares(blocks) if few else rows.shares()
+        lists = [[blocks[number] for number in share] for share in self.shares]
+        held = cluster.persist([delayed(part) for part in lists]) if few else []
+        self.parts: list[Any] = held or lists
+        self.held: list[list[Block]] = cluster.run(held) if of_floats else []
 
     def lloyd(self, centers: NDArray[Any], previous: NDArray[Any] | None) -> Stats:
         """Take a step on all blocks."""
-        if (workers := self.rows.cluster.workers()) != self.workers:  # blocks that were lost lie elsewhere
-            self.workers, self.shares = workers, self.rows.shares()
-        step = delayed(_step_share)
-        now, before = self._sent(centers), self._sent(previous)
-        tasks = [
-            step(
-                [self.rows.blocks[number] for number in share],
-                now,
-                before,
-                [None if self.rows.resident else (self.fit, number) for number in share],
-            )
-            for share in self.shares
-        ]
-        stats: Stats = reduced(self.rows.cluster, arithmetic(self.dtype).merge, tasks)
+        if self.rows.cluster.workers() != self.workers:  # blocks that were lost lie elsewhere
+            self._deal()
+        merge = arithmetic(self.dtype).merge
+        if self.held:
+            return _merge_in_order(self._of_blocks(centers, previous), merge)
+        stats: Stats = reduced(self.rows.cluster, merge, self._tasks(_step_share, centers, previous))
         return stats
+
+    def _of_blocks(self, centers: NDArray[Any], previous: NDArray[Any] | None) -> list[Stats]:
+        """Take a step on each block of floats in this process, in threads where it is large."""
+        if self.rows.cuts[-1][1] * (centers.size + _SUMMED * self.rows.n_features) <= _SMALL:
+            found = [_steps(blocks, centers, previous, [None] * len(blocks)) for blocks in self.held]
+        else:
+            found = self.rows.cluster.run(self._tasks(_steps, centers, previous))
+        of_blocks = dict(zip(chain(*self.shares), chain(*found), strict=True))
+        return [of_blocks[number] for number in sorted(of_blocks)]
+
+    def _tasks(
+        self, function: Callable[..., Any], centers: NDArray[Any], previous: NDArray[Any] | None
+    ) -> list[Delayed]:
+        """Make the tasks of a step, one for each share."""
+        step, now, before = delayed(function), self._sent(centers), self._sent(previous)
+        fit = None if self.rows.resident else self.fit
+        hints = [[fit and (fit, number) for number in share] for share in self.shares]
+        return [step(part, now, before, hint) for part, hint in zip(self.parts, hints, strict=True)]
 
     def _sent(self, centers: NDArray[Any] | None) -> Any:
         """Centers as an argument of the tasks: in each of them, or where that is much as a task of their own.
@@ -160,3 +212,15 @@ def lloyd(
         )
     finally:
         steps.close()
+
+
+def _known_labels(block: Block, centers: NDArray[Any]) -> NDArray[np.int32]:
+    return block.labels(centers)
+
+
+def known_labels(rows: Rows, centers: NDArray[Any]) -> NDArray[np.int32]:
+    """Gather the labels that the blocks know since the last step; those of floats are there at once."""
+    if rows.dtype.kind == "f":
+        return np.concatenate([block.labels(centers) for block in rows.cluster.run(rows.blocks)])
+    known = delayed(_known_labels)
+    return np.concatenate(rows.cluster.run([known(block, centers) for block in rows.blocks]))

@@ -1,6 +1,7 @@
 """NumPy, Dask and Zarr arrays, with or without weights, as the rows of a fit, and row by row results of one.
 
-Rows of uint8 and uint16 stay what they are if their weights are integers; everything else becomes float64.
+Rows of uint8 and uint16 stay what they are if their weights are integers; everything else is worked on in
+float64, of which rows of float32 are kept in half the memory.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ __all__ = ["compute_distances", "find_nearest", "load_array_rows", "map_rows"]
 
 _FLOAT = np.dtype(np.float64)
 _FLOAT_BLOCKS = 16
-_FLOAT_BLOCK_ROWS = 1 << 13
-"""Rows of floats come in so many blocks, of so many rows at least, whatever the threads: sums do too."""
+_FLOAT_BLOCK_ROWS = 1 << 12
+"""Rows of floats come in so many equal blocks, of so many rows at least, whatever the threads: so do sums."""
 
 
 def _work_dtype(array: Any, centers: NDArray[Any] | None = None) -> np.dtype[Any]:
@@ -51,7 +52,7 @@ def _cuts(array: Any, dtype: np.dtype[Any], n_threads: int) -> list[tuple[int, i
     if dtype != _FLOAT:
         return plan.fit_cuts(n_rows, row_bytes, layout, n_threads)
     most = plan.fit_cuts(n_rows, row_bytes, layout, 1)[0][1]
-    wanted = max(_FLOAT_BLOCK_ROWS, -(-n_rows // _FLOAT_BLOCKS))
+    wanted = -(-n_rows // max(1, min(_FLOAT_BLOCKS, n_rows // _FLOAT_BLOCK_ROWS)))
     return plan.cuts(n_rows, min(most, chunk * -(-wanted // chunk)))
 
 
@@ -77,7 +78,11 @@ def _parts(array: Any, dtype: np.dtype[Any], n_threads: int) -> tuple[list[tuple
 
 
 def _values(part: NDArray[Any], weights: NDArray[Any] | None, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Take the rows of `part` that have a weight, as `dtype`, laid out as the kernels are compiled for."""
+    """Take the rows of `part` that have a weight, as `dtype`, laid out as the kernels are compiled for.
+
+    Of floats the kernels take float32 as it is: no copy, and half of the memory.
+    """
+    dtype = floats.kept_dtype(part.dtype) if dtype == _FLOAT else dtype
     return np.require(part if weights is None else part[weights > 0], dtype, ["C", "A", "W"])
 
 
@@ -114,7 +119,9 @@ def load_array_rows(
     values, sizes = delayed(_values), [stop - start for start, stop in cuts]
     kept = [values(part, None, dtype) for part in parts]
     if not is_worth_counting(dtype, n_features, sum(sizes) // len(parts)):
-        return _check_scale(load_given_rows(kept, sizes, n_features, dtype, cluster), centers)
+        rows = load_given_rows(kept, sizes, n_features, dtype, cluster)
+        in_range = isinstance(array, np.ndarray) and find_largest(array[:1]) >= SMALLEST
+        return rows if in_range else _check_scale(rows, centers)
     taken = np.empty(0, np.int64) if positions is None else positions
     count, local = delayed(count_part), plan.in_cuts(taken, cuts)
     tasks = [count(part, of_part, cluster.device) for part, of_part in zip(kept, local, strict=True)]
@@ -122,7 +129,9 @@ def load_array_rows(
 
 
 def _top(block: Block) -> float:
-    return find_largest(block.rows())
+    """Find the largest number of a block, or of its first row where that is large enough."""
+    first = find_largest(block.rows(np.zeros(1, np.int64)))
+    return first if first >= SMALLEST else find_largest(block.rows())
 
 
 def _check_scale(rows: Rows, centers: NDArray[Any] | None) -> Rows:

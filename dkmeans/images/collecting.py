@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,13 +10,14 @@ import numpy as np
 from dkmeans.compute.executor import Executor
 from dkmeans.errors import DkmeansError
 from dkmeans.events.reporter import Reporter
-from dkmeans.images.collections import Part, SourceCollection, widest
+from dkmeans.images.collections import SourceCollection, widest
 from dkmeans.images.decode import Color, ImageHeader, SkippedImage
 from dkmeans.images.index import ImageIndex
-from dkmeans.images.picture import in_srgb, profile_of
-from dkmeans.images.skipping import NAMED, Skipping
+from dkmeans.images.picture import in_srgb
+from dkmeans.images.skipping import Skipping
 from dkmeans.images.sources import FileSource, Source
 from dkmeans.images.tags import NO_TAGS, ColorTags
+from dkmeans.images.telling import tell_depths, tell_lost_alpha, tell_notes, tell_profiles
 
 __all__ = ["collect", "one_color", "one_dtype"]
 
@@ -79,19 +78,13 @@ def collect(
     skipping.n_found = len(source)
     every, held = _read_all_headers(source, max_pixels, patch, executor, skipping, reporter)
     headers = [header for header in every if isinstance(header, ImageHeader)]
-    _tell_notes(headers, reporter)
-    index = ImageIndex(
-        tuple(header.key for header in every),
-        np.array([getattr(header, "height", 0) for header in every], np.int32),
-        np.array([getattr(header, "width", 0) for header in every], np.int32),
-        _tags_of(every, srgb),
-    )
+    tell_notes(headers, reporter)
     places = np.arange(len(every))
     found = SourceCollection(
         source=source,
         color=one_color(color, headers) if alike else color,
         max_pixels=max_pixels,
-        index=index,
+        index=_index_of(every, srgb),
         dtype=np.dtype(np.uint8) if eight_bit else one_dtype(headers),
         own_channels=np.array([getattr(header, "channels", 0) for header in every], np.int8),
         places=places,
@@ -103,11 +96,11 @@ def collect(
     if gone := [header for header in every if isinstance(header, SkippedImage)]:
         skipping.add(gone)
         found = found.without(gone)
-    _tell_depths(found.dtype, headers, reporter)
+    tell_depths(found.dtype, headers, reporter)
     if alike and not srgb:
-        _tell_profiles(headers, reporter)
+        tell_profiles(headers, reporter)
     if color in ("gray", "rgb"):
-        _tell_lost_alpha(found, executor, reporter)
+        tell_lost_alpha(found, executor, reporter)
     return found
 
 
@@ -175,6 +168,16 @@ def _read_all_headers(
     return [header for part in found for header in part], held
 
 
+def _index_of(headers: Sequence[ImageHeader | SkippedImage], srgb: bool) -> ImageIndex:
+    """Names, sizes and tags of all images; of those that cannot be used the sizes are 0."""
+    return ImageIndex(
+        tuple(header.key for header in headers),
+        np.array([getattr(header, "height", 0) for header in headers], np.int32),
+        np.array([getattr(header, "width", 0) for header in headers], np.int32),
+        _tags_of(headers, srgb),
+    )
+
+
 def _tags_of(headers: Sequence[ImageHeader | SkippedImage], srgb: bool) -> tuple[ColorTags, ...]:
     """What the files that are made of these images tell; empty where no file tells anything."""
     found = [header.tags if isinstance(header, ImageHeader) else NO_TAGS for header in headers]
@@ -182,70 +185,3 @@ def _tags_of(headers: Sequence[ImageHeader | SkippedImage], srgb: bool) -> tuple
         return ()
     told = {tags: in_srgb(tags) if srgb else tags for tags in set(found)}
     return tuple(told[tags] for tags in found)
-
-
-# What is said
-
-
-def _tell_notes(headers: Sequence[ImageHeader], reporter: Reporter) -> None:
-    notes = [f"{header.key}: {header.note}" for header in headers if header.note]
-    for note in notes[:NAMED]:
-        reporter.warn(note)
-    if len(notes) > NAMED:
-        reporter.warn(f"{len(notes) - NAMED} more images have parts that are not used")
-
-
-def _tell_depths(dtype: np.dtype[Any], headers: Sequence[ImageHeader], reporter: Reporter) -> None:
-    """Say which images have more bits than are kept of them."""
-    deep = [header.key for header in headers if header.dtype == "uint16"]
-    if dtype == np.uint8 and deep:
-        why = "an indexed PNG holds 8" if len(deep) == len(headers) else "the others have 8"
-        reporter.warn(
-            f"{len(deep)} of {len(headers)} images have 16 bits a channel, {why}: they are rounded to 8; the "
-            f"first: {deep[0]}"
-        )
-
-
-def _tell_profiles(headers: Sequence[ImageHeader], reporter: Reporter) -> None:
-    """Say that equal numbers of these images are different colors."""
-    meaning = {tags: profile_of(tags) for tags in {header.tags for header in headers}}
-    examples = {meaning[header.tags]: header.key for header in reversed(headers)}
-    counts = Counter(meaning[header.tags] for header in headers).most_common()
-    if len(counts) > 1:
-        named = [f"{times} in sRGB or without one" for profile, times in counts if not profile]
-        named += [f"{times} as {examples[profile]}" for profile, times in counts if profile]
-        reporter.warn(
-            f"the images have {len(counts)} color profiles and are taken together by their numbers alone: "
-            f"{', '.join(named[:4])}{', ...' if len(named) > 4 else ''}. --profile srgb converts them."
-        )
-
-
-def _has_seen_alpha(part: Part) -> list[bool]:
-    """Of each image whether a pixel of it is not opaque."""
-    return [
-        not isinstance(image, SkippedImage)
-        and bool((image.pixels[..., -1] != np.iinfo(image.pixels.dtype).max).any())
-        for image in part.read()
-    ]
-
-
-def _tell_lost_alpha(images: SourceCollection, executor: Executor, reporter: Reporter) -> None:
-    """Say which images lose alpha that shows: their hidden colors show instead."""
-    pairs = zip(images.index.names, images.own_channels.tolist(), strict=True)
-    opaque = {name for name, channels in pairs if channels in (1, 3)}
-    whole = replace(images.leaving(opaque), color="auto")
-    if not len(whole.index):
-        return
-    ranges, look = whole.batches(executor), executor.task(_has_seen_alpha)
-    with reporter.stage("alpha", len(ranges), "batches") as advance:
-        found = executor.run([look(whole.part(*images)) for images in ranges], advance)
-    lost = [
-        name
-        for name, loses in zip(whole.index.names, (each for part in found for each in part), strict=True)
-        if loses
-    ]
-    if lost:
-        reporter.warn(
-            f"--color {images.color} drops alpha that is not opaque everywhere, so that hidden colors show, "
-            f"from {len(lost)} of {len(images.index)} images; the first: {lost[0]}. --color auto keeps it."
-        )

@@ -1,11 +1,12 @@
 """The Lloyd step on one block of rows: in Numba on the CPU, in CuPy on a GPU, the same bits from both.
 
-Rows of uint8 and uint16 go through integers (`exact`), rows of float64 through float64 on the CPU (`floats`).
+Rows of uint8 and uint16 go through integers (`exact`), rows of floats through float64 on the CPU (`floats`).
 Words that the kernels use, the same on the CPU and on the GPU:
 
 block           the rows of one task, in the layout of a device; it knows their labels between the steps
 piece           a part of the rows of a block on a GPU, on the device or offloaded to the host
 tile            16 rows (64 on a GPU) laid out feature by feature, which are searched together
+panel           rows of floats laid out as a tile, as many as the registers of the CPU hold scores of
 lane            one of the rows of a tile on the CPU; one of the 32 threads of a warp on a GPU
 slot            where a row may lie in the tiles of a GPU; some are empty
 run             rows that follow each other and share a pivot
@@ -91,16 +92,17 @@ def load(rows: NDArray[Any], device: str = "cpu", weights: NDArray[np.int64] | N
 
     Parameters
     ----------
-    rows : ndarray of shape (n_rows, n_features), uint8, uint16 or float64
+    rows : ndarray of shape (n_rows, n_features), uint8, uint16 or floats
+        Of floats, float32 is kept as it is, everything else as float64.
     device : {"cpu", "gpu", "auto"}
-        "auto" takes a GPU where there is one; rows of float64 stay on the CPU.
-    weights : ndarray of shape (n_rows,), int64 (or float64 for rows of float64), or None
+        "auto" takes a GPU where there is one; rows of floats stay on the CPU.
+    weights : ndarray of shape (n_rows,), int64 (or float64 for rows of floats), or None
         None counts each row once.
 
     Raises
     ------
     DeviceError
-        If it is "gpu" and there is none, or the rows are float64.
+        If it is "gpu" and there is none, or the rows are floats.
     """
     if not is_exact(rows.dtype):
         if device == "gpu":

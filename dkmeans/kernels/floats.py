@@ -1,8 +1,10 @@
-"""A Lloyd step on rows of float64: the same functions as `exact` and the block of `cpu`, rounded.
+"""A Lloyd step on rows of floats: the same functions as `exact` and the block of `cpu`, rounded.
 
-Labels are the argmin of distances that are rounded in one way only (`nearest_floats`), so they do not depend
-on how the rows are cut. Sums are of the differences to the own center, which lose nothing to a large mean of
-the data. They are added row by row, then block by block: they depend on the cuts, and on nothing else.
+Rows of float32 are kept as they are, others as float64. All that decides or is summed is computed in float64,
+so rows of float32 give what the same numbers in float64 give. Labels are the argmin of distances that are
+rounded in one way only (`nearest_floats`), so they do not depend on how the rows are cut. Sums are of the
+differences to the own center, which lose nothing to a large mean of the data. They are added row by row, then
+block by block: they depend on the cuts, and on nothing else.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dkmeans.kernels.cpu import pick_farthest
-from dkmeans.kernels.nearest_floats import all_distances, nearest, own_distances, sum_up
+from dkmeans.kernels.nearest_floats import Sums, all_distances, nearest, new_sums, own_distances, sum_up
 from dkmeans.kernels.protocols import Arithmetic
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "center_shift",
     "distances",
     "inertia",
+    "kept_dtype",
     "mean_variance",
     "merge",
     "relax",
@@ -117,7 +120,12 @@ def mean_variance(stats: ChunkStats) -> float:
 FLOATS = Arithmetic(merge, snap, update_centers, relax, inertia, center_shift, mean_variance)
 
 
-def distances(rows: _Floats, centers: _Floats) -> _Floats:
+def kept_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Choose the dtype in which rows of `dtype` are kept: float32 as float32, everything else as float64."""
+    return np.dtype(np.float32 if dtype.newbyteorder("=") == np.float32 else np.float64)
+
+
+def distances(rows: NDArray[Any], centers: _Floats) -> _Floats:
     """Measure all distances, of whose squares labels are the argmin; shape (n_rows, n_clusters)."""
     out = np.empty((len(rows), len(centers)))
     all_distances(rows, centers, out)
@@ -129,8 +137,8 @@ class Block:
 
     Parameters
     ----------
-    rows : ndarray of shape (n_rows, n_features), float64
-        Finite.
+    rows : ndarray of shape (n_rows, n_features)
+        Finite; float32 stays float32, everything else becomes float64.
     weights : ndarray of shape (n_rows,), or None
         How often each row counts, more than zero; None counts each once.
     """
@@ -139,7 +147,8 @@ class Block:
         self.n_rows: int = rows.shape[0]
         self.n_features: int = rows.shape[1]
         self.dtype = np.dtype(np.float64)
-        self._rows: _Floats = np.require(rows, np.float64, ["C", "A", "W"])  # that the loops are made for
+        kept = kept_dtype(rows.dtype)
+        self._rows: NDArray[Any] = np.require(rows, kept, ["C", "A", "W"])  # that the loops are made for
         self._weights = np.array([] if weights is None else weights, np.float64)
         self._mean, self._squares = self._spread()
         self._known: tuple[_Floats, NDArray[np.int32]] | None = None
@@ -152,26 +161,36 @@ class Block:
         return object.__sizeof__(self) + self._rows.nbytes + self._weights.nbytes + 4 * self.n_rows
 
     def rows(self, positions: NDArray[np.int64] | None = None) -> _Floats:
-        """Copy the rows at `positions`, all if None; shape (n, n_features)."""
-        return self._rows if positions is None else self._rows[positions]
+        """Give the rows at `positions`, all if None, as float64; shape (n, n_features)."""
+        taken = self._rows if positions is None else self._rows[positions]
+        return taken.astype(np.float64, copy=False)
 
     def lloyd(self, centers: _Floats, previous: _Floats | None = None) -> ChunkStats:
         """Assign the rows to `centers` and sum them up."""
         before = None if previous is None else self.labels(previous)
-        labels = self.labels(centers)
+        labels, sums = self._known_labels(centers), new_sums(centers, self._weights)
+        if labels is None:
+            labels = self._find(centers, sums)
+        else:
+            sum_up(self._rows, centers, labels, sums)
         changed = np.ones(self.n_rows, np.bool_) if before is None else labels != before
         moved = self._weights[changed].sum() if self._weights.size else np.count_nonzero(changed)
-        return ChunkStats(*self._sums(centers, labels), float(moved), self._mean, self._squares)
+        found = sums.gaps, sums.counts, float(sums.inertia[0])
+        return ChunkStats(*found, float(moved), self._mean, self._squares)
 
     def labels(self, centers: _Floats) -> NDArray[np.int32]:
         """Find the nearest center of each row, the lowest index on ties; shape (n_rows,)."""
+        labels = self._known_labels(centers)
+        return self._find(centers) if labels is None else labels
+
+    def _known_labels(self, centers: _Floats) -> NDArray[np.int32] | None:
         known = self._known
-        if known is None or not np.array_equal(known[0], centers):
-            known = self._known = (
-                centers.copy(),
-                nearest(self._rows, centers),
-            )  # at once, as threads may share it
-        return known[1]
+        return known[1] if known is not None and np.array_equal(known[0], centers) else None
+
+    def _find(self, centers: _Floats, sums: Sums | None = None) -> NDArray[np.int32]:
+        labels = nearest(self._rows, centers, sums)
+        self._known = centers.copy(), labels  # at once, as threads may share it
+        return labels
 
     def adopt(self, labels: NDArray[np.int32], centers: _Floats) -> None:
         """Know what another block of these rows knew, whose `labels(centers)` these are."""
@@ -181,17 +200,14 @@ class Block:
         """Find the `n` distinct rows farthest from their centers."""
         found: Any = np.empty(self.n_rows)
         own_distances(self._rows, centers, self.labels(centers), found)
-        return pick_farthest(self._rows, found, n)
-
-    def _sums(self, centers: _Floats, labels: NDArray[np.int32]) -> tuple[_Floats, _Floats, float]:
-        sums, counts = np.zeros(centers.shape), np.zeros(len(centers))
-        total = sum_up(self._rows, self._weights, centers, labels, sums, counts)
-        return sums, counts, total
+        distances, rows = pick_farthest(self._rows, found, n)
+        return distances, rows.astype(np.float64, copy=False)
 
     def _spread(self) -> tuple[_Floats, float]:
         """Find the mean of the rows, and the sum of their squared distances to it."""
-        mean, squares = self._rows[:1], 0.0
+        mean, squares, labels = self._rows[:1].astype(np.float64), 0.0, np.zeros(self.n_rows, np.int32)
         for _ in range(2):  # the second time the differences are small, and so is what is rounded away
-            sums, counts, squares = self._sums(mean, np.zeros(self.n_rows, np.int32))
-            mean = mean + sums / counts
+            sums = new_sums(mean, self._weights)
+            sum_up(self._rows, mean, labels, sums)
+            mean, squares = mean + sums.gaps / sums.counts, float(sums.inertia[0])
         return mean[0], squares

@@ -1,8 +1,27 @@
-"""The nearest centers of rows of float64, and distances to them, in loops that round in one way only.
+"""The nearest centers of rows of floats, and distances to them, in loops that round in one way only.
 
 The distance of a row and a center is the float64 sum of their squared differences, added in a fixed order. To
-find the least, four rows at a time get a score for each center in float32, and what cannot be the nearest by
-its score is left out. That margin is proven, so no label depends on how the scores were rounded.
+find the least, rows get a score for each center in float32 (`panels`), and what cannot be the nearest by its
+score is left out. That margin is proven, so no label depends on how the scores were rounded: a row whose
+second best score lies outside of it has the label of the best, the few others are resolved by distances.
+
+Of a row x and a center c, less the mean of the centers and scaled by a power of two, the score is
+s = |c|^2 - 2 x.c, which is |x - c|^2 less what all centers have in common. Let u = 2^-24. Rounding x and c to
+float32 costs 2 u |x||c| each, rounding |c|^2 another u |c|^2. As sums begin anew after 64 features, no term
+passes more than r = min(d, 64) + ceil(d / 64) roundings, fused or not. So to first order
+
+    |error of s| <= (r + 2) u (2 |x||c| + |c|^2) = (r + 2) u (2 |x| + |c|) |c| .
+
+The distances that decide are rounded too: their terms three times each and in d / 4 + 5 additions at most,
+so by less than (d + 8) 2^-53 (|x| + |c|)^2. Of two centers whose scores differ by more than the sum of both
+errors of both, the one of the larger score is farther, by the distances that decide. The margin is twice
+that, for what is of second order, and for its own computation in float32:
+
+    4 (r + 2) u (2 |x| + C) C + 4 (d + 8) 2^-53 (|x| + C)^2 + tiny ,
+
+where C is no less than both |c|, and `tiny` more than what is lost to numbers too small for float32. C is
+the largest of all |c| at first. Of a row that is near a tie by this, C is lowered to what the centers in
+question can have: the nearest is no farther from x than the one of the best score, so |c| <= |x| + |x - c|.
 """
 
 from __future__ import annotations
@@ -12,16 +31,31 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans.kernels.jit import fused, inlined, jit
+from dkmeans.kernels.jit import inlined, without_refcounts
+from dkmeans.kernels.panels import (
+    BEST,
+    CENTERS,
+    ROWS,
+    SECOND,
+    SPAN,
+    SQUARE,
+    add_gaps,
+    load_square,
+    near_ties,
+    not_above,
+    score_centers,
+    squared_distance,
+)
+from dkmeans.kernels.vector import LANES, lowest_bit
 
-__all__ = ["all_distances", "nearest", "own_distances", "sum_up"]
+__all__ = ["Sums", "all_distances", "nearest", "new_sums", "own_distances", "sum_up"]
 
-_ROWS = 4
-"""Rows that are scored together; the loops of `_score` and `_least` are written out for four."""
-_LARGE = 1e30
-"""Squares from which a score could leave float32."""
+_Rows = NDArray[np.float32] | NDArray[np.float64]
+
 _TINY = 1e-37
 """More than scores lose to numbers too small for float32."""
+_LARGE = 1e38
+"""Squares from which a score could leave float32."""
 _EXPONENTS = 1000
 
 
@@ -32,198 +66,296 @@ class _Scoring(NamedTuple):
     ----------
     middle : ndarray of shape (n_features,), float64
         Point that is subtracted from rows and centers.
-    scale : float
+    scale : float64
         Factor of their differences to it.
-    columns : ndarray of shape (n_features, n_clusters), float32
-        The centers.
-    norms : ndarray of shape (n_clusters,), float32
-        Their squared lengths.
-    max_norm : float
+    factors : ndarray of float32
+        The centers times -2 as `panels.score_centers` takes them; the last group is filled up with zeros.
+    norms : ndarray of shape (n_padded,), float32
+        Their squared lengths; infinite where there is no center.
+    longest : float32
         Largest length of a center.
-    slack, tiny : float
-        How far above the least score the nearest center can be: ``slack * (|x| + max_norm)^2 + tiny``.
-    limit : float
-        Square from which on scores are of no use.
+    slack, wide, tiny : float32
+        The margin is ``slack * (2 |x| + longest) * longest + wide * (|x| + longest)^2 + tiny``.
+    limit : float32
+        Square of |x| + longest from which on scores are of no use.
     """
 
     middle: NDArray[np.float64]
-    scale: float
-    columns: NDArray[np.float32]
+    scale: np.float64
+    factors: NDArray[np.float32]
     norms: NDArray[np.float32]
-    max_norm: float
-    slack: float
-    tiny: float
-    limit: float
+    longest: np.float32
+    slack: np.float32
+    wide: np.float32
+    tiny: np.float32
+    limit: np.float32
+
+
+class _Workspace(NamedTuple):
+    """What a search writes to for each panel of rows.
+
+    Attributes
+    ----------
+    panel : ndarray of shape (n_features * ROWS,), float32
+    state : ndarray of shape (3, ROWS), float32
+        Best score, second best score, |x|^2.
+    found : ndarray of shape (ROWS,), int32
+        Number of the best.
+    scores : ndarray of shape (n_padded * ROWS,), float32
+    limits : ndarray of shape (ROWS,), float32
+        Largest score that the nearest center of a near tie can have.
+    least : ndarray of shape (ROWS,), float64
+        Least distance so far of a near tie.
+    """
+
+    panel: NDArray[np.float32]
+    state: NDArray[np.float32]
+    found: NDArray[np.int32]
+    scores: NDArray[np.float32]
+    limits: NDArray[np.float32]
+    least: NDArray[np.float64]
+
+
+class Sums(NamedTuple):
+    """What the rows of a block are added to, one by one.
+
+    Attributes
+    ----------
+    weights : ndarray of shape (n_rows,), float64
+        How often each row counts; empty where each counts once.
+    gaps : ndarray of shape (n_clusters, n_features), float64
+        Weighted differences of the rows of each cluster to its center.
+    counts : ndarray of shape (n_clusters,), float64
+        Their weights.
+    inertia : ndarray of shape (1,), float64
+        Weighted squared distances.
+    """
+
+    weights: NDArray[np.float64]
+    gaps: NDArray[np.float64]
+    counts: NDArray[np.float64]
+    inertia: NDArray[np.float64]
+
+
+@without_refcounts
+def _load_panel(rows: Any, first: Any, scoring: _Scoring, work: _Workspace) -> None:
+    """Write the rows of a panel, from `first` on, less the middle and scaled."""
+    n_features = rows.shape[1]
+    whole = n_features - n_features % LANES
+    work.state[SQUARE] = 0
+    for lane in range(0, ROWS, LANES):
+        for feature in range(0, whole, LANES):
+            at, to = (first + lane) * n_features + feature, feature * ROWS + lane
+            load_square(
+                rows, at, n_features, scoring.middle, feature, scoring.scale, work.panel, to, work.state, lane
+            )
+    for feature in range(whole, n_features):
+        for lane in range(ROWS):
+            gap = np.float32((rows[first + lane, feature] - scoring.middle[feature]) * scoring.scale)
+            work.panel[feature * ROWS + lane] = gap
+            work.state[SQUARE, lane] += gap * gap
 
 
 @inlined
-def _squared_distance(rows: Any, row: Any, centers: Any, center: Any) -> Any:
-    """Add up four partial sums, as additions that wait for each other are slow."""
-    n_features = rows.shape[1]
-    whole = n_features - n_features % 4
-    first = second = third = fourth = 0.0
-    for feature in range(0, whole, 4):
-        first += (rows[row, feature] - centers[center, feature]) ** 2
-        second += (rows[row, feature + 1] - centers[center, feature + 1]) ** 2
-        third += (rows[row, feature + 2] - centers[center, feature + 2]) ** 2
-        fourth += (rows[row, feature + 3] - centers[center, feature + 3]) ** 2
-    for feature in range(whole, n_features):
-        first += (rows[row, feature] - centers[center, feature]) ** 2
-    return (first + second) + (third + fourth)
+def _limit(lane: Any, scoring: _Scoring, work: _Workspace) -> Any:
+    """Find the largest score that the nearest center of a row can have."""
+    norm, best = np.float64(np.sqrt(work.state[SQUARE, lane])), np.float64(work.state[BEST, lane])
+    longest = np.float64(scoring.longest)
+    if not (norm + longest) ** 2 < scoring.limit:
+        return np.float32(np.inf)
+    own = np.sqrt(np.float64(scoring.norms[work.found[lane]]))
+    error = scoring.slack * (2 * norm + own) * own + scoring.wide * (norm + own) ** 2 + scoring.tiny
+    square = max(best + norm * norm, 0.0) + error
+    longest = min(longest, np.float64(1.01) * max(own, norm + np.sqrt(square)))
+    error = scoring.slack * (2 * norm + longest) * longest + scoring.wide * (norm + longest) ** 2
+    return np.float32(best + (error + scoring.tiny))
 
 
-@fused
-def _score(gaps: Any, columns: Any, norms: Any, scores: Any) -> None:
-    """Compute |c|^2 + g.c of four gaps g and all centers c, two features at a time."""
-    n_features, n_clusters = columns.shape
+@without_refcounts
+def _resolve(rows: Any, first: Any, centers: Any, work: _Workspace, labels: Any) -> None:
+    """Find the nearest centers of the rows of a panel that have a limit, among those not above it."""
+    n_clusters, n_features = centers.shape
+    work.least[:] = np.inf
+    for lane in range(ROWS):
+        if work.limits[lane] == np.inf:  # if all distances are infinite, it is the first
+            labels[first + lane] = 0
     for center in range(n_clusters):
-        norm = norms[center]
-        scores[0, center] = scores[1, center] = scores[2, center] = scores[3, center] = norm
-    even = n_features - n_features % 2
-    for feature in range(0, even, 2):
-        a, b, c, d = gaps[0, feature], gaps[1, feature], gaps[2, feature], gaps[3, feature]
-        feature += 1
-        e, f, g, h = gaps[0, feature], gaps[1, feature], gaps[2, feature], gaps[3, feature]
-        for center in range(n_clusters):
-            here, there = columns[feature - 1, center], columns[feature, center]
-            scores[0, center] += a * here + e * there
-            scores[1, center] += b * here + f * there
-            scores[2, center] += c * here + g * there
-            scores[3, center] += d * here + h * there
-    for feature in range(even, n_features):
-        a, b, c, d = gaps[0, feature], gaps[1, feature], gaps[2, feature], gaps[3, feature]
-        for center in range(n_clusters):
-            here = columns[feature, center]
-            scores[0, center] += a * here
-            scores[1, center] += b * here
-            scores[2, center] += c * here
-            scores[3, center] += d * here
+        for vector in range(0, ROWS, LANES):
+            bits = not_above(work.scores, center * ROWS + vector, work.limits, vector)
+            while bits:
+                lane = vector + lowest_bit(bits)
+                bits &= bits - np.int32(1)
+                at, start = (first + lane) * n_features, center * n_features
+                distance = squared_distance(rows, at, centers, start, n_features)
+                if distance < work.least[lane]:
+                    work.least[lane] = distance
+                    labels[first + lane] = center
 
 
-@jit
-def _least(scores: Any, least: Any) -> None:
-    """Find the least score of each of four rows: four chains of comparisons do not wait for each other."""
-    a, b, c, d = scores[0, 0], scores[1, 0], scores[2, 0], scores[3, 0]
-    for center in range(scores.shape[1]):
-        if scores[0, center] < a:
-            a = scores[0, center]
-        if scores[1, center] < b:
-            b = scores[1, center]
-        if scores[2, center] < c:
-            c = scores[2, center]
-        if scores[3, center] < d:
-            d = scores[3, center]
-    least[0], least[1], least[2], least[3] = a, b, c, d
+@without_refcounts
+def _add_rows(rows: Any, begin: Any, end: Any, centers: Any, labels: Any, sums: Sums) -> None:
+    """Add the rows from `begin` to `end`, one by one, to the sums of their labels."""
+    n_features, inertia = rows.shape[1], sums.inertia[0]
+    for row in range(begin, end):
+        label = np.int64(labels[row])
+        weight = sums.weights[row] if sums.weights.size else 1.0
+        sums.counts[label] += weight
+        at, start = row * n_features, label * n_features
+        inertia += weight * add_gaps(rows, at, centers, start, n_features, weight, sums.gaps)
+    sums.inertia[0] = inertia
 
 
-@jit
-def _resolve_exactly(rows: Any, row: Any, centers: Any, scores: Any, limit: Any) -> Any:
-    """Find the nearest center of a row among those whose scores are not above `limit`."""
-    n_near, last = np.int32(0), np.int32(-1)
-    for center in range(np.int32(scores.size)):
-        near = scores[center] <= limit
-        n_near += np.int32(near)
-        last = max(last, np.int32(center) if near else np.int32(-1))
-    if n_near == 1:
-        return last
-    chosen, least = 0, np.inf
-    for center in range(centers.shape[0]):
-        if scores[center] > limit:
-            continue
-        distance = _squared_distance(rows, row, centers, center)
-        if distance < least:
-            chosen, least = center, distance
-    return np.int32(chosen)
+@inlined
+def _label_panel(
+    rows: Any, first: Any, centers: Any, scoring: _Scoring, work: _Workspace, labels: Any
+) -> None:
+    """Label the rows of a panel by their scores, and what is near a tie by distances."""
+    open_ = False
+    for vector in range(0, ROWS, LANES):
+        for lane in range(vector, vector + LANES):
+            labels[first + lane] = work.found[lane]
+        bits = near_ties(
+            work.state,
+            vector,
+            scoring.longest,
+            scoring.slack,
+            scoring.wide,
+            scoring.tiny,
+            scoring.limit,
+        )
+        while bits:
+            lane = vector + lowest_bit(bits)
+            bits &= bits - np.int32(1)
+            limit = _limit(lane, scoring, work)
+            if not work.state[SECOND, lane] > limit:
+                work.limits[lane] = limit
+                open_ = True
+    if open_:
+        _resolve(rows, first, centers, work, labels)
+        work.limits[:] = -np.inf
 
 
-@jit
-def _search(rows: Any, centers: Any, scoring: _Scoring, labels: Any) -> None:
+@without_refcounts
+def _search(
+    rows: Any, centers: Any, scoring: _Scoring, work: _Workspace, labels: Any, n_added: Any, sums: Sums
+) -> None:
+    """Label the rows, of which there is at least a panel, and add the first `n_added` to the sums."""
     n_rows, n_features = rows.shape
-    gaps = np.zeros((_ROWS, n_features), np.float32)
-    scores = np.empty((_ROWS, scoring.norms.size), np.float32)
-    least, margins = np.empty(_ROWS, np.float32), np.empty(_ROWS)
-    for first in range(0, n_rows, _ROWS):
-        n_here = min(_ROWS, n_rows - first)
-        for i in range(n_here):
-            square = 0.0
-            for feature in range(n_features):
-                gap = (rows[first + i, feature] - scoring.middle[feature]) * scoring.scale
-                square += gap * gap
-                gaps[i, feature] = -2 * gap
-            margins[i] = (np.sqrt(square) + scoring.max_norm) ** 2
-        _score(gaps, scoring.columns, scoring.norms, scores)
-        _least(scores, least)
-        for i in range(n_here):
-            limit = np.float32(np.inf)
-            if margins[i] < scoring.limit:  # not if it is NaN
-                limit = np.float32(least[i] + (scoring.slack * margins[i] + scoring.tiny))
-            else:
-                scores[i] = 0
-            labels[first + i] = _resolve_exactly(rows, first + i, centers, scores[i], limit)
+    for begin in range(0, n_rows, ROWS):
+        first = min(begin, n_rows - ROWS)  # the last panel takes some rows again
+        _load_panel(rows, first, scoring, work)
+        work.state[BEST], work.state[SECOND] = np.inf, np.inf
+        work.found[:] = 0
+        score_centers(
+            work.panel, scoring.factors, scoring.norms, n_features, work.state, work.found, work.scores
+        )
+        _label_panel(rows, first, centers, scoring, work, labels)
+        _add_rows(rows, begin, min(begin + ROWS, n_added), centers, labels, sums)
 
 
-def nearest(rows: NDArray[np.float64], centers: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Find the nearest center of each row, the lowest index on ties; shape (n_rows,).
-
-    Of rows x and centers c, less the mean of the centers and scaled by a power of two, the score is
-    |c|^2 - 2 x.c. With x and c rounded to float32, and in any order of summation, it differs from what
-    `_squared_distance` gives, less |x|^2, by at most (d + 4) u (|x| + |c|)^2 to first order, u = 2^-24. So,
-    of two centers whose scores are more than twice that apart, the one of the larger score is farther. The
-    margin is twice as wide again.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (n_rows, n_features), float64
-    centers : ndarray of shape (n_clusters, n_features), float64
-    """
-    limits = np.finfo(np.float64)
-    with np.errstate(over="ignore", invalid="ignore"):  # then all distances of a row are compared
+def _scoring(centers: NDArray[np.float64]) -> _Scoring:
+    """Prepare centers for the scores."""
+    n_clusters, n_features = centers.shape
+    n_padded = -(-n_clusters // CENTERS) * CENTERS
+    norms, factors = np.full(n_padded, np.inf, np.float32), np.zeros((n_padded, n_features), np.float32)
+    limits, roundings = np.finfo(np.float64), min(n_features, SPAN) + -(-n_features // SPAN)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # then all distances are compared
         middle = centers.mean(axis=0)
         moved = centers - middle
         exponent = int(np.frexp(np.abs(moved).max())[1])
-        scale = 2.0 ** -max(-_EXPONENTS, min(_EXPONENTS, exponent))
+        scale = np.float64(2.0 ** -max(-_EXPONENTS, min(_EXPONENTS, exponent)))
         moved *= scale
-        norms = np.einsum("kj,kj->k", moved, moved)
-    scoring = _Scoring(
-        middle,
-        scale,
-        np.ascontiguousarray(moved.T, np.float32),
-        norms.astype(np.float32),
-        float(np.sqrt(norms.max())),
-        (2 * rows.shape[1] + 8) * 2.0**-23,
-        # Squares of what is not scaled can leave the range of float64, too.
-        _TINY + rows.shape[1] * float(limits.tiny) * scale * scale,
-        min(_LARGE, float(limits.max) / 8 * scale * scale),
-    )
-    labels = np.empty(len(rows), np.int32)
-    _search(rows, centers, scoring, labels)
-    return labels
+        norms[:n_clusters] = squares = np.einsum("kj,kj->k", moved, moved)
+        factors[:n_clusters] = -2 * moved
+        return _Scoring(
+            middle,
+            scale,
+            _in_groups(factors),
+            norms,
+            np.float32(np.sqrt(squares.max())),
+            np.float32(4 * (roundings + 2) * 2.0**-24),
+            np.float32(4 * (n_features + 8) * 2.0**-53),
+            # Squares of what is not scaled can leave the range of float64, too.
+            np.float32(_TINY + n_features * limits.tiny * scale * scale),
+            np.float32(min(_LARGE, limits.max / 8 * scale * scale)),
+        )
 
 
-@jit
-def sum_up(rows: Any, weights: Any, centers: Any, labels: Any, sums: Any, counts: Any) -> float:
-    """Add, row by row, weights and weighted differences to the own center; the weighted squared distances."""
-    total = 0.0
-    for row in range(rows.shape[0]):
-        label = labels[row]
-        weight = weights[row] if weights.size else 1.0
-        counts[label] += weight
-        total += weight * _squared_distance(rows, row, centers, label)
-        for feature in range(rows.shape[1]):
-            sums[label, feature] += weight * (rows[row, feature] - centers[label, feature])
-    return total
+def _in_groups(factors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Lay out factors of shape (n_padded, n_features) as `score_centers` takes them."""
+    spans = [factors[:, begin : begin + SPAN] for begin in range(0, factors.shape[1], SPAN)]
+    return np.concatenate([span.reshape(-1, CENTERS, span.shape[1]).swapaxes(1, 2).ravel() for span in spans])
 
 
-@jit
+_LAST: list[tuple[NDArray[np.float64], _Scoring]] = []
+"""Centers that were prepared last in this process: the blocks of a step all have the same."""
+
+
+def _prepared(centers: NDArray[np.float64]) -> _Scoring:
+    """Give what `_scoring` makes of the centers; other threads may ask for it meanwhile."""
+    for known, scoring in _LAST[-1:]:
+        if np.array_equal(known, centers):
+            return scoring
+    scoring = _scoring(centers)
+    _LAST[:] = [(centers.copy(), scoring)]
+    return scoring
+
+
+def nearest(rows: _Rows, centers: NDArray[np.float64], sums: Sums | None = None) -> NDArray[np.int32]:
+    """Find the nearest center of each row, the lowest index on ties; shape (n_rows,).
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_rows, n_features), float32 or float64
+    centers : ndarray of shape (n_clusters, n_features), float64
+    sums : Sums or None
+        Get all rows, as from `sum_up`: while they are near, as it takes long to read them.
+    """
+    n_rows, n_features = rows.shape
+    labels = np.zeros(max(n_rows, ROWS), np.int32)
+    if n_rows < ROWS:
+        rows = np.concatenate([rows, np.zeros((ROWS - n_rows, n_features), rows.dtype)])
+    if len(centers) > 1:
+        scoring = _prepared(centers)
+        work = _Workspace(
+            np.empty(n_features * ROWS, np.float32),
+            np.empty((3, ROWS), np.float32),
+            np.empty(ROWS, np.int32),
+            np.empty(scoring.norms.size * ROWS, np.float32),
+            np.full(ROWS, -np.inf, np.float32),
+            np.empty(ROWS),
+        )
+        given = new_sums(centers[:0], np.empty(0)) if sums is None else sums
+        _search(rows, centers, scoring, work, labels, 0 if sums is None else n_rows, given)
+    elif sums is not None:
+        _add_rows(rows, 0, n_rows, centers, labels, sums)
+    return labels[:n_rows]
+
+
+def new_sums(centers: NDArray[np.float64], weights: NDArray[np.float64]) -> Sums:
+    """Begin to add up rows of these weights, an empty array where each counts once."""
+    return Sums(weights, np.zeros(centers.shape), np.zeros(len(centers)), np.zeros(1))
+
+
+def sum_up(rows: _Rows, centers: NDArray[np.float64], labels: NDArray[np.int32], sums: Sums) -> None:
+    """Add the rows, one by one, to the sums of their labels."""
+    _add_rows(rows, 0, len(rows), centers, labels, sums)
+
+
+@without_refcounts
 def own_distances(rows: Any, centers: Any, labels: Any, out: Any) -> None:
     """Measure the squared distance of each row to the center of its label."""
+    n_features = rows.shape[1]
     for row in range(rows.shape[0]):
-        out[row] = _squared_distance(rows, row, centers, labels[row])
+        start = np.int64(labels[row]) * n_features
+        out[row] = squared_distance(rows, row * n_features, centers, start, n_features)
 
 
-@jit
+@without_refcounts
 def all_distances(rows: Any, centers: Any, out: Any) -> None:
     """Measure the distance of each row to each center; shape (n_rows, n_clusters)."""
+    n_features = rows.shape[1]
     for row in range(rows.shape[0]):
         for center in range(centers.shape[0]):
-            out[row, center] = np.sqrt(_squared_distance(rows, row, centers, center))
+            square = squared_distance(rows, row * n_features, centers, center * n_features, n_features)
+            out[row, center] = np.sqrt(square)

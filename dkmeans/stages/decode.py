@@ -12,8 +12,9 @@ import numpy as np
 from dkmeans.artefacts.claims import Finished
 from dkmeans.artefacts.coded import CodedImages
 from dkmeans.artefacts.files import Wanted, begin_files, claim_folder
-from dkmeans.artefacts.folder import ImageFolder
+from dkmeans.artefacts.folder import FolderManifest, ImageFolder
 from dkmeans.artefacts.former import read_former
+from dkmeans.artefacts.held import Claim
 from dkmeans.artefacts.kinds import open_images
 from dkmeans.artefacts.manifests import digest
 from dkmeans.compute.connecting import connect
@@ -24,10 +25,11 @@ from dkmeans.errors import UsageError
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.images.effort import check_effort
 from dkmeans.stages.shared.files import output_keys
+from dkmeans.stages.shared.measured import COLUMNS
 from dkmeans.stages.shared.remaking import Copying, Decoding, Remaking
-from dkmeans.stages.shared.writing import COLUMNS, remake_images
+from dkmeans.stages.shared.writing import remake_images
 from dkmeans.storage import arrays
-from dkmeans.storage.store import open_store
+from dkmeans.storage.store import Store, open_store
 
 __all__ = ["DecodeReport", "decode"]
 
@@ -86,30 +88,14 @@ def decode(
     coded = open_images(config.archive)
     if isinstance(coded, CodedImages):
         arrays.check_whole(coded.store, "pixels" if coded.manifest.decoder == "pixels" else "codes")
-    folder = open_store(config.images)
+    folder, n_written = open_store(config.images), 0
     if f"{folder.url}/".startswith(f"{coded.url}/") or f"{coded.url}/".startswith(f"{folder.url}/"):
         raise UsageError(f"the output {folder.url} and the input {coded.url} overlap. Choose another output.")
-    n_pixels, n_written = int(coded.index.offset[-1]), 0
-    identity = _identity(coded)
-    with claim_folder(folder, config, identity) as held:
+    with claim_folder(folder, config, _identity(coded)) as held:
         if isinstance(held, Finished):
             manifest = held.manifest
         else:
-            names = coded.index.names
-            wanted = Wanted(dict.fromkeys(names, identity), "", _keys(coded))
-            files = begin_files(held, read_former(folder), wanted, "images")
-            with connect(executor, reporter, "decode", lambda: n_pixels) as workers:
-                largest = int(np.diff(coded.index.offset).max()) * 4 * 2
-                workers.check_memory(4 * largest, "an image", "decode on larger workers")
-                remaking = partial(_remaking, coded)
-                done = remake_images(
-                    coded.index, remaking, workers, reporter, files=files, effort=config.effort
-                )
-            n_written = len(done.records)
-            about: dict[str, Any] = {"source": coded.url, "n_images": len(coded.index), "n_pixels": n_pixels}
-            about["channels"] = _channels(coded)
-            about["image_bytes"] = int(done.table[:, COLUMNS.index("stored_bytes")].sum())
-            manifest = files.commit(done.records, **about)
+            manifest, n_written = _write(coded, held, folder, config, executor, reporter)
     return DecodeReport(
         images=folder.url,
         n_images=manifest.n_images,
@@ -118,6 +104,29 @@ def decode(
         image_bytes=manifest.image_bytes,
         seconds=time.perf_counter() - began,
     )
+
+
+def _write(
+    coded: CodedImages | ImageFolder,
+    held: Claim[FolderManifest],
+    folder: Store,
+    config: DecodeConfig,
+    executor: ClusterConfig | Executor,
+    reporter: Reporter,
+) -> tuple[FolderManifest, int]:
+    """Write the files that are not there yet; the manifest of all, and how many these are."""
+    index, n_pixels = coded.index, int(coded.index.offset[-1])
+    wanted = Wanted(dict.fromkeys(index.names, _identity(coded)), "", _keys(coded))
+    files = begin_files(held, read_former(folder), wanted, "images")
+    with connect(executor, reporter, "decode", lambda: n_pixels) as workers:
+        largest = int(np.diff(index.offset).max()) * 4 * 2
+        workers.check_memory(4 * largest, "an image", "decode on larger workers")
+        remaking = partial(_remaking, coded)
+        done = remake_images(index, remaking, workers, reporter, files=files, effort=config.effort)
+    about: dict[str, Any] = {"source": coded.url, "n_images": len(index), "n_pixels": n_pixels}
+    about["channels"] = _channels(coded)
+    about["image_bytes"] = int(done.table[:, COLUMNS.index("stored_bytes")].sum())
+    return files.commit(done.records, **about), len(done.records)
 
 
 def _keys(coded: CodedImages | ImageFolder) -> dict[str, tuple[str, ...]]:

@@ -6,6 +6,7 @@ import contextlib
 import json
 
 import bench_checksums
+import bench_floats
 import bench_folder
 import bench_lloyd
 import bench_overhead
@@ -74,6 +75,19 @@ def test_bench_lloyd(photos, tmp_path, capsys):
     assert json.loads(path.read_text())["table"] == lines
     printed = capsys.readouterr().out.splitlines()
     assert [row.split()[0] for row in printed[-4:]] == ["library", "dkmeans", "scikit-learn", "dask-ml"]
+
+
+def test_bench_floats(here, tmp_path):
+    path = tmp_path / "floats.json"
+    shapes = ["--n", "600", "--features", "2,5", "--clusters", "3,4", "--iterations", "3"]
+    here(bench_floats)
+    report = bench_floats.main([*shapes, "--rounds", "1", "--json", str(path)])
+    assert [line["shape"] for line in report["table"][::4]] == ["600 x 2, K = 3", "600 x 5, K = 3"]
+    assert [line["dtype"] for line in report["table"][:4]] == ["float32", "float32", "float64", "float64"]
+    for line in report["table"]:
+        assert line["iterations"] == "3/3"
+        assert line["inertia x"] == pytest.approx(1, rel=1e-4)
+    assert json.loads(path.read_text())["table"] == report["table"]
 
 
 def test_bench_quality(photos, here, capsys):

@@ -295,6 +295,23 @@ def test_floats_do_not_depend_on_threads(init):
     assert_same_fit(KMeans(6, init=init, random_state=2).fit(rows), two)  # nor on anything else
 
 
+@pytest.mark.parametrize("n_clusters", [6, 150])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_floats_of_the_same_blocks_are_added_in_the_same_order(n_clusters, dtype, workers):
+    """Small steps in this thread, larger ones in several, or on a cluster by a tree of tasks."""
+    rows = np.random.default_rng(17).normal(size=(40_000, 16)).astype(dtype)
+    blocks = da.from_array(rows, (-(-40_000 // 9), 16))  # nine, as in memory: more than are added at a time
+    options = {"init": rows[:n_clusters], "max_iter": 3, "tol": 0}
+    here = [KMeans(n_clusters, n_jobs=n, **options).fit(rows) for n in (1, 3)]
+    with workers.client.as_current(), dask.config.set(scheduler=workers.client):
+        there = KMeans(n_clusters, **options).fit(blocks)
+        labels = there.labels_.compute()
+    for other, found in ((here[1], here[1].labels_), (there, labels)):
+        np.testing.assert_array_equal(other.cluster_centers_, here[0].cluster_centers_)
+        assert other.inertia_ == here[0].inertia_
+        np.testing.assert_array_equal(found, here[0].labels_)
+
+
 def test_floats_of_other_chunks_differ_by_rounding_alone(threads):
     rows = blobs(seed=11)
     results = [

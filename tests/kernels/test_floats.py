@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import sys
 from dataclasses import fields
 from fractions import Fraction
 
@@ -100,6 +101,111 @@ def test_rows_between_two_centers(n_features):
     middle = (centers[one] + centers[other]) / 2
     rows = middle + rng.normal(size=(500, 1)) * 1e-14 * (centers[one] - centers[other])
     np.testing.assert_array_equal(nearest_floats.nearest(rows, centers), brute_force(rows, centers))
+
+
+def near_ties(n_rows, n_features, n_clusters, dtype, seed=0):
+    """Rows of `dtype` between centers of which many are the same, or the same but for a last bit."""
+    rng = np.random.default_rng((seed, n_rows, n_features, n_clusters))
+    centers = rng.normal(size=(n_clusters, n_features))
+    centers[rng.integers(n_clusters, size=n_clusters // 3)] = centers[0]
+    centers[rng.integers(n_clusters, size=n_clusters // 3)] = np.nextafter(centers[-1], np.inf)
+    one, other = rng.integers(n_clusters, size=(2, n_rows))
+    rows = ((centers[one] + centers[other]) / 2).astype(dtype)
+    return np.where(rng.random((n_rows, 1)) < 0.5, rows, rng.normal(size=rows.shape).astype(dtype)), centers
+
+
+SHAPES = [
+    *((1, 5, 3), (48, 2, 1), (49, 1, 2), (15, 15, 6), (16, 16, 7), (17, 17, 8), (31, 63, 9), (32, 64, 12)),
+    *(
+        (33, 65, 13),
+        (47, 127, 16),
+        (95, 128, 17),
+        (96, 129, 25),
+        (97, 31, 100),
+        (300, 784, 10),
+        (300, 3, 1000),
+    ),
+]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_size_of_panel_group_and_span_on_near_ties(shape, dtype):
+    rows, centers = near_ties(*shape, dtype)
+    np.testing.assert_array_equal(nearest_floats.nearest(rows, centers), brute_force(rows, centers))
+
+
+@pytest.mark.parametrize("far", [1e3, 1e6, 1e30, 1e150])
+@pytest.mark.parametrize("n_features", [3, 70])
+def test_a_center_far_away_misleads_nobody(n_features, far):
+    """It makes the first margin of every row too wide, and float32 too coarse for the others."""
+    rows, centers = near_ties(200, n_features, 30, np.float64)
+    centers[7] = far
+    rows[::50] = far * rows[::50]
+    with np.errstate(over="ignore"):
+        np.testing.assert_array_equal(nearest_floats.nearest(rows, centers), brute_force(rows, centers))
+
+
+@pytest.mark.parametrize("far", [1e6, 1e10, 1e13, 1e16, 1e18])
+def test_rows_far_from_all_centers(far):
+    """The distances that decide are rounded by more than what the centers differ by, and scores are not."""
+    rng = np.random.default_rng(11)
+    rows, centers = rng.normal(size=(300, 5)) * far, rng.normal(size=(20, 5))
+    np.testing.assert_array_equal(nearest_floats.nearest(rows, centers), brute_force(rows, centers))
+
+
+@pytest.mark.parametrize("gap", [1e-100, 1e-160, 1e-200])
+def test_centers_that_hardly_differ(gap):
+    rows = np.random.default_rng(12).normal(size=(60, 3))
+    centers = np.array([[0, 0, gap], [0, 0, 0], [gap, 0, 0]])
+    np.testing.assert_array_equal(nearest_floats.nearest(rows, centers), brute_force(rows, centers))
+    rows *= gap
+    np.testing.assert_array_equal(nearest_floats.nearest(rows, centers), brute_force(rows, centers))
+
+
+@pytest.mark.parametrize("scale", [1e-45, 1e-38, 1e-20, 1.0, 1e20, 3e37])
+def test_rows_of_float32_of_any_size(scale):
+    rng = np.random.default_rng(8)
+    rows = (rng.normal(size=(100, 20)) * scale).astype(np.float32)
+    centers = rows[:11] + rng.normal(size=(11, 20)) * scale * 1e-7
+    np.testing.assert_array_equal(
+        nearest_floats.nearest(rows, centers), brute_force(rows.astype(float), centers)
+    )
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("n_features", [1, 3, 4, 21, 128])
+def test_rows_of_float32_give_the_bits_of_the_same_numbers_in_float64(n_features, weighted):
+    rng = np.random.default_rng((9, n_features))
+    rows = rng.normal(size=(500, n_features)).astype(np.float32)
+    weights = rng.uniform(1, 2, 500) if weighted else None
+    centers = rows[:9] + rng.normal(size=(9, n_features)) * 1e-3
+    narrow, wide = floats.Block(rows, weights), floats.Block(rows.astype(float), weights)
+    one, other = narrow.lloyd(centers), wide.lloyd(centers)
+    for field in fields(floats.ChunkStats):
+        np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name))
+    for ours, theirs in zip(narrow.farthest(centers, 5), wide.farthest(centers, 5), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+        assert ours.dtype == theirs.dtype == FLOAT
+    assert narrow.rows().dtype == narrow.dtype == FLOAT
+    np.testing.assert_array_equal(narrow.rows(), wide.rows())
+    assert sys.getsizeof(narrow) < sys.getsizeof(wide) - 3 * rows.nbytes // 4
+    np.testing.assert_array_equal(
+        floats.distances(rows, centers), floats.distances(rows.astype(float), centers)
+    )
+
+
+def test_sums_are_added_row_by_row():
+    rng = np.random.default_rng(10)
+    rows, weights = rng.normal(size=(300, 23)), rng.uniform(1, 2, 300)
+    centers = rows[:4] + 0.5
+    stats, labels = floats.Block(rows, weights).lloyd(centers), brute_force(rows, centers)
+    sums, counts = np.zeros((4, 23)), np.zeros(4)
+    for row, weight, label in zip(rows, weights, labels, strict=True):
+        sums[label] += weight * (row - centers[label])
+        counts[label] += weight
+    np.testing.assert_array_equal(stats.sums, sums)
+    np.testing.assert_array_equal(stats.counts, counts)
 
 
 def test_the_label_is_the_true_nearest_up_to_rounding():

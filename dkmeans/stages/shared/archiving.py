@@ -26,9 +26,10 @@ from dkmeans.kernels.exact import MAX_FEATURES
 from dkmeans.stages.shared.coding import ImageRows, write_codes
 from dkmeans.stages.shared.gathering import gather_images, state_of
 from dkmeans.stages.shared.learning import learn_centers
+from dkmeans.stages.shared.measured import json_value, totals_of
 from dkmeans.stages.shared.quantized import Written, describe_image
 from dkmeans.stages.shared.remaking import Decoding
-from dkmeans.stages.shared.writing import check_image_memory, json_value, remake_images, totals_of
+from dkmeans.stages.shared.writing import check_image_memory, remake_images
 from dkmeans.storage.store import open_store
 
 __all__ = ["check_patch", "write_archive"]

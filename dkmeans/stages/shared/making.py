@@ -28,8 +28,9 @@ from dkmeans.errors import UsageError
 from dkmeans.events.reporter import Reporter
 from dkmeans.images.effort import check_effort
 from dkmeans.stages.shared.files import output_keys, refuse_originals
+from dkmeans.stages.shared.measured import totals_of
 from dkmeans.stages.shared.remaking import Decoding
-from dkmeans.stages.shared.writing import remake_images, totals_of
+from dkmeans.stages.shared.writing import remake_images
 from dkmeans.storage.store import Store, open_store
 
 __all__ = ["ResultReport", "Work", "make_result"]

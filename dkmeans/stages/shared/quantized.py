@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from dkmeans.stages.shared.writing import COLUMNS
+from dkmeans.stages.shared.measured import COLUMNS
 
 __all__ = ["QuantizedImage", "Written", "describe_image"]
 

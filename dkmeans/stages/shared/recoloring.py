@@ -32,18 +32,11 @@ from dkmeans.stages.shared.asking import given_colors, palettes_for, recorded_wi
 from dkmeans.stages.shared.canvas import Style
 from dkmeans.stages.shared.files import choose_keys, refuse_originals
 from dkmeans.stages.shared.gathering import gather_images, gather_more, state_of
+from dkmeans.stages.shared.measured import COLUMNS, table_of, totals_of
 from dkmeans.stages.shared.palettes import Given, Palettes
 from dkmeans.stages.shared.quantized import Written, describe_image
 from dkmeans.stages.shared.remaking import Quantizing
-from dkmeans.stages.shared.writing import (
-    COLUMNS,
-    IfLarger,
-    Remade,
-    check_image_memory,
-    remake_images,
-    table_of,
-    totals_of,
-)
+from dkmeans.stages.shared.writing import IfLarger, Remade, check_image_memory, remake_images
 from dkmeans.storage.store import Store, open_store
 from dkmeans.storage.urls import resolve_url
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -12,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dkmeans import plan
-from dkmeans.artefacts.coded import MEASURED
-from dkmeans.artefacts.files import FileBatch, Files
+from dkmeans.artefacts.file_batch import FileBatch
+from dkmeans.artefacts.files import Files
 from dkmeans.artefacts.former import Record
 from dkmeans.compute.executor import Executor
 from dkmeans.compute.threads import sharing
@@ -22,24 +21,16 @@ from dkmeans.events.reporter import Reporter
 from dkmeans.images.decode import SkippedImage
 from dkmeans.images.encode import DEFAULT_EFFORT, encode_indexed_png, encode_png
 from dkmeans.images.index import ImageIndex
-from dkmeans.images.measures import compare, mse, psnr
-from dkmeans.stages.shared.remaking import Made, Remaking, n_colors
+from dkmeans.stages.shared.measured import COLUMNS, json_value, measure, recorded_row, row_of, stack_rows
+from dkmeans.stages.shared.remaking import Made, Remaking
 
 __all__ = [
-    "COLUMNS",
     "MEASURED_PER_TASK",
     "IfLarger",
     "Remade",
-    "Totals",
     "check_image_memory",
-    "json_value",
     "remake_images",
-    "table_of",
-    "totals_of",
 ]
-
-COLUMNS = (*MEASURED, "stored_bytes", "n_iter", "converged", "seconds")
-"""Columns of the table of an image; NaN where it is not measured, PSNR infinite where nothing is lost."""
 
 MEASURED_PER_TASK = 1 << 20
 """Pixels in one task of images that are measured whole: as much work as a few million rows of a fit."""
@@ -109,8 +100,8 @@ def _finished(batch: _Batch) -> _Done:
                 made, record = _write(batch, batch.files, position, made)
                 found["stored_bytes"] = record.image["stored_bytes"]
                 found["seconds"] = time.perf_counter() - began
-            found |= _measured(made, full=batch.source_bytes is not None)
-            row = [_number(found.get(name)) for name in COLUMNS]
+            found |= measure(made, full=batch.source_bytes is not None)
+            row = row_of(found)
             if batch.files is not None:
                 done.records.append(_described(record, batch.sizes[position], made, row))
             if batch.files is None or record.key is not None:
@@ -141,10 +132,6 @@ def _write(batch: _Batch, files: FileBatch, position: int, made: Made) -> tuple[
     return same, files.write(position, original, copied=True)
 
 
-def _number(value: Any) -> float:
-    return math.nan if value is None else float(value)
-
-
 def _encode(made: Made, effort: int) -> bytes:
     """The bytes of a PNG file: indexed, where there are codes of at most 256 colors of 8 bits."""
     if made.file is not None:
@@ -152,24 +139,6 @@ def _encode(made: Made, effort: int) -> bytes:
     if made.codes is not None and made.palette is not None:
         return encode_indexed_png(made.codes, made.palette, made.tags, effort)
     return encode_png(made.pixels, made.tags, effort)
-
-
-def _measured(made: Made, *, full: bool) -> dict[str, Any]:
-    if made.original is None:
-        return {}
-    if not full:
-        error = mse(made.original, made.pixels)
-        found = psnr(error, int(np.iinfo(made.pixels.dtype).max))
-        return {"mse": error, "psnr": math.inf if found is None else found}
-    measures = compare(made.original, made.pixels)
-    return {
-        "mse": measures.mse,
-        "psnr": math.inf if measures.psnr is None else measures.psnr,
-        "ssim": measures.ssim,
-        "n_source_colors": made.n_source_colors,
-        "n_colors": n_colors(made.pixels) if made.codes is None else int(made.codes.max()) + 1,
-        "inertia": made.inertia,
-    }
 
 
 def _described(record: Record, size: NDArray[np.int32], made: Made, row: Sequence[float]) -> Record:
@@ -180,16 +149,6 @@ def _described(record: Record, size: NDArray[np.int32], made: Made, row: Sequenc
         about["channels"] = channels
     found = {name: json_value(name, value) for name, value in zip(COLUMNS, row, strict=True)}
     return Record({**record.image, **about, **found}, record.check)
-
-
-_WHOLE = {"source_bytes", "stored_bytes", "n_source_colors", "n_colors", "n_iter"}
-
-
-def json_value(name: str, value: float) -> Any:
-    """A value of a row as JSON has it: an infinite PSNR is none, as it says that nothing is lost."""
-    if not math.isfinite(value):
-        return None
-    return int(value) if name in _WHOLE else bool(value) if name == "converged" else value
 
 
 def check_image_memory(images: ImageIndex, channels: int, executor: Executor) -> None:
@@ -280,16 +239,23 @@ def remake_images(
     with reporter.stage("images", len(batches), "batches") as advance:
         check = None if watch is None else lambda done: watch(done.skipped)
         found = executor.run([task(batch) for batch in batches], advance, check)
+    return _together(index, kept, [start for start, _ in ranges], found)
+
+
+def _together(
+    index: ImageIndex, kept: Mapping[str, Record], starts: Sequence[int], found: Sequence[_Done]
+) -> Remade:
+    """Put what the batches have done in order, with the rows of the images that were kept."""
     rows = {
         start + position: row
-        for (start, _), done in zip(ranges, found, strict=True)
+        for start, done in zip(starts, found, strict=True)
         for position, row in done.rows.items()
     }
     for place, name in enumerate(index.names):
         if name in kept and kept[name].key is not None:
-            rows[place] = _row(kept[name].image)
+            rows[place] = recorded_row(kept[name].image)
     return Remade(
-        np.array([rows[place] for place in sorted(rows)], np.float64).reshape(-1, len(COLUMNS)),
+        stack_rows([rows[place] for place in sorted(rows)]),
         [record for done in found for record in done.records],
         [image for done in found for image in done.skipped],
     )
@@ -305,54 +271,3 @@ def _ranges(index: ImageIndex, kept: Container[str], limit: int) -> list[tuple[i
         for run in runs
         for start, stop in plan.batches(sizes[run], limit)
     ]
-
-
-def table_of(images: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
-    """The rows of `COLUMNS` that records tell; shape (n_images, n_columns)."""
-    return np.array([_row(image) for image in images], np.float64).reshape(-1, len(COLUMNS))
-
-
-def _row(image: dict[str, Any]) -> list[float]:
-    found = {name: _number(image.get(name)) for name in COLUMNS}
-    if found["mse"] == 0:
-        found["psnr"] = math.inf
-    return list(found.values())
-
-
-@dataclass(frozen=True)
-class Totals:
-    """The totals of a table of measures.
-
-    Attributes
-    ----------
-    mean_psnr : float or None
-        Mean in dB of the images that lost anything; None if none did.
-    mean_ssim : float or None
-        Mean of the images that are large enough for it.
-    mse : float
-        Mean squared error over all values of all images.
-    n_exact : int
-        Images that lost nothing.
-    image_bytes : int
-        Of the image files.
-    """
-
-    mean_psnr: float | None
-    mean_ssim: float | None
-    mse: float
-    n_exact: int
-    image_bytes: int
-
-
-def totals_of(table: NDArray[np.float64], sizes: NDArray[np.int64]) -> Totals:
-    """Add up a table of `COLUMNS`; `sizes` are the pixels of each image."""
-    columns = dict(zip(COLUMNS, table.T, strict=True))
-    lossy, similar = columns["psnr"][np.isfinite(columns["psnr"])], columns["ssim"]
-    similar = similar[np.isfinite(similar)]
-    return Totals(
-        mean_psnr=float(lossy.mean()) if len(lossy) else None,
-        mean_ssim=float(similar.mean()) if len(similar) else None,
-        mse=float((columns["mse"] * sizes).sum() / sizes.sum()),
-        n_exact=int(np.isinf(columns["psnr"]).sum()),
-        image_bytes=int(np.nansum(columns["stored_bytes"])),
-    )

@@ -23,14 +23,9 @@ from dkmeans.events.reporter import SILENT
 from dkmeans.images.decode import SkippedImage
 from dkmeans.images.index import ImageIndex
 from dkmeans.stages.shared import writing
+from dkmeans.stages.shared.measured import COLUMNS, json_value, totals_of
 from dkmeans.stages.shared.remaking import Made
-from dkmeans.stages.shared.writing import (
-    COLUMNS,
-    check_image_memory,
-    json_value,
-    remake_images,
-    totals_of,
-)
+from dkmeans.stages.shared.writing import check_image_memory, remake_images
 from dkmeans.storage.store import Store
 
 INDEX = ImageIndex(("a.png", "b.png", "c.png"), np.full(3, 2, np.int32), np.full(3, 2, np.int32))

@@ -1,0 +1,87 @@
+"""Checks of the parameters of the estimator, as scikit-learn words them."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils import check_array, check_random_state
+
+from dkmeans.clustering.blocks import check_values
+
+__all__ = ["check_parameters", "given_centers", "seed_of"]
+
+_INITS = ("k-means||", "k-means||-cached", "k-means++", "random")
+_DEVICES = ("auto", "cpu", "gpu")
+
+
+def check_parameters(model: Any) -> None:
+    """Refuse parameters of a `dkmeans.KMeans` that mean nothing.
+
+    Raises
+    ------
+    ValueError
+        Naming the parameter, and what was expected.
+    """
+
+    def check(name: str, good: bool, expected: str) -> None:
+        if not good:
+            found = getattr(model, name)
+            raise ValueError(f"The {name!r} parameter of KMeans must be {expected}. Got {found!r} instead.")
+
+    check("n_clusters", _is_int(model.n_clusters, 1), "an int >= 1")
+    check("max_iter", _is_int(model.max_iter, 1), "an int >= 1")
+    check("tol", _is_real(model.tol) and 0 <= model.tol < np.inf, "a finite float >= 0")
+    check("min_gain", _is_real(model.min_gain) and 0 <= model.min_gain < 1, "a float >= 0 and < 1")
+    in_range = _is_real(model.relaxation) and 1 <= model.relaxation <= 1.99
+    check("relaxation", in_range, "a float from 1 to 1.99")
+    if isinstance(model.init, str):
+        check("init", model.init in _INITS, f"an array or one of {', '.join(_INITS)}")
+    jobs = model.n_jobs
+    check("n_jobs", jobs is None or (_is_int(jobs, -1) and jobs != 0), "an int >= 1, -1 or None")
+    check("device", model.device in _DEVICES, f"one of {', '.join(_DEVICES)}")
+
+
+def _is_int(value: Any, least: int) -> bool:
+    return isinstance(value, Integral) and int(value) >= least
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, Real)
+
+
+def given_centers(model: Any, n_features: int) -> NDArray[np.float64] | None:
+    """Give the first centers, checked, if the parameter `init` is some.
+
+    Raises
+    ------
+    ValueError
+        If they are of another shape, or no numbers that can be centers.
+    """
+    if isinstance(model.init, str):
+        return None
+    centers: NDArray[np.float64] = check_array(model.init, dtype=np.float64, input_name="init")
+    if centers.shape != (model.n_clusters, n_features):
+        raise ValueError(
+            f"The 'init' parameter of KMeans must be of shape {(model.n_clusters, n_features)}. "
+            f"Got {centers.shape} instead."
+        )
+    check_values(centers, "init")
+    return centers
+
+
+def seed_of(state: Any) -> int:
+    """Give the seed that a `random_state` is: an int itself, of others the next number they draw.
+
+    Raises
+    ------
+    ValueError
+        If it is negative.
+    """
+    if not isinstance(state, Integral):
+        return int(check_random_state(state).randint(np.iinfo(np.int32).max))
+    if state < 0:
+        raise ValueError(f"The 'random_state' parameter of KMeans must be >= 0. Got {state} instead.")
+    return int(state)
