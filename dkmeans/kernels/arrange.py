@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dkmeans.kernels.bytewise import words_of_centers
 from dkmeans.kernels.jit import jit
 from dkmeans.kernels.records import Centers
-from dkmeans.kernels.vector import LANES, row_offset
+from dkmeans.kernels.vector import row_offset
+from dkmeans.kernels.writer import LANES
 
 __all__ = ["aligned", "arrange_centers", "near_order", "pack", "reorder", "sort_order", "unpack"]
 
@@ -27,7 +29,7 @@ _VERY_FAR = 1e15
 def aligned(size: int, dtype: Any) -> NDArray[Any]:
     """Make an empty array that begins where a line of the cache does: no vector lies across two."""
     n_bytes = size * np.dtype(dtype).itemsize
-    buffer = np.empty(n_bytes + _CACHE_LINE, np.uint8)
+    buffer = np.empty(n_bytes + 2 * _CACHE_LINE, np.uint8)  # `bytewise` reads up to a line behind the end
     first = -buffer.ctypes.data % _CACHE_LINE
     return buffer[first : first + n_bytes].view(dtype)
 
@@ -237,9 +239,15 @@ def _fill_up(values: NDArray[Any], n_rows: int) -> NDArray[np.float32]:
 
 
 def arrange_centers(
-    centers: NDArray[np.float32], integers: NDArray[np.int64], order: NDArray[np.int32]
+    centers: NDArray[np.float32],
+    integers: NDArray[np.int64],
+    order: NDArray[np.int32],
+    byte_bits: int | None = None,
 ) -> Centers:
-    """Lay out the centers as the search reads them; sixteen that follow each other in `order` make a tile."""
+    """Lay out the centers as the search reads them; sixteen that follow each other in `order` make a tile.
+
+    With `byte_bits`, F of their grid, also as `bytewise` reads them.
+    """
     n_clusters = len(centers)
     members = np.full(padded(n_clusters), -1, np.int32)
     members[:n_clusters] = order
@@ -251,6 +259,17 @@ def arrange_centers(
     radii = np.zeros(padded(len(means)), np.float32)
     radii[: len(means)] = np.sqrt(np.einsum("tlf,tlf->tl", gaps, gaps).max(axis=1)) * (1 + 1e-6)
     mean_tiles = _tiles_of(_fill_up(means, radii.size))
+    planes, halves = np.empty(0, np.int32), np.empty(0, np.float32)
+    if byte_bits is not None:
+        planes = words_of_centers(integers, byte_bits)
+        halves = (np.einsum("kj,kj->k", centers, centers, dtype=np.float64) / 2).astype(np.float32)
     return Centers(
-        np.ascontiguousarray(centers).reshape(-1), integers, _tiles_of(values), members, mean_tiles, radii
+        np.ascontiguousarray(centers).reshape(-1),
+        integers,
+        _tiles_of(values),
+        members,
+        mean_tiles,
+        radii,
+        planes,
+        halves,
     )

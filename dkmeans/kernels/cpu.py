@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dkmeans.kernels.arrange import (
-    aligned,
     arrange_centers,
     near_order,
     pack,
@@ -23,11 +22,13 @@ from dkmeans.kernels.arrange import (
     sort_order,
     unpack,
 )
+from dkmeans.kernels.bytewise import has_byte_products
 from dkmeans.kernels.exact import ChunkStats, fraction_bits, grid_integers
 from dkmeans.kernels.nearest import search
-from dkmeans.kernels.records import SLICES, CandidateList, Centers, Rows, Traits, Workspace
+from dkmeans.kernels.records import Rows, Traits
 from dkmeans.kernels.totals import Sums, own_distances, sum_of_squares, sum_up
-from dkmeans.kernels.vector import GROUP, LANES, STATES
+from dkmeans.kernels.workspace import workspace
+from dkmeans.kernels.writer import LANES
 
 __all__ = ["Block", "pick_farthest"]
 
@@ -38,8 +39,12 @@ _CAPACITY = 384
 _CAPACITY_BYTES = 1 << 26
 """For wide rows that many bytes of them: there resolving costs more than listing."""
 _WIDE = 80
+_FEWEST_AS_BYTES, _MOST_AS_BYTES = 32, 1 << 14
+"""Features of rows that are searched as bytes: fewer leave too many near ties, more leave int32."""
 _REASSIGNED = 0.3
 """Share of reassigned rows from which the rows are sorted again."""
+_REASSIGNED_AT_FIRST = 0.1
+"""The same where they lie by a first guess, which many steps would suffer from."""
 
 
 class Block:
@@ -161,7 +166,7 @@ class Block:
             pivots = np.rint(centers)
         self._labels, self._sums = self._new_labels(), self._new_sums(n_clusters)
         self._squared_radii = np.zeros(len(pivots), np.float32)
-        self._search(pivots, centers, exact=True)
+        self._search(pivots, centers, exact=True, reassigned=_REASSIGNED_AT_FIRST)
         if len(pivots) != n_clusters:
             self._squared_radii = np.zeros(n_clusters, np.float32)
         self._centers = centers.copy()
@@ -171,21 +176,29 @@ class Block:
         affordable = 0 if self.n_features < _WIDE else _CAPACITY_BYTES // (4 * self.n_features)
         return min(n_clusters, max(_CAPACITY, affordable))
 
-    def _search(self, pivots: NDArray[Any], centers: NDArray[np.float32], *, exact: bool) -> int:
+    def _search(
+        self,
+        pivots: NDArray[Any],
+        centers: NDArray[np.float32],
+        *,
+        exact: bool,
+        reassigned: float = _REASSIGNED,
+    ) -> int:
         """Label the rows by `centers`, sort them if many have left their pivots; how many labels changed."""
         self._centers = None  # should this be interrupted, labels and sums belong to no centers
-        arranged = arrange_centers(centers, grid_integers(centers, self.dtype), self._near)
+        byte_bits = None if self._traits.margin else self._traits.bits
+        arranged = arrange_centers(centers, grid_integers(centers, self.dtype), self._near, byte_bits)
         spread = np.zeros(self._labels.size, np.float32)
         origins = np.ascontiguousarray(pivots, np.float32).reshape(-1)
-        moved, reassigned = search(
+        moved, n_reassigned = search(
             Rows(self._tiles, self._starts, origins, self._squared_radii, self._labels, spread),
             arranged,
             self._sums,
             self._traits,
-            _workspace(arranged, self._capacity(len(centers)), self.n_features),
+            workspace(arranged, self._capacity(len(centers)), self.n_features),
             exact,
         )
-        if reassigned > _REASSIGNED * self.n_rows or len(self._starts) != len(centers) + 1:
+        if n_reassigned > reassigned * self.n_rows or len(self._starts) != len(centers) + 1:
             self._sort(len(centers), spread)
         return int(moved)
 
@@ -202,37 +215,11 @@ class Block:
 
 
 def _traits(dtype: np.dtype[Any], n_features: int) -> Traits:
+    """Tell how rows are searched: those of uint8 as bytes where that is faster."""
+    gamma = np.float32((n_features + 2) * 2.0**-24)
+    in_bytes = dtype == np.uint8 and _FEWEST_AS_BYTES <= n_features <= _MOST_AS_BYTES and has_byte_products()
     width = (None,) * n_features if n_features in _WRITTEN_OUT else n_features
-    return Traits(np.float32((n_features + 2) * 2.0**-24), fraction_bits(dtype), width)
-
-
-def _candidate_list(capacity: int, n_features: int) -> CandidateList:
-    capacity += GROUP  # the last ones are filled up
-    return CandidateList(
-        aligned(capacity * n_features, np.float32),
-        aligned(capacity, np.float32),
-        np.empty(capacity, np.float32),
-        np.zeros(capacity, np.int32),
-    )
-
-
-def _workspace(centers: Centers, capacity: int, n_features: int) -> Workspace:
-    n_members, n_balls = centers.members.size, centers.radii.size
-    return Workspace(
-        candidates=_candidate_list(capacity, n_features),
-        tile=aligned(LANES * n_features, np.float32),
-        state=aligned(STATES * LANES, np.float32).reshape(STATES, LANES),
-        found=aligned(LANES, np.int32),
-        pivot_bounds=aligned(n_balls, np.float32),
-        pivot_squares=aligned(n_members, np.float32),
-        measured=np.zeros(n_members // LANES, np.bool_),
-        chosen=np.empty(n_members, np.int32),
-        chosen_squares=np.empty(n_members, np.float32),
-        slice_counts=np.empty(SLICES, np.int64),
-        row=aligned(n_features, np.float32),
-        row_bounds=aligned(n_balls, np.float32),
-        row_squares=aligned(n_members, np.float32),
-    )
+    return Traits(gamma, np.float32(0) if in_bytes else gamma, fraction_bits(dtype), width)
 
 
 def pick_farthest(

@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from dkmeans.kernels.arrange import aligned, arrange_centers, near_order
 from dkmeans.kernels.jit import inlined, without_refcounts
 from dkmeans.kernels.records import Centers
-from dkmeans.kernels.vector import LANES, lanes_below, lowest_bit, squared_distances
+from dkmeans.kernels.vector import lanes_below, lowest_bit, squared_distances
+from dkmeans.kernels.writer import LANES
 
 __all__ = ["choose_greedily"]
 

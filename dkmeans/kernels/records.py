@@ -21,6 +21,8 @@ class Traits(NamedTuple):
     ----------
     gamma : float32
         (n_features + 2) 2^-24.
+    margin : float32
+        The same, or 0 if rows are searched as bytes.
     bits : int
         F of the grid of the centers.
     width : int or tuple of None
@@ -28,6 +30,7 @@ class Traits(NamedTuple):
     """
 
     gamma: np.float32
+    margin: np.float32
     bits: int
     width: int | tuple[None, ...]
 
@@ -48,6 +51,10 @@ class Centers(NamedTuple):
         Mean of each tile, sixteen to a tile of their own.
     radii : ndarray of shape (n_mean_tiles * 16,), float32
         Radius of the ball around each mean that holds the tile, rounded up.
+    planes : ndarray of int32
+        Words of the two bytes of each center, see `bytewise`; empty if rows are not searched as bytes.
+    halves : ndarray of shape (n_clusters,) or (0,), float32
+        |c|^2 / 2 of each center.
     """
 
     values: _Floats
@@ -56,6 +63,8 @@ class Centers(NamedTuple):
     members: NDArray[np.int32]
     means: _Floats
     radii: _Floats
+    planes: NDArray[np.int32]
+    halves: _Floats
 
 
 class Rows(NamedTuple):
@@ -88,10 +97,10 @@ class CandidateList(NamedTuple):
 
     Attributes
     ----------
-    gaps : ndarray of shape (capacity * n_features,), float32
-        The pivot less each center: g.
+    gaps : ndarray of shape (capacity * n_features,) or (0,), float32
+        The pivot less each center: g. Written as far as the search comes; not at all for rows as bytes.
     biases : ndarray of shape (capacity,), float32
-        |g|^2 / 2.
+        |g|^2 / 2, for rows as bytes |c|^2 / 2.
     lower_bounds : ndarray of shape (capacity,), float32
         Ascending; no center from here on is nearer to the pivot.
     members : ndarray of shape (capacity,), int32
@@ -115,11 +124,14 @@ class Extent(NamedTuple):
         All centers up to that squared distance from the pivot are among them.
     closed : bool
         Whether no more can be added.
+    written : int
+        Candidates whose gaps are written.
     """
 
     length: np.int64
     squared_radius: np.float32
     closed: bool
+    written: np.int64
 
 
 class Workspace(NamedTuple):
@@ -129,12 +141,16 @@ class Workspace(NamedTuple):
     ----------
     candidates : CandidateList
         Of one pivot.
-    tile : ndarray of shape (n_features * 16,), float32
-        x' of sixteen rows, feature by feature.
-    state : ndarray of shape (5, 16), float32
-        Of each of them: best and second score, limit, |x'|, |x'|^2; see `vector`.
-    found : ndarray of shape (16,), int32
-        Position of the best in the list.
+    home : ndarray of shape (2 * n_words + 1,) or (0,), int32
+        The pivot as `bytewise.load_words` reads it; empty if rows are not searched as bytes.
+    home_bytes : ndarray of uint8
+        The same memory.
+    tile : ndarray of shape (n_features * 16,), float32, or of shape (n_words * 64,), uint8
+        x' of sixteen rows, feature by feature; or x word by word.
+    state : ndarray of shape (7, 16), float32
+        Of each of them: best, second and third score, limit, |x'|, |x'|^2, error; see `writer`.
+    found : ndarray of shape (32,), int32
+        Position of the best in the list, for each of them, and of the second best.
     pivot_bounds : ndarray of shape (n_mean_tiles * 16,), float32
         From the pivot, a lower bound of the distance to each tile of centers.
     pivot_squares : ndarray of shape (n_tiles * 16,), float32
@@ -153,7 +169,9 @@ class Workspace(NamedTuple):
     """
 
     candidates: CandidateList
-    tile: _Floats
+    home: NDArray[np.int32]
+    home_bytes: NDArray[np.uint8]
+    tile: NDArray[Any]
     state: _Floats
     found: NDArray[np.int32]
     pivot_bounds: _Floats

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dkmeans.kernels.jit import inlined, jit
-from dkmeans.kernels.vector import LANES, row_offset
+from dkmeans.kernels.vector import row_offset
+from dkmeans.kernels.writer import LANES
 
 __all__ = ["Sums", "move_row", "own_distances", "sum_of_squares", "sum_up"]
 

@@ -10,7 +10,7 @@ from skimage import data
 
 from dkmeans.kernels import arrange
 from dkmeans.kernels.exact import grid_integers, snap
-from dkmeans.kernels.vector import LANES
+from dkmeans.kernels.writer import LANES
 
 U8, U16 = np.dtype(np.uint8), np.dtype(np.uint16)
 DTYPES = [U8, U16]

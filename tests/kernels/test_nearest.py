@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from products import nearest
 from skimage import data
 
-from dkmeans.kernels import cpu, reference, vector
+from dkmeans.kernels import bytewise, cpu, reference, scoring, vector
 from dkmeans.kernels.exact import MAX_FEATURES, fraction_bits, grid_integers, snap, update_centers
-from dkmeans.kernels.vector import BEST, GROUP, LANES, LIMIT, NORM, SECOND, SQUARE, STATES
+from dkmeans.kernels.scoring import GROUP
+from dkmeans.kernels.workspace import _home
+from dkmeans.kernels.writer import BEST, ERROR, LANES, LIMIT, NORM, SECOND, SQUARE, STATES, THIRD
 
 U8, U16 = np.dtype(np.uint8), np.dtype(np.uint16)
 DTYPES = [U8, U16]
@@ -165,14 +167,26 @@ def lowest_bit(bits):
 
 
 @numba.njit
-def search_group_by_group(tiles, origin, candidates, biases, width, gamma, tile, state, found, improved):
-    """All candidates against the sixteen rows of `tiles`; bits of the near ties, of limits at least 1."""
-    vector.load_tile(tiles, 0, origin, 0, width, tile, state)
-    vector.reset(state, found)
-    for group in range(biases.size // GROUP):
-        improved[group] = vector.score_group(tile, candidates, biases, group * GROUP, width, state, found)
-        vector.lower_limits(state, gamma)
-    return vector.near_ties(state, gamma), vector.within_limits(state, np.float32(1))
+def search_group_by_group(
+    given, home, candidates, biases, width, gamma, margin, tile, state, found, improved
+):
+    """All candidates against sixteen rows; bits of the near ties, of limits at least 1.
+
+    `given` has the rows and the pivot, `candidates` gaps, planes and members.
+    """
+    tiles, origin = given
+    gaps, planes, members = candidates
+    n_features = origin.size
+    scoring.load_tile(tiles, 0, origin, 0, n_features, width, home, tile, state)
+    scoring.reset(tile, state, found)
+    for group in range(improved.size):
+        at = group * GROUP
+        improved[group] = scoring.score_group(
+            tile, gaps, planes, members, biases, at, n_features, width, state, found
+        )
+        vector.lower_limits(state, gamma, margin)
+    ties = vector.near_ties(state, SECOND, margin), vector.near_ties(state, THIRD, margin)
+    return ties, vector.within_limits(state, np.float32(1))
 
 
 def lanes_of(bits):
@@ -190,14 +204,56 @@ def run_search(rows, pivot, centers, width):
     gaps = (pivot - centers).astype(np.float32)
     biases = (0.5 * (gaps.astype(np.float64) ** 2).sum(axis=1)).astype(np.float32)
     tile, state = np.empty(LANES * n_features, np.float32), np.empty((STATES, LANES), np.float32)
-    found, improved = np.empty(LANES, np.int32), np.empty(len(centers) // GROUP, np.bool_)
+    found, improved = np.empty(2 * LANES, np.int32), np.empty(len(centers) // GROUP, np.bool_)
     tiles = np.ascontiguousarray(rows.T).reshape(-1)
     gamma = gamma_of(n_features)
-    ties, far = search_group_by_group(
-        tiles, pivot, gaps.reshape(-1), biases, width, gamma, tile, state, found, improved
+    none = np.empty(0, np.int32)
+    (ties, all_ties), far = search_group_by_group(
+        (tiles, pivot),
+        none,
+        (gaps.reshape(-1), none, none),
+        biases,
+        width,
+        gamma,
+        gamma,
+        tile,
+        state,
+        found,
+        improved,
     )
+    assert all_ties == (1 << LANES) - 1  # floats keep no third best: all near ties are resolved
     np.testing.assert_array_equal(tile.reshape(n_features, LANES), (rows.astype(np.float32) - pivot).T)
-    return state, found, improved, lanes_of(ties), lanes_of(far)
+    return state, found[:LANES], improved, lanes_of(ties), lanes_of(far)
+
+
+def run_search_of_bytes(rows, pivot, centers, width):
+    """The same on rows of uint8 as bytes; the bits of near ties of the second and of the third best."""
+    n_features, n_clusters = rows.shape[1], len(centers)
+    home = _home(n_features)
+    home[:n_features] = (pivot.astype(np.int64) - 128).astype(np.int8).view(np.uint8)
+    home.view(np.int32)[-1] = int((pivot.astype(np.int64) ** 2).sum())
+    n_words = -(-n_features // bytewise.WORD)
+    tile, state = np.empty(64 * n_words, np.uint8), np.empty((STATES, LANES), np.float32)
+    found, improved = np.empty(2 * LANES, np.int32), np.empty(n_clusters // GROUP, np.bool_)
+    tiles = np.full(64 * n_words, 77, np.uint8)  # what lies behind the last feature does not matter
+    tiles[: LANES * n_features] = np.ascontiguousarray(rows.T).reshape(-1)
+    planes = bytewise.words_of_centers(grid_integers(centers, rows.dtype), fraction_bits(rows.dtype))
+    members = np.arange(n_clusters, dtype=np.int32)
+    halves = (0.5 * (centers.astype(np.float64) ** 2).sum(axis=1)).astype(np.float32)
+    (ties, all_ties), _ = search_group_by_group(
+        (tiles, pivot),
+        home.view(np.int32),
+        (np.empty(0, np.float32), planes, members),
+        halves,
+        width,
+        gamma_of(n_features),
+        np.float32(0),
+        tile,
+        state,
+        found,
+        improved,
+    )
+    return state, found.reshape(2, LANES), lanes_of(ties), lanes_of(all_ties)
 
 
 def exact_distances(rows, centers):
@@ -290,6 +346,122 @@ def test_a_wrong_winner_is_always_flagged(dtype, n_features, seed, steps, part):
         wrong = np.flatnonzero(found != distances.argmin(axis=1))
         assert set(wrong) <= set(ties)
         assert set(np.flatnonzero(ordered[:, 0] == ordered[:, 1])) <= set(ties)
+
+
+# Bytes
+
+
+def planes_of(centers, n_features):
+    """The two bytes of each feature again, from the words; int64 of shape (2, n, n_features)."""
+    n_words = -(-n_features // bytewise.WORD)
+    words = bytewise.words_of_centers(grid_integers(centers, U8), fraction_bits(U8))
+    planes = words.view(np.int8).reshape(len(centers) + 1, n_words, 2, bytewise.WORD)
+    planes = planes.transpose(2, 0, 1, 3).reshape(2, len(centers) + 1, -1).astype(np.int64)
+    assert not planes[:, -1].any()
+    assert not planes[:, :, n_features:].any()
+    return planes[:, :-1, :n_features]
+
+
+@pytest.mark.parametrize("n_features", [1, 4, 25])
+def test_two_bytes_are_a_center_within_a_512th(n_features):
+    rng = np.random.default_rng(0)
+    edges = np.array([0, 2**-15, 127.998, 128, 128 + 2**-9, 254.998, 255 - 2**-15, 255])
+    centers = snap(np.concatenate([rng.uniform(0, 255, 100 * n_features), edges.repeat(n_features)]), U8)
+    centers = centers.reshape(-1, n_features)
+    high, low = planes_of(centers, n_features)
+    assert np.abs(128 + high + low / 256 - centers).max() <= 2.0**-9
+
+
+def check_bytes(rows, pivot, centers, width):
+    """State, winner and near ties against exact distances."""
+    distances = exact_distances(rows, centers) / 4.0 ** fraction_bits(rows.dtype)
+    order = np.sort(distances, axis=1)
+    state, (first, second), ties, of_third = run_search_of_bytes(rows, pivot, centers, width)
+    norms = np.linalg.norm(rows - pivot.astype(np.float64), axis=1)
+    np.testing.assert_allclose(state[NORM], norms, rtol=1e-6)
+    lanes = np.arange(LANES)
+    error = state[ERROR]
+    for row, nth in ((BEST, 0), (SECOND, 1), (THIRD, 2)):
+        found = 2 * state[row].astype(np.float64) + state[SQUARE]
+        assert (np.abs(found - order[:, nth]) <= error).all()
+    for number, row in ((first, BEST), (second, SECOND)):
+        found = 2 * state[row].astype(np.float64) + state[SQUARE]
+        assert (np.abs(found - distances[lanes, number]) <= error).all()
+    assert (state[LIMIT] >= norms + np.sqrt(order[:, 0])).all()
+    wrong = np.flatnonzero(first != distances.argmin(axis=1))
+    assert set(wrong) <= set(ties)
+    assert set(np.flatnonzero(order[:, 0] == order[:, 1])) <= set(ties)
+    pairs = np.stack([first, second])
+    missing = np.flatnonzero((pairs != distances.argmin(axis=1)).all(axis=0))
+    assert set(missing) <= set(of_third)  # if it is neither of the two, the third best is a near tie, too
+    assert set(of_third) <= set(ties)
+    return ties
+
+
+def check_scores_of_bytes(n_features, as_types):
+    rng = np.random.default_rng(0)
+    for top in (3, 255):
+        rows = rng.integers(0, top, (LANES, n_features), endpoint=True).astype(np.uint8)
+        pivot = np.rint(rng.uniform(0, top, n_features)).astype(np.float32)
+        centers = snap(rng.uniform(0, top, (6 * GROUP, n_features)), U8)
+        check_bytes(rows, pivot, centers, (None,) * n_features if as_types else n_features)
+
+
+@pytest.mark.parametrize("n_features", [1, 3, 4, 25, 64, 130, 784])
+def test_scores_of_bytes_are_within_their_error(n_features):
+    check_scores_of_bytes(n_features, as_types=n_features == 25)
+
+
+def test_scores_of_bytes_without_the_instruction(monkeypatch):
+    """What machines do that have none, if bytes are asked for: there the other tests do it, too."""
+    monkeypatch.setattr(bytewise, "has_byte_products", lambda: False)
+    search_group_by_group.recompile()
+    for n_features in (1, 25, 130):
+        check_scores_of_bytes(n_features, as_types=False)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(
+    st.sampled_from([1, 2, 3, 25, 130, 1000]),
+    st.integers(0, 1 << 32),
+    st.sampled_from([0, 1, 64, 4000]),
+    st.sampled_from([2, 4, 64]),
+    st.booleans(),
+)
+def test_a_wrong_winner_of_bytes_is_always_flagged(n_features, seed, steps, part, bright):
+    """Centers about equally far from a row, up to some steps of the grid; bright rows have larger errors."""
+    rng = np.random.default_rng(seed)
+    rows = rng.integers(250 if bright else 0, 255, (LANES, n_features), endpoint=True).astype(np.uint8)
+    pivot = np.rint(rng.uniform(0, 255, n_features)).astype(np.float32)
+    around = rows[rng.integers(LANES)].astype(np.float64)
+    signs = rng.choice([-1, 1], (2 * GROUP, n_features))
+    centers = around + signs * (255 // part)
+    centers = centers + rng.integers(-steps, steps, signs.shape, endpoint=True) * 2.0 ** -fraction_bits(U8)
+    check_bytes(rows, pivot, snap(centers, U8), n_features)
+
+
+def test_rows_as_bytes_and_as_floats_have_the_same_labels(monkeypatch):
+    """Forced both ways, whole steps with ties; words that are not filled, widths that are not written out."""
+    rng = np.random.default_rng(0)
+    for n_features in (33, 49, 130):
+        rows = rng.integers(0, 255, (3000, n_features), endpoint=True).astype(np.uint8)
+        rows[::3] //= 64
+        centers = snap(rng.uniform(0, 255, (450, n_features)), U8)
+        centers[400:] = centers[:50]
+        after = snap(centers + rng.uniform(-3, 3, centers.shape), U8)
+        found = []
+        for in_bytes in (True, False):
+            monkeypatch.setattr(cpu, "has_byte_products", lambda chosen=in_bytes: chosen)
+            block = cpu.Block(rows)
+            assert (block._traits.margin == 0) == in_bytes
+            block.lloyd(centers)
+            first = block.labels(centers)
+            stats = block.lloyd(after, centers)
+            found.append((first, block.labels(after), stats.sums, stats.counts, stats.moved))
+        for one, other in zip(*found, strict=True):
+            np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(found[0][0], nearest(rows, centers))
+        np.testing.assert_array_equal(found[0][1], nearest(rows, after))
 
 
 # Many rows
