@@ -46,7 +46,8 @@ from dkmeans.kernels.panels import (
     score_centers,
     squared_distance,
 )
-from dkmeans.kernels.vector import LANES, lowest_bit
+from dkmeans.kernels.vector import lowest_bit
+from dkmeans.kernels.writer import LANES
 
 __all__ = ["Sums", "all_distances", "nearest", "new_sums", "own_distances", "sum_up"]
 

@@ -17,7 +17,7 @@ from llvmlite import binding, ir
 from numba import types
 
 from dkmeans.kernels.jit import intrinsic, without_refcounts
-from dkmeans.kernels.vector import LANES, _Writer, cgutils
+from dkmeans.kernels.writer import LANES, Writer, cgutils
 
 __all__ = [
     "CENTERS",
@@ -118,7 +118,7 @@ def load_square(
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         names = "rows at stride middle start scale panel to state lane"
-        w = _Writer(context, builder, signature, args, names)
+        w = Writer(context, builder, signature, args, names)
         wide = w.types["rows"].dtype.bitwidth == 64
         middle = w.load(w.at("middle", w.values["start"]), _DOUBLES)
         scale = _everywhere(builder, w.values["scale"], LANES)
@@ -163,7 +163,7 @@ def _scoring(*, starts: bool, ranks: bool) -> Any:
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             names = "panel begin end centers at norms first state found scores"
-            w = _Writer(context, builder, signature, args, names)
+            w = Writer(context, builder, signature, args, names)
             first, group, begin = w.values["first"], w.at("centers", w.values["at"]), w.values["begin"]
             out, pairs = builder.mul(first, _INT64(ROWS)), [(i, j) for i in range(CENTERS) for j in _VECTORS]
             places = [w.at("scores", builder.add(out, _INT64(i * ROWS + j * LANES))) for i, j in pairs]
@@ -266,7 +266,7 @@ def near_ties(
     signature = types.int32(state, types.intp, float_, float_, float_, float_, float_)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        w = _Writer(context, builder, signature, args, "state lane longest slack wide tiny limit")
+        w = Writer(context, builder, signature, args, "state lane longest slack wide tiny limit")
 
         def row(number: int) -> Any:
             return w.load(w.at("state", builder.add(_INT64(number * ROWS), w.values["lane"])))
@@ -290,7 +290,7 @@ def not_above(typing_: Any, values: Any, at: Any, limits: Any, first: Any) -> An
     signature = types.int32(values, types.intp, limits, types.intp)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        w = _Writer(context, builder, signature, args, "values at limits first")
+        w = Writer(context, builder, signature, args, "values at limits first")
         found, limits = w.load(w.at("values", w.values["at"])), w.load(w.at("limits", w.values["first"]))
         return w.bits(builder.fcmp_unordered("<=", found, limits))
 
@@ -338,7 +338,7 @@ def squared_distance(typing_: Any, rows: Any, at: Any, centers: Any, start: Any,
     signature = types.float64(rows, types.intp, centers, types.intp, types.intp)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        w = _Writer(context, builder, signature, args, "rows at centers start width")
+        w = Writer(context, builder, signature, args, "rows at centers start width")
         return _sum_of_squares(w, w.values["width"])
 
     return signature, codegen
@@ -352,7 +352,7 @@ def add_gaps(
     signature = types.float64(rows, types.intp, centers, types.intp, types.intp, types.float64, sums)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        w = _Writer(context, builder, signature, args, "rows at centers start width weight sums")
+        w = Writer(context, builder, signature, args, "rows at centers start width weight sums")
         target = w.at("sums", w.values["start"])
 
         def add(gap: Any, feature: Any) -> None:

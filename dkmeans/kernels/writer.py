@@ -34,6 +34,7 @@ __all__ = [
     "STATES",
     "THIRD",
     "Writer",
+    "cgutils",
 ]
 
 LANES = 16
