@@ -13,6 +13,7 @@ run             rows that follow each other and share a pivot
 pivot           a point with integer coordinates near the rows of a run: the center of their label, rounded
 candidate list  the centers near a pivot, in about ascending distance; it is extended, up to its capacity
 group           candidates that are scored together
+word            four features of a row of bytes, which one instruction multiplies; see `bytewise`
 gap             the difference of a pivot and a center, or of a row and a center
 score           half of the squared distance of a row and a center, less what all centers have in common
 margin          how far two scores may be wrong together; gamma is its factor, a few units of float32
