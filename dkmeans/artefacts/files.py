@@ -76,8 +76,10 @@ def claim_folder(
             records = ImageFolder(folder, manifest).records
         except InputError:  # a damaged record, which is made again with its files
             return False
-        if prunes and manifest.n_gone:
-            return False
+        if prunes and (
+            manifest.n_gone or read_former(folder).owned & sizes.keys() - {r["key"] for r in records}
+        ):
+            return False  # a file is of an image that is gone, or of a run that died
         return all(sizes.get(image["key"]) == image["stored_bytes"] for image in records)
 
     found = {each.key for each in hidden.list()}
