@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from dkmeans.clustering.loop import LloydResult, State, iterate
 from dkmeans.clustering.rows import Rows
 from dkmeans.compute.in_process import InProcess
-from dkmeans.compute.tree import reduced
+from dkmeans.compute.tree import combined, reduced
 from dkmeans.kernels import Block, Stats, arithmetic
 
 __all__ = ["known_labels", "lloyd"]
@@ -29,8 +29,6 @@ _Far = tuple[NDArray[Any], NDArray[Any]]
 
 _SENT_BYTES = 4 << 20
 """Bytes of centers up to which each task of a step gets a copy."""
-_FAN_IN = 8
-"""Sums that are added at a time, as in `dkmeans.compute.tree`."""
 _MOST_HELD = 64
 """Blocks of floats of which the sums are held in this process until all are there, to be added in order."""
 _SMALL = 1 << 26
@@ -86,13 +84,6 @@ def _step_share(
     return merged
 
 
-def _merge_in_order(stats: list[Stats], merge: Callable[[list[Stats]], Stats]) -> Stats:
-    """Add the statistics of blocks as `dkmeans.compute.tree.reduced` does: sums of floats round the same."""
-    while len(stats) > _FAN_IN:
-        stats = [merge(stats[start : start + _FAN_IN]) for start in range(0, len(stats), _FAN_IN)]
-    return merge(stats)
-
-
 def _forget(fit: str) -> None:
     """Drop the hints of a fit, on a worker."""
     with _HINTS_LOCK:
@@ -144,8 +135,9 @@ class _RowSteps:
             self._deal()
         merge = arithmetic(self.dtype).merge
         if self.held:
-            return _merge_in_order(self._of_blocks(centers, previous), merge)
-        stats: Stats = reduced(self.rows.cluster, merge, self._tasks(_step_share, centers, previous))
+            stats: Stats = combined(merge, self._of_blocks(centers, previous))
+        else:
+            stats = reduced(self.rows.cluster, merge, self._tasks(_step_share, centers, previous))
         return stats
 
     def _of_blocks(self, centers: NDArray[Any], previous: NDArray[Any] | None) -> list[Stats]:

@@ -51,13 +51,11 @@ def compare(original: NDArray[Any], image: NDArray[Any]) -> Measures:
 
 def mse(original: NDArray[Any], image: NDArray[Any]) -> float:
     """Compute the mean squared error over all values of two images of one shape and type."""
-    height = (
-        _PART if original.shape[2] not in (2, 4) else _BAND
-    )  # floats of a whole one would fill the memory
-    parts = [
-        (original[top : top + height], image[top : top + height]) for top in range(0, len(original), height)
-    ]
-    if height == _PART:
+    with_alpha = original.shape[2] in (2, 4)
+    height = _BAND if with_alpha else _PART  # floats of a whole large image would fill the memory
+    tops = range(0, len(original), height)
+    parts = [(original[top : top + height], image[top : top + height]) for top in tops]
+    if not with_alpha:
         return int(sum(share(squared_difference, parts))) / original.size
     return float(sum(((_seen(one) - _seen(other)) ** 2).sum() for one, other in parts)) / original.size
 

@@ -25,11 +25,11 @@ from __future__ import annotations
 from typing import Any
 
 import llvmlite.binding as llvm
-import numba
 import numpy as np
 from llvmlite import ir
 from numpy.typing import NDArray
 
+from dkmeans.kernels.jit import cpu_features
 from dkmeans.kernels.writer import ERROR, FLOATS, INT32, INT64, INTS, LANES, NORM, SQUARE, Writer
 
 __all__ = ["WORD", "has_byte_products", "load_words", "scores_of_words", "words_of_centers"]
@@ -41,10 +41,7 @@ _BYTES = ir.VectorType(ir.IntType(8), WORD * LANES)
 
 def has_byte_products() -> bool:
     """Tell whether machine code may use ``vpdpbusd`` on registers of 512 bits, and so is faster in bytes."""
-    if numba.config.CPU_NAME is not None:  # type: ignore[attr-defined]
-        return False  # code for another machine than this one
-    features = llvm.get_host_cpu_features()
-    return bool(features.get("avx512vnni") and features.get("avx512vbmi"))
+    return {"avx512vnni", "avx512vbmi"} <= cpu_features()
 
 
 def _multiply_add(w: Writer, sums: Any, unsigned: Any, signed: Any) -> Any:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import llvmlite.binding as llvm
 import numba
 import numba.extending
 from numba.core import caching
@@ -20,7 +21,7 @@ from numba.core.runtime.nrt import rtsys
 
 from dkmeans.errors import UsageError
 
-__all__ = ["fused", "inlined", "intrinsic", "jit", "without_refcounts"]
+__all__ = ["cpu_features", "fused", "inlined", "intrinsic", "jit", "without_refcounts"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -33,6 +34,15 @@ if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
         "found NUMBA_DISABLE_JIT in the environment, or in Numba's configuration; expected it unset, as the "
         "kernels are written in machine instructions. Unset it."
     )
+
+
+def cpu_features() -> frozenset[str]:
+    """Name what the processor has that machine code is made for: this one, if Numba is told of no other."""
+    told = numba.config.CPU_FEATURES  # type: ignore[attr-defined]
+    if told is None and numba.config.CPU_NAME is not None:  # type: ignore[attr-defined]
+        return frozenset()
+    features = llvm.get_host_cpu_features().flatten() if told is None else told
+    return frozenset(each[1:] for each in features.split(",") if each.startswith("+"))
 
 
 def _compiled(**options: Any) -> Callable[[_F], _F]:

@@ -119,6 +119,59 @@ def _lanes_between(begin: Any, end: Any, first: Any) -> Any:
     return own
 
 
+@inlined
+def _decide(
+    rows: Rows, row: Any, lane: Any, third: Any, centers: Centers, traits: Traits, work: Workspace
+) -> Any:
+    """Find the label of a row that is near a tie: of two centers, or of all if `third` is set."""
+    at = row_offset(row, work.row.size)
+    for feature in range(np.uint64(work.row.size)):
+        work.row[feature] = rows.tiles[at + feature * np.uint64(LANES)]
+    label = work.candidates.members[work.found[lane]]
+    if third:
+        return resolve_exactly(centers, label, traits, work)
+    return nearer(centers, label, work.candidates.members[work.found[LANES + lane]], traits, work)
+
+
+@inlined
+def _label_tile(
+    rows: Rows,
+    first: Any,
+    own: Any,
+    pivot: Any,
+    extent: Extent,
+    centers: Centers,
+    sums: Sums,
+    traits: Traits,
+    work: Workspace,
+    exact: Any,
+) -> Any:
+    """Label the rows of a tile that was searched; how many moved, and how many left the pivot."""
+    moved, reassigned = np.int64(0), np.int64(0)
+    near, open_ = np.int32(0), np.int32(0)
+    if exact:
+        beyond = within_limits(work.state, np.sqrt(max(extent.squared_radius, np.float32(0))))
+        near = near_ties(work.state, SECOND, traits.margin) | beyond
+        open_ = near_ties(work.state, THIRD, traits.margin) & near | beyond
+    while own:
+        lane = lowest_bit(own)
+        own &= own - np.int32(1)
+        row, bit = first + lane, np.int32(1) << np.int32(lane)
+        label = work.candidates.members[work.found[lane]]
+        if near & bit:
+            label = _decide(rows, row, lane, open_ & bit, centers, traits, work)
+        square = np.float32(2) * work.state[BEST, lane] + work.state[SQUARE, lane]
+        rows.spread[row] = max(square, np.float32(0))
+        reassigned += label != pivot
+        old = rows.labels[row]
+        if label != old:
+            moved += sums.weights[row] if sums.weights.size else np.int64(1)
+            rows.labels[row] = label
+            if exact:
+                move_row(rows.tiles, row, old, label, sums)
+    return moved, reassigned
+
+
 @without_refcounts
 def search(rows: Rows, centers: Centers, sums: Sums, traits: Traits, work: Workspace, exact: bool) -> Any:
     """Label all rows by their nearest centers.
@@ -157,34 +210,11 @@ def search(rows: Rows, centers: Centers, sums: Sums, traits: Traits, work: Works
             first = tile * LANES
             own = _lanes_between(begin, end, first)
             extent = _search_tile(rows, tile, own, pivot, extent, centers, traits, work)
-            near, open_ = np.int32(0), np.int32(0)
-            if exact:
-                beyond = within_limits(work.state, np.sqrt(max(extent.squared_radius, np.float32(0))))
-                near = near_ties(work.state, SECOND, traits.margin) | beyond
-                open_ = near_ties(work.state, THIRD, traits.margin) & near | beyond
-            while own:
-                lane = lowest_bit(own)
-                own &= own - np.int32(1)
-                row = first + lane
-                label = work.candidates.members[work.found[lane]]
-                if near >> np.int32(lane) & np.int32(1):
-                    at = row_offset(row, n_features)
-                    for feature in range(np.uint64(n_features)):
-                        work.row[feature] = rows.tiles[at + feature * np.uint64(LANES)]
-                    if open_ >> np.int32(lane) & np.int32(1):
-                        label = resolve_exactly(centers, label, traits, work)
-                    else:
-                        other = work.candidates.members[work.found[LANES + lane]]
-                        label = nearer(centers, label, other, traits, work)
-                square = np.float32(2) * work.state[BEST, lane] + work.state[SQUARE, lane]
-                rows.spread[row] = max(square, np.float32(0))
-                n_reassigned += label != pivot
-                old = rows.labels[row]
-                if label != old:
-                    n_moved += sums.weights[row] if sums.weights.size else np.int64(1)
-                    rows.labels[row] = label
-                    if exact:
-                        move_row(rows.tiles, row, old, label, sums)
+            moved, reassigned = _label_tile(
+                rows, first, own, pivot, extent, centers, sums, traits, work, exact
+            )
+            n_moved += moved
+            n_reassigned += reassigned
         squared_radius = extent.squared_radius
         if squared_radius >= FAR:
             squared_radius = work.candidates.lower_bounds[extent.length - 1] ** 2

@@ -42,11 +42,10 @@ from dkmeans.kernels.panels import (
     add_gaps,
     load_square,
     near_ties,
-    not_above,
     score_centers,
     squared_distance,
 )
-from dkmeans.kernels.vector import lowest_bit
+from dkmeans.kernels.vector import lanes_below, lowest_bit
 from dkmeans.kernels.writer import LANES
 
 __all__ = ["Sums", "all_distances", "nearest", "new_sums", "own_distances", "sum_up"]
@@ -182,7 +181,8 @@ def _resolve(rows: Any, first: Any, centers: Any, work: _Workspace, labels: Any)
             labels[first + lane] = 0
     for center in range(n_clusters):
         for vector in range(0, ROWS, LANES):
-            bits = not_above(work.scores, center * ROWS + vector, work.limits, vector)
+            above = lanes_below(work.limits, vector, work.scores, center * ROWS + vector)
+            bits = ~above & np.int32((1 << LANES) - 1)  # and what cannot be compared
             while bits:
                 lane = vector + lowest_bit(bits)
                 bits &= bits - np.int32(1)

@@ -12,12 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numba
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import types
 
-from dkmeans.kernels.jit import intrinsic, without_refcounts
-from dkmeans.kernels.writer import LANES, Writer, cgutils
+from dkmeans.kernels.jit import cpu_features, intrinsic, without_refcounts
+from dkmeans.kernels.writer import FLOAT, FLOATS, INT32, INT64, INTS, LANES, Writer, cgutils
 
 __all__ = [
     "CENTERS",
@@ -26,13 +25,11 @@ __all__ = [
     "add_gaps",
     "load_square",
     "near_ties",
-    "not_above",
     "score_centers",
     "squared_distance",
 ]
 
-_FEATURES = numba.config.CPU_FEATURES or binding.get_host_cpu_features().flatten()  # type: ignore[attr-defined]
-_MANY_REGISTERS = "+avx512f" in _FEATURES.split(",")
+_MANY_REGISTERS = "avx512f" in cpu_features()
 """Whether there are 32 registers of 16 lanes; AVX2 has 8 and NEON 8."""
 CENTERS = 8 if _MANY_REGISTERS else 6
 """Centers of a group."""
@@ -43,29 +40,10 @@ SPAN = 64
 BEST, SECOND, SQUARE = range(3)
 """Rows of the state of a panel, each of `ROWS` lanes of float32."""
 
-_FLOAT, _DOUBLE, _INT32, _INT64 = ir.FloatType(), ir.DoubleType(), ir.IntType(32), ir.IntType(64)
-_FLOATS, _DOUBLES, _INTS = (ir.VectorType(kind, LANES) for kind in (_FLOAT, _DOUBLE, _INT32))
-_FOUR = ir.VectorType(_DOUBLE, 4)
+_DOUBLE = ir.DoubleType()
+_DOUBLES, _FOUR = ir.VectorType(_DOUBLE, LANES), ir.VectorType(_DOUBLE, 4)
 _VECTORS = range(ROWS // LANES)
 _UNROLLED = 4
-
-
-def _step(builder: Any, count: Any, unrolled: int, body: Callable[[Any], None]) -> None:
-    """Call `body` with 0 to `count` - 1 in a loop, `unrolled` at a time."""
-    steps = builder.udiv(count, _INT64(unrolled))
-    with cgutils.for_range(builder, steps) as loop:
-        first = builder.mul(loop.index, _INT64(unrolled))
-        for number in range(unrolled):
-            body(builder.add(first, _INT64(number)))
-    first = builder.mul(steps, _INT64(unrolled))
-    with cgutils.for_range(builder, builder.sub(count, first)) as loop:
-        body(builder.add(first, loop.index))
-
-
-def _everywhere(builder: Any, value: Any, lanes: int) -> Any:
-    kind = ir.VectorType(value.type, lanes)
-    alone = builder.insert_element(ir.Constant(kind, ir.Undefined), value, _INT32(0))
-    return builder.shuffle_vector(alone, alone, ir.Constant(ir.VectorType(_INT32, lanes), [0] * lanes))
 
 
 def _transposed(builder: Any, vectors: list[Any]) -> list[Any]:
@@ -77,8 +55,8 @@ def _transposed(builder: Any, vectors: list[Any]) -> list[Any]:
         high = [LANES + lane if up else lane + width for lane, up in enumerate(upper)]
         for one in (number for number in range(LANES) if not number & width):
             a, b = vectors[one], vectors[one + width]
-            vectors[one] = builder.shuffle_vector(a, b, ir.Constant(_INTS, low))
-            vectors[one + width] = builder.shuffle_vector(a, b, ir.Constant(_INTS, high))
+            vectors[one] = builder.shuffle_vector(a, b, ir.Constant(INTS, low))
+            vectors[one + width] = builder.shuffle_vector(a, b, ir.Constant(INTS, high))
         width //= 2
     return vectors
 
@@ -121,18 +99,18 @@ def load_square(
         w = Writer(context, builder, signature, args, names)
         wide = w.types["rows"].dtype.bitwidth == 64
         middle = w.load(w.at("middle", w.values["start"]), _DOUBLES)
-        scale = _everywhere(builder, w.values["scale"], LANES)
+        scale = w.everywhere(w.values["scale"])
         loaded, offset = [], w.values["at"]
         for _ in range(LANES):
-            values = w.load(w.at("rows", offset), _DOUBLES if wide else _FLOATS)
+            values = w.load(w.at("rows", offset), _DOUBLES if wide else FLOATS)
             values = values if wide else builder.fpext(values, _DOUBLES)
             values = builder.fmul(builder.fsub(values, middle), scale)
-            loaded.append(builder.fptrunc(values, _FLOATS))
+            loaded.append(builder.fptrunc(values, FLOATS))
             offset = builder.add(offset, w.values["stride"])
-        address = w.at("state", builder.add(_INT64(SQUARE * ROWS), w.values["lane"]))
+        address = w.at("state", builder.add(INT64(SQUARE * ROWS), w.values["lane"]))
         square = w.load(address)
         for number, values in enumerate(_transposed(builder, loaded)):
-            w.store(values, w.at("panel", builder.add(w.values["to"], _INT64(number * ROWS))))
+            w.store(values, w.at("panel", builder.add(w.values["to"], INT64(number * ROWS))))
             square = w.multiply_add(values, values, square)
         w.store(square, address)
         return context.get_dummy_value()
@@ -165,24 +143,24 @@ def _scoring(*, starts: bool, ranks: bool) -> Any:
             names = "panel begin end centers at norms first state found scores"
             w = Writer(context, builder, signature, args, names)
             first, group, begin = w.values["first"], w.at("centers", w.values["at"]), w.values["begin"]
-            out, pairs = builder.mul(first, _INT64(ROWS)), [(i, j) for i in range(CENTERS) for j in _VECTORS]
-            places = [w.at("scores", builder.add(out, _INT64(i * ROWS + j * LANES))) for i, j in pairs]
+            out, pairs = builder.mul(first, INT64(ROWS)), [(i, j) for i in range(CENTERS) for j in _VECTORS]
+            places = [w.at("scores", builder.add(out, INT64(i * ROWS + j * LANES))) for i, j in pairs]
             sums = {}
             for i, j in pairs:
-                norm = builder.load(w.at("norms", builder.add(first, _INT64(i)))) if starts else None
+                norm = builder.load(w.at("norms", builder.add(first, INT64(i)))) if starts else None
                 sums[i, j] = w.variable(w.constant(0.0) if norm is None else w.everywhere(norm))
 
-            def multiply(number: Any) -> None:
-                row = builder.mul(builder.add(begin, number), _INT64(ROWS))
-                values = [w.load(w.at("panel", builder.add(row, _INT64(LANES * j)))) for j in _VECTORS]
-                factors = builder.gep(group, [builder.mul(number, _INT64(CENTERS))])
+            def multiply(number: Any, _: int) -> None:
+                row = builder.mul(builder.add(begin, number), INT64(ROWS))
+                values = [w.load(w.at("panel", builder.add(row, INT64(LANES * j)))) for j in _VECTORS]
+                factors = builder.gep(group, [builder.mul(number, INT64(CENTERS))])
                 for i in range(CENTERS):
-                    factor = w.everywhere(builder.load(builder.gep(factors, [_INT64(i)])))
+                    factor = w.everywhere(builder.load(builder.gep(factors, [INT64(i)])))
                     for j in _VECTORS:
                         sum_ = builder.load(sums[i, j])
                         builder.store(w.multiply_add(values[j], factor, sum_), sums[i, j])
 
-            _step(builder, builder.sub(w.values["end"], begin), _UNROLLED, multiply)
+            w.repeat(builder.sub(w.values["end"], begin), _UNROLLED, multiply)
             done = [builder.load(sums[pair]) for pair in pairs]
             if not starts:
                 done = [builder.fadd(w.load(place), sum_) for place, sum_ in zip(places, done, strict=True)]
@@ -242,12 +220,12 @@ def _rank(w: Any, vector: int, first: Any, scores: list[Any]) -> None:
     """Compare the scores of a group, of one vector of rows, with the best two so far."""
     builder, lane = w.builder, vector * LANES
     places = w.at("state", BEST * ROWS + lane), w.at("state", SECOND * ROWS + lane), w.at("found", lane)
-    best, second, index = w.load(places[0]), w.load(places[1]), w.load(places[2], _INTS)
+    best, second, index = w.load(places[0]), w.load(places[1]), w.load(places[2], INTS)
     for number, score in enumerate(scores):
         less = builder.fcmp_ordered("<", score, best)
         second = w.smaller(builder.select(less, best, score), second)
         best = builder.select(less, score, best)
-        name = builder.trunc(builder.add(first, _INT64(number)), _INT32)
+        name = builder.trunc(builder.add(first, INT64(number)), INT32)
         index = builder.select(less, w.everywhere(name), index)
     for values, place in zip((best, second, index), places, strict=True):
         w.store(values, place)
@@ -269,7 +247,7 @@ def near_ties(
         w = Writer(context, builder, signature, args, "state lane longest slack wide tiny limit")
 
         def row(number: int) -> Any:
-            return w.load(w.at("state", builder.add(_INT64(number * ROWS), w.values["lane"])))
+            return w.load(w.at("state", builder.add(INT64(number * ROWS), w.values["lane"])))
 
         names = ("longest", "slack", "wide", "tiny", "limit")
         longest, slack, wide, tiny, limit = (w.everywhere(w.values[name]) for name in names)
@@ -284,19 +262,6 @@ def near_ties(
     return signature, codegen
 
 
-@intrinsic
-def not_above(typing_: Any, values: Any, at: Any, limits: Any, first: Any) -> Any:
-    """Give the bits of the 16 values from `at` on that are not above the limits from `first` on."""
-    signature = types.int32(values, types.intp, limits, types.intp)
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        w = Writer(context, builder, signature, args, "values at limits first")
-        found, limits = w.load(w.at("values", w.values["at"])), w.load(w.at("limits", w.values["first"]))
-        return w.bits(builder.fcmp_unordered("<=", found, limits))
-
-    return signature, codegen
-
-
 def _sum_of_squares(w: Any, width: Any, use: Callable[[Any, Any], None] | None = None) -> Any:
     """Add up the squared differences of a row and a center, of which `use` gets each: four at a time.
 
@@ -305,11 +270,11 @@ def _sum_of_squares(w: Any, width: Any, use: Callable[[Any, Any], None] | None =
     builder = w.builder
     row, center = w.at("rows", w.values["at"]), w.at("centers", w.values["start"])
     wide = w.types["rows"].dtype.bitwidth == 64
-    four = _FOUR if wide else ir.VectorType(_FLOAT, 4)
+    four = _FOUR if wide else ir.VectorType(FLOAT, 4)
     sums = w.variable(ir.Constant(_FOUR, [0.0] * 4))
 
-    def add_four(number: Any) -> None:
-        feature = builder.mul(number, _INT64(4))
+    def add_four(number: Any, _: int) -> None:
+        feature = builder.mul(number, INT64(4))
         values = w.load(builder.gep(row, [feature]), four)
         values = values if wide else builder.fpext(values, _FOUR)
         gap = builder.fsub(values, w.load(builder.gep(center, [feature]), _FOUR))
@@ -317,10 +282,10 @@ def _sum_of_squares(w: Any, width: Any, use: Callable[[Any, Any], None] | None =
         if use:
             use(gap, feature)
 
-    fours = builder.udiv(width, _INT64(4))
-    _step(builder, fours, 4, add_four)
-    parts = [builder.extract_element(builder.load(sums), _INT32(lane)) for lane in range(4)]
-    first, whole = cgutils.alloca_once_value(builder, parts[0]), builder.mul(fours, _INT64(4))
+    fours = builder.udiv(width, INT64(4))
+    w.repeat(fours, _UNROLLED, add_four)
+    parts = [builder.extract_element(builder.load(sums), INT32(lane)) for lane in range(4)]
+    first, whole = cgutils.alloca_once_value(builder, parts[0]), builder.mul(fours, INT64(4))
     with cgutils.for_range(builder, builder.sub(width, whole)) as loop:
         feature = builder.add(whole, loop.index)
         value = builder.load(builder.gep(row, [feature]))
@@ -358,7 +323,7 @@ def add_gaps(
         def add(gap: Any, feature: Any) -> None:
             weight, place = w.values["weight"], builder.gep(target, [feature])
             if isinstance(gap.type, ir.VectorType):
-                weight = _everywhere(builder, weight, gap.type.count)
+                weight = w.everywhere(weight, gap.type.count)
             w.store(builder.fadd(w.load(place, gap.type), builder.fmul(weight, gap)), place)
 
         return _sum_of_squares(w, w.values["width"], add)

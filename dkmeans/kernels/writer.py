@@ -81,11 +81,12 @@ class Writer:
         """Find the address of a row of the array ``state``."""
         return self.at("state", number * LANES)
 
-    def everywhere(self, value: Any) -> Any:
+    def everywhere(self, value: Any, lanes: int = LANES) -> Any:
         """Make a vector with `value` in all lanes."""
-        kind = ir.VectorType(value.type, LANES)
+        kind = ir.VectorType(value.type, lanes)
         alone = self.builder.insert_element(ir.Constant(kind, ir.Undefined), value, INT32(0))
-        return self.builder.shuffle_vector(alone, alone, ir.Constant(INTS, [0] * LANES))
+        first = ir.Constant(ir.VectorType(INT32, lanes), [0] * lanes)
+        return self.builder.shuffle_vector(alone, alone, first)
 
     def constant(self, value: float) -> Any:
         """Make a vector with the number `value` in all lanes."""
@@ -127,12 +128,16 @@ class Writer:
             return
         count = self.values["width"] if known is None else INT64(known)
         count = self.builder.udiv(self.builder.add(count, INT64(together - 1)), INT64(together))
-        steps = self.builder.udiv(count, INT64(_STEP))
+        self.repeat(count, _STEP, body)
+
+    def repeat(self, count: Any, unrolled: int, body: Callable[[Any, int], None]) -> None:
+        """Call `body` with 0 to `count` - 1 in a loop, `unrolled` at a time, of which it gets the number."""
+        steps = self.builder.udiv(count, INT64(unrolled))
         with cgutils.for_range(self.builder, steps) as loop:
-            first = self.builder.mul(loop.index, INT64(_STEP))
-            for number in range(_STEP):
+            first = self.builder.mul(loop.index, INT64(unrolled))
+            for number in range(unrolled):
                 body(self.builder.add(first, INT64(number)), number)
-        first = self.builder.mul(steps, INT64(_STEP))
+        first = self.builder.mul(steps, INT64(unrolled))
         with cgutils.for_range(self.builder, self.builder.sub(count, first)) as loop:
             body(self.builder.add(first, loop.index), 0)
 
