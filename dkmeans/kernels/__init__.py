@@ -17,6 +17,7 @@ word            four features of a row of bytes, which one instruction multiplie
 gap             the difference of a pivot and a center, or of a row and a center
 score           half of the squared distance of a row and a center, less what all centers have in common
 margin          how far two scores may be wrong together; gamma is its factor, a few units of float32
+blur            how far a center may be from where it lies, rounded to whole numbers; see `rounded`
 near tie        two scores within the margin: the row is resolved exactly
 exact resolution  the nearest center of a row found in int64
 bound           a number below a distance (lower bound), or the limit: no center beyond it can be the nearest

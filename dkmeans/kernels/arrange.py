@@ -14,14 +14,18 @@ from numpy.typing import NDArray
 
 from dkmeans.kernels.bytewise import words_of_centers
 from dkmeans.kernels.jit import jit
-from dkmeans.kernels.records import Centers
-from dkmeans.kernels.vector import row_offset
+from dkmeans.kernels.records import Centers, Coarse
+from dkmeans.kernels.rounded import tiles_of_words
+from dkmeans.kernels.vector import prefetch, row_offset
 from dkmeans.kernels.writer import LANES
 
 __all__ = ["aligned", "arrange_centers", "near_order", "pack", "reorder", "sort_order", "unpack"]
 
 _CACHE_LINE = 64
+_AHEAD = 8
+"""Rows that are asked for before one is moved."""
 _KEYS = 1 << 11
+_WIDER = 1 + 1e-6
 _VERY_FAR = 1e15
 """Coordinates of the empty lanes of the last tile; their squares are still float32."""
 
@@ -50,7 +54,12 @@ def _pack(rows: Any, tiles: Any) -> None:
 
 @jit
 def _reorder(tiles: Any, order: Any, n_features: int, moved: Any) -> None:
+    n_bytes = n_features * LANES * tiles.itemsize
     for row in range(order.size):
+        if row + _AHEAD < order.size:  # rows come from anywhere, so that the processor would wait for each
+            following = np.int64(row_offset(order[row + _AHEAD], n_features))
+            for line in range(0, n_bytes, _CACHE_LINE):
+                prefetch(tiles, following + line // tiles.itemsize)
         old, new = row_offset(order[row], n_features), row_offset(row, n_features)
         for feature in range(np.uint64(n_features)):
             step = feature * np.uint64(LANES)
@@ -243,22 +252,20 @@ def arrange_centers(
     integers: NDArray[np.int64],
     order: NDArray[np.int32],
     byte_bits: int | None = None,
+    *,
+    coarse: bool = False,
 ) -> Centers:
     """Lay out the centers as the search reads them; sixteen that follow each other in `order` make a tile.
 
-    With `byte_bits`, F of their grid, also as `bytewise` reads them.
+    With `byte_bits`, F of their grid, also as `bytewise` reads them; with `coarse`, as `rounded` does.
     """
     n_clusters = len(centers)
-    members = np.full(padded(n_clusters), -1, np.int32)
-    members[:n_clusters] = order
-    values = _fill_up(centers[order], members.size)
-    tiles = values.reshape(-1, LANES, centers.shape[1])
-    inside = (members >= 0).reshape(-1, LANES, 1)
-    means = (np.where(inside, tiles, 0).sum(axis=1) / inside.sum(axis=1)).astype(np.float32)
-    gaps = np.where(inside, tiles - means[:, None], 0).astype(np.float64)
-    radii = np.zeros(padded(len(means)), np.float32)
-    radii[: len(means)] = np.sqrt(np.einsum("tlf,tlf->tl", gaps, gaps).max(axis=1)) * (1 + 1e-6)
+    members = np.append(order, np.repeat(order[-1:], padded(n_clusters) - n_clusters))
+    near = centers[members]
+    means = near.reshape(-1, LANES, centers.shape[1]).mean(axis=1)
+    radii = _radii(near, means)
     mean_tiles = _tiles_of(_fill_up(means, radii.size))
+    tiles = _tiles_of(_fill_up(near[:n_clusters], members.size))
     planes, halves = np.empty(0, np.int32), np.empty(0, np.float32)
     if byte_bits is not None:
         planes = words_of_centers(integers, byte_bits)
@@ -266,10 +273,31 @@ def arrange_centers(
     return Centers(
         np.ascontiguousarray(centers).reshape(-1),
         integers,
-        _tiles_of(values),
+        tiles,
         members,
         mean_tiles,
         radii,
         planes,
         halves,
+        _rounded(near, means) if coarse else Coarse(tiles, mean_tiles, radii, np.float32(0)),
     )
+
+
+def _radii(values: NDArray[np.float32], means: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Find the radius around each mean that holds the tile of `values`; of means that fill up, none."""
+    gaps = (values.reshape(len(means), LANES, -1) - means[:, None]).astype(np.float64)
+    radii = np.zeros(padded(len(means)), np.float32)
+    radii[: len(means)] = np.sqrt(np.einsum("tlf,tlf->tl", gaps, gaps).max(axis=1)) * _WIDER
+    return radii
+
+
+def _rounded(near: NDArray[np.float32], means: NDArray[np.float32]) -> Coarse:
+    """Round the centers and the means of their tiles to whole numbers, as words."""
+    whole = np.rint(near)
+    gaps = (near - whole).astype(np.float64)
+    blur = np.sqrt(np.einsum("kj,kj->k", gaps, gaps).max()) * _WIDER
+    means = np.rint(means)
+    radii = _radii(near, means)
+    radii[len(means) :] = -_VERY_FAR  # what fills up is never near
+    filled = np.concatenate([means, np.repeat(means[-1:], radii.size - len(means), axis=0)])
+    return Coarse(tiles_of_words(whole), tiles_of_words(filled), radii, np.float32(blur))

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from dkmeans.kernels.jit import cpu_features
 from dkmeans.kernels.writer import ERROR, FLOATS, INT32, INT64, INTS, LANES, NORM, SQUARE, Writer
 
-__all__ = ["WORD", "has_byte_products", "load_words", "scores_of_words", "words_of_centers"]
+__all__ = ["WORD", "has_byte_products", "load_words", "multiply_add", "scores_of_words", "words_of_centers"]
 
 WORD = 4
 """Features of a word."""
@@ -44,7 +44,7 @@ def has_byte_products() -> bool:
     return {"avx512vnni", "avx512vbmi"} <= cpu_features()
 
 
-def _multiply_add(w: Writer, sums: Any, unsigned: Any, signed: Any) -> Any:
+def multiply_add(w: Writer, sums: Any, unsigned: Any, signed: Any) -> Any:
     """Add the products of the bytes of two vectors of words to sums of int32."""
     b = w.builder
     if has_byte_products():
@@ -53,14 +53,10 @@ def _multiply_add(w: Writer, sums: Any, unsigned: Any, signed: Any) -> Any:
         kind = ir.FunctionType(INTS, [INTS, INTS, INTS])
         return b.asm(kind, "vpdpbusd $3, $2, $0", "=v,0,v,v", [sums, unsigned, signed], side_effect=False)
     for shift in range(0, 32, 8):
-        one = b.and_(b.lshr(unsigned, _whole(shift)), _whole(255))
-        other = b.ashr(b.shl(signed, _whole(24 - shift)), _whole(24))
+        one = b.and_(b.lshr(unsigned, w.whole(shift)), w.whole(255))
+        other = b.ashr(b.shl(signed, w.whole(24 - shift)), w.whole(24))
         sums = b.add(sums, b.mul(one, other))
     return sums
-
-
-def _whole(value: int) -> Any:
-    return ir.Constant(INTS, [value] * LANES)
 
 
 def load_words(w: Writer) -> None:
@@ -75,7 +71,7 @@ def load_words(w: Writer) -> None:
     turned = ir.Constant(
         ir.VectorType(INT32, WORD * LANES), [LANES * f + lane for lane in range(LANES) for f in range(WORD)]
     )
-    squares, sums, products = (w.variable(_whole(0)) for _ in range(3))
+    squares, sums, products = (w.variable(w.whole(0)) for _ in range(3))
 
     def body(number: Any, _: int) -> None:
         offset = b.mul(number, INT64(WORD * LANES))
@@ -85,20 +81,20 @@ def load_words(w: Writer) -> None:
         ones = w.everywhere(one)
         words = b.and_(words, w.everywhere(b.mul(one, INT32(255))))  # what is no feature is not zero
         w.store(words, w.at("tile", offset))
-        less = b.xor(words, _whole(-0x7F7F7F80))  # the bytes less 128
-        b.store(_multiply_add(w, b.load(squares), words, less), squares)
-        b.store(_multiply_add(w, b.load(sums), words, ones), sums)
+        less = b.xor(words, w.whole(-0x7F7F7F80))  # the bytes less 128
+        b.store(multiply_add(w, b.load(squares), words, less), squares)
+        b.store(multiply_add(w, b.load(sums), words, ones), sums)
         pivot = w.everywhere(b.load(w.at("home", number)))
-        b.store(_multiply_add(w, b.load(products), words, pivot), products)
+        b.store(multiply_add(w, b.load(products), words, pivot), products)
 
     w.features(body, WORD)
     sum_ = b.load(sums)
-    shifted = b.shl(sum_, _whole(7))
+    shifted = b.shl(sum_, w.whole(7))
     square, product = b.add(b.load(squares), shifted), b.add(b.load(products), shifted)
     pivot_square = w.everywhere(b.load(w.at("home", b.add(n_words, n_words))))
-    gap = b.add(b.sub(square, b.shl(product, _whole(1))), pivot_square)
+    gap = b.add(b.sub(square, b.shl(product, w.whole(1))), pivot_square)
     w.store(w.root(b.sitofp(gap, FLOATS)), w.row(NORM))
-    w.store(b.sitofp(b.sub(square, b.shl(sum_, _whole(8))), FLOATS), w.row(SQUARE))
+    w.store(b.sitofp(b.sub(square, b.shl(sum_, w.whole(8))), FLOATS), w.row(SQUARE))
     width = b.sitofp(b.trunc(w.values["n_features"], INT32), ir.FloatType())
     rounding = b.fmul(w.everywhere(width), w.constant(255.0**2 * 2.0**-20))
     error = w.multiply_add(b.sitofp(sum_, FLOATS), w.constant(2.0**-8 + 2.0**-11), rounding)
@@ -112,7 +108,7 @@ def scores_of_words(w: Writer, numbers: list[Any]) -> list[Any]:
     stride = b.mul(n_words, INT64(2))
     members = [b.sext(b.load(w.at("members", number)), INT64) for number in numbers]
     starts = [w.at("planes", b.mul(member, stride)) for member in members]
-    sums = [(w.variable(_whole(0)), w.variable(_whole(0))) for _ in numbers]
+    sums = [(w.variable(w.whole(0)), w.variable(w.whole(0))) for _ in numbers]
 
     def body(number: Any, _: int) -> None:
         words = w.load(w.at("tile", b.mul(number, INT64(WORD * LANES))), INTS)
@@ -120,7 +116,7 @@ def scores_of_words(w: Writer, numbers: list[Any]) -> list[Any]:
             for plane, total in enumerate(pair):
                 place = b.add(b.shl(number, INT64(1)), INT64(plane))
                 center = w.everywhere(b.load(b.gep(start, [place])))
-                b.store(_multiply_add(w, b.load(total), words, center), total)
+                b.store(multiply_add(w, b.load(total), words, center), total)
 
     w.features(body, WORD)
     scores = []

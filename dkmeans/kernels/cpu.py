@@ -41,6 +41,8 @@ _CAPACITY_BYTES = 1 << 26
 _WIDE = 80
 _FEWEST_AS_BYTES, _MOST_AS_BYTES = 32, 1 << 14
 """Features of rows that are searched as bytes: fewer leave too many near ties, more leave int32."""
+_FEWEST_ROUNDED = 16
+"""Features of rows of bytes that are compared with whole numbers first, where lists end too early."""
 _REASSIGNED = 0.3
 """Share of reassigned rows from which the rows are sorted again."""
 _REASSIGNED_AT_FIRST = 0.1
@@ -62,6 +64,7 @@ class Block:
         self.n_features: int = rows.shape[1]
         self.dtype = rows.dtype
         self._traits = _traits(self.dtype, self.n_features)
+        self._coarse = _may_use_bytes(self.dtype, self.n_features, _FEWEST_ROUNDED)
         self._lock = threading.Lock()
         self._tiles = pack(rows)
         self._weights = np.empty(0, np.int64) if weights is None else weights.astype(np.int64)
@@ -187,7 +190,9 @@ class Block:
         """Label the rows by `centers`, sort them if many have left their pivots; how many labels changed."""
         self._centers = None  # should this be interrupted, labels and sums belong to no centers
         byte_bits = None if self._traits.margin else self._traits.bits
-        arranged = arrange_centers(centers, grid_integers(centers, self.dtype), self._near, byte_bits)
+        arranged = arrange_centers(
+            centers, grid_integers(centers, self.dtype), self._near, byte_bits, coarse=self._coarse
+        )
         spread = np.zeros(self._labels.size, np.float32)
         origins = np.ascontiguousarray(pivots, np.float32).reshape(-1)
         moved, n_reassigned = search(
@@ -214,10 +219,14 @@ class Block:
             self._sums = self._sums._replace(weights=self._weights)
 
 
+def _may_use_bytes(dtype: np.dtype[Any], n_features: int, fewest: int) -> bool:
+    return dtype == np.uint8 and fewest <= n_features <= _MOST_AS_BYTES and has_byte_products()
+
+
 def _traits(dtype: np.dtype[Any], n_features: int) -> Traits:
     """Tell how rows are searched: those of uint8 as bytes where that is faster."""
     gamma = np.float32((n_features + 2) * 2.0**-24)
-    in_bytes = dtype == np.uint8 and _FEWEST_AS_BYTES <= n_features <= _MOST_AS_BYTES and has_byte_products()
+    in_bytes = _may_use_bytes(dtype, n_features, _FEWEST_AS_BYTES)
     width = (None,) * n_features if n_features in _WRITTEN_OUT else n_features
     return Traits(gamma, np.float32(0) if in_bytes else gamma, fraction_bits(dtype), width)
 

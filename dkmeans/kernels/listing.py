@@ -26,15 +26,14 @@ FAR = np.float32(1e30)
 
 
 @without_refcounts
-def bound_tiles(centers: Centers, vector: _Floats, start: Any, traits: Traits, out: _Floats) -> None:
-    """Bound from below the distance from a vector to any member of each tile of centers."""
-    n_balls = centers.radii.size
-    size = centers.means.size // n_balls * LANES
-    for tile in range(n_balls // LANES):
-        squared_distances(centers.means, tile * size, vector, start, traits.width, out, tile * LANES)
+def bound_tiles(means: Any, radii: _Floats, vector: Any, start: Any, traits: Traits, out: _Floats) -> None:
+    """Bound from below the distance from a vector to any member of each tile of centers, by its ball."""
+    size = means.size // radii.size * LANES
+    for tile in range(radii.size // LANES):
+        squared_distances(means, tile * size, vector, start, traits.width, out, tile * LANES)
     less = np.float32(1) - np.float32(8) * traits.gamma
-    for ball in range(n_balls):
-        out[ball] = np.sqrt(out[ball]) * less - centers.radii[ball]
+    for ball in range(radii.size):
+        out[ball] = np.sqrt(out[ball]) * less - radii[ball]
 
 
 @without_refcounts

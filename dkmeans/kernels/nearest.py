@@ -198,7 +198,7 @@ def search(rows: Rows, centers: Centers, sums: Sums, traits: Traits, work: Works
         begin, end = rows.starts[pivot], rows.starts[pivot + 1]
         if begin == end:
             continue
-        bound_tiles(centers, rows.pivots, pivot * n_features, traits, work.pivot_bounds)
+        bound_tiles(centers.means, centers.radii, rows.pivots, pivot * n_features, traits, work.pivot_bounds)
         work.measured[:] = False
         work.candidates.members[0] = 0
         written = np.int64(0)

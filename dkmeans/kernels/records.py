@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SLICES", "CandidateList", "Centers", "Extent", "Rows", "Traits", "Workspace"]
+__all__ = ["SLICES", "CandidateList", "Centers", "Coarse", "Extent", "Rows", "Traits", "Workspace"]
 
 _Floats = NDArray[np.float32]
 SLICES = 128
@@ -35,6 +35,27 @@ class Traits(NamedTuple):
     width: int | tuple[None, ...]
 
 
+class Coarse(NamedTuple):
+    """The centers once more, for single rows: as they are, or to whole numbers where bytes are faster.
+
+    Attributes
+    ----------
+    tiles : ndarray, float32 or int32
+        The tiles of `Centers`, or their words, see `dkmeans.kernels.rounded`.
+    means : ndarray, float32 or int32
+        A mean for each tile, laid out like that.
+    radii : ndarray of shape (n_mean_tiles * 16,), float32
+        Radius of the ball around each mean that holds the centers of the tile, rounded up.
+    blur : float32
+        No center is farther from where it lies in `tiles`.
+    """
+
+    tiles: NDArray[Any]
+    means: NDArray[Any]
+    radii: _Floats
+    blur: np.float32
+
+
 class Centers(NamedTuple):
     """The centers of a step, in the layouts that the search reads.
 
@@ -55,6 +76,7 @@ class Centers(NamedTuple):
         Words of the two bytes of each center, see `bytewise`; empty if rows are not searched as bytes.
     halves : ndarray of shape (n_clusters,) or (0,), float32
         |c|^2 / 2 of each center.
+    coarse : Coarse
     """
 
     values: _Floats
@@ -65,6 +87,7 @@ class Centers(NamedTuple):
     radii: _Floats
     planes: NDArray[np.int32]
     halves: _Floats
+    coarse: Coarse
 
 
 class Rows(NamedTuple):
@@ -164,6 +187,10 @@ class Workspace(NamedTuple):
         How many of them lie in each slice.
     row : ndarray of shape (n_features,), float32
         One row that is resolved exactly.
+    row_words : ndarray of shape (n_features,), float32, or of shape (n_words + 1,), int32
+        The same as `Coarse` has the centers.
+    row_bytes : ndarray of uint8
+        The memory of its words.
     row_bounds, row_squares
         As `pivot_bounds` and `pivot_squares`, from that row.
     """
@@ -181,5 +208,7 @@ class Workspace(NamedTuple):
     chosen_squares: _Floats
     slice_counts: NDArray[np.int64]
     row: _Floats
+    row_words: NDArray[Any]
+    row_bytes: NDArray[np.uint8]
     row_bounds: _Floats
     row_squares: _Floats

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from dkmeans.kernels.jit import without_refcounts
 from dkmeans.kernels.listing import FAR, bound_tiles
 from dkmeans.kernels.records import Centers, Traits, Workspace
+from dkmeans.kernels.rounded import describe_row
 from dkmeans.kernels.vector import in_range, lowest_bit, squared_distances
 from dkmeans.kernels.writer import LANES
 
@@ -39,25 +40,31 @@ def nearer(centers: Centers, one: Any, other: Any, traits: Traits, work: Workspa
 @without_refcounts
 def resolve_exactly(centers: Centers, label: Any, traits: Traits, work: Workspace) -> Any:
     """Find the nearest center of the row in ``work.row``, the lowest index on ties; `label` is a guess."""
-    size = centers.tiles.size // centers.members.size * LANES
+    coarse = centers.coarse
+    size = coarse.tiles.size // centers.members.size * LANES
     unit = np.float64(1) / (np.int64(1) << (2 * traits.bits))
     wider = np.float32(1) + np.float32(8) * traits.gamma
     best = _exact_distance(work.row, centers.integers, label, traits.bits)
-    bound_tiles(centers, work.row, 0, traits, work.row_bounds)
-    limit = np.float32(best * unit) * wider
-    for first in range(0, centers.radii.size, LANES):
-        open_ = in_range(work.row_bounds, first, -FAR, np.sqrt(limit) * wider)
+    if work.row_bytes.size:
+        describe_row(work.row, work.row_bytes, work.row_words)
+    bound_tiles(coarse.means, coarse.radii, work.row_words, 0, traits, work.row_bounds)
+    reach = np.sqrt(np.float32(best * unit)) * wider
+    for first in range(0, coarse.radii.size, LANES):
+        open_ = in_range(work.row_bounds, first, -FAR, reach)
         while open_:
             tile = first + lowest_bit(open_)
             open_ &= open_ - np.int32(1)
             at = tile * LANES
-            squared_distances(centers.tiles, tile * size, work.row, 0, traits.width, work.row_squares, at)
-            inside = in_range(work.row_squares, at, np.float32(-1), limit)
+            squared_distances(
+                coarse.tiles, tile * size, work.row_words, 0, traits.width, work.row_squares, at
+            )
+            limit = (reach + coarse.blur) * wider
+            inside = in_range(work.row_squares, at, np.float32(-1), limit * limit)
             while inside:
                 center = centers.members[at + lowest_bit(inside)]
                 inside &= inside - np.int32(1)
                 distance = _exact_distance(work.row, centers.integers, center, traits.bits)
                 if distance < best or (distance == best and center < label):
                     best, label = distance, center
-                    limit = np.float32(best * unit) * wider
+                    reach = np.sqrt(np.float32(best * unit)) * wider
     return label

@@ -9,7 +9,8 @@ from llvmlite import ir
 from numba import types
 
 from dkmeans.kernels.jit import inlined, intrinsic
-from dkmeans.kernels.writer import BEST, INT64, LANES, LIMIT, NORM, Writer
+from dkmeans.kernels.rounded import squares_of_words
+from dkmeans.kernels.writer import BEST, INT32, INT64, LANES, LIMIT, NORM, Writer, cgutils
 
 __all__ = [
     "in_range",
@@ -17,6 +18,7 @@ __all__ = [
     "lower_limits",
     "lowest_bit",
     "near_ties",
+    "prefetch",
     "row_offset",
     "squared_distances",
     "within_limits",
@@ -90,11 +92,17 @@ def within_limits(typing_: Any, state: Any, value: Any) -> Any:
 def squared_distances(
     typing_: Any, tiles: Any, at: Any, vector: Any, start: Any, width: Any, out: Any, to: Any
 ) -> Any:
-    """Compute the squared distances of the 16 columns of a tile of floats to the vector from `start` on."""
+    """Compute the squared distances of the 16 columns of a tile to the vector from `start` on.
+
+    Both are floats or, see `rounded`, words: the type of the arrays tells which.
+    """
     signature = types.void(tiles, types.intp, vector, types.intp, width, out, types.intp)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         w = Writer(context, builder, signature, args, "tiles at vector start width out to")
+        if w.types["tiles"].dtype == types.int32:
+            w.store(squares_of_words(w), w.at("out", w.values["to"]))
+            return context.get_dummy_value()
         first, values = w.at("tiles", w.values["at"]), w.at("vector", w.values["start"])
         # Several sums, as one would wait for each of its additions.
         totals = [w.variable(w.constant(0.0)) for _ in range(_CHAINS)]
@@ -139,6 +147,22 @@ def lanes_below(typing_: Any, values: Any, at: Any, limits: Any, first: Any) -> 
         w = Writer(context, builder, signature, args, "values at limits first")
         found, limits = w.load(w.at("values", w.values["at"])), w.load(w.at("limits", w.values["first"]))
         return w.bits(builder.fcmp_ordered("<", found, limits))
+
+    return signature, codegen
+
+
+@intrinsic
+def prefetch(typing_: Any, array: Any, at: Any) -> Any:
+    """Ask for the line of the cache that has element `at`, which will be read soon; it need not exist."""
+    signature = types.void(array, types.intp)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        w = Writer(context, builder, signature, args, "array at")
+        address = builder.bitcast(w.at("array", w.values["at"]), ir.IntType(8).as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [address.type, INT32, INT32, INT32])
+        ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        builder.call(ask, [address, INT32(0), INT32(3), INT32(1)])  # to read, into the nearest cache, data
+        return context.get_dummy_value()
 
     return signature, codegen
 

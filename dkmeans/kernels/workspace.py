@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from dkmeans.kernels.arrange import aligned
 from dkmeans.kernels.bytewise import WORD
 from dkmeans.kernels.records import SLICES, CandidateList, Centers, Workspace
+from dkmeans.kernels.rounded import words_per_row
 from dkmeans.kernels.scoring import GROUP
 from dkmeans.kernels.writer import LANES, STATES
 
@@ -36,6 +37,10 @@ def workspace(centers: Centers, capacity: int, n_features: int) -> Workspace:
     """Make what a search of rows of `n_features` needs, with lists of up to `capacity` candidates."""
     n_members, n_balls = centers.members.size, centers.radii.size
     in_bytes = bool(centers.planes.size)
+    row = aligned(n_features, np.float32)
+    row_bytes = np.empty(0, np.uint8)
+    if centers.coarse.tiles.dtype == np.int32:
+        row_bytes = np.zeros(words_per_row(n_features) * WORD, np.uint8)
     home = _home(n_features) if in_bytes else np.empty(0, np.uint8)
     words = aligned(LANES * WORD * -(-n_features // WORD), np.uint8)
     return Workspace(
@@ -51,7 +56,9 @@ def workspace(centers: Centers, capacity: int, n_features: int) -> Workspace:
         chosen=np.empty(n_members, np.int32),
         chosen_squares=np.empty(n_members, np.float32),
         slice_counts=np.empty(SLICES, np.int64),
-        row=aligned(n_features, np.float32),
+        row=row,
+        row_words=row_bytes.view(np.int32) if row_bytes.size else row,
+        row_bytes=row_bytes,
         row_bounds=aligned(n_balls, np.float32),
         row_squares=aligned(n_members, np.float32),
     )

@@ -92,6 +92,10 @@ class Writer:
         """Make a vector with the number `value` in all lanes."""
         return ir.Constant(FLOATS, [value] * LANES)
 
+    def whole(self, value: int) -> Any:
+        """Make a vector with the whole number `value` in all lanes."""
+        return ir.Constant(INTS, [value] * LANES)
+
     def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
         """Compute a b + c, fused where the machine can."""
         product = self.builder.fmul(a, b, flags=("contract",))
@@ -126,9 +130,13 @@ class Writer:
             for number in range(-(-known // together)):
                 body(INT64(number), number)
             return
-        count = self.values["width"] if known is None else INT64(known)
-        count = self.builder.udiv(self.builder.add(count, INT64(together - 1)), INT64(together))
-        self.repeat(count, _STEP, body)
+        self.repeat(self.count(together), _STEP, body)
+
+    def count(self, together: int = 1) -> Any:
+        """Count the features, or the words of `together` features."""
+        width = self.types["width"]
+        count = INT64(width.count) if isinstance(width, types.UniTuple) else self.values["width"]
+        return self.builder.udiv(self.builder.add(count, INT64(together - 1)), INT64(together))
 
     def repeat(self, count: Any, unrolled: int, body: Callable[[Any, int], None]) -> None:
         """Call `body` with 0 to `count` - 1 in a loop, `unrolled` at a time, of which it gets the number."""

@@ -10,6 +10,7 @@ from skimage import data
 
 from dkmeans.kernels import arrange
 from dkmeans.kernels.exact import grid_integers, snap
+from dkmeans.kernels.rounded import words_per_row
 from dkmeans.kernels.writer import LANES
 
 U8, U16 = np.dtype(np.uint8), np.dtype(np.uint16)
@@ -105,6 +106,16 @@ def test_runs_of_the_near_order_are_near(side):
     assert sum(0 < run[:, 0].sum() < LANES for run in runs) <= 1
 
 
+def whole_numbers(words, n_features):
+    """Unpack words as `rounded` lays them out, and compare their squares; shape (n, n_features)."""
+    n_words = words_per_row(n_features)
+    tiles = words.reshape(-1, n_words, LANES)
+    bytes_ = np.ascontiguousarray(tiles[:, :-1].transpose(0, 2, 1)).view(np.int8)
+    whole = bytes_.reshape(-1, (n_words - 1) * 4)[:, :n_features].astype(np.float64) + 128
+    np.testing.assert_array_equal(tiles[:, -1].reshape(-1), (whole**2).sum(axis=1))
+    return whole
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("n_features", FEATURES)
 @pytest.mark.parametrize("n_clusters", [1, 15, 16, 17, 300])
@@ -117,10 +128,11 @@ def test_each_center_lies_in_one_tile_within_the_radius_of_its_mean(dtype, n_fea
     np.testing.assert_array_equal(arranged.values.reshape(n_clusters, n_features), centers)
     assert arranged.integers is integers
     members = arranged.members
-    assert sorted(members.tolist()) == [-1] * (len(members) - n_clusters) + list(range(n_clusters))
+    assert sorted(members[:n_clusters].tolist()) == list(range(n_clusters))
+    assert (members[n_clusters:] == members[n_clusters - 1]).all()
     lying = columns(arranged.tiles, n_features)
-    np.testing.assert_array_equal(lying[members >= 0], centers[members[members >= 0]])
-    squares = np.float32(n_features) * lying[members < 0] ** 2
+    np.testing.assert_array_equal(lying[:n_clusters], centers[members[:n_clusters]])
+    squares = np.float32(n_features) * lying[n_clusters:] ** 2
     assert (squares > 1e29).all()  # too far to be listed, and still float32
     assert np.isfinite(squares).all()
     means = columns(arranged.means, n_features).astype(np.float64)
@@ -128,6 +140,30 @@ def test_each_center_lies_in_one_tile_within_the_radius_of_its_mean(dtype, n_fea
     assert len(means) == len(arranged.radii) == arrange.padded(n_tiles)
     assert (means[n_tiles:] > 1e14).all()
     for tile in range(n_tiles):
-        inside = lying[tile * LANES : (tile + 1) * LANES][members[tile * LANES : (tile + 1) * LANES] >= 0]
+        inside = lying[tile * LANES : min((tile + 1) * LANES, n_clusters)]
         distances = np.linalg.norm(inside - means[tile], axis=1)
         assert distances.max() <= arranged.radii[tile] <= distances.max() * 1.00001
+
+
+@pytest.mark.parametrize("n_clusters", [1, 17, 300])
+def test_rounded_centers_lie_within_the_blur_and_their_balls_hold_the_tiles(n_clusters):
+    n_features, rng = 25, np.random.default_rng(n_clusters)
+    centers = snap(rng.uniform(0, 255, (n_clusters, n_features)), np.dtype(np.uint8))
+    order = arrange.near_order(centers, LANES)
+    arranged = arrange.arrange_centers(
+        centers, grid_integers(centers, np.dtype(np.uint8)), order, coarse=True
+    )
+    coarse, members = arranged.coarse, arranged.members
+    near, whole = centers[members].astype(np.float64), whole_numbers(coarse.tiles, n_features)
+    gaps = np.linalg.norm(near - whole, axis=1)
+    assert gaps.max() <= coarse.blur <= gaps.max() * 1.00001
+    means = whole_numbers(coarse.means, n_features)
+    n_tiles = len(members) // LANES
+    assert len(means) == len(coarse.radii) == arrange.padded(n_tiles)
+    assert (coarse.radii[n_tiles:] < -1e14).all()  # never near
+    far = np.linalg.norm(near.reshape(n_tiles, LANES, -1) - means[:n_tiles, None], axis=2).max(axis=1)
+    assert (far <= coarse.radii[:n_tiles]).all()
+    assert (coarse.radii[:n_tiles] <= far * 1.00001).all()
+    floats = arrange.arrange_centers(centers, grid_integers(centers, np.dtype(np.uint8)), order)
+    assert floats.coarse.tiles is floats.tiles
+    assert floats.coarse.blur == 0

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from products import nearest
 from skimage import data
 
-from dkmeans.kernels import bytewise, cpu, reference, scoring, vector
+from dkmeans.kernels import bytewise, cpu, reference, rounded, scoring, vector
 from dkmeans.kernels.exact import MAX_FEATURES, fraction_bits, grid_integers, snap, update_centers
 from dkmeans.kernels.scoring import GROUP
 from dkmeans.kernels.workspace import _home
@@ -152,6 +152,11 @@ def test_the_margin_covers_the_errors_of_two_scores(n_features):
 
 
 @numba.njit
+def describe_row(row, bytes_, words):
+    rounded.describe_row(row, bytes_, words)
+
+
+@numba.njit
 def squared_distances(tiles, at, values, start, width, out, to):
     vector.squared_distances(tiles, at, values, start, width, out, to)
 
@@ -272,6 +277,25 @@ def test_squared_distances_of_sixteen_columns(n_features):
         squared_distances(tiles.reshape(-1), n_features * LANES, values, 5, width, out, LANES)
         right = ((tiles[1] - values[5:, None]) ** 2).sum(axis=0)  # integers: no rounding
         np.testing.assert_array_equal(out, [*[-1] * LANES, *right, *[-1] * LANES])
+
+
+@pytest.mark.parametrize("n_features", [1, 3, 4, 25, 130, 1 << 14])
+@pytest.mark.parametrize("bright", [False, True])
+def test_squared_distances_of_sixteen_columns_of_bytes(n_features, bright):
+    """Exact in int32, up to the largest there are: white rows and black centers, and the reverse."""
+    rng = np.random.default_rng(0)
+    whole = rng.integers(0, 255, (2 * LANES, n_features), endpoint=True).astype(np.float32)
+    whole[-1], whole[-2] = 0, 255
+    row = rng.integers(0, 255, n_features, endpoint=True).astype(np.float32)
+    row[1:] = 255 * bright
+    bytes_ = np.zeros(rounded.words_per_row(n_features) * bytewise.WORD, np.uint8)
+    describe_row(row, bytes_, bytes_.view(np.int32))
+    right = ((whole[LANES:].astype(np.int64) - row.astype(np.int64)) ** 2).sum(axis=1)
+    tiles = rounded.tiles_of_words(whole)
+    for width in widths(n_features) if n_features < 200 else [n_features]:
+        out = np.full(2 * LANES, -1, np.float32)
+        squared_distances(tiles, tiles.size // 2, bytes_.view(np.int32), 0, width, out, LANES)
+        np.testing.assert_array_equal(out, [*[-1] * LANES, *right.astype(np.float32)])
 
 
 def test_in_range_takes_the_upper_end_only():
@@ -441,9 +465,12 @@ def test_a_wrong_winner_of_bytes_is_always_flagged(n_features, seed, steps, part
 
 
 def test_rows_as_bytes_and_as_floats_have_the_same_labels(monkeypatch):
-    """Forced both ways, whole steps with ties; words that are not filled, widths that are not written out."""
+    """Forced both ways, whole steps with ties; words that are not filled, widths that are not written out.
+
+    There are more centers than a list has: rows between 17 and 31 features wide are resolved as bytes alone.
+    """
     rng = np.random.default_rng(0)
-    for n_features in (33, 49, 130):
+    for n_features in (17, 25, 33, 49, 130):
         rows = rng.integers(0, 255, (3000, n_features), endpoint=True).astype(np.uint8)
         rows[::3] //= 64
         centers = snap(rng.uniform(0, 255, (450, n_features)), U8)
@@ -453,7 +480,8 @@ def test_rows_as_bytes_and_as_floats_have_the_same_labels(monkeypatch):
         for in_bytes in (True, False):
             monkeypatch.setattr(cpu, "has_byte_products", lambda chosen=in_bytes: chosen)
             block = cpu.Block(rows)
-            assert (block._traits.margin == 0) == in_bytes
+            assert (block._traits.margin == 0) == (in_bytes and n_features > 31)
+            assert block._coarse == in_bytes
             block.lloyd(centers)
             first = block.labels(centers)
             stats = block.lloyd(after, centers)
