@@ -114,7 +114,7 @@ bench-storage: $(PEERS) ## small images and arrays on an S3 server of its own; B
 bench-checksums: $(READY) ## what checksums cost ingest and a streamed step; BENCH='--data FOLDER'
 	$(BIN)/python tests/benchmarks/bench_checksums.py $(BENCH)
 
-bench-scaling: $(PEERS) ## what an iteration costs driver and scheduler; BENCH='--tasks 16 256 4096'
+bench-scaling: $(PEERS) ## what an iteration costs beside the kernels; BENCH='--workers 2 200'
 	$(BIN)/python tests/benchmarks/bench_scaling.py $(BENCH)
 
 bench-rate: $(PEERS) ## bits and quality beside other tools; BENCH='--data FOLDER'

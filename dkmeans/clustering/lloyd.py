@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from dkmeans.clustering.loop import LloydResult, State, iterate
 from dkmeans.clustering.rows import Rows
-from dkmeans.compute.in_process import InProcess
+from dkmeans.clustering.work import StepWork, Teller
 from dkmeans.compute.tree import combined, reduced
 from dkmeans.kernels import Block, Stats, arithmetic
 
@@ -29,7 +28,7 @@ _Far = tuple[NDArray[Any], NDArray[Any]]
 
 _SENT_BYTES = 4 << 20
 """Bytes of centers up to which each task of a step gets a copy."""
-_MOST_HELD = 64
+_MOST_BLOCKS = 64
 """Blocks of floats of which the sums are held in this process until all are there, to be added in order."""
 _SMALL = 1 << 26
 """Multiplications of a step on floats, about 3 ms, up to which it takes longer to hand it to threads."""
@@ -63,27 +62,6 @@ def _step(
     return stats
 
 
-def _steps(
-    blocks: list[Block],
-    centers: NDArray[Any],
-    previous: NDArray[Any] | None,
-    hints: list[tuple[str, int] | None],
-) -> list[Stats]:
-    """Take a step on each block of one share, one after the other."""
-    return [_step(block, centers, previous, hint) for block, hint in zip(blocks, hints, strict=True)]
-
-
-def _step_share(
-    blocks: list[Block],
-    centers: NDArray[Any],
-    previous: NDArray[Any] | None,
-    hints: list[tuple[str, int] | None],
-) -> Stats:
-    """Take a step on the blocks of one share, and add up what they give."""
-    merged: Stats = arithmetic(blocks[0].dtype).merge(_steps(blocks, centers, previous, hints))
-    return merged
-
-
 def _forget(fit: str) -> None:
     """Drop the hints of a fit, on a worker."""
     with _HINTS_LOCK:
@@ -104,66 +82,67 @@ def _merge_farthest(parts: list[_Far], n: int) -> _Far:
 
 
 class _RowSteps:
-    """The steps of one fit over the blocks of `rows`; meets `dkmeans.clustering.loop.Steps`."""
+    """The steps of one fit over the blocks of `rows`; meets `dkmeans.clustering.loop.Steps`.
+
+    Blocks that stay in memory are stepped where they lie, with one call for each process. What is left, as
+    where it lay is gone, and blocks that are read anew, are stepped by tasks: with the same bits.
+    """
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
         self.dtype = rows.dtype
         self.fit = uuid.uuid4().hex  # names the hints; no result depends on it
-        self._deal()
-
-    def _deal(self) -> None:
-        """Choose the blocks that each task of a step takes.
-
-        In this process there is a task for each thread, which takes one value, the list of its blocks: with a
-        task for each block, or a value for each, Dask has more to do than the kernels where rows are narrow.
-        """
-        rows, cluster, blocks = self.rows, self.rows.cluster, self.rows.blocks
-        self.workers = cluster.workers()
-        here = rows.resident and isinstance(cluster, InProcess)
-        of_floats = self.dtype.kind == "f"
-        few = here and (not of_floats or len(blocks) <= _MOST_HELD)
-        self.shares = cluster.shares(blocks) if few else rows.shares()
-        lists = [[blocks[number] for number in share] for share in self.shares]
-        held = cluster.persist([delayed(part) for part in lists]) if few else []
-        self.parts: list[Any] = held or lists
-        self.held: list[list[Block]] = cluster.run(held) if of_floats else []
+        self.teller = Teller()
+        many = self.dtype.kind == "f" and len(rows.blocks) > _MOST_BLOCKS
+        stay = rows.resident and not many
+        self.rounds = rows.cluster.rounds(StepWork(self.dtype), rows.blocks) if stay else None
 
     def lloyd(self, centers: NDArray[Any], previous: NDArray[Any] | None) -> Stats:
         """Take a step on all blocks."""
-        if self.rows.cluster.workers() != self.workers:  # blocks that were lost lie elsewhere
-            self._deal()
-        merge = arithmetic(self.dtype).merge
-        if self.held:
-            stats: Stats = combined(merge, self._of_blocks(centers, previous))
-        else:
-            stats = reduced(self.rows.cluster, merge, self._tasks(_step_share, centers, previous))
+        if self.rounds is None:
+            return self._by_tasks(range(len(self.rows.blocks)), centers, previous)
+        results, left = self.rounds.call(self.teller.step(centers, previous), small=self._is_small(centers))
+        if self.dtype.kind == "u":
+            more = [self._by_tasks(left, centers, previous)] if left else []
+            merged: Stats = arithmetic(self.dtype).merge([*results, *more])
+            return merged
+        of_blocks = {number: stats for result in results for number, stats in result.items()}
+        if left:
+            of_blocks.update(
+                zip(left, self.rows.cluster.run(self._tasks(left, centers, previous)), strict=True)
+            )
+        in_order: Stats = combined(
+            arithmetic(self.dtype).merge, [of_blocks[each] for each in sorted(of_blocks)]
+        )
+        return in_order
+
+    def _is_small(self, centers: NDArray[Any]) -> bool:
+        """Tell whether one thread is as fast as several; of integers that was never seen."""
+        multiplications = self.rows.n_rows * (centers.size + _SUMMED * self.rows.n_features)
+        return self.dtype.kind == "f" and multiplications <= _SMALL
+
+    def _by_tasks(
+        self, numbers: Sequence[int], centers: NDArray[Any], previous: NDArray[Any] | None
+    ) -> Stats:
+        """Take a step on some blocks, a task for each."""
+        tasks = self._tasks(numbers, centers, previous)
+        stats: Stats = reduced(self.rows.cluster, arithmetic(self.dtype).merge, tasks)
         return stats
 
-    def _of_blocks(self, centers: NDArray[Any], previous: NDArray[Any] | None) -> list[Stats]:
-        """Take a step on each block of floats in this process, in threads where it is large."""
-        if self.rows.cuts[-1][1] * (centers.size + _SUMMED * self.rows.n_features) <= _SMALL:
-            found = [_steps(blocks, centers, previous, [None] * len(blocks)) for blocks in self.held]
-        else:
-            found = self.rows.cluster.run(self._tasks(_steps, centers, previous))
-        of_blocks = dict(zip(chain(*self.shares), chain(*found), strict=True))
-        return [of_blocks[number] for number in sorted(of_blocks)]
-
     def _tasks(
-        self, function: Callable[..., Any], centers: NDArray[Any], previous: NDArray[Any] | None
+        self, numbers: Sequence[int], centers: NDArray[Any], previous: NDArray[Any] | None
     ) -> list[Delayed]:
-        """Make the tasks of a step, one for each share."""
-        step, now, before = delayed(function), self._sent(centers), self._sent(previous)
-        fit = None if self.rows.resident else self.fit
-        hints = [[fit and (fit, number) for number in share] for share in self.shares]
-        return [step(part, now, before, hint) for part, hint in zip(self.parts, hints, strict=True)]
+        step, now, before = delayed(_step), self._sent(centers, numbers), self._sent(previous, numbers)
+        hints = [None if self.rows.resident else (self.fit, number) for number in numbers]
+        blocks = [self.rows.blocks[number] for number in numbers]
+        return [step(block, now, before, hint) for block, hint in zip(blocks, hints, strict=True)]
 
-    def _sent(self, centers: NDArray[Any] | None) -> Any:
+    def _sent(self, centers: NDArray[Any] | None, numbers: Sequence[int]) -> Any:
         """Centers as an argument of the tasks: in each of them, or where that is much as a task of their own.
 
         A task that others wait for takes one more way to the worker and back, 5 ms.
         """
-        if centers is None or len(self.shares) * centers.nbytes <= _SENT_BYTES:
+        if centers is None or len(numbers) * centers.nbytes <= _SENT_BYTES:
             return centers
         return delayed(centers)
 
@@ -175,7 +154,9 @@ class _RowSteps:
         return found
 
     def close(self) -> None:
-        """Drop the hints on all workers."""
+        """Drop what the workers know of the fit."""
+        if self.rounds is not None:
+            self.rounds.close()
         if not self.rows.resident:
             self.rows.cluster.everywhere(_forget, self.fit)
 

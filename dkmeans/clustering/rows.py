@@ -59,17 +59,6 @@ class Rows:
         """Number of rows, each as often as it counts."""
         return self.cuts[-1][1]
 
-    def shares(self) -> list[list[int]]:
-        """Choose the blocks, by their numbers, that one task of a step takes together.
-
-        Blocks in the memory of a worker are shared among its threads: a task costs as much time as a small
-        block. Blocks that are read anew come one by one, so that few are in memory at a time; so do blocks of
-        floats, whose sums depend on which are added first.
-        """
-        if self.resident and self.dtype.kind == "u":
-            return self.cluster.shares(self.blocks)
-        return [[number] for number in range(len(self.blocks))]
-
     def take(self, positions: NDArray[np.int64]) -> NDArray[Any]:
         """Take the rows at `positions`, which ascend; shape (n, n_features)."""
         of_blocks = enumerate(plan.in_cuts(positions, self.cuts))

@@ -45,6 +45,7 @@ def local_client(config: ClusterConfig) -> Iterator[Any]:
         "distributed.worker.profile.enabled": config.performance_report is not None,
         # It is for clusters that other machines reach: ours listens on the loopback address alone.
         "distributed.comm.require-encryption": False,
+        "distributed.nanny.pre-spawn-environ": _environment_of_workers(),
     }
     _start_resource_tracker()
     with dask.config.set(own):
@@ -74,6 +75,17 @@ def local_client(config: ClusterConfig) -> Iterator[Any]:
             # Closing can wait for ever for a worker that a nanny is just starting again after its death.
             with suppress(TimeoutError):
                 local.close(timeout=_CLOSE_SECONDS)
+
+
+def _environment_of_workers() -> dict[str, Any]:
+    """Choose what Dask sets in the environment of workers, but for how memory is given back.
+
+    With MALLOC_TRIM_THRESHOLD_, Dask's way to keep a worker below its limit after tasks of any kind, every
+    array of a step comes from the system anew and is cleared by it: steps took 1.1, sorting 1.25 times as
+    long.
+    """
+    set_by_dask = dask.config.get("distributed.nanny.pre-spawn-environ")
+    return {name: value for name, value in set_by_dask.items() if name != "MALLOC_TRIM_THRESHOLD_"}
 
 
 def _quiet() -> Any:

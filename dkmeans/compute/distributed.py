@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from dask.delayed import Delayed
 
 from dkmeans.compute import waiting
-from dkmeans.compute.executor import Executor, dealt, moved
+from dkmeans.compute.executor import Executor, moved
+from dkmeans.compute.hands import OnWorkers
+from dkmeans.compute.rounds import Rounds, Work
 from dkmeans.errors import ClusterError
 from dkmeans.events.reporter import Advance
 from dkmeans.storage import access
@@ -85,20 +87,9 @@ class Distributed(Executor):
         with waiting.translated(self.client):
             return list(self.client.persist(list(tasks), retries=_RETRIES))
 
-    def shares(self, tasks: Sequence[Delayed]) -> list[list[int]]:
-        """Persisted tasks, by number, of which each list is the share of one thread where they lie."""
-        from distributed import futures_of
-
-        futures = [futures_of(task)[0] for task in tasks]
-        found = waiting.ask(self.client, lambda: self.client.who_has(futures))
-        where = {key: min(workers, default="") for key, workers in found.items()}
-        workers = waiting.workers_of(self.client)
-        numbers: dict[str, list[int]] = {}
-        for number, future in enumerate(futures):
-            numbers.setdefault(where.get(future.key, ""), []).append(number)
-        unknown = {"nthreads": self.n_threads()}  # tasks that are not done may come to lie anywhere
-        threads = {worker: int(workers.get(worker, unknown)["nthreads"]) for worker in numbers}
-        return [share for worker, of in numbers.items() for share in dealt(of, threads[worker])]
+    def rounds(self, work: Work, tasks: Sequence[Delayed]) -> Rounds:
+        """Begin work that is done again and again on the values of persisted tasks, where they lie."""
+        return OnWorkers(self.client, work, tasks, self.patience)
 
     def workers(self) -> frozenset[str]:
         """Addresses of the workers; they come and go."""

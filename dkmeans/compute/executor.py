@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dkmeans import __version__
+from dkmeans.compute.rounds import Rounds, Work
 from dkmeans.errors import ClusterError
 from dkmeans.events.reporter import Advance
 from dkmeans.plan import MIB
@@ -16,7 +17,7 @@ from dkmeans.storage import access
 if TYPE_CHECKING:
     from dask.delayed import Delayed
 
-__all__ = ["IMPORTED_BYTES", "Executor", "Task", "dealt", "moved"]
+__all__ = ["IMPORTED_BYTES", "Executor", "Task", "moved"]
 
 IMPORTED_BYTES = 300 * MIB
 """Bytes that a worker takes with all libraries loaded and nothing to do; measured 277 MiB."""
@@ -94,8 +95,8 @@ class Executor(ABC):
         """Run `tasks` and keep their results where they were made; tasks that stand for them."""
 
     @abstractmethod
-    def shares(self, tasks: Sequence[Delayed]) -> list[list[int]]:
-        """Persisted tasks, by number, of which each list is the share of one thread where they lie."""
+    def rounds(self, work: Work, tasks: Sequence[Delayed]) -> Rounds:
+        """Begin work that is done again and again on the values of persisted tasks, where they lie."""
 
     @abstractmethod
     def workers(self) -> frozenset[str]:
@@ -172,8 +173,3 @@ class Executor(ABC):
     def _traffic(self) -> list[tuple[int, int, int]]:
         """Count what each process has moved."""
         return [moved(access.current_access().job)]
-
-
-def dealt(numbers: Sequence[int], n_threads: int) -> list[list[int]]:
-    """Numbers dealt to as many threads, or to as many as there are numbers."""
-    return [list(numbers[first::n_threads]) for first in range(min(n_threads, len(numbers)))]

@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dkmeans.compute.calls import Call, Held, as_delayed, prepared
-from dkmeans.compute.executor import Executor, Task, dealt
+from dkmeans.compute.executor import Executor, Task
 from dkmeans.compute.memory import memory_limit
+from dkmeans.compute.rounds import Here, Rounds, Work
 from dkmeans.compute.threads import Threads, call_all
 from dkmeans.events.reporter import Advance
 
@@ -100,9 +101,9 @@ class InProcess(Executor):
         with Threads(self.threads) as pool:
             return list(persist(*map(as_delayed, tasks), scheduler=dask.threaded.get, pool=pool))
 
-    def shares(self, tasks: Sequence[Delayed]) -> list[list[int]]:
-        """Persisted tasks, by number, of which each list is the share of one thread."""
-        return dealt(range(len(tasks)), self.threads)
+    def rounds(self, work: Work, tasks: Sequence[Delayed]) -> Rounds:
+        """Begin work that is done again and again on the values of persisted tasks."""
+        return Here(work, self.run(tasks), self.threads)
 
     def workers(self) -> frozenset[str]:
         """None: all runs here."""

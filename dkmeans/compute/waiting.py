@@ -17,7 +17,7 @@ from typing import Any
 
 from dkmeans.errors import ClusterError, DkmeansError
 
-__all__ = ["aside", "ask", "completed", "present_workers", "translated", "workers_of"]
+__all__ = ["Watch", "aside", "ask", "completed", "present_workers", "settled", "translated", "workers_of"]
 
 NO_WORKERS_SECONDS = 60.0
 """After so long without any worker a job gives up."""
@@ -82,7 +82,7 @@ def present_workers(client: Any, seconds: float | None = None) -> dict[str, Any]
     return found
 
 
-class _Watch:
+class Watch:
     """Looks whether a wait can still end well."""
 
     def __init__(self, client: Any, seconds: float | None) -> None:
@@ -132,11 +132,17 @@ def completed(client: Any, futures: Sequence[Any], seconds: float | None = None)
     ClusterError
         If there is no worker for so long, the scheduler is gone, or results cannot be fetched.
     """
+    watch = Watch(client, seconds)
+    for batch in settled(futures, watch):
+        yield from zip(batch, _fetched(client, batch, watch), strict=True)
+
+
+def settled(futures: Sequence[Any], watch: Watch) -> Iterator[list[Any]]:
+    """Futures as they are done, some at a time; whether they failed is not looked at."""
     done: SimpleQueue[Any] = SimpleQueue()
     left = {future.key: future for future in futures}
     for future in left.values():
         future.add_done_callback(done.put)
-    watch = _Watch(client, seconds)
     while left:
         try:
             batch = [done.get(timeout=watch.pause)]
@@ -145,12 +151,12 @@ def completed(client: Any, futures: Sequence[Any], seconds: float | None = None)
             continue
         while not done.empty():
             batch.append(done.get())
-        yield from zip(batch, _fetched(client, batch, watch), strict=True)
+        yield batch
         for future in batch:
             del left[future.key]
 
 
-def _fetched(client: Any, futures: Sequence[Any], watch: _Watch) -> list[Any]:
+def _fetched(client: Any, futures: Sequence[Any], watch: Watch) -> list[Any]:
     """The results of futures that are done."""
 
     async def fetch() -> Any:
@@ -189,7 +195,7 @@ def _raise_failed(futures: Sequence[Any]) -> None:
                 raise ClusterError(f"a task timed out: {error}. Go on with --resume.") from error
 
 
-def _wait_for(running: concurrent.futures.Future[Any], watch: _Watch) -> None:
+def _wait_for(running: concurrent.futures.Future[Any], watch: Watch) -> None:
     end = time.monotonic() + _FETCH_SECONDS
     while not concurrent.futures.wait([running], timeout=watch.pause).done:
         watch.look()

@@ -294,8 +294,8 @@ def _radii(values: NDArray[np.float32], means: NDArray[np.float32]) -> NDArray[n
 def _rounded(near: NDArray[np.float32], means: NDArray[np.float32]) -> Coarse:
     """Round the centers and the means of their tiles to whole numbers, as words."""
     whole = np.rint(near)
-    gaps = (near - whole).astype(np.float64)
-    blur = np.sqrt(np.einsum("kj,kj->k", gaps, gaps).max()) * _WIDER
+    gaps = near - whole  # exact, of which d squares are summed with a relative error below d 2^-23
+    blur = np.sqrt(np.einsum("kj,kj->k", gaps, gaps).max() * (1 + near.shape[1] * 2.0**-22))
     means = np.rint(means)
     radii = _radii(near, means)
     radii[len(means) :] = -_VERY_FAR  # what fills up is never near

@@ -13,6 +13,7 @@ depends on the order of rows, on how they are cut into blocks, or on the machine
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -68,8 +69,8 @@ class ChunkStats:
 def merge(parts: list[ChunkStats]) -> ChunkStats:
     """Add the statistics of several blocks; integers, so the order does not matter."""
     return ChunkStats(
-        np.sum([part.sums for part in parts], axis=0),
-        np.sum([part.counts for part in parts], axis=0),
+        reduce(np.add, (part.sums for part in parts)),  # np.sum would put them into one array first
+        reduce(np.add, (part.counts for part in parts)),
         sum(part.squares for part in parts),
         sum(part.moved for part in parts),
     )
@@ -90,7 +91,7 @@ def snap(centers: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[np.float32]:
 
 def grid_integers(centers: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[np.int64]:
     """Give the integers m = center * 2^F of centers on the grid; shape as `centers`."""
-    return np.rint(centers.astype(np.float64) * (1 << fraction_bits(dtype))).astype(np.int64)
+    return (centers * np.float32(1 << fraction_bits(dtype))).astype(np.int64)  # below 2^23, so exact
 
 
 def divide_half_even(dividends: NDArray[Any], divisors: Any) -> NDArray[Any]:

@@ -187,9 +187,10 @@ def test_first_centers_lie_nearest_to_their_own_rows(some_rows):
 
 
 def test_bench_scaling():
-    report = bench_scaling.main(["--tasks", "2", "5", "--k", "4", "--iterations", "3"])
-    assert [line["tasks"] for line in report["table"]] == ["2", "5"]
+    report = bench_scaling.main(["--workers", "2", "27", "--clusters", "4", "--iterations", "3"])
+    assert [line["workers"] for line in report["table"]] == [2, 27]
     assert all(line["ms/iteration"] > 0 for line in report["table"])
+    assert all(line["ms by tasks"] > 0 for line in report["table"])
 
 
 def test_bench_storage(monkeypatch, s3, s3_url):

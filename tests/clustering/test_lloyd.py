@@ -141,7 +141,7 @@ class Forgetful(InProcess):
 def test_lost_labels_do_not_change_a_bit(values, first, alone, resident):
     cluster = Forgetful()
     assert_same(run(values, first, cluster, resident=resident, load=Moving), alone)
-    assert cluster.n_runs >= len(alone.history)
+    assert resident or cluster.n_runs >= len(alone.history)
 
 
 class Repeating(InProcess):

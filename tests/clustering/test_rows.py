@@ -54,17 +54,6 @@ def test_rows_are_taken_from_all_blocks(values, dtype):
         assert found.dtype == dtype
 
 
-def test_blocks_are_shared_only_where_no_sum_depends_on_it(values):
-    def shares(dtype, resident):
-        rows = load_given_rows([values.astype(dtype)] * 3, [1000] * 3, 3, np.dtype(dtype), HERE)
-        return type(rows)(rows.blocks, rows.cuts, 3, rows.dtype, HERE, resident).shares()
-
-    assert sorted(number for share in shares(np.uint8, True) for number in share) == [0, 1, 2]
-    assert len(shares(np.uint8, True)) == 1  # of one thread
-    assert shares(np.uint8, False) == [[0], [1], [2]]
-    assert shares(np.float64, True) == [[0], [1], [2]]
-
-
 def test_stored_rows_are_held_if_memory_suffices(tmp_path, values):
     url = store(tmp_path / "a", values)
     held, streamed = (load_stored_rows(url, "rows", cluster, 5) for cluster in (HERE, Small()))

@@ -125,18 +125,6 @@ def test_a_task_that_kills_its_workers():
         assert caught.value.exit_code == 5
 
 
-def test_persisted_tasks_are_shared_among_the_threads_where_they_lie(workers):
-    tasks = workers.persist([delayed(square)(number) for number in range(7)])
-    distributed.wait(distributed.futures_of(tasks))
-    shares = workers.shares(tasks)
-    assert sorted(number for share in shares for number in share) == list(range(7))
-    assert len(shares) == min(workers.n_threads(), 7)
-    where = workers.client.who_has(distributed.futures_of(tasks))
-    for share in shares:
-        assert len({where[tasks[number].key][0] for number in share}) == 1
-    assert InProcess(3, device="cpu").shares(tasks) == [[0, 3, 6], [1, 4], [2, 5]]
-
-
 @dataclass(frozen=True)
 class Bag:
     inner: object
@@ -540,13 +528,15 @@ def test_whatever_asks_a_scheduler_that_died_says_so(processes):
     with connect(ClusterConfig(scheduler=str(processes.file), connect_seconds=2), SILENT) as place:
         before = place.traffic()  # of this process, which other tests have moved bytes in
         kept = place.persist([delayed(square)(3)])
+        rounds = place.rounds(square, kept)
         processes.scheduler.kill()
         for _ in range(2):  # at once, and when the client has noticed
             for ask in (
                 place.workers,
                 place.n_threads,
                 place.memory_bytes,
-                lambda: place.shares(kept),
+                lambda: place.rounds(square, kept),
+                lambda: rounds.call(lambda anew: 0),
                 lambda: place.run([delayed(square)(3)]),
                 lambda: place.run(place.persist([delayed(square)(3)])),
                 lambda: place.check_memory(1, "a fit", "do less"),

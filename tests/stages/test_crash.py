@@ -23,7 +23,7 @@ from dkmeans import (
 )
 from dkmeans.artefacts import checkpoint
 from dkmeans.artefacts.kinds import place_of, read_any
-from dkmeans.clustering import lloyd as lloyd_module
+from dkmeans.compute.rounds import Here
 from dkmeans.config.stages import DecodeConfig, QuantizeConfig
 from dkmeans.errors import InputError, OutputTakenError
 from dkmeans.events.reporter import Reporter
@@ -174,8 +174,8 @@ def test_a_crash_at_every_write(name, inputs, tmp_path, sync, power):
 def steps(monkeypatch):
     """A list that grows with each pass over the rows."""
     passes = []
-    reduced = lloyd_module.reduced  # what the blocks of one pass give, added up
-    monkeypatch.setattr(lloyd_module, "reduced", lambda *given: passes.append(1) or reduced(*given))
+    call = Here.call
+    monkeypatch.setattr(Here, "call", lambda *given, **options: passes.append(1) or call(*given, **options))
     return passes
 
 
