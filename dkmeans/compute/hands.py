@@ -1,13 +1,13 @@
 """Rounds on the workers of a scheduler: one call for each worker, handed on in a tree.
 
-A plugin gives each worker a handler, called by Dask's own comms. The driver calls a few workers, these call
-some others each, and so on, while their own threads are at work. What cannot be done in a round, as a value
-has gone, a worker does not answer or has another dkmeans, is left to tasks; so is what raises an error, which
-they raise again. A call changes nothing but what is known, so that one that was given up may go on beside
-others.
+Each worker gets a handler, called by Dask's own comms. The driver calls a few workers, these call some others
+each, and so on, while their own threads are at work. What cannot be done in a round, as a value has gone, a
+worker does not answer or has another dkmeans, is left to tasks; so is what raises an error, which they raise
+again. A call changes nothing but what is known, so that one that was given up may go on beside others.
 
-Neither actors, which die with their worker (dask/distributed#6249), nor ``Client.run``, which asks all
-workers from one place (dask/distributed#5095).
+Neither actors, which die with their worker (dask/distributed#6249), nor ``Client.run`` in each round, which
+asks all workers from one place (dask/distributed#5095), nor a plugin, which would stay with the scheduler and
+keep workers out that have no dkmeans.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from distributed import WorkerPlugin, futures_of
+from distributed import futures_of
+from distributed.core import send_recv
 from distributed.protocol.serialize import to_serialize
 
 from dkmeans import __version__
@@ -33,10 +34,13 @@ from dkmeans.storage import access
 
 __all__ = ["Hand", "OnWorkers"]
 
+_OPERATION = "dkmeans_round"
 _WIDTH = 8
 """Workers that one calls, and the driver: it has to put their results together."""
 _LOOK_SECONDS = 2.0
 """After so long, and so long again, it is seen whether all workers are still there."""
+_TRIES = 3
+"""Rounds in which nothing was done, after which all is left to tasks."""
 _Send = Callable[..., Awaitable[Any]]
 """Called with an address and the arguments of `Hand.answer`, which it sends there; gives what comes back."""
 
@@ -91,21 +95,21 @@ async def _ask_all(
     return [one for results, _ in found for one in results], [one for _, left in found for one in left]
 
 
-class Hand(WorkerPlugin):
-    """Gives a worker the handler of rounds."""
+async def _send(pool: Any, address: str, **call: Any) -> Any:
+    """Call a worker over a connection of a pool of Dask's, which tries for 30 s to reach one that is gone."""
+    comm = await asyncio.wait_for(pool.connect(address), _LOOK_SECONDS)
+    try:
+        return await send_recv(comm, op=_OPERATION, **call)
+    finally:
+        pool.reuse(address, comm)
 
-    name = "dkmeans-rounds"
-    idempotent = True
 
-    def setup(self, worker: Any) -> None:
-        """Begin to answer."""
+class Hand:
+    """What answers the calls to a worker."""
+
+    def __init__(self, worker: Any) -> None:
         self.worker = worker
         self.known: dict[str, tuple[_Node, Work]] = {}
-        worker.handlers["dkmeans_round"] = self.answer
-
-    def teardown(self, worker: Any) -> None:
-        """Answer no more."""
-        worker.handlers.pop("dkmeans_round", None)
 
     async def answer(self, rounds: str, version: str, anew: Any = None, message: Any = None) -> Any:
         """Do a round on the values here and below: results, and the numbers that are left.
@@ -135,7 +139,7 @@ class Hand(WorkerPlugin):
         return {"results": to_serialize(merged), "left": left + lost}
 
     async def _send(self, address: str, **call: Any) -> Any:
-        return await self.worker.rpc(address).dkmeans_round(**call)
+        return await _send(self.worker.rpc, address, **call)
 
     async def _own(self, node: _Node, work: Work, message: Any) -> tuple[list[Any], Left]:
         """Do the part of this worker, in its threads."""
@@ -146,19 +150,22 @@ class Hand(WorkerPlugin):
             values = {number: data[key] for number, key in node.keys.items() if key in data}
             calls = dealt(work, values, work.begin(message), self.worker.state.nthreads)
             found = await asyncio.gather(*(loop.run_in_executor(pool, call) for call in calls))
-        except Exception:
-            return [], list(
-                node.keys
-            )  # tasks raise it again, if it is more than a round that does not follow
-        return [one for results in found for one in results], [
-            number for number in node.keys if number not in values
-        ]
+        except Exception:  # tasks raise it again, if it is more than a round that does not follow
+            return [], list(node.keys)
+        left = [number for number in node.keys if number not in values]
+        return [one for results in found for one in results], left
 
     def _forget_lost(self) -> None:
         """Forget rounds whose values have gone, as the driver has that did not close them."""
         for rounds, (node, _) in list(self.known.items()):
             if not any(key in self.worker.data for key in node.keys.values()):
                 del self.known[rounds]
+
+
+def _lend(dask_worker: Any) -> None:
+    """Give the worker that this runs on a hand, if it has none."""
+    if _OPERATION not in dask_worker.handlers:
+        dask_worker.handlers[_OPERATION] = Hand(dask_worker).answer
 
 
 class OnWorkers(Rounds):
@@ -182,7 +189,7 @@ class OnWorkers(Rounds):
         self.name = uuid.uuid4().hex  # no result depends on it
         self.trees: list[_Node] = []
         self.direct = True
-        waiting.ask(client, lambda: client.register_plugin(Hand()))
+        self.in_vain = 0
 
     def call(self, message: Callable[[bool], Any], *, small: bool = False) -> tuple[list[Any], Left]:
         """Do one round; see `Rounds.call`.
@@ -192,6 +199,8 @@ class OnWorkers(Rounds):
         ClusterError
             If the scheduler is gone, or there has been no worker for long.
         """
+        if self.in_vain == _TRIES:
+            return [], list(range(len(self.futures)))
         anew = not self.trees
         if anew:
             self._plan()
@@ -199,6 +208,7 @@ class OnWorkers(Rounds):
             results, undone = self._ask(message(anew), anew=anew)
         done = set(_numbers(self.trees)).difference(undone)
         left = [number for number in range(len(self.futures)) if number not in done]
+        self.in_vain = 0 if done else self.in_vain + 1
         if left:
             self.trees = []
             access.traffic_of(access.current_access().job).add(failed=len(left))
@@ -222,6 +232,8 @@ class OnWorkers(Rounds):
             for worker in sorted(found.get(future.key, ()))[:1]:
                 where.setdefault(worker, {})[number] = future.key
         self.trees = _trees(where)
+        lend = {"workers": list(where), "on_error": "ignore"}  # then all that lies there is left
+        waiting.ask(self.client, lambda: self.client.run(_lend, **lend))
         self.direct = waiting.ask(self.client, self._reaches_all)
 
     async def _reaches_all(self) -> bool:
@@ -235,20 +247,29 @@ class OnWorkers(Rounds):
 
     async def _send(self, address: str, **call: Any) -> Any:
         if self.direct:
-            return await self.client.rpc(address).dkmeans_round(**call)
-        return await self.client.scheduler.proxy(msg={"op": "dkmeans_round", **call}, worker=address)
+            return await _send(self.client.rpc, address, **call)
+        return await self.client.scheduler.proxy(msg={"op": _OPERATION, **call}, worker=address)
 
     def _ask(self, message: Any, *, anew: bool) -> tuple[list[Any], Left]:
-        """Call the workers, and see from time to time whether all are there."""
-        asked = _ask_all(self._send, self.trees, self.name, self.work if anew else None, message)
-        running = asyncio.run_coroutine_threadsafe(asked, self.client.loop.asyncio_loop)
-        addresses = {address for tree in self.trees for address in tree.addresses()}
+        """Call the workers; of those that are given up meanwhile, all that was to come by them is left."""
+        work, loop = self.work if anew else None, self.client.loop.asyncio_loop
+        calls = [_ask_all(self._send, [tree], self.name, work, message) for tree in self.trees]
+        running = [asyncio.run_coroutine_threadsafe(call, loop) for call in calls]
         watch = waiting.Watch(self.client, self.patience)
         try:
-            while not concurrent.futures.wait([running], timeout=_LOOK_SECONDS).done:
+            while not_done := [call for call in running if not call.done()]:
+                if concurrent.futures.wait(not_done, timeout=_LOOK_SECONDS).done:
+                    continue
                 watch.look()
-                if not addresses <= set(waiting.workers_of(self.client)):
-                    return [], _numbers(self.trees)
-            return running.result()
+                there = set(waiting.workers_of(self.client))
+                for tree, call in zip(self.trees, running, strict=True):
+                    if not there.issuperset(tree.addresses()):
+                        call.cancel()
         finally:
-            running.cancel()
+            for call in running:
+                call.cancel()
+        found = [
+            ([], tree.numbers()) if call.cancelled() else call.result()
+            for tree, call in zip(self.trees, running, strict=True)
+        ]
+        return [one for results, _ in found for one in results], [one for _, left in found for one in left]

@@ -535,7 +535,6 @@ def test_whatever_asks_a_scheduler_that_died_says_so(processes):
                 place.workers,
                 place.n_threads,
                 place.memory_bytes,
-                lambda: place.rounds(square, kept),
                 lambda: rounds.call(lambda anew: 0),
                 lambda: place.run([delayed(square)(3)]),
                 lambda: place.run(place.persist([delayed(square)(3)])),

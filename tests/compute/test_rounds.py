@@ -10,6 +10,7 @@ from types import MethodType
 import distributed
 import pytest
 from dask.delayed import delayed
+from distributed.core import Status
 
 from dkmeans.compute import hands
 from dkmeans.compute.distributed import Distributed
@@ -46,6 +47,10 @@ class Adding:
 
 def make(number):
     return 100 * number
+
+
+def hand_of(worker):
+    return worker.handlers["dkmeans_round"].__self__
 
 
 def begin(place, n=N, work=None):
@@ -164,9 +169,7 @@ def test_a_round_is_one_call_for_each_worker(many, monkeypatch):
     assert found(rounds, 1)[1] == []
     monkeypatch.setattr(hands.Hand, "_send", noted)
     for worker in many.client.cluster.workers.values():
-        monkeypatch.setitem(
-            worker.handlers, "dkmeans_round", MethodType(counted, worker.plugins["dkmeans-rounds"])
-        )
+        monkeypatch.setitem(worker.handlers, "dkmeans_round", MethodType(counted, hand_of(worker)))
     assert found(rounds, 2, 2) == (expected(2, range(200)), [])
     addresses = addresses_of(rounds)
     assert len(addresses) > 9
@@ -204,7 +207,9 @@ def test_values_that_have_moved_are_left_and_found_again():
         rounds = begin(Distributed(client, device="cpu"))
         assert found(rounds, 1) == (expected(1), [])
         tree = rounds.trees[1]
+        gone = next(worker for worker in local.workers.values() if worker.address == tree.address)
         client.retire_workers([tree.address])
+        until(lambda: gone.status is Status.closed)
         results, left = found(rounds, 2, 2)
         assert left == sorted(tree.keys)
         assert results == expected(2, set(range(N)).difference(left))
@@ -220,7 +225,7 @@ def test_a_worker_that_has_forgotten_leaves_its_values_and_those_below(many):
     assert tree.others
     for worker in many.client.cluster.workers.values():
         if worker.address == tree.address:
-            del worker.plugins["dkmeans-rounds"].known[rounds.name]
+            del hand_of(worker).known[rounds.name]
     results, left = found(rounds, 2, 2)
     assert left == sorted(tree.numbers())
     assert results == expected(2, set(range(200)).difference(left))
@@ -230,7 +235,7 @@ def test_a_worker_that_has_forgotten_leaves_its_values_and_those_below(many):
 
 
 def test_rounds_are_forgotten_when_they_are_closed_or_their_values_are_gone(many):
-    plugins = [worker.plugins["dkmeans-rounds"] for worker in many.client.cluster.workers.values()]
+    plugins = [hand_of(worker) for worker in many.client.cluster.workers.values()]
     rounds, other = begin(many), begin(many)
     assert found(rounds, 1)[1] == found(other, 1)[1] == []
     rounds.close()
@@ -268,7 +273,7 @@ def test_errors_are_left_to_tasks(many, monkeypatch):
 def test_another_version_does_nothing(many):
     rounds = begin(many)
     worker = next(iter(many.client.cluster.workers.values()))
-    plugin = worker.plugins["dkmeans-rounds"]
+    plugin = hand_of(worker)
     with pytest.raises(ClusterError, match="not known"):
         many.client.sync(
             plugin.answer, rounds.name, "0.0", (hands._Node(worker.address, {}), Adding()), (None, 1)
@@ -278,29 +283,45 @@ def test_another_version_does_nothing(many):
 
 
 def test_a_driver_that_reaches_the_scheduler_alone_goes_through_it(workers, monkeypatch):
-    def unreachable(address):
-        raise OSError(f"no way to {address}")
+    connect, scheduler = workers.client.rpc.connect, workers.client.scheduler.address
+
+    async def unreachable(address, *arguments, **options):
+        if address != scheduler:
+            raise OSError(f"no way to {address}")
+        return await connect(address, *arguments, **options)
 
     rounds = begin(workers)
-    pool = workers.client.rpc
-    monkeypatch.setattr(workers.client, "rpc", unreachable)
+    monkeypatch.setattr(workers.client.rpc, "connect", unreachable)
     for number in range(1, 4):
         assert found(rounds, number, number) == (expected(number), [])
     assert not rounds.direct
-    monkeypatch.setattr(workers.client, "rpc", pool)
     rounds.close()
 
 
 def test_a_worker_without_the_handler_leaves_all(threads):
     rounds = begin(threads)
+    assert found(rounds, 1) == (expected(1), [])
     for worker in threads.client.cluster.workers.values():
         worker.handlers.pop("dkmeans_round")
-    assert found(rounds, 1) == ({}, list(range(N)))
-    begin(threads)  # it is not registered twice
-    for worker in threads.client.cluster.workers.values():
-        worker.handlers["dkmeans_round"] = worker.plugins["dkmeans-rounds"].answer
-    assert found(rounds, 1) == (expected(1), [])
+    assert found(rounds, 2, 2) == ({}, list(range(N)))
+    assert found(rounds, 3) == (expected(3), [])  # it has got one again
     rounds.close()
+
+
+def keep(dask_worker):
+    """Lend no hand."""
+
+
+def test_what_never_works_is_not_tried_for_ever(threads, monkeypatch):
+    rounds, plans = begin(threads), []
+    plan = rounds._plan
+    monkeypatch.setattr(rounds, "_plan", lambda: plans.append(1) or plan())
+    monkeypatch.setattr(hands, "_lend", keep)
+    for worker in threads.client.cluster.workers.values():
+        worker.handlers.pop("dkmeans_round", None)
+    for _ in range(9):
+        assert found(rounds, 1) == ({}, list(range(N)))
+    assert len(plans) == 3
 
 
 class Dying(Adding):
@@ -313,11 +334,13 @@ class Dying(Adding):
 
 
 class Stuck(Adding):
-    """Waits without an end on value 0."""
+    """Waits on value 0 until all is over."""
+
+    over = threading.Event()
 
     def do(self, number, value, begun):
         if number == 0 and begun == "wait":
-            threading.Event().wait(30)
+            self.over.wait(30)
         return {number: value + (0 if begun == "wait" else begun)}
 
 
@@ -348,12 +371,15 @@ def test_a_worker_that_is_given_up_in_a_round_leaves_its_values(monkeypatch):
     ):
         rounds = begin(Distributed(client, device="cpu"), work=Stuck())
         assert found(rounds, 1)[1] == []
+        trees = rounds.trees
         stuck = next(tree.address for tree in rounds.trees if 0 in tree.keys)
         threading.Timer(
             1, lambda: client.sync(client.scheduler.retire_workers, workers=[stuck], close_workers=False)
         ).start()
         results, left = found(rounds, "wait", 2)
-        assert (results, left) == ({}, list(range(N)))
+        assert left == sorted(next(tree.keys for tree in trees if tree.address == stuck))
+        assert results == expected(0, set(range(N)).difference(left))
+        Stuck.over.set()
 
 
 def test_a_scheduler_that_is_gone_is_said():
