@@ -46,6 +46,8 @@ class CodebookManifest(Manifest):
         Iterations that were allowed.
     gain_left : float or None
         Part of the inertia that an iteration took away, in the mean of the last five; None of fewer.
+    started_from : str or None
+        ``centers_sha256`` of the codebook whose centers were the first ones.
     cut_from : str or None
         ``centers_sha256`` of the codebook that it was cut from.
     n_components : int or None
@@ -68,6 +70,7 @@ class CodebookManifest(Manifest):
     gain_left: float | None = None
     history_columns: tuple[str, ...]
     centers_sha256: str
+    started_from: str | None = None
     cut_from: str | None = None
     n_components: int | None = None
 

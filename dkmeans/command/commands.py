@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol, runtime_checkable
 
-from dkmeans.command.options import KEYS, SHARED, model_parameters, shared_parameters
+from dkmeans.command.options import SHARED, model_parameters, shared_parameters
 from dkmeans.command.registry import Stage
 from dkmeans.command.stopping import exit_code, stoppable
 from dkmeans.command.surroundings import check, check_dask, printed
-from dkmeans.config.base import StageConfig
+from dkmeans.config.base import KEYS, StageConfig
 from dkmeans.config.cluster import ClusterConfig
 from dkmeans.errors import DkmeansError, UsageError
 

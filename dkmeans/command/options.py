@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from dkmeans.command.apps import EVERYWHERE
-from dkmeans.config.base import StageConfig
+from dkmeans.config.base import KEYS, StageConfig
 from dkmeans.config.cluster import ClusterConfig
 from dkmeans.config.stages import (
     CheckpointConfig,
@@ -24,7 +24,7 @@ from dkmeans.config.stages import (
     UpdateConfig,
 )
 
-__all__ = ["KEYS", "SHARED", "argument", "model_parameters", "option", "shared_parameters", "url_argument"]
+__all__ = ["SHARED", "argument", "model_parameters", "option", "shared_parameters", "url_argument"]
 
 
 def _everywhere(*names: str, **settings: Any) -> Any:
@@ -49,8 +49,6 @@ SHARED = {
     "debug": (bool, _everywhere("--debug", help="Show the traceback of an error.")),
 }
 """Parameters that every command takes."""
-KEYS = {"n_clusters": "k"}
-"""Fields that the command line and a job file call by a shorter name."""
 _GROUPS: dict[type[BaseModel], str] = {
     ColorsConfig: "Colors",
     PngConfig: "Files",

@@ -99,6 +99,8 @@ Counts = Annotated[
 
 Allowance = Annotated[str | int, BeforeValidator(_parse_allowance)]
 
+KEYS = {"n_clusters": "k", "start": "from"}
+"""Fields that the command line and a job file call by another name."""
 _NOT_RECORDED = {"overwrite", "resume", "update", "prune", "max_skipped", "checkpoint_seconds", "report"}
 
 
@@ -144,7 +146,7 @@ def _explain_one(details: dict[str, Any], model: type[BaseModel]) -> str:
     if details["type"] == "extra_forbidden":
         return f"unknown key {where!r}{_nearest(where, model)}"
     if details["type"] == "missing":
-        return f"{'k' if where == 'n_clusters' else where} is missing; it has to be given"
+        return f"{KEYS.get(where, where)} is missing; it has to be given"
     message = details["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     if location and location[0] == "storage":  # whose values may be secrets
@@ -154,7 +156,7 @@ def _explain_one(details: dict[str, Any], model: type[BaseModel]) -> str:
 
 def _nearest(key: str, model: type[BaseModel]) -> str:
     """The hint at the keys of `model`."""
-    keys = ["k" if name == "n_clusters" else name for name in model.model_fields]
+    keys = [KEYS.get(name, name) for name in model.model_fields]
     return "; it is given twice" if key in keys else nearest(key, keys)  # k beside n_clusters
 
 

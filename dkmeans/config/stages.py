@@ -102,6 +102,8 @@ class FitConfig(CheckpointConfig):
     """Number of clusters."""
     on: Literal["pixels", "patches"] = "pixels"
     """What to cluster: single pixels, or patches."""
+    start: str | None = Field(default=None, validation_alias=AliasChoices("start", "from"))
+    """URL of a codebook whose centers are the first ones, such as yesterday's of a dataset that grew."""
 
 
 class SweepConfig(CheckpointConfig):

@@ -16,7 +16,14 @@ from dkmeans.clustering.loop import State
 from dkmeans.clustering.rows import load_stored_rows
 from dkmeans.clustering.seeding import seed_centers
 from dkmeans.config.stages import IngestConfig
-from dkmeans.errors import DeviceError, DistinctRowsError, InputError, OutputExistsError, UsageError
+from dkmeans.errors import (
+    DeviceError,
+    DistinctRowsError,
+    InputError,
+    MismatchError,
+    OutputExistsError,
+    UsageError,
+)
 from dkmeans.kernels import exact, reference
 from dkmeans.storage.store import Store
 
@@ -158,3 +165,44 @@ def test_a_gpu_that_is_not_there_is_an_error(dataset, tmp_path):
         run(dataset, tmp_path / "c", ClusterConfig(scheduler="sync", device="gpu"), n_clusters=2)
     assert caught.value.exit_code == 5
     assert not (tmp_path / "c" / "claim").exists()
+
+
+# From another codebook
+
+
+def test_a_fit_goes_on_from_another_codebook(dataset, tmp_path, sync):
+    """Two steps and then the rest are the plain fit; the first centers are taken as they are."""
+    plain = {"n_clusters": 9, "relaxation": 1, "tol": 0, "min_gain": 0}
+    whole = run(dataset, tmp_path / "whole", sync, **plain, max_iter=8)
+    assert whole.n_iter == 8
+    run(dataset, tmp_path / "yesterday", sync, **plain, max_iter=2)
+    today = run(dataset, tmp_path / "today", sync, **plain, max_iter=6, start=str(tmp_path / "yesterday"))
+    yesterday = open_codebook(str(tmp_path / "yesterday")).manifest
+    assert (today.centers_sha256, today.inertia) == (whole.centers_sha256, whole.inertia)
+    assert open_codebook(str(tmp_path / "today")).manifest.started_from == yesterday.centers_sha256
+    assert open_codebook(str(tmp_path / "whole")).manifest.started_from is None
+
+
+def test_a_codebook_that_does_not_fit_is_no_start(dataset, tmp_path, sync):
+    run(dataset, tmp_path / "nine", sync, n_clusters=9, max_iter=2)
+    start = {"start": str(tmp_path / "nine")}
+    with pytest.raises(MismatchError, match="has 9 centers, --k is 8"):
+        run(dataset, tmp_path / "a", sync, n_clusters=8, **start)
+    with pytest.raises(MismatchError, match="was fit on"):
+        run(dataset, tmp_path / "a", sync, n_clusters=9, on="patches", **start)
+    with pytest.raises(UsageError, match="--init: found random beside --from"):
+        run(dataset, tmp_path / "a", sync, n_clusters=9, init="random", **start)
+    with pytest.raises(InputError, match="nothing is there"):
+        run(dataset, tmp_path / "a", sync, n_clusters=9, start=str(tmp_path / "none"))
+
+
+def test_another_start_is_another_fit(dataset, tmp_path, sync):
+    """Also where it lies at the same URL: what was finished from the other one is not taken for it."""
+    start = str(tmp_path / "start")
+    run(dataset, start, sync, n_clusters=5, max_iter=1)
+    first = run(dataset, tmp_path / "c", sync, n_clusters=5, max_iter=1, start=start)
+    again = run(dataset, tmp_path / "c", sync, n_clusters=5, max_iter=1, start=start, resume=True)
+    assert again.centers_sha256 == first.centers_sha256
+    run(dataset, start, sync, n_clusters=5, max_iter=1, seed=1, overwrite=True)
+    with pytest.raises(UsageError, match="another"):
+        run(dataset, tmp_path / "c", sync, n_clusters=5, max_iter=1, start=start, resume=True)

@@ -87,6 +87,7 @@ def fit_rows(
     seeds: Callable[[Callable[[str], None]], NDArray[Any]],
     claim: Claim[CodebookManifest],
     reporter: Reporter,
+    **facts: Any,
 ) -> CodebookManifest:
     """Lloyd's iterations to a codebook, from the first centers or a checkpoint.
 
@@ -100,6 +101,8 @@ def fit_rows(
         it is called with; not called if there is a checkpoint.
     claim : Claim
     reporter : Reporter
+    **facts
+        More of what the manifest tells.
     """
     state = _begun(claim, reporter)
     if state is None:
@@ -116,7 +119,7 @@ def fit_rows(
             saved = time.monotonic()
 
     result = iterate_rows(config, rows, state, dataset.space(config.on), reporter, keep)
-    return commit_codebook(config.on, dataset, claim, rows, result, max_iter=config.max_iter)
+    return commit_codebook(config.on, dataset, claim, rows, result, max_iter=config.max_iter, **facts)
 
 
 def iterate_rows(
