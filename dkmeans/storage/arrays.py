@@ -52,6 +52,7 @@ def create_array(
     *,
     shape: tuple[int, ...],
     dtype: Any,
+    dimensions: tuple[str, ...] | None = None,
     chunks: tuple[int, ...] | None = None,
     shards: tuple[int, ...] | None = None,
     small: bool = False,
@@ -67,6 +68,8 @@ def create_array(
     name : str
     shape, chunks, shards : tuple of int
     dtype : dtype, or "string"
+    dimensions : tuple of str, or None
+        What the axes are called.
     small : bool
         Whether to take the codec that makes codes smallest, and is slow to pack: for archives.
     table : ndarray of shape (n_chunks,), uint32, or None
@@ -79,16 +82,16 @@ def create_array(
     StorageError
         If another array of this name, with another layout, is in the way.
     """
-    node = nodes.make_node(shape, dtype, chunks, shards, small=small)
+    node = nodes.make_node(shape, dtype, chunks, shards, dimensions, small=small)
     if table is not None:
         node = nodes.seal_node(node, table)
     if not store.create(nodes.node_key(name), nodes.encode_node(node)):
         there = nodes.read_node(store, name)
         if resize and there.get("shape") != node["shape"]:
             there = {**there, "shape": [shape[0], *there.get("shape", [])[1:]], "attributes": {}}
-            if there == node:
+            if nodes.same_layout(there, node):
                 store.put(nodes.node_key(name), nodes.encode_node(node))
-        if {**there, "attributes": {}} != {**node, "attributes": {}}:
+        if not nodes.same_layout(there, node):
             raise StorageError(
                 f"{store.url}: the array {name!r} is already there with another shape or chunks. "
                 "Run with --overwrite to begin anew."
@@ -262,14 +265,17 @@ def _raise_of_shard(array: zarr.Array[Any], first: int, last: int) -> None:
             raise damaged(store.url, store.name, _shard_key(array, shard), str(error)) from error
 
 
-def write_array(store: Store, name: str, values: NDArray[Any]) -> None:
+def write_array(
+    store: Store, name: str, values: NDArray[Any], dimensions: tuple[str, ...] | None = None
+) -> None:
     """Create the array `name`, write it all, and seal it: for what the driver holds, not for rows."""
     is_text = values.dtype.kind == "T"
     dtype = "string" if is_text else values.dtype
     # No larger than the array: zarr fills a whole chunk in memory, and compresses it.
     chunks = (max(1, min(_CHUNK_ROWS, len(values))), *values.shape[1:])
     table = checksums.of_chunks(values, chunks[0])
-    array = create_array(store, name, shape=values.shape, dtype=dtype, chunks=chunks, table=table)
+    layout: dict[str, Any] = {"shape": values.shape, "dtype": dtype, "chunks": chunks}
+    array = create_array(store, name, **layout, dimensions=dimensions, table=table)
     if values.size:
         with translated(store.url, f"writing {name}"):
             array[...] = values

@@ -19,7 +19,17 @@ from dkmeans.storage.store import Store
 if TYPE_CHECKING:
     from zarr.codecs import Crc32cCodec, ZstdCodec
 
-__all__ = ["ABOUT", "codecs", "damaged", "encode_node", "make_node", "node_key", "read_node", "seal_node"]
+__all__ = [
+    "ABOUT",
+    "codecs",
+    "damaged",
+    "encode_node",
+    "make_node",
+    "node_key",
+    "read_node",
+    "same_layout",
+    "seal_node",
+]
 
 ABOUT = "dkmeans"
 """Attribute of an array that holds what dkmeans notes of it."""
@@ -56,6 +66,7 @@ def make_node(
     dtype: Any,
     chunks: tuple[int, ...] | None,
     shards: tuple[int, ...] | None,
+    dimensions: tuple[str, ...] | None,
     *,
     small: bool,
 ) -> dict[str, Any]:
@@ -69,6 +80,7 @@ def make_node(
         dtype=dtype,
         chunks=tuple(max(1, size) for size in chunks or shape),
         shards=shards,
+        dimension_names=dimensions,
         compressors=codecs(_SMALL_LEVEL if small else _LEVEL),
     )
     return dict(json.loads(scratch["zarr.json"].to_bytes()))
@@ -82,6 +94,15 @@ def codecs(level: int) -> tuple[ZstdCodec | Crc32cCodec, ...]:
     from zarr.codecs import Crc32cCodec, ZstdCodec
 
     return ZstdCodec(level=level), Crc32cCodec()
+
+
+def same_layout(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two metadata are of arrays of one layout; what the axes are called does not matter."""
+    layouts = [
+        {key: value for key, value in node.items() if key not in ("attributes", "dimension_names")}
+        for node in (one, other)
+    ]
+    return layouts[0] == layouts[1]
 
 
 def seal_node(node: dict[str, Any], table: NDArray[np.uint32]) -> dict[str, Any]:

@@ -135,7 +135,7 @@ def test_the_manifest_says_what_made_it(url):
 
 def test_what_is_committed_is_what_is_read(url):
     with claim(Store(url), Small, config(), "abc") as held:
-        held.write_array("centers", np.array([1, 2], np.float32))
+        held.write_array("centers", np.array([[1], [2]], np.float32))
         described = held.described(n_iter=7)
         committed = held.commit(n_iter=7)
     assert committed == read_manifest(Store(url), Small)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -138,3 +139,19 @@ def test_a_damaged_file_of_a_folder_is_found(made, tmp_path, sync):
     store.put("00001.png", bytes(data))
     with pytest.raises(InputError, match=r"00001\.png is gone or damaged"):
         verify(url)
+
+
+@pytest.mark.parametrize("name", KIND_OF)
+def test_all_axes_have_names_that_stand_for_one_size_in_a_group(made, name):
+    """What xarray asks of a group that it opens."""
+    root = Path(made[name])
+    nodes = {path.parent: json.loads(path.read_text()) for path in root.rglob("zarr.json")}
+    arrays = {place: node for place, node in nodes.items() if node["node_type"] == "array"}
+    assert arrays or KIND_OF[name] == "folder"
+    sizes = {}
+    for place, node in arrays.items():
+        dimensions = node["dimension_names"]
+        assert dimensions, place
+        assert len(dimensions) == len(node["shape"]), place
+        for dimension, size in zip(dimensions, node["shape"], strict=True):
+            assert sizes.setdefault((place.parent, dimension), size) == size, (place, dimension)

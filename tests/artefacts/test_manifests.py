@@ -159,7 +159,7 @@ def test_a_manifest_that_is_as_it_should_be(url):
 @pytest.mark.parametrize("damage", ["gone", "changed"])
 def test_the_metadata_of_arrays_are_checked(url, damage):
     with claim(Store(url), Small, config(), "abc") as held:
-        held.write_array("centers", np.zeros(2, np.float32))
+        held.write_array("centers", np.zeros((2, 1), np.float32))
         held.commit()
     key = "centers/zarr.json"
     read_manifest(Store(url), Small)
