@@ -32,7 +32,7 @@ endef
 # Options of a benchmark: make bench BENCH='--data FILE --n 2000000 --k 1000'; BENCH=--help lists them.
 BENCH ?=
 
-.PHONY: help setup lock demo studies test test-all test-gpu test-lowest test-latest soak bench bench-floats bench-pixels bench-quality bench-relaxation bench-seeds bench-perceptual bench-overhead bench-storage bench-checksums bench-scaling bench-rate bench-start bench-dither bench-png bench-folder bench-gpu stubs architecture coverage lint types clean
+.PHONY: help setup lock demo studies test test-all test-gpu test-lowest test-latest soak bench bench-floats bench-pixels bench-quality bench-relaxation bench-seeds bench-perceptual bench-overhead bench-storage bench-billion bench-checksums bench-scaling bench-rate bench-start bench-dither bench-png bench-folder bench-gpu stubs architecture coverage lint types clean
 
 help: ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -110,6 +110,9 @@ bench-perceptual: $(PEERS) ## mean CIEDE2000, PSNR, SSIM beside pngquant and lib
 
 bench-storage: $(PEERS) ## small images and arrays on an S3 server of its own; BENCH='--objects 10000' or --arrays
 	$(BIN)/python tests/benchmarks/bench_storage.py $(BENCH)
+
+bench-billion: $(PEERS) ## a bucket of a billion pixels, to a palette and back; BENCH='--small 100000'
+	$(BIN)/python tests/benchmarks/bench_billion.py $(BENCH)
 
 bench-checksums: $(READY) ## what checksums cost ingest and a streamed step; BENCH='--data FOLDER'
 	$(BIN)/python tests/benchmarks/bench_checksums.py $(BENCH)

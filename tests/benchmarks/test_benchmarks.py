@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 
+import bench_billion
 import bench_checksums
 import bench_floats
 import bench_folder
@@ -184,6 +185,14 @@ def test_first_centers_lie_nearest_to_their_own_rows(some_rows):
     own = np.rint(centers)
     assert len(np.unique(own, axis=0)) == 20
     assert np.linalg.norm(centers - own, axis=1).max() < 0.3
+
+
+def test_bench_billion(monkeypatch, s3, s3_url):
+    monkeypatch.setattr(bench_billion, "server", lambda: contextlib.nullcontext(s3))
+    found = bench_billion.main(["--photos", "2", "--megapixels", "0.02", "--k", "4"])["table"]
+    assert [line["work"] for line in found[1:]] == ["ingest", "fit", "compress", "quantize"]
+    assert all(line["seconds"] > 0 for line in found)
+    assert all(line["MiB"] > 50 for line in found[1:])
 
 
 def test_bench_scaling():
