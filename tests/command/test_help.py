@@ -34,7 +34,8 @@ def groups(text):
 
 
 def flags(names):
-    return [f"--{'k' if name == 'n_clusters' else name.replace('_', '-')}" for name in names]
+    shown = {"n_clusters": "k", "start": "from"}
+    return [f"--{shown.get(name, name).replace('_', '-')}" for name in names]
 
 
 def test_commands_are_in_groups(dkmeans):
@@ -58,7 +59,8 @@ def test_options_are_in_groups(dkmeans):
     found = groups(out)
     assert list(found) == [title for title in TITLES if title not in ("Colors", "Files", "Reading")]
     assert found["Arguments"] == ["DATASET", "CODEBOOK"]
-    assert found["Options"] == ["--k", "--on", "--overwrite", "--resume"]  # what has to be given comes first
+    # What has to be given comes first.
+    assert found["Options"] == ["--k", "--on", "--from", "--overwrite", "--resume"]
     learning = [name for name in CheckpointConfig.model_fields if name not in StageConfig.model_fields]
     assert found["Learning"] == flags(learning)
     assert found["Cluster"] == flags(ClusterConfig.model_fields)

@@ -162,7 +162,7 @@ def test_recorded_leaves_out_what_decides_nothing_about_the_output():
         "shard_mib": 64.0,
     }
     assert set(FitConfig(**FIT).recorded()) == {
-        *("dataset", "codebook", "n_clusters", "on", "init"),
+        *("dataset", "codebook", "n_clusters", "on", "start", "init"),
         *("max_iter", "tol", "min_gain", "relaxation", "seed"),
     }
 

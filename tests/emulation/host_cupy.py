@@ -163,6 +163,7 @@ class Stream:
 def modules(folder):
     """Stand-ins for ``cupy`` and ``cupyx``, with `cupy.devices` GPUs of `cupy.memory` bytes."""
     cupy, cupyx = ModuleType("cupy"), ModuleType("cupyx")
+    cupy.ndarray = DeviceArray  # which dask.array looks for, where it is loaded after cupy
     for name in (
         "arange",
         "cumsum",
