@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dkmeans.compute.threads import share
 from dkmeans.kernels.colors import color_labels, count_colors, merge_colors
 
-__all__ = ["COUNTED", "Histogram", "countable", "is_worth_counting", "pack_colors"]
+__all__ = ["COUNTED", "Histogram", "countable", "is_worth_counting", "pack_colors", "unpack_colors"]
 
 COUNTED = 1 << 19
 """Rows of one block from which a table of all colors costs less than sorting them, or working on each."""
@@ -41,7 +41,8 @@ def pack_colors(colors: NDArray[Any]) -> NDArray[np.uint32]:
     return wide.view(">u4").ravel().astype(np.uint32)
 
 
-def _unpack(numbers: NDArray[np.uint32], channels: int) -> NDArray[np.uint8]:
+def unpack_colors(numbers: NDArray[np.uint32], channels: int) -> NDArray[np.uint8]:
+    """Make colors of shape (n, channels) of their numbers."""
     return np.ascontiguousarray(numbers.astype(">u4").view(np.uint8).reshape(-1, 4)[:, 4 - channels :])
 
 
@@ -73,7 +74,7 @@ class Histogram:
         if is_worth_counting(pixels.dtype, channels, len(pixels)):
             return cls(*count_colors(pixels, device))
         numbers, counts = np.unique(pack_colors(pixels), return_counts=True)
-        return cls(_unpack(numbers, channels), counts.astype(np.int64, copy=False))
+        return cls(unpack_colors(numbers, channels), counts.astype(np.int64, copy=False))
 
     @classmethod
     def merge(cls, parts: list[Self]) -> Self:
@@ -87,7 +88,7 @@ class Histogram:
         numbers, inverse = np.unique(packed, return_inverse=True)
         counts = np.zeros(len(numbers), np.int64)
         np.add.at(counts, inverse, np.concatenate([part.counts for part in parts]))
-        return cls(_unpack(numbers, channels), counts)
+        return cls(unpack_colors(numbers, channels), counts)
 
     def look_up(self, pixels: NDArray[np.uint8], labels: NDArray[Any], device: str = "cpu") -> NDArray[Any]:
         """Give each of the pixels, of which these are the colors, the label of its color.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dkmeans.kernels import uses_gpu
 from dkmeans.kernels.jit import inlined, jit
 
-__all__ = ["color_labels", "count_colors", "merge_colors"]
+__all__ = ["color_labels", "count_colors", "find_labels", "label_table", "merge_colors", "note_labels"]
 
 
 @inlined
@@ -55,6 +55,43 @@ def _look_up(pixels: Any, colors: Any, labels: Any, table: Any, found: Any) -> N
         table[_number(colors, color)] = labels[color]
     for pixel in range(pixels.shape[0]):
         found[pixel] = table[_number(pixels, pixel)]
+
+
+@jit
+def _find(pixels: Any, table: Any, found: Any, unknown: Any) -> Any:
+    n_unknown = 0
+    for pixel in range(pixels.shape[0]):
+        number = _number(pixels, pixel)
+        found[pixel] = table[number]
+        if table[number] < 0:
+            unknown[n_unknown] = pixel
+            n_unknown += 1
+    return n_unknown
+
+
+@jit
+def _note(numbers: Any, labels: Any, table: Any) -> None:
+    for color in range(numbers.size):
+        table[numbers[color]] = labels[color]
+
+
+def label_table(channels: int) -> NDArray[np.int32]:
+    """Make a table of the labels of all colors, of which none is known: -1."""
+    return np.full(1 << 8 * channels, -1, np.int32)
+
+
+def find_labels(
+    pixels: NDArray[np.uint8], table: NDArray[np.int32]
+) -> tuple[NDArray[np.int32], NDArray[np.uint32]]:
+    """Look up the labels of pixels, -1 where it is not known; and where that is."""
+    found, unknown = np.empty(len(pixels), np.int32), np.empty(len(pixels), np.uint32)
+    n_unknown = _find(pixels, table, found, unknown)
+    return found, unknown[:n_unknown]
+
+
+def note_labels(numbers: NDArray[np.uint32], labels: NDArray[np.int32], table: NDArray[np.int32]) -> None:
+    """Note the labels of colors, given by their numbers."""
+    _note(numbers, labels, table)
 
 
 def _listed(table: NDArray[Any], channels: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

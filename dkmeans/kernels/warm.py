@@ -11,7 +11,14 @@ import zlib
 import numpy as np
 
 from dkmeans.kernels import cpu, exact
-from dkmeans.kernels.colors import color_labels, count_colors, merge_colors
+from dkmeans.kernels.colors import (
+    color_labels,
+    count_colors,
+    find_labels,
+    label_table,
+    merge_colors,
+    note_labels,
+)
 from dkmeans.kernels.deflate import last_block
 from dkmeans.kernels.plusplus import choose_greedily
 from dkmeans.kernels.similarity import squared_difference, structural_similarity
@@ -38,6 +45,9 @@ def compile_kernels() -> None:
     colors, _ = merge_colors([count_colors(pixels)] * 2)
     for dtype in (np.uint8, np.int32):
         color_labels(pixels, colors, np.zeros(len(colors), dtype))
+    table = label_table(3)
+    _, unknown = find_labels(pixels, table)
+    note_labels(unknown, np.zeros(len(unknown), np.int32), table)
     squared_difference(image, image)
     structural_similarity(image, image, 7, 255)
     last_block(zlib.compress(bytes(image))[2:-4])  # the stream without what zlib puts around it

@@ -14,7 +14,7 @@ from dkmeans import plan
 from dkmeans.artefacts.coded import row_offset
 from dkmeans.artefacts.held import Claim
 from dkmeans.artefacts.manifests import digest
-from dkmeans.clustering.labels import choose_code_dtype, label_rows
+from dkmeans.clustering.labels import choose_code_dtype, forget_colors, label_rows
 from dkmeans.compute.executor import Executor
 from dkmeans.events.reporter import Reporter
 from dkmeans.features.space import FeatureSpace
@@ -160,7 +160,8 @@ def _write_shard(
     space: FeatureSpace | None,
 ) -> _Written:
     """Label some rows, and write their codes."""
-    codes = label_rows(cut.read(), centers, device, space).astype(choose_code_dtype(len(centers)))
+    labels = label_rows(cut.read(), centers, device, space, claim.run)
+    codes = labels.astype(choose_code_dtype(len(centers)))
     claim.write_rows("codes", start, codes)
     return _written(codes, chunk_rows)
 
@@ -194,7 +195,10 @@ def write_codes(
         else write(claim, rows.cut(*cut), cut[0], centers, executor.device, chunk_rows, rows.space)
         for shard, cut in enumerate(plan.cuts(rows.n_rows, shard_rows))
     ]
-    with reporter.stage("codes", len(tasks), "blocks") as advance:
-        written: list[_Written] = executor.run(tasks, advance)
+    try:
+        with reporter.stage("codes", len(tasks), "blocks") as advance:
+            written: list[_Written] = executor.run(tasks, advance)
+    finally:
+        executor.everywhere(forget_colors, claim.run)
     claim.seal("codes", [shard.table for shard in written])
     return digest([shard.digest for shard in written])
