@@ -69,10 +69,14 @@ def expected(more, numbers=range(N)):
 
 @pytest.fixture(scope="module")
 def many():
-    """Twenty workers in this process, a tree of three levels."""
+    """Twenty workers in this process; with a limit each would take the memory of all tests for its own."""
     with (
         distributed.LocalCluster(
-            n_workers=20, threads_per_worker=2, processes=False, dashboard_address="127.0.0.1:0"
+            n_workers=20,
+            threads_per_worker=2,
+            processes=False,
+            memory_limit=0,
+            dashboard_address="127.0.0.1:0",
         ) as local,
         distributed.Client(local) as client,
     ):
@@ -200,7 +204,11 @@ def test_the_trees_have_each_worker_once(n):
 def test_values_that_have_moved_are_left_and_found_again():
     with (
         distributed.LocalCluster(
-            n_workers=3, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0"
+            n_workers=3,
+            threads_per_worker=1,
+            processes=False,
+            memory_limit=0,
+            dashboard_address="127.0.0.1:0",
         ) as local,
         distributed.Client(local) as client,
     ):
@@ -235,9 +243,10 @@ def test_a_worker_that_has_forgotten_leaves_its_values_and_those_below(many):
 
 
 def test_rounds_are_forgotten_when_they_are_closed_or_their_values_are_gone(many):
-    plugins = [hand_of(worker) for worker in many.client.cluster.workers.values()]
     rounds, other = begin(many), begin(many)
     assert found(rounds, 1)[1] == found(other, 1)[1] == []
+    workers = [each for each in many.client.cluster.workers.values() if "dkmeans_round" in each.handlers]
+    plugins = [hand_of(worker) for worker in workers]
     rounds.close()
     assert {name for plugin in plugins for name in plugin.known} == {other.name}
     addresses = set(addresses_of(other))
@@ -365,7 +374,11 @@ def test_a_worker_that_is_given_up_in_a_round_leaves_its_values(monkeypatch):
     monkeypatch.setattr(hands, "_LOOK_SECONDS", 0.2)
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0"
+            n_workers=2,
+            threads_per_worker=1,
+            processes=False,
+            memory_limit=0,
+            dashboard_address="127.0.0.1:0",
         ) as local,
         distributed.Client(local) as client,
     ):
@@ -384,7 +397,7 @@ def test_a_worker_that_is_given_up_in_a_round_leaves_its_values(monkeypatch):
 
 def test_a_scheduler_that_is_gone_is_said():
     with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0"
+        n_workers=1, threads_per_worker=1, processes=False, memory_limit=0, dashboard_address="127.0.0.1:0"
     ) as local:
         client = distributed.Client(local)
         rounds = begin(Distributed(client, device="cpu"))
