@@ -67,17 +67,22 @@ def expected(more, numbers=range(N)):
     return {number: 100 * number + more for number in numbers}
 
 
+def workers_here(n, threads_per_worker=1):
+    """Workers in this process; with a limit each would take the memory of all tests for its own."""
+    return distributed.LocalCluster(
+        n_workers=n,
+        threads_per_worker=threads_per_worker,
+        processes=False,
+        memory_limit=0,
+        dashboard_address="127.0.0.1:0",
+    )
+
+
 @pytest.fixture(scope="module")
 def many():
-    """Twenty workers in this process; with a limit each would take the memory of all tests for its own."""
+    """Twenty workers, which the driver calls in two levels."""
     with (
-        distributed.LocalCluster(
-            n_workers=20,
-            threads_per_worker=2,
-            processes=False,
-            memory_limit=0,
-            dashboard_address="127.0.0.1:0",
-        ) as local,
+        workers_here(20, threads_per_worker=2) as local,
         distributed.Client(local) as client,
     ):
         yield Distributed(client, device="cpu")
@@ -203,13 +208,7 @@ def test_the_trees_have_each_worker_once(n):
 
 def test_values_that_have_moved_are_left_and_found_again():
     with (
-        distributed.LocalCluster(
-            n_workers=3,
-            threads_per_worker=1,
-            processes=False,
-            memory_limit=0,
-            dashboard_address="127.0.0.1:0",
-        ) as local,
+        workers_here(3) as local,
         distributed.Client(local) as client,
     ):
         rounds = begin(Distributed(client, device="cpu"))
@@ -373,13 +372,7 @@ def test_a_worker_that_is_given_up_in_a_round_leaves_its_values(monkeypatch):
     """It answers no more, but its connection stands: the scheduler has to say that it is gone."""
     monkeypatch.setattr(hands, "_LOOK_SECONDS", 0.2)
     with (
-        distributed.LocalCluster(
-            n_workers=2,
-            threads_per_worker=1,
-            processes=False,
-            memory_limit=0,
-            dashboard_address="127.0.0.1:0",
-        ) as local,
+        workers_here(2) as local,
         distributed.Client(local) as client,
     ):
         rounds = begin(Distributed(client, device="cpu"), work=Stuck())
