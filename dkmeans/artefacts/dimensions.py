@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["DIMENSIONS"]
+__all__ = ["dimensions_of"]
 
-_OF_IMAGE = dict.fromkeys(("images/name", "images/height", "images/width", "images/tags_at"), ("image",))
-_OF_FILE = dict.fromkeys(("files/name", "files/version"), ("file",))
-_OF_SKIPPED = dict.fromkeys(("skipped/name", "skipped/reason"), ("skipped",))
-_CURVES = ("n_clusters", "inertia", "mse", "n_iter", "converged", "seconds")
-
-DIMENSIONS: dict[str, tuple[str, ...]] = {
+_OF_ARRAYS: dict[str, tuple[str, ...]] = {
     "pixels": ("pixel", "channel"),
     "patches": ("patch", "feature"),
     "patch_offset": ("patch_offset",),
@@ -21,15 +16,17 @@ DIMENSIONS: dict[str, tuple[str, ...]] = {
     "palette": ("cluster", "channel"),
     "code_offset": ("code_offset",),
     "mask": ("mask_byte",),
-    **_OF_IMAGE,
     "images/offset": ("offset",),
     "images/tags": ("tags",),
     "images/measures": ("image", "measure"),
-    **_OF_FILE,
-    **_OF_SKIPPED,
-    **{f"curves/{name}": ("n_clusters",) for name in _CURVES},
     "seeds/chosen": ("cluster", "feature"),
     "seeds/sample": ("distinct_row", "feature"),
     "seeds/times": ("distinct_row",),
 }
-"""By the name of the array below its artefact. In a group a name stands for one size."""
+_OF_GROUPS = {"images": ("image",), "files": ("file",), "skipped": ("skipped",), "curves": ("n_clusters",)}
+"""Of all other arrays of a group."""
+
+
+def dimensions_of(name: str) -> tuple[str, ...] | None:
+    """Name the axes of an array, given by its name below the artefact; one name stands for one size."""
+    return _OF_ARRAYS.get(name) or _OF_GROUPS.get(name.partition("/")[0])

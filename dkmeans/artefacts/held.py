@@ -18,7 +18,7 @@ from typing import Any, Generic, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans.artefacts.dimensions import DIMENSIONS
+from dkmeans.artefacts.dimensions import dimensions_of
 from dkmeans.artefacts.manifests import (
     FORMAT_VERSION,
     ROOT,
@@ -126,7 +126,7 @@ class Claim(Generic[_M]):
     def create_array(self, name: str, **layout: Any) -> None:
         """Create the array `name`; see `arrays.create_array`."""
         self.check()
-        arrays.create_array(self.store, name, dimensions=DIMENSIONS.get(name), **layout)
+        arrays.create_array(self.store, name, dimensions=dimensions_of(name), **layout)
 
     def cut_shards(self, name: str, shard: int) -> None:
         """Delete the shards of an array from `shard` on; see `arrays.cut_shards`."""
@@ -136,7 +136,7 @@ class Claim(Generic[_M]):
     def write_array(self, name: str, values: NDArray[Any]) -> None:
         """Create the array `name` and write it all; see `arrays.write_array`."""
         self.check()
-        arrays.write_array(self.store, name, values, DIMENSIONS.get(name))
+        arrays.write_array(self.store, name, values, dimensions_of(name))
 
     def seal(self, name: str, tables: Sequence[NDArray[np.uint32]]) -> None:
         """Note the checksums of the chunks of the array `name`, all shards of which have been written.

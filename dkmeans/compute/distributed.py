@@ -91,10 +91,6 @@ class Distributed(Executor):
         """Begin work that is done again and again on the values of persisted tasks, where they lie."""
         return OnWorkers(self.client, work, tasks, self.patience)
 
-    def workers(self) -> frozenset[str]:
-        """Addresses of the workers; they come and go."""
-        return frozenset(waiting.workers_of(self.client))
-
     def limits(self) -> list[tuple[int, int]]:
         """Memory limit in bytes, 0 for none, and threads of each worker; waits for the first."""
         with waiting.aside():

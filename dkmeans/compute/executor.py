@@ -99,10 +99,6 @@ class Executor(ABC):
         """Begin work that is done again and again on the values of persisted tasks, where they lie."""
 
     @abstractmethod
-    def workers(self) -> frozenset[str]:
-        """Addresses of the worker processes besides this one; they come and go."""
-
-    @abstractmethod
     def limits(self) -> list[tuple[int, int]]:
         """Memory limit in bytes, 0 for none, and threads of each worker, or of this process."""
 

@@ -105,10 +105,6 @@ class InProcess(Executor):
         """Begin work that is done again and again on the values of persisted tasks."""
         return Here(work, self.run(tasks), self.threads)
 
-    def workers(self) -> frozenset[str]:
-        """None: all runs here."""
-        return frozenset()
-
     def limits(self) -> list[tuple[int, int]]:
         """Memory limit in bytes, 0 for none, and threads."""
         return [(self.memory, self.threads)]

@@ -61,16 +61,17 @@ def _look_up(pixels: Any, colors: Any, labels: Any, table: Any, found: Any) -> N
 def _find(pixels: Any, table: Any, found: Any, unknown: Any) -> Any:
     n_unknown = 0
     for pixel in range(pixels.shape[0]):
-        number = _number(pixels, pixel)
-        found[pixel] = table[number]
-        if table[number] < 0:
+        label = table[_number(pixels, pixel)]  # read once: another thread may note it meanwhile
+        found[pixel] = label
+        if label < 0:
             unknown[n_unknown] = pixel
             n_unknown += 1
     return n_unknown
 
 
 @jit
-def _note(numbers: Any, labels: Any, table: Any) -> None:
+def note_labels(numbers: Any, labels: Any, table: Any) -> None:
+    """Note the labels of colors, given by their numbers: uint32, int32 and `label_table`."""
     for color in range(numbers.size):
         table[numbers[color]] = labels[color]
 
@@ -87,11 +88,6 @@ def find_labels(
     found, unknown = np.empty(len(pixels), np.int32), np.empty(len(pixels), np.uint32)
     n_unknown = _find(pixels, table, found, unknown)
     return found, unknown[:n_unknown]
-
-
-def note_labels(numbers: NDArray[np.uint32], labels: NDArray[np.int32], table: NDArray[np.int32]) -> None:
-    """Note the labels of colors, given by their numbers."""
-    _note(numbers, labels, table)
 
 
 def _listed(table: NDArray[Any], channels: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

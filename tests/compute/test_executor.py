@@ -295,7 +295,7 @@ def test_traffic_is_summed_over_the_workers(bare, tmp_path):
         make = bare.task(write)
         futures = [
             bare.client.compute(make(url, f"{number}", bytes(10 + number)), workers=[worker])
-            for number, worker in enumerate(sorted(bare.workers()))
+            for number, worker in enumerate(sorted(waiting.workers_of(bare.client)))
         ]
         assert len(set(bare.client.gather(futures))) == 2  # processes
         Store(url).put("here", bytes(100))
@@ -515,7 +515,7 @@ def test_a_scheduler_that_falls_silent(processes, monkeypatch):
             ClusterError, match=r"the scheduler is gone: it has not answered for 2 s.*--resume"
         ):
             place.run([delayed(square)(3)])
-        for ask in (place.workers, place.n_threads, place.memory_bytes):
+        for ask in (place.limits, place.n_threads, place.memory_bytes):
             with pytest.raises(ClusterError, match="the scheduler is gone"):
                 ask()
         place.everywhere(os.getpid)
@@ -532,7 +532,7 @@ def test_whatever_asks_a_scheduler_that_died_says_so(processes):
         processes.scheduler.kill()
         for _ in range(2):  # at once, and when the client has noticed
             for ask in (
-                place.workers,
+                place.limits,
                 place.n_threads,
                 place.memory_bytes,
                 lambda: rounds.call(lambda anew: 0),
