@@ -64,9 +64,9 @@ class Terms(Generic[_M]):
     ----------
     input_state : str or None
         Digest of the versions of what the stage reads; None where its `input_digest` tells all.
-    changed : {"refuse", "anew", "follow"}
+    changed : {"refuse", "anew", "follow", "keep"}
         What becomes of an output of the same options whose input has changed since: it is refused, deleted
-        and made anew, or gone on with.
+        and made anew, gone on with, or, where it is complete, kept as it is and else made anew.
     updates : bool
         Whether the output is gone on with whatever its input and options were, finished or not.
     adds : bool
@@ -82,7 +82,7 @@ class Terms(Generic[_M]):
     """
 
     input_state: str | None = None
-    changed: Literal["refuse", "anew", "follow"] = "refuse"
+    changed: Literal["refuse", "anew", "follow", "keep"] = "refuse"
     updates: bool = False
     adds: bool = False
     base: dict[str, Any] | None = None
@@ -208,7 +208,7 @@ def _take(
     elif found:
         before = "complete" if _goes_on(url, found, recorded, terms) else "other"
     elif numbers and found is None:
-        if not (config.resume or terms.updates):
+        if not (config.resume or terms.updates or terms.changed == "keep"):
             raise unfinished(url)
         before = "unfinished" if _goes_on(url, newest, recorded, terms) else "other"
         clears = bool(newest.get("clears"))  # that of a run that died while it was deleting
@@ -268,16 +268,17 @@ def _finished(
     url: str,
 ) -> Finished[_M] | None:
     """A complete output, if nothing is left to do; None if there is."""
-    if not (config.resume or terms.updates):
+    if not (config.resume or terms.updates or terms.changed == "keep"):
         hint = ", or pass --update to do what has changed since" if terms.changed == "follow" else ""
-        hint = ", or pass --update to append new images" if terms.adds else hint
+        hint = ", or pass --update to add what is new" if terms.adds else hint
         raise OutputExistsError(
             f"{url} is already there; expected a new place. Choose another, or pass --overwrite to delete "
             f"it{hint}."
         )
     _goes_on(url, found, recorded, terms)
     manifest = validated(store, found, model)
-    return Finished(store, manifest) if same_run(found, recorded) and terms.is_whole(manifest) else None
+    same = terms.changed == "keep" or same_run(found, recorded)
+    return Finished(store, manifest) if same and terms.is_whole(manifest) else None
 
 
 def _goes_on(url: str, found: dict[str, Any], recorded: dict[str, Any], terms: Terms[_M]) -> bool:

@@ -63,8 +63,17 @@ class CodedManifest(Manifest):
 
     kind: Literal["coded"] = "coded"
     names: ClassVar[tuple[str, ...]] = (
-        "codes", "palette", "centers", "code_offset", "mask", "pixels", "images", "skipped"
-    )  # fmt: skip
+        "codes",
+        "code_digests",
+        "sources",
+        "palette",
+        "centers",
+        "code_offset",
+        "mask",
+        "pixels",
+        "images",
+        "skipped",
+    )
     sharded: ClassVar[tuple[str, ...]] = ("codes", "pixels")
 
     decoder: Literal["palette", "tiles", "overlap", "pixels"]

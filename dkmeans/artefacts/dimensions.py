@@ -13,6 +13,8 @@ _OF_ARRAYS: dict[str, tuple[str, ...]] = {
     "counts": ("cluster",),
     "history": ("iteration", "quantity"),
     "codes": ("code",),
+    "code_digests": ("shard", "byte"),
+    "sources": ("chunk", "byte"),
     "palette": ("cluster", "channel"),
     "code_offset": ("code_offset",),
     "mask": ("mask_byte",),

@@ -101,7 +101,16 @@ Allowance = Annotated[str | int, BeforeValidator(_parse_allowance)]
 
 KEYS = {"n_clusters": "k", "start": "from"}
 """Fields that the command line and a job file call by another name."""
-_NOT_RECORDED = {"overwrite", "resume", "update", "prune", "max_skipped", "checkpoint_seconds", "report"}
+_NOT_RECORDED = {
+    "overwrite",
+    "resume",
+    "update",
+    "prune",
+    "once",
+    "max_skipped",
+    "checkpoint_seconds",
+    "report",
+}
 
 
 class Model(BaseModel):

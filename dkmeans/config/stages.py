@@ -104,6 +104,8 @@ class FitConfig(CheckpointConfig):
     """What to cluster: single pixels, or patches."""
     start: str | None = Field(default=None, validation_alias=AliasChoices("start", "from"))
     """URL of a codebook whose centers are the first ones, such as yesterday's of a dataset that grew."""
+    once: bool = False
+    """Leave a complete codebook of the same options as it is, though its dataset has changed since."""
 
 
 class SweepConfig(CheckpointConfig):
@@ -156,6 +158,8 @@ class CompressConfig(PngConfig):
     """URL of the result to write."""
     images: str | None = None
     """URL of a folder for one indexed PNG per image; not given, none are written."""
+    update: bool = False
+    """Make what is new in the dataset since an earlier run; of other centers all codes are new."""
 
 
 class ReconstructConfig(PngConfig):
@@ -172,6 +176,8 @@ class ReconstructConfig(PngConfig):
     """URL of the result to write."""
     images: str | None = None
     """URL of a folder for one PNG per image; not given, none are written."""
+    update: bool = False
+    """Make what is new in the dataset since an earlier run; of other centers all codes are new."""
 
 
 class ColorsConfig(StageConfig):

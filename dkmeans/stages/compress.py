@@ -14,7 +14,6 @@ from dkmeans.config.stages import CompressConfig
 from dkmeans.errors import UsageError
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.images.palettes import PNG_COLORS
-from dkmeans.stages.shared.coding import StoredArray, write_codes
 from dkmeans.stages.shared.making import ResultReport, Work, make_result
 
 __all__ = ["compress"]
@@ -65,9 +64,7 @@ def _check_png(dataset: Dataset, codebook: Codebook) -> None:
 
 
 def _write(work: Work) -> dict[str, Any]:
-    """Write palette and codes."""
+    """Write the palette."""
     space = work.dataset.space("pixels")
     work.claim.write_array("palette", space.to_pixels(work.codebook.centers))
-    rows = StoredArray(work.dataset.store, "pixels", space)
-    digest = write_codes(work.claim, rows, work.codebook.centers, work.executor, work.reporter)
-    return {"decoder": "palette", "digest": digest}
+    return {}

@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dkmeans.artefacts import checkpoint
-from dkmeans.artefacts.claims import Finished, claim
+from dkmeans.artefacts.claims import Finished, Terms, claim
 from dkmeans.artefacts.codebook import Codebook, CodebookManifest, open_codebook
 from dkmeans.artefacts.dataset import Dataset, open_dataset
 from dkmeans.artefacts.manifests import digest
@@ -56,9 +56,12 @@ def fit(
     check_rows(dataset, config.on, config.n_clusters)
     start = None if config.start is None else _checked_start(config, dataset)
     store = open_store(config.codebook)
-    with claim(store, CodebookManifest, config, *_identity(dataset, start)) as held:
+    terms: Terms[CodebookManifest] = Terms(changed="keep" if config.once else "refuse")
+    with claim(store, CodebookManifest, config, *_identity(dataset, start), terms) as held:
         if isinstance(held, Finished):
             manifest = held.manifest
+            if manifest.dataset_digest != dataset.manifest.digest:
+                reporter.say(f"{store.url} stays, though {dataset.url} has changed since it was learned")
         else:
             with connect(executor, reporter, "fit", lambda: dataset.manifest.n_pixels) as workers:
                 rows = open_rows(dataset, config.on, config.n_clusters, config.seed, workers, reporter)

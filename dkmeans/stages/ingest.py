@@ -13,6 +13,7 @@ import numpy as np
 from dkmeans import plan
 from dkmeans.artefacts.claims import Finished, Terms, claim, committed
 from dkmeans.artefacts.dataset import Dataset, DatasetManifest, dataset_digest
+from dkmeans.artefacts.digests import write_digests
 from dkmeans.artefacts.held import Claim
 from dkmeans.artefacts.index import read_index, read_skipped, write_files, write_index, write_skipped
 from dkmeans.artefacts.manifests import ROOT
@@ -148,8 +149,7 @@ class _Ingest:
             self.skipping.add(unreadable)
             images = images.without(unreadable)
             self.begin()
-        self.held.discard("digests")
-        self.held.write_array("digests", np.array([list(bytes.fromhex(each)) for each in digests], np.uint8))
+        write_digests(self.held, "digests", digests)
         write_files(self.held, versions)
         dtype = str(images.dtype)
         facts: dict[str, Any] = {

@@ -8,14 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dkmeans import plan
-from dkmeans.artefacts.dataset import Dataset, DatasetPart
+from dkmeans.artefacts.dataset import DatasetPart
 from dkmeans.artefacts.decoders import pack_masks
 from dkmeans.compute.executor import Executor
 from dkmeans.config.cluster import ClusterConfig
 from dkmeans.config.stages import ReconstructConfig
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.features import patches
-from dkmeans.stages.shared.coding import StoredArray, write_codes
 from dkmeans.stages.shared.making import ResultReport, Work, make_result
 from dkmeans.storage import arrays
 
@@ -50,24 +49,23 @@ def reconstruct(
 
 
 def _write(work: Work) -> dict[str, Any]:
-    """Write the codes, the centers, and which patches of each image have codes."""
-    dataset, centers = work.dataset, work.codebook.centers
-    rows = StoredArray(dataset.store, "patches", dataset.space("patches"))
-    digest = write_codes(work.claim, rows, centers, work.executor, work.reporter)
-    work.claim.write_array("centers", centers)
-    work.claim.write_array("code_offset", dataset.patch_offset)
-    work.claim.write_array("mask", _masks(dataset, work.executor, work.reporter))
-    return {"decoder": "overlap", "stride": dataset.stride, "digest": digest}
+    """Write the centers, and which patches of each image have codes."""
+    work.claim.write_array("centers", work.codebook.centers)
+    work.claim.write_array("code_offset", work.dataset.patch_offset)
+    work.claim.write_array("mask", _masks(work))
+    return {"stride": work.dataset.stride}
 
 
-def _masks(dataset: Dataset, executor: Executor, reporter: Reporter) -> NDArray[np.uint8]:
+def _masks(work: Work) -> NDArray[np.uint8]:
     """One bit for each patch of each image, set where it is not blank; an image has whole bytes."""
+    dataset, first = work.dataset, work.reused.n_masked
     arrays.check_whole(dataset.store, "pixels")
-    task = executor.task(_find_masks)
-    ranges = plan.batches(np.diff(dataset.offset), plan.PIXELS_PER_TASK)
-    with reporter.stage("masks", len(ranges), "batches") as advance:
-        found = executor.run([task(dataset.part(*images)) for images in ranges], advance)
-    return np.concatenate(found)
+    task = work.executor.task(_find_masks)
+    ranges = plan.batches(np.diff(dataset.offset[first:]), plan.PIXELS_PER_TASK)
+    parts = [dataset.part(first + start, first + stop) for start, stop in ranges]
+    with work.reporter.stage("masks", len(parts), "batches") as advance:
+        found = work.executor.run([task(part) for part in parts], advance)
+    return np.concatenate([work.reused.mask, *found])
 
 
 def _find_masks(part: DatasetPart) -> NDArray[np.uint8]:

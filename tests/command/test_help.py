@@ -60,7 +60,7 @@ def test_options_are_in_groups(dkmeans):
     assert list(found) == [title for title in TITLES if title not in ("Colors", "Files", "Reading")]
     assert found["Arguments"] == ["DATASET", "CODEBOOK"]
     # What has to be given comes first.
-    assert found["Options"] == ["--k", "--on", "--from", "--overwrite", "--resume"]
+    assert found["Options"] == ["--k", "--on", "--from", "--once", "--overwrite", "--resume"]
     learning = [name for name in CheckpointConfig.model_fields if name not in StageConfig.model_fields]
     assert found["Learning"] == flags(learning)
     assert found["Cluster"] == flags(ClusterConfig.model_fields)

@@ -32,12 +32,14 @@ def load(name):
 
 
 JOB, CLUSTER, CLUSTER_JOB = (load(f"kubernetes/{name}.yaml") for name in ("job", "cluster", "cluster-job"))
+DAILY = load("kubernetes/daily.yaml")
 PARTS = JOB["spec"]["cluster"]["spec"]
 PODS = {
     "scheduler": PARTS["scheduler"]["spec"],
     "worker": PARTS["worker"]["spec"],
     "runner": JOB["spec"]["job"]["spec"],
     "job": CLUSTER_JOB["spec"]["template"]["spec"],
+    "daily": DAILY["spec"]["jobTemplate"]["spec"]["template"]["spec"],
 }
 
 
@@ -247,6 +249,7 @@ def test_a_planted_typo_is_found(path, check_dask):
 
 def test_core_objects_follow_the_schemas_of_kubernetes(check_core):
     check_core(CLUSTER_JOB)
+    check_core(DAILY)
     check_core(load("kubernetes/networkpolicy.yaml"))
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod"}}
     for spec in PODS.values():
@@ -272,7 +275,7 @@ def test_the_gpu_of_the_readme_fits_into_the_workers(check_core, check_dask):
 
 def test_every_manifest_is_one_that_is_checked():
     names = {path.stem for path in KUBERNETES.iterdir()}
-    assert names == {"job", "cluster", "cluster-job", "networkpolicy"}
+    assert names == {"job", "cluster", "cluster-job", "daily", "networkpolicy"}
 
 
 def test_a_cluster_is_the_same_with_and_without_its_job():
@@ -404,11 +407,11 @@ def test_the_policy_allows_what_the_job_does_and_no_more():
         "s3:ListMultipartUploadParts": [output],
     }
 
-    job = load_job(str(DEPLOY / "job.toml"))
-    stages = [config for configs in job.stages.values() for config in configs]
-    read = [stage.source for stage in job.stages["ingest"]]
-    written = [getattr(s, name) for s in stages for name in ("dataset", "codebook", "result", "images")
-               if getattr(s, name, None)]  # fmt: skip
+    jobs = [load_job(str(DEPLOY / name)) for name in ("job.toml", "daily.toml")]
+    stages = [config for job in jobs for configs in job.stages.values() for config in configs]
+    outputs = ("dataset", "codebook", "result", "images", "destination")
+    read = [stage.source for job in jobs for stage in job.stages["ingest"]]
+    written = [getattr(s, name) for s in stages for name in outputs if getattr(s, name, None)]
     for pattern, urls in ((source, read), (output, written)):
         for url in urls:
             assert fnmatch(f"{url}/key".removeprefix("s3://"), pattern), url

@@ -27,6 +27,10 @@ def read_arrays(url: str | Path) -> dict[str, bytes]:
     return {key: store.get(key) for key in found if not (key == "zarr.json" or key.startswith("claim/"))}
 
 
+class PowerCut(Exception):
+    """Not an error that any code expects."""
+
+
 class Parts(Reporter):
     """Notes how many steps each part of a stage has."""
 

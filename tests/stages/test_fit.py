@@ -206,3 +206,25 @@ def test_another_start_is_another_fit(dataset, tmp_path, sync):
     run(dataset, start, sync, n_clusters=5, max_iter=1, seed=1, overwrite=True)
     with pytest.raises(UsageError, match="another"):
         run(dataset, tmp_path / "c", sync, n_clusters=5, max_iter=1, start=start, resume=True)
+
+
+def test_once_keeps_a_complete_codebook(photos, tmp_path, sync):
+    """Of a dataset that has changed since; one of other options, or unfinished, is not kept."""
+    kept, folder = {"n_clusters": 4, "once": True}, tmp_path / "photos"
+    folder.mkdir()
+    (folder / "a.png").write_bytes((photos / "astronaut.png").read_bytes())
+    ingest(IngestConfig(source=str(folder), dataset=str(tmp_path / "d")), sync)
+    first = run(tmp_path / "d", tmp_path / "c", sync, **kept)
+    assert run(tmp_path / "d", tmp_path / "c", sync, **kept).centers_sha256 == first.centers_sha256
+    (folder / "b.png").write_bytes((photos / "cat.jpg").read_bytes())
+    ingest(IngestConfig(source=str(folder), dataset=str(tmp_path / "d"), update=True), sync)
+    again = run(tmp_path / "d", tmp_path / "c", sync, **kept)
+    assert (again.centers_sha256, again.n_rows) == (first.centers_sha256, first.n_rows)
+    with pytest.raises(UsageError, match="n_clusters = 4, found 5"):
+        run(tmp_path / "d", tmp_path / "c", sync, n_clusters=5, once=True)
+    with pytest.raises(OutputExistsError):
+        run(tmp_path / "d", tmp_path / "c", sync, n_clusters=4)
+    Store(str(tmp_path / "c")).delete(["zarr.json"])  # as a run that died leaves it
+    anew = run(tmp_path / "d", tmp_path / "c", sync, **kept)
+    assert anew.n_rows > first.n_rows
+    assert anew.centers_sha256 == run(tmp_path / "d", tmp_path / "n", sync, n_clusters=4).centers_sha256

@@ -10,7 +10,7 @@ import numpy as np
 import obstore
 import pytest
 from PIL import Image, PngImagePlugin
-from stages.outputs import read_arrays
+from stages.outputs import PowerCut, read_arrays
 
 from dkmeans import ClusterConfig, FitConfig, IngestConfig, fit, ingest, open_dataset
 from dkmeans.artefacts.manifests import ROOT, group_metadata, sealed
@@ -326,41 +326,6 @@ def test_fit_goes_on_the_larger_dataset(bucket, tmp_path, sync):
 
 
 # Runs that die
-
-
-class PowerCut(Exception):
-    """Not an error that any code expects."""
-
-
-@pytest.fixture
-def power(monkeypatch):
-    """Cut the power at the write with this number, and after it."""
-    state = {"left": None}
-    put, delete = obstore.put, obstore.delete
-
-    def cut():
-        if state["left"] is not None:
-            state["left"] -= 1
-            if state["left"] < 0:
-                raise PowerCut
-
-    def cut_put(*arguments, **options):
-        cut()
-        return put(*arguments, **options)
-
-    def cut_delete(*arguments, **options):
-        cut()
-        return delete(*arguments, **options)
-
-    async def cut_async(*arguments, **options):
-        cut()
-        return await put_async(*arguments, **options)
-
-    put_async = obstore.put_async
-    monkeypatch.setattr(obstore, "put", cut_put)
-    monkeypatch.setattr(obstore, "put_async", cut_async)
-    monkeypatch.setattr(obstore, "delete", cut_delete)
-    return state
 
 
 @pytest.mark.filterwarnings("ignore:all images are read again")

@@ -13,6 +13,7 @@ from dkmeans.artefacts.codebook import centers_sha256
 from dkmeans.artefacts.coded import MEASURED, CodedImages, CodedManifest
 from dkmeans.artefacts.held import Claim
 from dkmeans.artefacts.index import read_index, write_index, write_skipped
+from dkmeans.artefacts.manifests import digest
 from dkmeans.compute.connecting import connect
 from dkmeans.compute.executor import Executor
 from dkmeans.config.cluster import ClusterConfig
@@ -102,7 +103,7 @@ def _encode(
         "converged": result.converged,
         "centers_sha256": centers_sha256(result.centers),
         "measures_columns": MEASURED,
-        "digest": write_codes(held, rows, result.centers, executor, reporter),
+        "digest": digest(write_codes(held, rows, result.centers, executor, reporter)),
     }
     coded = CodedImages(held.store, held.described(**facts))
 

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from dkmeans import plan
 from dkmeans.artefacts.coded import row_offset
 from dkmeans.artefacts.held import Claim
-from dkmeans.artefacts.manifests import digest
 from dkmeans.clustering.labels import choose_code_dtype, forget_colors, label_rows
 from dkmeans.compute.executor import Executor
 from dkmeans.events.reporter import Reporter
 from dkmeans.features.space import FeatureSpace
 from dkmeans.images.collections import Images, SourceCollection
 from dkmeans.plan import RowLayout
+from dkmeans.stages.shared.reusing import NOTHING, Reused
 from dkmeans.storage import arrays, checksums
 from dkmeans.storage.store import Store
 
@@ -172,21 +172,28 @@ def _read_shard(store: Store, start: int, stop: int, chunk_rows: int) -> _Writte
 
 
 def write_codes(
-    claim: Claim[Any], rows: RowSource, centers: NDArray[np.float32], executor: Executor, reporter: Reporter
-) -> str:
+    claim: Claim[Any],
+    rows: RowSource,
+    centers: NDArray[np.float32],
+    executor: Executor,
+    reporter: Reporter,
+    reused: Reused = NOTHING,
+) -> list[str]:
     """Write the array ``codes``: the nearest center of each row. Shards that are there are kept.
+
+    Those that are `reused`, and whose digests are known, are not read.
 
     Returns
     -------
-    str
-        Digest of the codes.
+    list of str
+        SHA-256 of each shard of codes.
     """
     chunk_rows, shard_rows = rows.layout.chunk_rows, rows.layout.shard_rows
     need = plan.label_memory(min(shard_rows, rows.n_rows), rows.n_features, rows.dtype.itemsize)
     executor.check_memory(need, "a block of codes", rows.remedy)
     shards = None if rows.small else (shard_rows,)
     layout = {"shape": (rows.n_rows,), "dtype": choose_code_dtype(len(centers)), "chunks": (chunk_rows,)}
-    claim.create_array("codes", **layout, shards=shards, small=rows.small)
+    claim.create_array("codes", **layout, shards=shards, small=rows.small, resize=True)
     finished = arrays.finished_shards(claim.store, "codes")
     write, read = executor.task(_write_shard), executor.task(_read_shard)
     tasks = [
@@ -194,11 +201,12 @@ def write_codes(
         if shard in finished
         else write(claim, rows.cut(*cut), cut[0], centers, executor.device, chunk_rows, rows.space)
         for shard, cut in enumerate(plan.cuts(rows.n_rows, shard_rows))
+        if shard >= len(reused.digests)
     ]
     try:
         with reporter.stage("codes", len(tasks), "blocks") as advance:
             written: list[_Written] = executor.run(tasks, advance)
     finally:
         executor.everywhere(forget_colors, claim.run)
-    claim.seal("codes", [shard.table for shard in written])
-    return digest([shard.digest for shard in written])
+    claim.seal("codes", [reused.table, *(shard.table for shard in written)])
+    return [*reused.digests, *(shard.digest for shard in written)]

@@ -56,7 +56,7 @@ def choose_keys(
     images = [_Image.of(name, given.get(name), copies) for name in dict.fromkeys([*names, *given])]
     while crowded := _crowded(images):
         for image in crowded:
-            image.level, image.keeps = image.level + 1, False
+            image.level += 1  # which may still have the key that it was given
     wanted = set(names)
     return {image.name: image.keys for image in images if image.name in wanted}
 
@@ -67,17 +67,17 @@ class _Image:
 
     Attributes
     ----------
+    given : str or None
+        The key that it has from an earlier run.
     level : int
         Of its choice: the name with another suffix, the name with one more, then with more and more of the
         hash of the name.
-    keeps : bool
-        Whether it has this level from an earlier run.
     """
 
     name: str
     copies: bool
+    given: str | None = None
     level: int = 0
-    keeps: bool = False
 
     @classmethod
     def of(cls, name: str, given: str | None, copies: bool) -> _Image:
@@ -85,8 +85,13 @@ class _Image:
         if given is not None:
             for level in range(4):
                 if given in (_png_key(name, level), _copy_key(name, level)):
-                    return cls(name, copies, level, keeps=True)
+                    return cls(name, copies, given, level)
         return cls(name, copies)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the key that was given is one of its own."""
+        return self.given in (_png_key(self.name, self.level), _copy_key(self.name, self.level))
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from dkmeans import plan
 from dkmeans.artefacts.dataset import Dataset, DatasetManifest
+from dkmeans.artefacts.digests import read_digests
 from dkmeans.artefacts.index import read_files, read_index, read_skipped
 from dkmeans.artefacts.manifests import article, digest, kind_of, validated
 from dkmeans.artefacts.refusals import changed_option
@@ -206,7 +207,9 @@ def _kept(source: Source, dataset: Dataset) -> Kept:
         row_bytes = dataset.space("patches").n_features * dataset.dtype.itemsize
         patches = _full_shards(store, "patches", manifest.n_patches, row_bytes, manifest.shard_mib)
         counts = np.diff(arrays.read_rows(store, "patch_offset", 0, manifest.n_images + 1))
-    digests = _digests(store, n_rows // dataset.pixels.chunks[0])
+    digests = read_digests(store, "digests")
+    if digests is not None:
+        digests = digests[: n_rows // dataset.pixels.chunks[0]]
     return Kept(manifest, index.first(first), n_files, skipped, pixels, patches, digests, counts)
 
 
@@ -222,12 +225,3 @@ def _full_shards(store: Store, name: str, n_rows: int, row_bytes: int, shard_mib
     table = arrays.table_of(array)
     n_chunks = n_full * (layout.shard_rows // layout.chunk_rows)
     return KeptShards(n_full, None if table is None else table[:n_chunks])
-
-
-def _digests(store: Store, n_chunks: int) -> list[str] | None:
-    """SHA-256 of the first chunks of pixels, as they were noted."""
-    try:
-        found = arrays.read_rows(store, "digests", 0, n_chunks)
-    except InputError:
-        return None
-    return [row.tobytes().hex() for row in found]

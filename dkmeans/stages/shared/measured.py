@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans.artefacts.coded import MEASURED
+from dkmeans.artefacts.coded import COMPARED, MEASURED
 from dkmeans.images.measures import compare, mse, psnr
 from dkmeans.stages.shared.remaking import Made, n_colors
 
 __all__ = [
     "COLUMNS",
     "Totals",
+    "compared_row",
     "json_value",
     "measure",
     "recorded_row",
@@ -72,6 +73,11 @@ def stack_rows(rows: Sequence[Sequence[float]]) -> NDArray[np.float64]:
 def row_of(found: Mapping[str, Any]) -> list[float]:
     """The values of `COLUMNS` in what was found of an image; NaN for what was not."""
     return [math.nan if found.get(name) is None else float(found[name]) for name in COLUMNS]
+
+
+def compared_row(values: NDArray[np.float64]) -> list[float]:
+    """The row of an image of which `COMPARED` alone are known."""
+    return row_of(dict(zip(COMPARED, values.tolist(), strict=True)))
 
 
 def recorded_row(image: Mapping[str, Any]) -> list[float]:

@@ -192,6 +192,7 @@ def remake_images(
     reporter: Reporter,
     *,
     files: Files | None = None,
+    known: Mapping[str, Sequence[float]] | None = None,
     source_bytes: Sequence[int] | None = None,
     if_larger: IfLarger = "keep",
     effort: int = DEFAULT_EFFORT,
@@ -208,6 +209,8 @@ def remake_images(
     reporter : Reporter
     files : Files or None
         Where files of them go; images that it keeps are not made again.
+    known : mapping of str to sequence of float, or None
+        Without files: rows of `COLUMNS` of images that are not made again, by name.
     source_bytes : sequence of int, or None
         Of each image as it was found, where all is measured; None for the error alone.
     if_larger : {"keep", "copy", "skip", "error"}
@@ -217,7 +220,7 @@ def remake_images(
     watch : callable or None
         Sees the images that cannot be decoded as they come, and may end the work; `Skipping.watch`.
     """
-    kept = {} if files is None else files.kept
+    kept = (known or {}) if files is None else _recorded(files)
     ranges = _ranges(index, kept, plan.PIXELS_PER_TASK if source_bytes is None else MEASURED_PER_TASK)
     threads = executor.threads_for(len(ranges))
     batches = [
@@ -242,18 +245,29 @@ def remake_images(
     return _together(index, kept, [start for start, _ in ranges], found)
 
 
+def _recorded(files: Files) -> dict[str, Sequence[float] | None]:
+    """The rows of the images that need not be made again; None of those that were left out."""
+    return {
+        name: None if record.key is None else recorded_row(record.image)
+        for name, record in files.kept.items()
+    }
+
+
 def _together(
-    index: ImageIndex, kept: Mapping[str, Record], starts: Sequence[int], found: Sequence[_Done]
+    index: ImageIndex,
+    kept: Mapping[str, Sequence[float] | None],
+    starts: Sequence[int],
+    found: Sequence[_Done],
 ) -> Remade:
     """Put what the batches have done in order, with the rows of the images that were kept."""
-    rows = {
+    rows: dict[int, Sequence[float]] = {
         start + position: row
         for start, done in zip(starts, found, strict=True)
         for position, row in done.rows.items()
     }
     for place, name in enumerate(index.names):
-        if name in kept and kept[name].key is not None:
-            rows[place] = recorded_row(kept[name].image)
+        if (row := kept.get(name)) is not None:
+            rows[place] = row
     return Remade(
         stack_rows([rows[place] for place in sorted(rows)]),
         [record for done in found for record in done.records],

@@ -6,7 +6,7 @@ import unicodedata
 from hashlib import sha256
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dkmeans.errors import UsageError
@@ -134,6 +134,7 @@ def possible(names):
     second=st.lists(NAMES, unique=True, max_size=8),
     copies=st.booleans(),
 )
+@example(first=["A", "A.jpg", "a.jpg.jpg"], second=["A.jpg"], copies=True)
 def test_keys_stay_when_images_are_added(first, second, copies):
     first, second = possible(first), possible(second)
     before = choose_keys(first, {}, copies=copies)
