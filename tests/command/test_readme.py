@@ -41,7 +41,7 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-ALONE = ("report", "info", "status", "verify")  # which take no cluster
+ALONE = ("export", "report", "info", "status", "verify")  # which take no cluster
 
 
 def run(command, arguments):
