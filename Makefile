@@ -32,7 +32,7 @@ endef
 # Options of a benchmark: make bench BENCH='--data FILE --n 2000000 --k 1000'; BENCH=--help lists them.
 BENCH ?=
 
-.PHONY: help setup lock demo studies test test-all test-gpu test-lowest test-latest soak bench bench-floats bench-pixels bench-quality bench-relaxation bench-seeds bench-perceptual bench-overhead bench-storage bench-billion bench-checksums bench-scaling bench-rate bench-start bench-dither bench-png bench-folder bench-gpu stubs architecture coverage lint types clean
+.PHONY: help setup lock demo studies test test-all test-gpu test-lowest test-latest soak bench bench-floats bench-pixels bench-quality bench-relaxation bench-seeds bench-perceptual bench-overhead bench-storage bench-billion bench-checksums bench-scaling bench-rate bench-start bench-dither bench-png bench-folder bench-gpu stubs architecture schemas coverage lint types clean
 
 help: ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -146,6 +146,9 @@ stubs: $(READY) ## write the public names for type checkers anew, from the regis
 
 architecture: $(READY) ## draw docs/architecture.md anew, from the code
 	PYTHONPATH=tests $(BIN)/python tests/architecture.py
+
+schemas: $(READY) ## write the JSON schemas of docs/schemas anew, from the models of the manifests
+	PYTHONPATH=tests $(BIN)/python tests/schemas.py
 
 coverage: $(READY) ## run the tests and name the lines that none has run
 	$(BIN)/python $(PYTEST) --cov=dkmeans --cov-report=term-missing:skip-covered $(TESTS)

@@ -20,6 +20,7 @@ from dkmeans.config.cluster import ClusterConfig as ClusterConfig
 from dkmeans.config.stages import CompressConfig as CompressConfig
 from dkmeans.config.stages import CutConfig as CutConfig
 from dkmeans.config.stages import DecodeConfig as DecodeConfig
+from dkmeans.config.stages import ExportConfig as ExportConfig
 from dkmeans.config.stages import FitConfig as FitConfig
 from dkmeans.config.stages import IngestConfig as IngestConfig
 from dkmeans.config.stages import QuantizeConfig as QuantizeConfig
@@ -34,6 +35,7 @@ from dkmeans.report.page import write_report as write_report
 from dkmeans.stages.compress import compress as compress
 from dkmeans.stages.cut import cut as cut
 from dkmeans.stages.decode import decode as decode
+from dkmeans.stages.export import export as export
 from dkmeans.stages.fit import fit as fit
 from dkmeans.stages.ingest import ingest as ingest
 from dkmeans.stages.quantize import quantize as quantize
@@ -57,6 +59,7 @@ __all__ = [
     "DictionaryConfig",
     "Distributed",
     "DkmeansError",
+    "ExportConfig",
     "FacesConfig",
     "FitConfig",
     "ImageFolder",
@@ -75,6 +78,7 @@ __all__ = [
     "cut",
     "decode",
     "dictionary",
+    "export",
     "faces",
     "fit",
     "ingest",

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, ValidationError
+from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, ValidationError, WithJsonSchema
 
 from dkmeans.errors import DkmeansError, InputError, StorageError
 from dkmeans.features.space import FeatureSpace
@@ -59,7 +59,12 @@ def _to_space(value: Any) -> FeatureSpace:
     return value if isinstance(value, FeatureSpace) else FeatureSpace.from_json(value)
 
 
-Space = Annotated[FeatureSpace, PlainValidator(_to_space), PlainSerializer(FeatureSpace.to_json)]
+Space = Annotated[
+    FeatureSpace,
+    PlainValidator(_to_space),
+    PlainSerializer(FeatureSpace.to_json),
+    WithJsonSchema(FeatureSpace.json_schema()),
+]
 """A feature space as a field of a manifest."""
 
 

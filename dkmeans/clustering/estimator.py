@@ -17,6 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from dkmeans.clustering.blocks import check_blocks, check_values
+from dkmeans.clustering.fitted import fitted_kmeans
 from dkmeans.clustering.inputs import check_kind, check_rows, check_weights, compute_sizes, join_features
 from dkmeans.clustering.lloyd import known_labels, lloyd
 from dkmeans.clustering.loop import State
@@ -222,16 +223,10 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         """
         check_is_fitted(self)
         centers = np.array(self.cluster_centers_, self._sklearn_dtype)
-        model = sklearn.cluster.KMeans(self.n_clusters, init=centers, n_init=1, max_iter=1)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(centers)  # what else a fitted model has
         init = self.init if isinstance(self.init, str) and self.init != "k-means||" else centers
-        model.set_params(init=init, max_iter=self.max_iter, tol=self.tol, random_state=self.random_state)
-        model.cluster_centers_ = centers
+        parameters = {name: getattr(self, name) for name in ("max_iter", "tol", "random_state")}
+        model = fitted_kmeans(centers, self.inertia_, self.n_iter_, init=init, **parameters)
         model.labels_ = np.asarray(self.labels_)
-        model.inertia_ = self.inertia_
-        model.n_iter_ = self.n_iter_
         if hasattr(self, "feature_names_in_"):
             model.feature_names_in_ = self.feature_names_in_
         return model

@@ -14,15 +14,14 @@ from dkmeans.command import run
 from dkmeans.command.apps import add_command, new_app, run_app
 from dkmeans.command.commands import stage_command
 from dkmeans.command.look import LOOKS
-from dkmeans.command.registry import REPORT, STAGES
+from dkmeans.command.registry import COMMANDS, REPORT
 
 __all__ = ["main", "make_app"]
 
 _GROUPS = ("Stages", "In one step", "Codebooks", "Studies", "Look")
 _ROWS: list[tuple[str, str, Callable[[], Callable[..., None]]]] = [
-    *((stage.group, stage.name, partial(stage_command, stage)) for stage in STAGES),
+    *((stage.group, stage.name, partial(stage_command, stage)) for stage in COMMANDS),
     ("In one step", "run", run.make_command),
-    (REPORT.group, REPORT.name, partial(stage_command, REPORT)),
     *((REPORT.group, name, make) for name, make in LOOKS.items()),
 ]
 """Group and name of each command, and what makes it."""

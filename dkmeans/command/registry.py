@@ -15,6 +15,7 @@ from dkmeans.config.stages import (
     CompressConfig,
     CutConfig,
     DecodeConfig,
+    ExportConfig,
     FitConfig,
     IngestConfig,
     QuantizeConfig,
@@ -24,7 +25,7 @@ from dkmeans.config.stages import (
 )
 from dkmeans.config.studies import DictionaryConfig, FacesConfig, PaletteConfig
 
-__all__ = ["REPORT", "STAGES", "Stage", "public_places"]
+__all__ = ["COMMANDS", "REPORT", "STAGES", "Stage", "public_places"]
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,9 @@ STAGES = (
 """In the order in which a job file runs them."""
 REPORT = Stage("report", ReportConfig, "Look", "dkmeans.report.page:write_report")
 """Runs last in a job, once, and needs no executor."""
-
+_EXPORT = Stage("export", ExportConfig, "Codebooks", "dkmeans.stages.export:export")
+COMMANDS = (*STAGES, _EXPORT, REPORT)
+"""All that is a command; what is no stage of a job takes no executor."""
 
 _OTHERS = {
     "artefacts.codebook": ("Codebook", "open_codebook"),
@@ -105,8 +108,7 @@ _OTHERS = {
 
 def public_places() -> dict[str, str]:
     """The module of each public name of `dkmeans`: functions and options of the stages, and a few others."""
-    rows = (*STAGES, REPORT)
-    functions = (stage.place.partition(":") for stage in rows)
-    configs = {stage.config.__name__: stage.config.__module__ for stage in rows}
+    functions = (stage.place.partition(":") for stage in COMMANDS)
+    configs = {stage.config.__name__: stage.config.__module__ for stage in COMMANDS}
     others = {name: f"dkmeans.{module}" for module, names in _OTHERS.items() for name in names}
     return {**others, **{name: module for module, _, name in functions}, **configs}

@@ -143,6 +143,23 @@ class CutConfig(StageConfig):
     not given, any two."""
 
 
+class ExportConfig(Model):
+    """Write a codebook to one file in the format of another library.
+
+    npz has all arrays, and the manifest as JSON text; sklearn is a fitted sklearn.cluster.KMeans in the
+    format of skops; faiss is an IndexFlatL2 of the centers. None of them holds a pickle.
+    """
+
+    codebook: str
+    """URL of the codebook to read."""
+    out: str
+    """URL of the file to write."""
+    to: Literal["npz", "sklearn", "faiss"]
+    """The library that reads the file; sklearn and faiss need ``pip install 'dkmeans[export]'``."""
+    overwrite: bool = False
+    """Replace a file that is there already."""
+
+
 class CompressConfig(PngConfig):
     """Replace each pixel by its nearest color.
 

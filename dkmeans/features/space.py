@@ -183,6 +183,23 @@ class FeatureSpace:
         return {"dtype": str(self.dtype), "channels": self.channels, "patch": patch, "space": self.space}
 
     @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """Give the JSON schema of what `to_json` gives."""
+        size = {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 2, "maxItems": 2}
+        properties = {
+            "dtype": {"enum": ["uint8", "uint16"]},
+            "channels": {"type": "integer", "minimum": 1, "maximum": 4},
+            "patch": {"anyOf": [size, {"type": "null"}]},
+            "space": {"enum": ["rgb", "linear", "oklab", "stored"]},
+        }
+        return {
+            "type": "object",
+            "properties": properties,
+            "required": ["dtype", "channels", "patch"],
+            "additionalProperties": False,
+        }
+
+    @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
         """Make the space of which `to_json` gave these values."""
         patch = values["patch"]

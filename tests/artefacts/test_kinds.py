@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from artefacts.made import KIND_OF
 
 import dkmeans
 from dkmeans.artefacts.claims import claim
@@ -19,38 +20,6 @@ from dkmeans.stages.verify import verify
 from dkmeans.storage.store import Store
 
 pytestmark = pytest.mark.filterwarnings("ignore:not converged")
-
-KIND_OF = {
-    "dataset": "dataset", "palette": "codebook", "patches": "codebook", "cut": "codebook", "sweep": "sweep",
-    "compressed": "coded", "reconstructed": "coded", "archive": "coded", "tiles": "coded",
-    "folder": "folder", "decoded": "folder", "beside": "folder",
-}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """One output of each stage."""
-    place, sync = tmp_path_factory.mktemp("made"), dkmeans.ClusterConfig(scheduler="sync")
-    np.save(place / "stack.npy", np.random.default_rng(0).integers(0, 256, (3, 9, 11, 3), dtype=np.uint8))
-    url = {name: str(place / name) for name in (*KIND_OF, "stack.npy")}
-    source, dataset = {"source": url["stack.npy"]}, {"dataset": url["dataset"]}
-    dkmeans.ingest(dkmeans.IngestConfig(**source, **dataset, patch=3, stride=2), sync)
-    palette, patches = {"codebook": url["palette"]}, {"codebook": url["patches"]}
-    dkmeans.fit(dkmeans.FitConfig(**dataset, **palette, k=4), sync)
-    dkmeans.fit(dkmeans.FitConfig(**dataset, **patches, k=4, on="patches", max_iter=2), sync)
-    dkmeans.cut(dkmeans.CutConfig(**patches, cut=url["cut"], k=3), sync)
-    dkmeans.sweep(dkmeans.SweepConfig(**dataset, sweep=url["sweep"], k="2,3"), sync)
-    compressed = {"result": url["compressed"], "images": url["beside"]}
-    dkmeans.compress(dkmeans.CompressConfig(**dataset, **palette, **compressed), sync)
-    dkmeans.reconstruct(dkmeans.ReconstructConfig(**dataset, **patches, result=url["reconstructed"]), sync)
-    for name, options in {
-        "folder": {},
-        "archive": {"to": "archive"},
-        "tiles": {"to": "archive", "patch": 3},
-    }.items():
-        dkmeans.quantize(dkmeans.QuantizeConfig(**source, destination=url[name], k=4, **options), sync)
-    dkmeans.decode(dkmeans.DecodeConfig(archive=url["tiles"], images=url["decoded"]), sync)
-    return url
 
 
 @pytest.mark.parametrize(("name", "kind"), KIND_OF.items())

@@ -1,4 +1,4 @@
-"""Every command of the README runs, in its order, on small photos."""
+"""Every command of the README and of docs/ runs, in its order, on small photos."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from dkmeans.studies.palette import study
 
 ROOT = Path(dkmeans.__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```(sh|python)\n(.*?)```", README, re.DOTALL)
+BLOCK = re.compile(r"```(sh|python)\n(.*?)```", re.DOTALL)
+PAGES = [page for page in sorted((ROOT / "docs").glob("*.md")) if BLOCK.search(page.read_text("utf-8"))]
 
 
 def write_small_photos(folder):
@@ -41,7 +42,7 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-ALONE = ("report", "info", "status", "verify")  # which take no cluster
+ALONE = ("export", "report", "info", "status", "verify")  # which take no cluster
 
 
 def run(command, arguments):
@@ -50,11 +51,13 @@ def run(command, arguments):
     assert not caught.value.code, arguments
 
 
-def test_every_command(here):
-    ran = []
-    for language, block in BLOCKS:
+def run_blocks(text):
+    """Run the blocks of a page: what was run, and the names that each block of Python has left."""
+    ran, left = [], []
+    for language, block in BLOCK.findall(text):
         if language == "python":
-            exec(compile(block, "README.md", "exec"), {})
+            left.append({})
+            exec(compile(block, "a block of the page", "exec"), left[-1])
             ran.append("python")
             continue
         for line in block.strip().splitlines():
@@ -72,10 +75,47 @@ def test_every_command(here):
             else:
                 assert line == "source .venv/bin/activate"
             ran.append(f"{program} {' '.join(arguments[:1])}")
+    return ran, left
+
+
+def test_every_command(here):
+    ran, _ = run_blocks(README)
     wanted = ["ingest", "fit", "compress", "reconstruct", "report", "info", "status", "verify", "run"]
     assert {"python", "make demo", "make test", *(f"dkmeans {name}" for name in wanted)} <= set(ran)
     for name in ("report.html", "demo/report.html", "compressed/coffee.png", "reconstructed/astronaut.png"):
         assert (here / name).stat().st_size > 500
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_of_docs(here, page):
+    for name in ("xarray", "skops", "faiss"):
+        pytest.importorskip(name, reason=f"{name} is not installed: pip install 'dkmeans[dev]'")
+    write_small_photos("photos")
+    ran, left = run_blocks(page.read_text(encoding="utf-8"))
+    assert len(ran) >= 1
+    if page.name == "reading.md":
+        check_reading(left)
+
+
+def check_reading(left):
+    """Other libraries have read what dkmeans reads."""
+    expected = dkmeans.open_coded("compressed.zarr").image(0)
+    images = [names["image"] for names in left if "image" in names]
+    assert len(images) == 2
+    for image in images:
+        np.testing.assert_array_equal(image, expected)
+        assert image.dtype == expected.dtype
+    for names in left:
+        if "centers" in names:
+            np.testing.assert_array_equal(names["centers"], dkmeans.open_codebook("palette.zarr").centers)
+
+
+def test_the_codes_are_an_image_in_five_lines():
+    """Lines of code of the first block of Python in docs/reading.md, as it says."""
+    blocks = BLOCK.findall((ROOT / "docs" / "reading.md").read_text(encoding="utf-8"))
+    first = next(block for language, block in blocks if language == "python")
+    assert len([line for line in first.splitlines() if line]) == 5
+    assert "dkmeans" not in first
 
 
 def test_files_that_the_readme_names_exist():

@@ -11,12 +11,12 @@ import pytest
 import dkmeans
 from dkmeans.command.job import JobConfig
 from dkmeans.command.main import make_app
-from dkmeans.command.registry import REPORT, STAGES
+from dkmeans.command.registry import COMMANDS, STAGES
 from dkmeans.command.stubs import make_stub
 from dkmeans.config.base import StageConfig
 from dkmeans.stages import preview
 
-ROWS = pytest.mark.parametrize("stage", [*STAGES, REPORT], ids=lambda stage: stage.name)
+ROWS = pytest.mark.parametrize("stage", COMMANDS, ids=lambda stage: stage.name)
 
 
 @ROWS

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from dkmeans.compute.executor import Executor
 from dkmeans.compute.in_process import InProcess
@@ -18,6 +18,7 @@ from dkmeans.images.formats import SUFFIXES
 from dkmeans.images.sources import FileSource, Source
 from dkmeans.stages.shared.quantized import Written
 from dkmeans.stages.shared.recoloring import write_folder
+from dkmeans.stages.shared.targets import is_folder, open_target, put_target, taken
 from dkmeans.storage.store import Store, open_store
 
 __all__ = ["asks_for_file", "written_file"]
@@ -35,7 +36,7 @@ def asks_for_file(config: QuantizeConfig, source: Source) -> bool:
     """
     url = config.destination
     suffix = PurePosixPath(url).suffix.lower()
-    if config.to != "png" or suffix not in SUFFIXES or _is_folder(url):
+    if config.to != "png" or suffix not in SUFFIXES or is_folder(url):
         return False
     one = isinstance(source, FileSource) and [source.folder.url_of(file.key) for file in source.files]
     if one != [source.url]:
@@ -50,12 +51,6 @@ def asks_for_file(config: QuantizeConfig, source: Source) -> bool:
             f"Give {name} instead."
         )
     return True
-
-
-def _is_folder(url: str) -> bool:
-    """Whether a URL is that of a folder, by its end or by what is there."""
-    store = open_store(url)
-    return url.endswith("/") or (Path(store.url).is_dir() if store.is_local else bool(store.list()))
 
 
 @contextmanager
@@ -75,8 +70,7 @@ def written_file(
     """
     if isinstance(executor, ClusterConfig) and executor.model_fields_set - {"device"}:
         reporter.say("one image is one task: it is done in this process")
-    above, _, name = open_store(config.destination).url.rpartition("/")
-    place = open_store(above or "/")
+    place, name = open_target(config.destination, "destination")
     _refuse(config, place, name, source)
     with tempfile.TemporaryDirectory(prefix="dkmeans-") as folder:
         # That it cannot be read is told of the image, rather than of how many may be skipped.
@@ -86,10 +80,7 @@ def written_file(
         written = write_folder(config.model_copy(update=own), source, InProcess(), reporter)
         (image,) = written.images
         data = open_store(folder).get(image.key)
-        if config.overwrite:
-            place.put(name, data)
-        elif not place.create(name, data):
-            raise _taken(place, name)
+        put_target(place, name, data, "destination", overwrite=config.overwrite)
         yield replace(written, url=place.url_of(name), images=(replace(image, key=name),)), folder
 
 
@@ -101,11 +92,4 @@ def _refuse(config: QuantizeConfig, place: Store, name: str, source: Source) -> 
     if url == source.url:
         raise UsageError(f"the destination {url} is the source; expected another file. Choose another name.")
     if place.exists(name) and not config.overwrite:
-        raise _taken(place, name)
-
-
-def _taken(place: Store, name: str) -> UsageError:
-    return UsageError(
-        f"destination: {place.url_of(name)} is there already; expected a name without a file. "
-        "Choose another, or pass --overwrite."
-    )
+        raise taken(place, name, "destination")
