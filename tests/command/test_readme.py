@@ -33,8 +33,8 @@ def write_small_photos(folder):
 def here(tmp_path, monkeypatch):
     """A folder like a clone of the project, and photos that do not take long."""
     (tmp_path / "jobs" / "studies").mkdir(parents=True)
-    for name in ("demo.toml", "studies/palette.toml"):
-        (tmp_path / "jobs" / name).write_text((ROOT / "jobs" / name).read_text())
+    for job in (ROOT / "jobs").rglob("*.toml"):
+        (tmp_path / job.relative_to(ROOT)).write_text(job.read_text(encoding="utf-8"))
     monkeypatch.chdir(tmp_path)
 
     for module in (embedded, study):
