@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from dkmeans.errors import DkmeansError
+
 __all__ = ["exit_code", "stoppable"]
 
 _AGAIN_SECONDS = 0.5
@@ -29,6 +31,7 @@ def stoppable(*, quiet: bool = False) -> Iterator[None]:
     A thread waits for SIGINT, and all others, with those and the processes that are started meanwhile, never
     see it. So workers, to which a terminal sends it as well, stay until their cluster is closed; and it is
     heard though the main thread is in a library that looks at no signals, as with a store that is silent.
+    What goes wrong after it is no bug: the signal comes between any two instructions, of an import too.
     """
     if threading.current_thread() is not threading.main_thread() or _is_ignored():
         yield
@@ -40,6 +43,12 @@ def stoppable(*, quiet: bool = False) -> Iterator[None]:
     old[signal.SIGINT] = signal.signal(signal.SIGINT, job.pass_on)
     try:
         yield
+    except DkmeansError:
+        raise
+    except Exception as error:  # such as of a module that the signal has left half imported
+        if job.raised:
+            raise KeyboardInterrupt(signal.Signals(job.number or signal.SIGTERM).name) from error
+        raise
     finally:
         job.over = True
         job.pass_on()

@@ -317,3 +317,24 @@ def test_ctrl_c_in_the_background_of_a_script():
 def test_exit_codes_are_those_of_shells():
     found = [exit_code(KeyboardInterrupt(*given)) for given in ((), ("SIGINT",), ("SIGTERM",))]
     assert found == [130, 130, 143]
+
+
+@pytest.mark.parametrize(("sends", "expected"), [("os.kill(os.getpid(), signal.SIGTERM)", 143), ("0", 1)])
+def test_what_breaks_after_a_signal_is_no_bug(sends, expected):
+    """It may come in the midst of an import, whose module is then not whole; another error is a bug."""
+    breaks = f"""
+from dkmeans.artefacts import status
+def half(*_):
+    try:
+        {sends}
+        time.sleep(0.1)
+    except BaseException:
+        pass
+    raise NameError("name 'coroutines' is not defined")
+status.status = half
+"""
+    process = start("import time\n" + breaks + MAIN, "status", "nowhere")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == expected, err
+    assert ("this is a bug" in err) == (expected == 1)
+    assert ("interrupted" in err) == (expected == 143)
