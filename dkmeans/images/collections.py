@@ -75,8 +75,8 @@ class Part:
     held : list of list
         Their files, or the images decoded from them, among those of other images; tasks in a graph, and empty
         where each image is read from storage.
-    picks : tuple of (int, int)
-        Where in `held` each image lies.
+    picks : ndarray of shape (n_images, 2), int64
+        Where in `held` each image lies: its batch, and its place there.
     decoded : bool
         Whether `held` are images.
     """
@@ -87,12 +87,12 @@ class Part:
     dtype: np.dtype[Any]
     srgb: bool
     held: list[Any]
-    picks: tuple[tuple[int, int], ...]
+    picks: NDArray[np.int64]  # not walked for tasks, as a list would be
     decoded: bool
 
     def read(self) -> Iterator[Picture | SkippedImage]:
         """Yield each image, or why it cannot be decoded."""
-        chosen = [self.held[batch][place] for batch, place in self.picks]
+        chosen = [self.held[batch][place] for batch, place in self.picks.tolist()]
         if self.decoded:
             return iter(chosen)
         files = chosen if self.held else None
@@ -110,7 +110,7 @@ class Part:
         if not isinstance(self.source, FileSource):
             return None
         if self.held and not self.decoded:
-            batch, place = self.picks[position]
+            batch, place = self.picks[position].tolist()
             found = self.held[batch][place]
             if isinstance(found, bytes):
                 return found
@@ -211,12 +211,11 @@ class SourceCollection:
         if last - first > stop - start:
             source = source.without(self.gone)
         if not self.held:
-            return Part(source, self.color, self.max_pixels, self.dtype, self.srgb, [], (), False)
+            return Part(source, self.color, self.max_pixels, self.dtype, self.srgb, [], self.picks[:0], False)
         picks = self.picks[start:stop] - [self.picks[start, 0], 0]
         held = self.held[self.picks[start, 0] : self.picks[stop - 1, 0] + 1]
-        places = tuple((batch, place) for batch, place in picks.tolist())
         how = (self.color, self.max_pixels, self.dtype, self.srgb)
-        return Part(source, *how, list(held), places, self.decoded)
+        return Part(source, *how, list(held), picks, self.decoded)
 
     def without(self, images: Sequence[SkippedImage]) -> SourceCollection:
         """This collection without some images.

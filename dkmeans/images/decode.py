@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from dkmeans.errors import ImageError
 from dkmeans.images.channels import CHANNELS, COLORS, Color, convert_color, eight_bits
 from dkmeans.images.formats import Found, Refused, find
-from dkmeans.images.tags import NO_TAGS, ColorTags, read_tags
+from dkmeans.images.tags import NO_TAGS, ColorTags, tags_of
 
 __all__ = [
     "CHANNELS",
@@ -29,6 +29,7 @@ __all__ = [
     "SkippedImage",
     "convert_color",
     "decode",
+    "decode_tagged",
     "eight_bits",
     "read_header",
 ]
@@ -99,11 +100,16 @@ def read_header(data: bytes, key: str, *, max_pixels: int, whole: bool = True) -
     height, width = found.height, found.width
     if found.orientation >= 5:  # these four exchange rows and columns
         height, width = width, height
-    return ImageHeader(key, height, width, found.dtype, found.note, found.channels, read_tags(data))
+    return ImageHeader(key, height, width, found.dtype, found.note, found.channels, tags_of(found))
 
 
 def decode(data: bytes, key: str, color: Color, *, max_pixels: int) -> NDArray[Any]:
-    """Decode an image file.
+    """Decode an image file; the pixels of `decode_tagged`."""
+    return decode_tagged(data, key, color, max_pixels=max_pixels)[0]
+
+
+def decode_tagged(data: bytes, key: str, color: Color, *, max_pixels: int) -> tuple[NDArray[Any], ColorTags]:
+    """Decode an image file, and read what it says of its numbers.
 
     The EXIF orientation is applied where it precedes the pixels. 16-bit images stay uint16, exactly.
     Alpha is dropped for "gray" and "rgb" (not composited over anything) and opaque where the image has none.
@@ -121,7 +127,8 @@ def decode(data: bytes, key: str, color: Color, *, max_pixels: int) -> NDArray[A
 
     Returns
     -------
-    (height, width, channels) uint8 or uint16 array, C-contiguous
+    pixels : (height, width, channels) uint8 or uint16 array, C-contiguous
+    tags : ColorTags
 
     Raises
     ------
@@ -134,7 +141,8 @@ def decode(data: bytes, key: str, color: Color, *, max_pixels: int) -> NDArray[A
         pixels = pixels.reshape(*pixels.shape[:2], -1)
         if pixels.shape != (found.height, found.width, found.channels) or pixels.dtype != found.dtype:
             raise Refused(f"the pixels are {pixels.dtype} {pixels.shape}, not as its header says")
-        return np.ascontiguousarray(convert_color(_orient(pixels, found.orientation), color))
+        upright = np.ascontiguousarray(convert_color(_orient(pixels, found.orientation), color))
+    return upright, tags_of(found)
 
 
 def _orient(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:

@@ -17,14 +17,14 @@ from dkmeans.images.decode import (
     IncompleteHeader,
     SkippedImage,
     convert_color,
-    decode,
+    decode_tagged,
     read_header,
 )
 from dkmeans.images.formats import SUFFIXES
 from dkmeans.images.listing import NOTHING, Ignored, begins_as_image, list_images, shown
 from dkmeans.images.picture import Picture, in_srgb
 from dkmeans.images.stacks import fingerprint, open_stack
-from dkmeans.images.tags import read_tags, to_srgb
+from dkmeans.images.tags import to_srgb
 from dkmeans.storage.store import Store, StoredObject, open_store
 
 __all__ = ["FileSource", "SkippedImage", "Source", "estimate_pixels", "open_source"]
@@ -221,11 +221,10 @@ class FileSource:
 
 
 def _picture(data: bytes, key: str, color: Color, max_pixels: int, srgb: bool) -> Picture:
-    tags = read_tags(data)
+    pixels, tags = decode_tagged(data, key, "auto" if srgb else color, max_pixels=max_pixels)
     if not srgb:
-        return Picture(decode(data, key, color, max_pixels=max_pixels), tags)
-    pixels = to_srgb(decode(data, key, "auto", max_pixels=max_pixels), tags)
-    return Picture(np.ascontiguousarray(convert_color(pixels, color)), in_srgb(tags))
+        return Picture(pixels, tags)
+    return Picture(np.ascontiguousarray(convert_color(to_srgb(pixels, tags), color)), in_srgb(tags))
 
 
 def open_source(url: str) -> Source:

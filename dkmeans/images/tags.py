@@ -19,9 +19,9 @@ from PIL import ImageCms
 
 from dkmeans.errors import ImageError
 from dkmeans.images.channels import convert_color
-from dkmeans.images.formats import find
+from dkmeans.images.formats.found import Found
 
-__all__ = ["NO_TAGS", "ColorTags", "read_tags", "to_srgb"]
+__all__ = ["NO_TAGS", "ColorTags", "tags_of", "to_srgb"]
 
 _ORDER = (b"iCCP", b"cICP", b"sRGB", b"gAMA", b"cHRM", b"pHYs")
 _PROFILE_LIMIT = 2**24  # bytes; profiles of printers have some millions
@@ -58,13 +58,13 @@ class ColorTags:
 NO_TAGS = ColorTags()
 
 
-def read_tags(data: bytes) -> ColorTags:
-    """Read what an image file of any format says of its numbers.
+def tags_of(found: Found) -> ColorTags:
+    """What an image file of any format, whose header was read, says of its numbers.
 
     Parameters
     ----------
-    data : bytes
-        The file, or as much of its beginning as `read_header` takes: that holds all they are read from.
+    found : Found
+        Of the file, or of as much of its beginning as `read_header` takes: that holds all they are read from.
 
     Returns
     -------
@@ -74,12 +74,10 @@ def read_tags(data: bytes) -> ColorTags:
         orientation, so is its density.
     """
     try:
-        found = find(data, whole=True)
-        assert found is not None  # it is only for the beginning of a file
         chunks = dict(found.tags())
     except MemoryError:
         raise
-    except Exception:  # whoever decodes the image will say so
+    except Exception:  # no fault of the pixels
         return NO_TAGS
     if b"pHYs" in chunks and found.orientation >= 5 and len(chunks[b"pHYs"]) == 9:
         body = chunks[b"pHYs"]

@@ -12,12 +12,12 @@ import skimage.data
 import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from images.tagged import read_tags
 from PIL import Image, ImageFile, ImageOps
 from pngs import write_png
 
 from dkmeans.errors import ImageError
 from dkmeans.images.decode import CHANNELS, IncompleteHeader, convert_color, decode, read_header
-from dkmeans.images.tags import read_tags
 
 LIMIT = 10**6
 rng = np.random.default_rng(0)

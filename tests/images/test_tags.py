@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import skimage.data
 import tifffile
+from images.tagged import read_tags
 from PIL import Image, ImageCms
 from pngs import chunk, write_png
 
 from dkmeans.errors import ImageError
-from dkmeans.images.tags import NO_TAGS, ColorTags, read_tags, to_srgb
+from dkmeans.images.tags import NO_TAGS, ColorTags, to_srgb
 
 PHOTO = np.ascontiguousarray(skimage.data.astronaut()[:40, :56])
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -143,11 +144,6 @@ def test_colors_of_avif_by_numbers():
         ((2, 2), ()),
     ]:
         assert read_tags(data[:at] + struct.pack(">HH", *numbers) + data[at + 4 :]).chunks == want
-
-
-@pytest.mark.parametrize("data", [b"", b"hello", b"\x89PNG\r\n\x1a\n", png((b"gAMA", GAMMA))[:50]])
-def test_no_image_has_no_tags(data):
-    assert read_tags(data) == NO_TAGS
 
 
 def srgb(linear):

@@ -29,12 +29,17 @@ _NOT_READ = "its transparency (tRNS) is damaged and left out"
 
 
 class Chunk(NamedTuple):
-    """One chunk: whether all of it is in the file, and its checksum right."""
+    """One chunk: whether all of it is in the file, and the checksum that it has there."""
 
     name: bytes
     body: bytes
     whole: bool
-    intact: bool
+    crc: int
+
+    @property
+    def intact(self) -> bool:
+        """Whether its checksum is right; computed when it is asked for, as pixels can be most of a file."""
+        return self.whole and zlib.crc32(self.body, zlib.crc32(self.name)) == self.crc
 
 
 def chunks(data: bytes) -> Iterator[Chunk]:
@@ -46,7 +51,7 @@ def chunks(data: bytes) -> Iterator[Chunk]:
         body = data[at + 8 : end]
         whole = end + 4 <= len(data)
         crc = int.from_bytes(data[end : end + 4])
-        yield Chunk(name, body, whole, whole and zlib.crc32(body, zlib.crc32(name)) == crc)
+        yield Chunk(name, body, whole, crc)
         if name == b"IEND":
             return
         at = end + 4

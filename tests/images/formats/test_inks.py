@@ -7,11 +7,11 @@ import struct
 import numpy as np
 import pytest
 import tifffile
+from images.tagged import read_tags
 from lab import lab_to_srgb
 from PIL import Image
 
 from dkmeans.images.decode import decode, read_header
-from dkmeans.images.tags import read_tags
 
 # What the 16 mixtures of full inks look like: L from 0 to 255, a and b around 128.
 LOOKS = np.random.default_rng(5).integers([60, 110, 110], [200, 146, 146], (16, 3))
