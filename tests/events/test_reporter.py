@@ -8,7 +8,7 @@ import re
 import pytest
 from rich.console import Console
 
-from dkmeans.events import reporter as events
+from dkmeans.events import steps as events
 from dkmeans.events.reporter import SILENT, Reporter
 
 
@@ -131,7 +131,7 @@ def test_a_part_that_fails_does_not_say_that_it_is_done(capsys):
 
 
 def test_quiet_says_nothing_but_warnings(capsys):
-    reporter = Reporter(quiet=True)
+    reporter = Reporter(level="warning")
     with reporter.stage("labels", 3) as advance:
         advance(3, "done")
     reporter.say("hello")
