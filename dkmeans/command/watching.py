@@ -40,13 +40,13 @@ def watch_status(url: str, reporter: Reporter, every: float | str | None) -> dic
         line = progress(told)
         if line != before:
             before, changed = line, time.monotonic()
-            if reporter.lines and reporter.says("info"):
+            if reporter.in_lines and reporter.says("info"):
                 reporter.milestone("status", line, status=told)
-        if not reporter.lines and reporter.says("info"):
+        if not reporter.in_lines and reporter.says("info"):
             still = seconds(time.monotonic() - changed)
             print(f"\r\x1b[2K{line}, unchanged for {still}", end="", file=sys.stderr, flush=True)
         if told["state"] == "complete":
-            if not reporter.lines and reporter.says("info"):
+            if not reporter.in_lines and reporter.says("info"):
                 print(file=sys.stderr)
             return told
         time.sleep(pause)

@@ -122,7 +122,8 @@ def _told(executor: Executor, reporter: Reporter, stage: str) -> Iterator[None]:
 
 def _ending(stage: str, seconds: float, took: dict[str, float], error: str | None) -> str:
     """Say in a line how a stage has ended."""
-    how = "is done" if error is None else f"has failed ({error.partition(':')[0]})"
+    what = None if error is None else error.partition(":")[0]
+    how = {None: "is done", "KeyboardInterrupt": "is interrupted"}.get(what, f"has failed ({what})")
     counts = [f"{took[name]:,.0f} {name.replace('_', ' ')}" for name in _TOLD if took[name]]
     moved = [f"{words.size(int(took[f'bytes_{way}']))} {way}" for way in ("read", "written")]
     return f"{stage} {how} after {words.seconds(seconds)}: {', '.join([*moved, *counts])}"

@@ -74,7 +74,7 @@ class Reporter:
         return LEVELS.index(level) >= LEVELS.index(self.level)
 
     @property
-    def lines(self) -> bool:
+    def in_lines(self) -> bool:
         """Whether each event is a line, as no terminal shows bars."""
         return self.form == "json" or not self.console.is_terminal
 
@@ -89,7 +89,7 @@ class Reporter:
     @property
     def logs(self) -> bool:
         """Whether anyone wants to know how a stage begins and ends."""
-        return self.log is not None or self.listener is not None or (self.says("info") and self.lines)
+        return self.log is not None or self.listener is not None or (self.says("info") and self.in_lines)
 
     def event(self, event: str, **facts: Any) -> None:
         """Tell what happened, in detail."""
@@ -109,7 +109,7 @@ class Reporter:
         self._say(event, bars=bars)
 
     def _say(self, event: dict[str, Any], *, bars: bool = False) -> None:
-        if not self.says(event["level"]) or (bars and not self.lines):
+        if not self.says(event["level"]) or (bars and not self.in_lines):
             return
         if self.form == "json":
             print(json.dumps(event), file=sys.stderr, flush=True)
@@ -138,7 +138,7 @@ class Reporter:
         if self.says("info"):
             from dkmeans.events.steps import Steps
 
-            steps = Steps(name, total, unit, self.console, self.lines, self._say_progress)
+            steps = Steps(name, total, unit, self.console, self.in_lines, self._say_progress)
             with steps.bar:
                 yield counted.with_listener(steps.advance)
                 message = steps.end()
