@@ -22,13 +22,18 @@ def exit_code(stopped: KeyboardInterrupt) -> int:
     return 128 + (signal.Signals[stopped.args[0]] if stopped.args else signal.SIGINT)
 
 
+def _plain(text: str) -> bytes:
+    return f"{text}\n".encode()
+
+
 @contextmanager
-def stoppable(say: Callable[[str], bytes] | None = None) -> Iterator[None]:
+def stoppable(say: Callable[[str], bytes] | None = _plain) -> Iterator[None]:
     """Raise KeyboardInterrupt, with the name of the signal, on the first SIGINT or SIGTERM; end on the next.
 
     A thread waits for SIGINT, and all others, with those and the processes that are started meanwhile, never
     see it. So workers, to which a terminal sends it as well, stay until their cluster is closed; and it is
     heard though the main thread is in a library that looks at no signals, as with a store that is silent.
+    `say` makes the line that is said then, if any.
     """
     if threading.current_thread() is not threading.main_thread() or _is_ignored():
         yield
