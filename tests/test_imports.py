@@ -58,6 +58,7 @@ ROOMS = {
     "faiss": ["stages.export"],
     "skops": ["stages.export"],
     "distributed": ["compute"],
+    "prometheus_client": ["compute.metrics"],
     "numba": ["kernels"],
     "llvmlite": ["kernels"],
 }
@@ -248,7 +249,7 @@ def test_help_loads_no_library(arguments):
 
 UNUSED = {
     *("dask", "distributed", "dask_ml"),
-    *("sklearn", "skimage", "scipy.linalg", "pandas", "zarr", "matplotlib"),
+    *("prometheus_client", "sklearn", "skimage", "scipy.linalg", "pandas", "zarr", "matplotlib"),
 }
 """What takes long to load, and an image that gets a palette of its own has no use for."""
 

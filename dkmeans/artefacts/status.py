@@ -16,7 +16,7 @@ from dkmeans.errors import InputError
 from dkmeans.storage import arrays
 from dkmeans.storage.store import Store, open_store
 
-__all__ = ["kept", "status"]
+__all__ = ["kept", "progress", "status"]
 
 _COMPLETE = "everything"
 """How far a complete output is, in words."""
@@ -87,6 +87,13 @@ def kept(urls: Sequence[str]) -> str:
     complete = [url for url, words in told.items() if words == _COMPLETE]
     words = [f"{words} in {url}" for url, words in told.items() if len(complete) == 1 or url not in complete]
     return "; ".join([f"{len(complete)} finished outputs", *words] if len(complete) > 1 else words)
+
+
+def progress(told: dict[str, Any]) -> str:
+    """Say in a line how far an output is, from its status."""
+    fit = told.get("fit", {})
+    inertia = f", inertia {fit['inertia']:.6g}" if "inertia" in fit else ""
+    return f"{told['kind']}, run {told['runs']}, {told['state']}: {_words(told)}{inertia}"
 
 
 def _words(told: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from dkmeans.clustering.constrained import group_by_alpha, label_groups
 from dkmeans.features.histogram import Histogram, is_worth_counting, pack_colors, unpack_colors
 from dkmeans.features.space import FeatureSpace
 from dkmeans.kernels.colors import find_labels, label_table, note_labels
+from dkmeans.storage.access import count
 
 __all__ = ["choose_code_dtype", "forget_colors", "label_rows"]
 
@@ -40,6 +41,7 @@ def label_rows(
     ones a clear one, if there are such; see `dkmeans.clustering.constrained.group_by_alpha`. With the name
     of a `run`, which has always the same centers, colors are remembered until `forget_colors`.
     """
+    count(rows=len(rows))
     if features is not None and features.has_alpha and features.patch is None:
         return label_groups(group_by_alpha(rows, None, centers, features, device), centers)
     if not is_worth_counting(rows.dtype, rows.shape[1], len(rows)):

@@ -20,6 +20,7 @@ from dkmeans.clustering.rows import Rows
 from dkmeans.clustering.work import StepWork, Teller
 from dkmeans.compute.tree import combined, reduced
 from dkmeans.kernels import Block, Stats, arithmetic
+from dkmeans.storage.access import count
 
 __all__ = ["known_labels", "lloyd"]
 
@@ -50,6 +51,17 @@ def _step(
     hint: tuple[str, int] | None,
 ) -> Stats:
     """Take a step on one block, on a worker; `hint` names the labels of a block that is read anew."""
+    stats = _hinted_step(block, centers, previous, hint)
+    count(rows=stats.counts.sum().item())
+    return stats
+
+
+def _hinted_step(
+    block: Block,
+    centers: NDArray[Any],
+    previous: NDArray[Any] | None,
+    hint: tuple[str, int] | None,
+) -> Stats:
     if hint is None:
         return block.lloyd(centers, previous)
     with _HINTS_LOCK:
@@ -132,7 +144,11 @@ class _RowSteps:
     def _tasks(
         self, numbers: Sequence[int], centers: NDArray[Any], previous: NDArray[Any] | None
     ) -> list[Delayed]:
-        step, now, before = delayed(_step), self._sent(centers, numbers), self._sent(previous, numbers)
+        step, now, before = (
+            self.rows.cluster.task(_step),
+            self._sent(centers, numbers),
+            self._sent(previous, numbers),
+        )
         hints = [None if self.rows.resident else (self.fit, number) for number in numbers]
         blocks = [self.rows.blocks[number] for number in numbers]
         return [step(block, now, before, hint) for block, hint in zip(blocks, hints, strict=True)]

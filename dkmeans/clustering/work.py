@@ -6,7 +6,7 @@ It keeps the centers of the last step, so that in the next one only those travel
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dkmeans.errors import ClusterError
 from dkmeans.kernels import Block, Stats, arithmetic
+from dkmeans.storage.access import count, current_access
 
 __all__ = ["Message", "StepWork", "Teller"]
 
@@ -82,6 +83,7 @@ class StepWork:
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
         self.dtype = dtype
+        self.access = replace(current_access(), options=())  # of which the rows are counted
         self.number = 0
         self.centers: _Centers | None = None
 
@@ -108,6 +110,7 @@ class StepWork:
     def do(self, number: int, block: Block, begun: tuple[_Centers, _Centers | None]) -> Any:
         """Take a step on one block."""
         stats = block.lloyd(*begun)
+        count(self.access, rows=stats.counts.sum().item())
         return {number: stats} if self.dtype.kind == "f" else stats
 
     def merge(self, results: list[Any]) -> Any:

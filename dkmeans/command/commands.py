@@ -11,7 +11,8 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Any, Protocol, runtime_checkable
+from functools import partial
+from typing import Any, Protocol, cast, runtime_checkable
 
 from dkmeans.command.options import SHARED, model_parameters, shared_parameters
 from dkmeans.command.registry import Stage
@@ -20,6 +21,7 @@ from dkmeans.command.surroundings import check, check_dask, printed
 from dkmeans.config.base import KEYS, StageConfig
 from dkmeans.config.cluster import ClusterConfig
 from dkmeans.errors import DkmeansError, UsageError
+from dkmeans.events.reporter import FORMS, LEVELS, Form, Level, Reporter, record
 
 __all__ = ["new_command", "stage_command"]
 
@@ -74,29 +76,65 @@ def new_command(
     return command
 
 
-def _execute(work: Callable[[Any], Any], *, as_json: bool, quiet: bool, debug: bool, **options: Any) -> None:
+def _execute(
+    work: Callable[[Any], Any],
+    *,
+    as_json: bool,
+    quiet: bool,
+    debug: bool,
+    log_level: str | None,
+    log_format: str | None,
+    **options: Any,
+) -> None:
     """Run `work`, print its report on stdout, and exit with the code of the error that it ends in."""
+    given = [*["debug"] * debug, *["warning"] * quiet, *([log_level] if log_level else [])]
+    level, form = given[-1] if given else "info", log_format or "text"
+    debug, tell = level == "debug", partial(_tell, form)
     try:
+        _check_log(level, form, n_levels=len(given))
         check()
-        with stoppable(quiet=quiet):
-            report = _run(work, quiet=quiet, **options)
+        with stoppable(partial(_line, form, "info") if level in ("debug", "info") else None):
+            report = _run(work, level=level, form=form, **options)
         values = report if isinstance(report, dict) else asdict(report)
         printed(lambda: _print_report(report, values, as_json=as_json, quiet=quiet), " The work is done.")
     except DkmeansError as error:
         if debug:
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
+        tell("error", str(error), exit_code=error.exit_code)
         raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt as stopped:
-        print("; ".join(["interrupted", *getattr(stopped, "__notes__", [])]), file=sys.stderr)
+        tell("warning", "; ".join(["interrupted", *getattr(stopped, "__notes__", [])]))
         raise SystemExit(exit_code(stopped)) from None
     except Exception as error:
         if debug:
             traceback.print_exc()
             raise SystemExit(1) from None
-        print(f"error: this is a bug: {type(error).__name__}: {error}", file=sys.stderr)
-        print("Run again with --debug and report what it shows.", file=sys.stderr)
+        again = "Run again with --debug and report what it shows."
+        tell("error", f"this is a bug: {type(error).__name__}: {error}\n{again}", exit_code=1)
         raise SystemExit(1) from None
+
+
+def _check_log(level: str, form: str, *, n_levels: int) -> None:
+    """Refuse levels and formats that there are not, and two levels at a time."""
+    for flag, found, known in (("--log-level", level, LEVELS), ("--log-format", form, FORMS)):
+        if found not in known:
+            raise UsageError(f"{flag}: found {found!r}; expected {', '.join(known[:-1])} or {known[-1]}.")
+    if n_levels > 1:
+        raise UsageError(
+            "found two levels; expected one of --log-level, --debug, which means --log-level debug, and "
+            "--quiet, which means --log-level warning and no report."
+        )
+
+
+def _line(form: str, level: Level, message: str, **facts: Any) -> bytes:
+    """A line of stderr that says how a command ends; in text the level of errors is before it."""
+    if form == "json":
+        return f"{json.dumps(record(level, '', 'exit', message, **facts))}\n".encode()
+    return f"{'error: ' if level == 'error' else ''}{message}\n".encode()
+
+
+def _tell(form: str, level: Level, message: str, **facts: Any) -> None:
+    print(_line(form, level, message, **facts).decode(), end="", file=sys.stderr)
 
 
 def _print_report(report: Any, values: dict[str, Any], *, as_json: bool, quiet: bool) -> None:
@@ -119,19 +157,18 @@ def _shown(value: Any, *, whole: bool) -> Any:
 
 
 def _run(
-    work: Callable[[Any], Any], *, quiet: bool, events: str | None, storage_option: list[str] | None
+    work: Callable[[Any], Any], *, level: str, form: str, events: str | None, storage_option: list[str] | None
 ) -> Any:
     """The report of `work`; a note of what is kept goes with a KeyboardInterrupt."""
     from dkmeans.artefacts.claims import noted
     from dkmeans.command.eventlog import event_log
-    from dkmeans.events.reporter import Reporter
     from dkmeans.storage.access import storage_options  # here, so that --help does not load the libraries
 
     claimed: list[str] = []
     with storage_options(_pairs(storage_option or [])):
         try:
             with event_log(events) as log, noted(claimed):
-                return work(Reporter(quiet=quiet, log=log))
+                return work(Reporter(level=cast(Level, level), form=cast(Form, form), log=log))
         except BaseException as error:
             stopped = _interruption(error)
             if stopped is None:

@@ -6,8 +6,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from pydantic.fields import FieldInfo
+
 from dkmeans.command.commands import new_command
-from dkmeans.command.options import url_argument
+from dkmeans.command.options import option, url_argument
+from dkmeans.errors import UsageError
 
 __all__ = ["LOOKS"]
 
@@ -18,10 +21,16 @@ def _info(reporter: Any, url: str) -> dict[str, Any]:
     return describe(url)
 
 
-def _status(reporter: Any, url: str) -> dict[str, Any]:
+def _status(reporter: Any, url: str, watch: bool, every: float | str | None) -> dict[str, Any]:
     from dkmeans.artefacts.status import status
 
-    return status(url)
+    if every is not None and not watch:
+        raise UsageError("--every: found without --watch, which it is for. Add --watch, or leave it out.")
+    if not watch:
+        return status(url)
+    from dkmeans.command.watching import watch_status
+
+    return watch_status(url, reporter, every)
 
 
 def _verify(reporter: Any, url: str) -> Any:
@@ -43,10 +52,24 @@ LOOKS: dict[str, Callable[[], Callable[..., None]]] = {
     "status": partial(
         new_command,
         _status,
-        [url_argument("URL of an output, complete or not.")],
+        [
+            url_argument("URL of an output, complete or not."),
+            option(
+                "watch", FieldInfo(annotation=bool, default=False, description="Go on until it is complete.")
+            ),
+            option(
+                "every",
+                FieldInfo(
+                    annotation=float | None, default=None, description="Seconds between two looks. [5]"
+                ),
+            ),
+        ],
         """Tell how far the run is that writes an output.
 
         Who has claimed it and when, which shards are finished, and of a fit the last iteration in storage.
+        With --watch a line is said for each change, on stderr, until the output is complete: on a terminal
+        in place of the one before. Nothing in storage tells a run that is slow from one that has died, so
+        the line says for how long nothing has changed. Ctrl-C ends it.
         """,
     ),
     "verify": partial(

@@ -23,6 +23,7 @@ from dkmeans.config.stages import (
     ReadingConfig,
     UpdateConfig,
 )
+from dkmeans.events.reporter import FORMS, LEVELS
 
 __all__ = ["SHARED", "argument", "model_parameters", "option", "shared_parameters", "url_argument"]
 
@@ -45,8 +46,27 @@ SHARED = {
         _everywhere("--events", help="URL or file of a log of events, one JSON object a line."),
     ),
     "as_json": (bool, _everywhere("--json", help="Print one JSON object at the end.")),
-    "quiet": (bool, _everywhere("--quiet", help="Say nothing but warnings.")),
-    "debug": (bool, _everywhere("--debug", help="Show the traceback of an error.")),
+    "quiet": (bool, _everywhere("--quiet", help="Print no report, and log as with --log-level warning.")),
+    "debug": (bool, _everywhere("--debug", help="Log as with --log-level debug.")),
+    "log_level": (
+        str | None,
+        _everywhere(
+            "--log-level",
+            metavar=f"{{{', '.join(LEVELS)}}}",
+            help="What is less than this is not said; debug tells each event and the traceback of an error. "
+            "[info]",
+            autocompletion=lambda: list(LEVELS),
+        ),
+    ),
+    "log_format": (
+        str | None,
+        _everywhere(
+            "--log-format",
+            metavar=f"{{{', '.join(FORMS)}}}",
+            help="Of what is said on stderr; json is one object a line. [text]",
+            autocompletion=lambda: list(FORMS),
+        ),
+    ),
 }
 """Parameters that every command takes."""
 _GROUPS: dict[type[BaseModel], str] = {

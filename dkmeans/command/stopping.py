@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -24,19 +24,24 @@ def exit_code(stopped: KeyboardInterrupt) -> int:
     return 128 + (signal.Signals[stopped.args[0]] if stopped.args else signal.SIGINT)
 
 
+def _plain(text: str) -> bytes:
+    return f"{text}\n".encode()
+
+
 @contextmanager
-def stoppable(*, quiet: bool = False) -> Iterator[None]:
+def stoppable(say: Callable[[str], bytes] | None = _plain) -> Iterator[None]:
     """Raise KeyboardInterrupt, with the name of the signal, on the first SIGINT or SIGTERM; end on the next.
 
     A thread waits for SIGINT, and all others, with those and the processes that are started meanwhile, never
     see it. So workers, to which a terminal sends it as well, stay until their cluster is closed; and it is
     heard though the main thread is in a library that looks at no signals, as with a store that is silent.
     What goes wrong after it is no bug: the signal comes between any two instructions, of an import too.
+    `say` makes the line that is said then, if any.
     """
     if threading.current_thread() is not threading.main_thread() or _is_ignored():
         yield
         return
-    job = _Job(quiet)
+    job = _Job(say)
     old = {signal.SIGTERM: signal.signal(signal.SIGTERM, job.stop)}
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     job.listener.start()
@@ -66,8 +71,8 @@ def _is_ignored() -> bool:
 class _Job:
     """The signals that have come for the main thread so far."""
 
-    def __init__(self, quiet: bool) -> None:
-        self.quiet = quiet
+    def __init__(self, say: Callable[[str], bytes] | None) -> None:
+        self.say = say
         self.main = threading.get_ident()
         self.listener = threading.Thread(target=self.listen, daemon=True)
         self.number: int | None = None
@@ -90,9 +95,9 @@ class _Job:
         while signal.sigwait({signal.SIGINT}) and not self.over:
             if not self.number:
                 self.number, heard = signal.SIGINT, time.monotonic()
-                if not self.quiet:
-                    end = "\n" if sys.stderr.isatty() else ""  # of the line that holds a bar, and a ^C
-                    os.write(2, f"{end}stopping; Ctrl-C again ends at once\n".encode())
+                if self.say is not None:
+                    end = b"\n" if sys.stderr.isatty() else b""  # of the line that holds a bar, and a ^C
+                    os.write(2, end + self.say("stopping; Ctrl-C again ends at once"))
                 signal.pthread_kill(self.main, signal.SIGTERM)
             elif time.monotonic() - heard > _AGAIN_SECONDS:
                 os._exit(128 + signal.SIGINT)

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from dkmeans.compute.in_process import InProcess
 from dkmeans.compute.memory import n_cores
 from dkmeans.config.cluster import ClusterConfig
 from dkmeans.errors import ClusterError, DeviceError, UsageError
-from dkmeans.events.reporter import Reporter
+from dkmeans.events import words
+from dkmeans.events.reporter import SILENT, Reporter
+from dkmeans.storage import access
 
 __all__ = ["connect"]
 
@@ -30,6 +33,8 @@ _OF_CLUSTER = ("workers", "threads_per_worker", "memory_limit", "performance_rep
 """Options that mean nothing without workers."""
 _COMPARED = ("numba", "numpy", "obstore", "zarr")
 """Besides what Dask compares by itself."""
+_TOLD = ("rows", "images_read", "images_written", "images_skipped", "retries")
+"""What the line at the end of a stage has, where there is some."""
 
 
 @contextmanager
@@ -83,11 +88,25 @@ def _decided(config: ClusterConfig, pixels: Callable[[], int] | None) -> Cluster
 @contextmanager
 def _accounted(executor: Executor, reporter: Reporter, stage: str) -> Iterator[None]:
     """An event for the beginning of a stage, and one for its end with what it took."""
-    if not reporter.logs:
-        yield
+    here = access.using(replace(access.current_access(), stage=stage))
+    if reporter is SILENT:
+        with here:
+            yield
         return
-    began, before = time.perf_counter(), executor.traffic()
-    reporter.event("begin", stage=stage, n_threads=executor.n_threads())
+    with here, executor.watched(stage, reporter) as listener, reporter.within(stage, listener):
+        if not reporter.logs:
+            yield
+            return
+        with _told(executor, reporter, stage):
+            yield
+
+
+@contextmanager
+def _told(executor: Executor, reporter: Reporter, stage: str) -> Iterator[None]:
+    began, before, n_threads = time.perf_counter(), executor.tally(), executor.n_threads()
+    reporter.milestone(
+        "begin", f"{stage} begins on {n_threads} thread{'s' if n_threads > 1 else ''}", n_threads=n_threads
+    )
     error: str | None = None
     try:
         yield
@@ -96,8 +115,18 @@ def _accounted(executor: Executor, reporter: Reporter, stage: str) -> Iterator[N
         raise
     finally:
         # A worker that has gone took its counts along.
-        took = {name: max(0, total - before[name]) for name, total in executor.traffic().items()}
-        reporter.event("end", stage=stage, seconds=time.perf_counter() - began, **took, error=error)
+        took = {name: max(0, total - before[name]) for name, total in executor.tally().items()}
+        seconds = time.perf_counter() - began
+        reporter.milestone("end", _ending(stage, seconds, took, error), seconds=seconds, **took, error=error)
+
+
+def _ending(stage: str, seconds: float, took: dict[str, float], error: str | None) -> str:
+    """Say in a line how a stage has ended."""
+    what = None if error is None else error.partition(":")[0]
+    how = {None: "is done", "KeyboardInterrupt": "is interrupted"}.get(what, f"has failed ({what})")
+    counts = [f"{took[name]:,.0f} {name.replace('_', ' ')}" for name in _TOLD if took[name]]
+    moved = [f"{words.size(int(took[f'bytes_{way}']))} {way}" for way in ("read", "written")]
+    return f"{stage} {how} after {words.seconds(seconds)}: {', '.join([*moved, *counts])}"
 
 
 @contextmanager

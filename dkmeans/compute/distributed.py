@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Any
 
 from dask.delayed import Delayed
 
-from dkmeans.compute import waiting
-from dkmeans.compute.executor import Executor, moved
+from dkmeans.compute import metrics, waiting
+from dkmeans.compute.executor import Executor, done
 from dkmeans.compute.hands import OnWorkers
 from dkmeans.compute.rounds import Rounds, Work
 from dkmeans.errors import ClusterError
-from dkmeans.events.reporter import Advance
+from dkmeans.events.reporter import Advance, Listener, Reporter
 from dkmeans.storage import access
 
 if TYPE_CHECKING:
@@ -108,6 +108,10 @@ class Distributed(Executor):
         answers: dict[str, Any] = waiting.ask(self.client, lambda: self.client.run(function, *arguments))
         return answers
 
+    def watched(self, stage: str, reporter: Reporter) -> AbstractContextManager[Listener]:
+        """Show in the /metrics of the scheduler how far a stage is."""
+        return metrics.watched(self.client, stage, reporter)
+
     def everywhere(self, function: Callable[..., Any], *arguments: Any) -> None:
         """Call `function` once in each worker process; a cluster that is gone needs no call."""
         with suppress(ClusterError):
@@ -117,8 +121,8 @@ class Distributed(Executor):
         """The answers of the workers to a call beside their tasks, which may not take long."""
         return waiting.ask(self.client, call, self.call_seconds)
 
-    def _traffic(self) -> list[tuple[int, int, int]]:
-        here, job = super()._traffic(), access.current_access().job
+    def _tallies(self) -> list[dict[str, float]]:
+        here, job = super()._tallies(), access.current_access().job
         with suppress(ClusterError):
-            return [*here, *self._call(lambda: self.client.run(moved, job, on_error="ignore")).values()]
+            return [*here, *self._call(lambda: self.client.run(done, job, on_error="ignore")).values()]
         return here

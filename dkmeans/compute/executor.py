@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dkmeans import __version__
+from dkmeans.compute import metrics
 from dkmeans.compute.rounds import Rounds, Work
 from dkmeans.errors import ClusterError
-from dkmeans.events.reporter import Advance
+from dkmeans.events.reporter import Advance, Listener, Reporter
 from dkmeans.plan import MIB
 from dkmeans.storage import access
 
 if TYPE_CHECKING:
     from dask.delayed import Delayed
 
-__all__ = ["IMPORTED_BYTES", "Executor", "Task", "moved"]
+__all__ = ["IMPORTED_BYTES", "Executor", "Task", "done"]
 
 IMPORTED_BYTES = 300 * MIB
 """Bytes that a worker takes with all libraries loaded and nothing to do; measured 277 MiB."""
@@ -39,18 +41,18 @@ class Task:
                 f"a worker has dkmeans {__version__}, the job {self.version}; expected the same. "
                 "Install the same version on all workers."
             )
+        metrics.serve()
         with access.using(self.access):
             try:
                 return self.function(*arguments, **options)
             except Exception:
-                access.traffic_of(self.access.job).add(failed=1)
+                access.count(retries=1)
                 raise
 
 
-def moved(job: str) -> tuple[int, int, int]:
-    """Count what this process has moved for a job: bytes read, bytes written, tasks that failed."""
-    found = access.traffic_of(job)
-    return found.read, found.written, found.failed
+def done(job: str) -> dict[str, float]:
+    """Tell what this process has done for a job."""
+    return access.tally_of(job).numbers()
 
 
 class Executor(ABC):
@@ -157,15 +159,19 @@ class Executor(ABC):
     def ask(self, function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
         """Call `function` in each process that runs tasks; results by its name."""
 
+    def watched(self, stage: str, reporter: Reporter) -> AbstractContextManager[Listener | None]:
+        """Show to others how far a stage is: what takes its events, if anyone can see it."""
+        return nullcontext()
+
     @abstractmethod
     def everywhere(self, function: Callable[..., Any], *arguments: Any) -> None:
         """Call `function` once in each process that runs tasks; a cluster that is gone needs no call."""
 
-    def traffic(self) -> dict[str, int]:
-        """Bytes read and written by this job so far, and tasks run again; without workers that are gone."""
-        read, written, failed = (sum(column) for column in zip(*self._traffic(), strict=True))
-        return {"bytes_read": read, "bytes_written": written, "retries": failed}
+    def tally(self) -> dict[str, float]:
+        """Tell what this job has done so far, see `Tally`; without workers that are gone."""
+        tallies = self._tallies()
+        return {name: sum(each[name] for each in tallies) for name in tallies[0]}
 
-    def _traffic(self) -> list[tuple[int, int, int]]:
-        """Count what each process has moved."""
-        return [moved(access.current_access().job)]
+    def _tallies(self) -> list[dict[str, float]]:
+        """Tell what each process has done."""
+        return [done(access.current_access().job)]

@@ -27,7 +27,7 @@ from distributed.core import send_recv
 from distributed.protocol.serialize import to_serialize
 
 from dkmeans import __version__
-from dkmeans.compute import waiting
+from dkmeans.compute import metrics, waiting
 from dkmeans.compute.rounds import Left, Rounds, Work, dealt
 from dkmeans.errors import ClusterError
 from dkmeans.storage import access
@@ -164,6 +164,7 @@ class Hand:
 
 def _lend(dask_worker: Any) -> None:
     """Give the worker that this runs on a hand, if it has none."""
+    metrics.serve()
     if _OPERATION not in dask_worker.handlers:
         dask_worker.handlers[_OPERATION] = Hand(dask_worker).answer
 
@@ -211,7 +212,7 @@ class OnWorkers(Rounds):
         self.in_vain = 0 if done else self.in_vain + 1
         if left:
             self.trees = []
-            access.traffic_of(access.current_access().job).add(failed=len(left))
+            access.count(retries=len(left))
         return results, left
 
     def close(self) -> None:

@@ -1,32 +1,37 @@
-"""Say how far a job is: one bar per stage on a terminal, plain lines elsewhere, always on stderr."""
+"""Say what a job does, always on stderr: bars on a terminal, lines of text or of JSON elsewhere."""
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["SILENT", "Advance", "Reporter"]
+__all__ = ["FORMS", "LEVELS", "SILENT", "Advance", "Form", "Level", "Listener", "Reporter", "record"]
 
+Level = Literal["debug", "info", "warning", "error"]
+Form = Literal["text", "json"]
 Advance = Callable[..., None]
 """``advance(n, note="")``: `n` more steps are done; the note says what the last one found."""
+Listener = Callable[[dict[str, Any]], None]
+"""Takes events, dicts of JSON values."""
 
-_SECONDS_BETWEEN_LINES = 5.0
-_AT_ONCE_SECONDS = 0.1
-"""Steps that are done so soon were done by an earlier run: they tell nothing of how fast this one is."""
-_MEMORY_SECONDS = 3600.0
-"""Time left is estimated from so long a past: it holds several steps, though each may take minutes."""
-_WITHOUT_NOTE = 70
-"""Columns of a bar on a terminal before its note."""
-_BOUNDS = {"iterations"}
-"""Units of which a stage may need fewer than its total."""
+LEVELS: tuple[Level, ...] = ("debug", "info", "warning", "error")
+"""From all that is said to the least."""
+FORMS: tuple[Form, ...] = ("text", "json")
+
+
+def record(level: Level, stage: str, event: str, message: str, **facts: Any) -> dict[str, Any]:
+    """An event: a line of a log of JSON."""
+    time = datetime.now(UTC).isoformat()
+    return {"time": time, "level": level, "stage": stage, "event": event, "message": message, **facts}
 
 
 class Reporter:
@@ -34,15 +39,28 @@ class Reporter:
 
     Parameters
     ----------
-    quiet : bool
-        Say nothing but warnings.
+    level : {"debug", "info", "warning", "error"}
+        What is less than that is not said.
+    form : {"text", "json"}
+        Of what is said; of JSON an object a line.
     log : callable or None
-        Takes each event, a dict of JSON values; see `dkmeans.command.eventlog`.
+        Takes each event, whatever its level, but for what is said to people alone; see
+        `dkmeans.command.eventlog`.
+
+    Attributes
+    ----------
+    working : str
+        The stage that is under way.
+    listener : callable or None
+        Takes what `log` does, and each step of a part as an event ``progress``.
     """
 
-    def __init__(self, *, quiet: bool = False, log: Callable[[dict[str, Any]], None] | None = None) -> None:
-        self.quiet = quiet
+    def __init__(self, *, level: Level = "info", form: Form = "text", log: Listener | None = None) -> None:
+        self.level = level
+        self.form = form
         self.log = log
+        self.working = ""
+        self.listener: Listener | None = None
 
     @cached_property
     def console(self) -> Console:
@@ -51,135 +69,126 @@ class Reporter:
 
         return Console(stderr=True, highlight=False, soft_wrap=True)
 
+    def says(self, level: Level) -> bool:
+        """Whether an event of a level is said."""
+        return LEVELS.index(level) >= LEVELS.index(self.level)
+
+    @property
+    def in_lines(self) -> bool:
+        """Whether each event is a line, as no terminal shows bars."""
+        return self.form == "json" or not self.console.is_terminal
+
     def say(self, text: str) -> None:
-        """One line of information."""
-        if not self.quiet:
-            self.console.print(text, markup=False)
+        """One line of information, for people."""
+        self._say(record("info", self.working, "message", text))
 
     def warn(self, text: str) -> None:
-        """One line that the user must see, also when quiet."""
-        self.event("warning", text=text)
-        self.console.print(f"warning: {text}", markup=False, style="yellow")
+        """One line that the user must see."""
+        self._tell(record("warning", self.working, "warning", text))
 
     @property
     def logs(self) -> bool:
-        """Whether anyone wants events."""
-        return self.log is not None
+        """Whether anyone wants to know how a stage begins and ends."""
+        return self.log is not None or self.listener is not None or (self.says("info") and self.in_lines)
 
     def event(self, event: str, **facts: Any) -> None:
-        """One line of the event log, if there is one."""
-        if self.log is not None:
-            self.log({"time": datetime.now(UTC).isoformat(), "event": event, **facts})
+        """Tell what happened, in detail."""
+        if self.log is not None or self.listener is not None or self.says("debug"):
+            told = ", ".join(f"{name} {value}" for name, value in facts.items())
+            self._tell(record("debug", self.working, event, f"{event}: {told}", **facts))
+
+    def milestone(self, event: str, message: str, **facts: Any) -> None:
+        """Tell that a stage, or a part of it, begins or is done: in a line, where there are no bars."""
+        self._tell(record("info", self.working, event, message, **facts), bars=True)
+
+    def _tell(self, event: dict[str, Any], *, bars: bool = False) -> None:
+        """Give an event to all who want it; `bars` says that they show it where there are any."""
+        for takes in (self.log, self.listener):
+            if takes is not None:
+                takes(event)
+        self._say(event, bars=bars)
+
+    def _say(self, event: dict[str, Any], *, bars: bool = False) -> None:
+        if not self.says(event["level"]) or (bars and not self.in_lines):
+            return
+        if self.form == "json":
+            print(json.dumps(event), file=sys.stderr, flush=True)
+        elif bars:
+            print(event["message"], file=sys.stderr, flush=True)
+        elif event["level"] == "warning":
+            self.console.print(f"warning: {event['message']}", markup=False, style="yellow")
+        else:
+            self.console.print(event["message"], markup=False)
+
+    @contextmanager
+    def within(self, stage: str, listener: Listener | None = None) -> Iterator[None]:
+        """Say of all events meanwhile that they are of a stage, and have a listener, if any, take them."""
+        before = self.working, self.listener
+        self.working, self.listener = stage, listener
+        try:
+            yield
+        finally:
+            self.working, self.listener = before
 
     @contextmanager
     def stage(self, name: str, total: int, unit: str = "tasks") -> Iterator[Advance]:
         """Progress of one part of a stage, of `total` steps."""
         began = time.perf_counter()
-        with self._progress(name, total, unit) as advance:
-            yield advance
-        self.event("done", part=name, total=total, seconds=time.perf_counter() - began)
+        counted = _Counted(name, total, unit, self)
+        if self.says("info"):
+            from dkmeans.events.steps import Steps
 
-    @contextmanager
-    def _progress(self, name: str, total: int, unit: str) -> Iterator[Advance]:
-        if self.quiet:
-            yield lambda n=1, note="": None
-            return
-        steps = _Steps(name, total, unit, self.console)
-        with steps.bar:
-            yield steps.advance
-            steps.end()
-
-
-class _Steps:
-    """The steps of one part of a stage, as a bar or as lines; rich's estimate of the time left is in both."""
-
-    def __init__(self, name: str, total: int, unit: str, console: Console) -> None:
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-        from rich.table import Column
-
-        room = max(1, console.width - _WITHOUT_NOTE)  # else Rich would shorten all columns, numbers first
-        columns = (
-            TextColumn("{task.description:<16}"),
-            BarColumn(bar_width=12),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[bound]}"),
-            TimeRemainingColumn(),
-            TextColumn("left"),
-            TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, max_width=room)),
-        )
-        self.lines = not console.is_terminal
-        self.bar = Progress(
-            *columns,
-            console=console,
-            disable=self.lines,
-            speed_estimate_period=_MEMORY_SECONDS,
-            get_time=time.monotonic,
-        )
-        self.unit = unit
-        self.bound = "at most" if unit in _BOUNDS else ""
-        self.number = self.bar.add_task(name, total=total, bound=self.bound, note="")
-        self.task = self.bar.tasks[0]
-        self.bar.advance(self.number, 0)  # or rich would measure from the end of the first step
-        self.told = time.monotonic()
-
-    def advance(self, n: int = 1, note: str = "") -> None:
-        """`n` more steps are done."""
-        if not self.task.completed and (self.task.elapsed or 0) < _AT_ONCE_SECONDS:
-            self.bar.reset(self.number, completed=n, bound=self.bound, note=note)
-            self.bar.advance(self.number, 0)
+            steps = Steps(name, total, unit, self.console, self.in_lines, self._say_progress)
+            with steps.bar:
+                yield counted.with_listener(steps.advance)
+                message = steps.end()
         else:
-            self.bar.update(self.number, note=note)
-            self.bar.advance(self.number, n)
-        if self.lines and time.monotonic() - self.told >= _SECONDS_BETWEEN_LINES:
-            self.told = time.monotonic()
-            done, total = int(self.task.completed), int(self.task.total or 0)
-            self._print(f"{done}/{total} {self.unit}, {self.task.percentage:.0f} %{self._left()}")
+            yield counted.with_listener(lambda n=1, note="": None)
+            message = name
+        self.milestone("done", message, part=name, total=total, seconds=time.perf_counter() - began)
 
-    def _left(self) -> str:
-        seconds = self.task.time_remaining
-        if seconds is None or self.task.finished:
-            return ""
-        return f", {self.bound} {duration(seconds)} left".replace("  ", " ")
-
-    def end(self) -> None:
-        """All steps that are needed are done."""
-        if self.bound:
-            self.bar.update(self.number, total=self.task.completed)
-        if self.lines:
-            self._print(f"{int(self.task.completed)} {self.unit} in {self.task.elapsed or 0:.1f} s")
-
-    def _print(self, text: str) -> None:
-        note = self.task.fields["note"]
-        print(f"{self.task.description}: {text}  {note}".rstrip(), file=sys.stderr, flush=True)
+    def _say_progress(self, message: str, **facts: Any) -> None:
+        self._say(record("info", self.working, "progress", message, **facts), bars=True)
 
 
-def duration(seconds: float) -> str:
-    """Seconds in the two units that matter, such as ``1 min 5 s``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+class _Counted:
+    """The steps of a part that are done, for a listener."""
+
+    def __init__(self, name: str, total: int, unit: str, reporter: Reporter) -> None:
+        self.facts = {"part": name, "total": total, "unit": unit}
+        self.reporter = reporter
+        self.done = 0
+
+    def with_listener(self, advance: Advance) -> Advance:
+        """The same `advance`, of which the listener is told too."""
+        listener = self.reporter.listener
+        if listener is None:
+            return advance
+
+        def both(n: int = 1, note: str = "") -> None:
+            self.done += n
+            listener({"event": "progress", **self.facts, "done": self.done})
+            advance(n, note)
+
+        both(0)
+        return both
 
 
 class _Silent(Reporter):
     """Says nothing at all: the default when dkmeans is called from Python."""
 
     def __init__(self) -> None:
-        super().__init__(quiet=True)
+        super().__init__(level="warning")
 
     def warn(self, text: str) -> None:
         import warnings
 
         warnings.warn(text, stacklevel=3)
+
+    @contextmanager
+    def within(self, stage: str, listener: Listener | None = None) -> Iterator[None]:
+        """Nothing is known of a stage: this reporter is that of all who have none of their own."""
+        yield
 
 
 SILENT: Reporter = _Silent()

@@ -23,6 +23,7 @@ from dkmeans.images.index import ImageIndex
 from dkmeans.images.picture import Picture
 from dkmeans.images.skipping import Skipping
 from dkmeans.images.sources import FileSource, Source
+from dkmeans.storage.access import count
 
 __all__ = ["ImageCollection", "Images", "Part", "SourceCollection", "widest"]
 
@@ -97,7 +98,7 @@ class Part:
             return iter(chosen)
         files = chosen if self.held else None
         found = self.source.read(self.color, max_pixels=self.max_pixels, files=files, srgb=self.srgb)
-        return map(_reduced, found) if self.dtype == np.uint8 else found
+        return _counted(map(_reduced, found) if self.dtype == np.uint8 else found)
 
     def file(self, position: int) -> bytes | None:
         """The file of one image as it was found; None of an image in a stack.
@@ -128,6 +129,14 @@ class Part:
             if isinstance(image, SkippedImage):
                 raise InputError(f"{image.key}: {image.reason}. Do not change the images meanwhile.")
             yield image.pixels
+
+
+def _counted(images: Iterator[Picture | SkippedImage]) -> Iterator[Picture | SkippedImage]:
+    """Yield the same images, and count those that are decoded."""
+    for image in images:
+        if not isinstance(image, SkippedImage):
+            count(images_read=1)
+        yield image
 
 
 def _reduced(image: Picture | SkippedImage) -> Picture | SkippedImage:

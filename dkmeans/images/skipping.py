@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dkmeans.errors import SkippedError
 from dkmeans.events.reporter import Reporter
 from dkmeans.images.decode import SkippedImage
+from dkmeans.storage.access import count
 
 __all__ = ["NAMED", "Skipping"]
 
@@ -75,6 +76,7 @@ class Skipping:
         SkippedError
             If these are too many.
         """
+        count(images_skipped=len(images))
         for image in images:
             self.reporter.event("skipped", image=image.key, reason=image.reason)
         for image in images[:NAMED]:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import obstore.exceptions
 
-from dkmeans.storage.access import current_access, traffic_of
+from dkmeans.storage.access import count
 
 __all__ = ["RETRIES", "Retries", "was_lost"]
 
@@ -108,4 +108,4 @@ RETRIES = Retries()
 
 
 def _count_repetition() -> None:
-    traffic_of(current_access().job).add(failed=1)
+    count(retries=1)

@@ -20,7 +20,7 @@ import obstore.exceptions
 
 from dkmeans.errors import DkmeansError, InputError
 from dkmeans.storage import forking, local_files
-from dkmeans.storage.access import current_access, traffic_of
+from dkmeans.storage.access import count
 from dkmeans.storage.backends import open_backend, reach
 from dkmeans.storage.faults import meaning, translated
 from dkmeans.storage.retries import RETRIES, Retries, was_lost
@@ -338,4 +338,4 @@ def _version(meta: Any) -> str:
 
 
 def _count(*, read: int = 0, written: int = 0) -> None:
-    traffic_of(current_access().job).add(read=read, written=written)
+    count(bytes_read=read, bytes_written=written)

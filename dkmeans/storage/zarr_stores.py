@@ -50,7 +50,7 @@ class ReadingStore(WrapperStore[Any]):
     def __init__(self, store: Store, name: str) -> None:
         super().__init__(_opened(store))
         self.url, self.name, self.retries = store.url, name, store.retries
-        self.job = access.current_access().job
+        self.access = access.current_access()
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
@@ -60,7 +60,7 @@ class ReadingStore(WrapperStore[Any]):
         found: Buffer | None = await self.retries.call_async(super().get, key, prototype, byte_range)
         if found is None or not len(found):
             raise damaged(self.url, self.name, _key(key), "it is gone" if found is None else "it is empty")
-        access.traffic_of(self.job).add(read=len(found))
+        access.count(self.access, bytes_read=len(found))
         return found
 
 
@@ -76,7 +76,7 @@ class WritingStore(ReadingStore):
     async def set(self, key: str, value: Buffer) -> None:
         """Write an object whole."""
         await self.retries.call_async(super().set, key, value)
-        access.traffic_of(self.job).add(written=len(value))
+        access.count(self.access, bytes_written=len(value))
 
 
 def _key(path: str) -> str:

@@ -48,7 +48,7 @@ _COLUMNS = {
     f"x {OURS}": ".2f",
 }
 _WARM_PIXELS = 20_000
-_QUIET = Reporter(quiet=True)
+_QUIET = Reporter(level="warning")
 
 
 def our_fit(dataset: str, codebook: str, options: dict) -> dict:

@@ -52,7 +52,7 @@ _COLUMNS = {
     "ssim": ".4f",
     "seconds": ".3f",
 }
-_QUIET = Reporter(quiet=True)
+_QUIET = Reporter(level="warning")
 
 Coder = Callable[[Image.Image, int], bytes]
 

@@ -72,7 +72,7 @@ def test_a_file_grows_while_the_job_runs(tmp_path):
     path = tmp_path / "deep" / "events.jsonl"
     with event_log(str(path)) as log:
         assert path.read_text() == ""
-        reporter = Reporter(quiet=True, log=log)
+        reporter = Reporter(level="warning", log=log)
         for number in range(3):
             reporter.event("step", number=number)
             assert [event["number"] for event in parsed(path.read_text())] == list(range(number + 1))
@@ -276,7 +276,7 @@ def test_skipped_images_are_events(photos, tmp_path, dkmeans):
     events = parsed(path.read_text())
     assert [event["image"] for event in named(events, "skipped")] == ["b.png", "c.png"]
     assert all(event["reason"] for event in named(events, "skipped"))
-    assert [warning["text"] for warning in named(events, "warning")] == [
+    assert [warning["message"] for warning in named(events, "warning")] == [
         f"skipped {event['image']}: {event['reason']}" for event in named(events, "skipped")
     ]
     assert events[-1]["error"] is None

@@ -64,7 +64,16 @@ def test_options_are_in_groups(dkmeans):
     learning = [name for name in CheckpointConfig.model_fields if name not in StageConfig.model_fields]
     assert found["Learning"] == flags(learning)
     assert found["Cluster"] == flags(ClusterConfig.model_fields)
-    assert found["Everywhere"] == ["--storage-option", "--events", "--json", "--quiet", "--debug", "--help"]
+    assert found["Everywhere"] == [
+        "--storage-option",
+        "--events",
+        "--json",
+        "--quiet",
+        "--debug",
+        "--log-level",
+        "--log-format",
+        "--help",
+    ]
     shown = found["Arguments"] + [name for title in found for name in found[title] if name.startswith("--")]
     assert len(shown) == len(set(shown)) >= len(FitConfig.model_fields)
 

@@ -394,13 +394,15 @@ def test_a_bug_is_said_to_be_one(dataset, tmp_path, dkmeans, monkeypatch):
     assert code == 1
     assert "this is a bug: ZeroDivisionError" in err
     assert "--debug" in err
-    code, _, err = dkmeans("fit", dataset, tmp_path / "c", "--k", 2, "--debug", *SYNC)
+    code, _, err = dkmeans("fit", dataset, tmp_path / "c", "--k", 2, "--log-level", "debug", *SYNC)
     assert code == 1
     assert err.splitlines()[-1] == "ZeroDivisionError: division by zero"
 
 
 def test_debug_shows_the_traceback_and_keeps_the_exit_code(tmp_path, dkmeans):
-    code, out, err = dkmeans("fit", tmp_path / "none", tmp_path / "c", "--k", 2, "--debug", *SYNC)
+    code, out, err = dkmeans(
+        "fit", tmp_path / "none", tmp_path / "c", "--k", 2, "--log-level", "debug", *SYNC
+    )
     assert (code, out) == (3, "")
     assert "Traceback" in err
     assert err.splitlines()[-1].startswith("error: ")

@@ -109,7 +109,7 @@ def test_options_of_workers_are_refused_where_there_are_none(scheduler, options)
 
 
 def test_quiet_says_nothing_of_where_it_runs(capsys):
-    with connect(ClusterConfig(scheduler="threads"), Reporter(quiet=True)):
+    with connect(ClusterConfig(scheduler="threads"), Reporter(level="warning")):
         pass
     assert capsys.readouterr().err == ""
 
@@ -474,7 +474,7 @@ def test_a_worker_without_a_package_is_told(workers, versions, capsys):
 
 def test_a_stage_is_told_from_its_beginning_to_its_end():
     events = []
-    reporter = Reporter(quiet=True, log=events.append)
+    reporter = Reporter(level="warning", log=events.append)
     with connect(ClusterConfig(scheduler="sync"), reporter, "fit"):
         assert [event["event"] for event in events] == ["begin"]
     assert [event["stage"] for event in events] == ["fit", "fit"]
@@ -490,7 +490,7 @@ def test_the_end_of_a_stage_names_its_error(error):
     events = []
     with (
         contextlib.suppress(ClusterError, KeyboardInterrupt),
-        connect(ClusterConfig(scheduler="sync"), Reporter(quiet=True, log=events.append), "fit"),
+        connect(ClusterConfig(scheduler="sync"), Reporter(level="warning", log=events.append), "fit"),
     ):
         raise error
     assert events[-1]["event"] == "end"
@@ -500,7 +500,7 @@ def test_the_end_of_a_stage_names_its_error(error):
 def test_a_stage_whose_workers_are_gone_has_moved_nothing_rather_than_less(workers, tmp_path, monkeypatch):
     """What they had read in an earlier stage is not taken off."""
     events = []
-    reporter = Reporter(quiet=True, log=events.append)
+    reporter = Reporter(level="warning", log=events.append)
     with storage_options({}):
         Store(str(tmp_path)).put("a", bytes(1000))
         with connect(workers, reporter, "one"):
@@ -514,7 +514,7 @@ def test_a_stage_whose_workers_are_gone_has_moved_nothing_rather_than_less(worke
 
 def test_nothing_is_told_of_a_connection_alone():
     events = []
-    with connect(ClusterConfig(scheduler="sync"), Reporter(quiet=True, log=events.append)):
+    with connect(ClusterConfig(scheduler="sync"), Reporter(level="warning", log=events.append)):
         pass
     assert events == []
 

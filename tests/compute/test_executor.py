@@ -291,7 +291,7 @@ def test_storage_options_go_with_the_tasks_to_the_workers(s3, bare):
 def test_traffic_is_summed_over_the_workers(bare, tmp_path):
     url = str(tmp_path)
     with storage_options({}):
-        assert bare.traffic() == {"bytes_read": 0, "bytes_written": 0, "retries": 0}
+        assert bare.tally().items() >= {"bytes_read": 0, "bytes_written": 0, "retries": 0}.items()
         make = bare.task(write)
         futures = [
             bare.client.compute(make(url, f"{number}", bytes(10 + number)), workers=[worker])
@@ -301,9 +301,12 @@ def test_traffic_is_summed_over_the_workers(bare, tmp_path):
         Store(url).put("here", bytes(100))
         Store(url).get("0")
         bare.run([bare.task(Store.get)(Store(url), "1")])
-        assert bare.traffic() == {"bytes_read": 10 + 11, "bytes_written": 100 + 10 + 11, "retries": 0}
+        assert (
+            bare.tally().items()
+            >= {"bytes_read": 10 + 11, "bytes_written": 100 + 10 + 11, "retries": 0}.items()
+        )
         with storage_options({}):
-            assert bare.traffic() == {"bytes_read": 0, "bytes_written": 0, "retries": 0}
+            assert bare.tally().items() >= {"bytes_read": 0, "bytes_written": 0, "retries": 0}.items()
 
 
 def fail_once(flag):
@@ -317,7 +320,7 @@ def test_a_task_that_fails_once_is_run_again_and_counted(bare, tmp_path):
     with storage_options({}):
         (pid,) = bare.run([bare.task(fail_once)(str(tmp_path / "flag"))])
         assert pid != os.getpid()
-        assert bare.traffic()["retries"] == 1
+        assert bare.tally()["retries"] == 1
 
 
 def fail_always(folder):
@@ -374,7 +377,10 @@ def processes(tmp_path):
 def test_a_scheduler_that_dies(processes):
     processes.worker()
     events = []
-    config, reporter = ClusterConfig(scheduler=str(processes.file)), Reporter(quiet=True, log=events.append)
+    config, reporter = (
+        ClusterConfig(scheduler=str(processes.file)),
+        Reporter(level="warning", log=events.append),
+    )
 
     def work():
         with connect(config, reporter, "fit") as place:
@@ -508,7 +514,7 @@ def test_a_scheduler_that_falls_silent(processes, monkeypatch):
     processes.worker()
     with connect(ClusterConfig(scheduler=str(processes.file)), SILENT) as opened:
         place = Distributed(opened.client, call_seconds=1)
-        before = place.traffic()  # of this process, which other tests have moved bytes in
+        before = place.tally()  # of this process, which other tests have moved bytes in
         processes.scheduler.send_signal(signal.SIGSTOP)
         began = time.monotonic()
         with pytest.raises(
@@ -519,14 +525,14 @@ def test_a_scheduler_that_falls_silent(processes, monkeypatch):
             with pytest.raises(ClusterError, match="the scheduler is gone"):
                 ask()
         place.everywhere(os.getpid)
-        assert place.traffic() == before
+        assert place.tally() == before
     assert time.monotonic() - began < 60
 
 
 def test_whatever_asks_a_scheduler_that_died_says_so(processes):
     processes.worker()
     with connect(ClusterConfig(scheduler=str(processes.file), connect_seconds=2), SILENT) as place:
-        before = place.traffic()  # of this process, which other tests have moved bytes in
+        before = place.tally()  # of this process, which other tests have moved bytes in
         kept = place.persist([delayed(square)(3)])
         rounds = place.rounds(square, kept)
         processes.scheduler.kill()
@@ -543,7 +549,7 @@ def test_whatever_asks_a_scheduler_that_died_says_so(processes):
                 with pytest.raises(ClusterError, match="the scheduler is gone"):
                     ask()
             place.everywhere(os.getpid)
-            assert place.traffic() == before
+            assert place.tally() == before
             while place.client.status != "closed":
                 time.sleep(0.1)
 

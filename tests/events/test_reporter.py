@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 import re
+from datetime import datetime, timedelta
 
 import pytest
 from rich.console import Console
 
-from dkmeans.events import reporter as events
+from dkmeans.events import steps as events
 from dkmeans.events.reporter import SILENT, Reporter
 
 
@@ -131,7 +133,7 @@ def test_a_part_that_fails_does_not_say_that_it_is_done(capsys):
 
 
 def test_quiet_says_nothing_but_warnings(capsys):
-    reporter = Reporter(quiet=True)
+    reporter = Reporter(level="warning")
     with reporter.stage("labels", 3) as advance:
         advance(3, "done")
     reporter.say("hello")
@@ -143,4 +145,50 @@ def test_from_python_a_warning_is_a_warning(capsys):
     SILENT.say("hello")
     with pytest.warns(UserWarning, match="mind the gap"):
         SILENT.warn("mind the gap")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_lines_of_json(capsys, clock):
+    reporter = Reporter(form="json", level="debug")
+    with reporter.within("fit"), reporter.stage("labels", 2, "blocks") as advance:
+        clock.now += 5
+        advance(1, "half")
+        advance(1)
+        reporter.event("iteration", iteration=1, inertia=2.5)
+        reporter.warn("mind the gap")
+    reporter.say("hello")
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = [json.loads(line) for line in err.splitlines()]
+    assert [(line["level"], line["stage"], line["event"], line["message"]) for line in lines] == [
+        ("info", "fit", "progress", "labels: 1/2 blocks, 50 %, 5 s left  half"),
+        ("debug", "fit", "iteration", "iteration: iteration 1, inertia 2.5"),
+        ("warning", "fit", "warning", "mind the gap"),
+        ("info", "fit", "done", "labels: 2 blocks in 5.0 s"),
+        ("info", "", "message", "hello"),
+    ]
+    assert (lines[0]["part"], lines[0]["done"], lines[0]["total"]) == ("labels", 1, 2)
+    assert lines[1]["inertia"] == 2.5
+    for line in lines:
+        assert datetime.fromisoformat(line["time"]).utcoffset() == timedelta(0)
+
+
+@pytest.mark.parametrize(("level", "n"), [("debug", 3), ("info", 2), ("warning", 1), ("error", 0)])
+def test_levels(capsys, level, n):
+    reporter = Reporter(level=level)
+    reporter.warn("mind the gap")
+    reporter.say("hello")
+    reporter.event("step", number=1)
+    assert len(capsys.readouterr().err.splitlines()) == n
+
+
+def test_a_listener_hears_each_step_of_a_stage_that_says_nothing(capsys):
+    heard = []
+    reporter = Reporter(level="error")
+    with reporter.within("fit", heard.append), reporter.stage("labels", 3) as advance:
+        advance(2)
+        advance()
+    assert [event["done"] for event in heard if event["event"] == "progress"] == [0, 2, 3]
+    assert (heard[-1]["event"], heard[-1]["stage"]) == ("done", "fit")
+    assert reporter.listener is None
     assert capsys.readouterr() == ("", "")

@@ -193,7 +193,9 @@ def test_ctrl_c_on_a_local_cluster(tmp_path):
     assert f"and {told['finished']} of {told['total']} shards of patches in {url}. " in err.splitlines()[-1]
     assert err.splitlines()[0].startswith("running on a local cluster, dashboard: ")
     said = [line for line in err.splitlines() if not re.match(r"\w[\w ]*: \d", line)]
-    assert len(said) == 3, err  # the dashboard, that it stops, and the last line
+    assert len(said) == 5, err  # the dashboard, the stage, that it stops, what the stage took, the last line
+    assert said[1] == "ingest begins on 2 threads"
+    assert said[3].startswith("ingest is interrupted after ")
 
 
 @pytest.mark.slow

@@ -35,7 +35,7 @@ class Told(Reporter):
     """A reporter that keeps its warnings."""
 
     def __init__(self):
-        super().__init__(quiet=True)
+        super().__init__(level="warning")
         self.warnings = []
 
     def warn(self, text):

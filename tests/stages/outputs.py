@@ -35,7 +35,7 @@ class Parts(Reporter):
     """Notes how many steps each part of a stage has."""
 
     def __init__(self) -> None:
-        super().__init__(quiet=True)
+        super().__init__(level="warning")
         self.totals: dict[str, int] = {}
 
     @contextmanager

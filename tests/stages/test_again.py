@@ -58,7 +58,7 @@ class Said(Reporter):
     """Keeps what is said, and the warnings."""
 
     def __init__(self):
-        super().__init__(quiet=True)
+        super().__init__(level="warning")
         self.lines = []
 
     def say(self, text):

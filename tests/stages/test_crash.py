@@ -256,7 +256,7 @@ class Meanwhile(Reporter):
     """Does something at one of the moments between and in the parts of a stage."""
 
     def __init__(self, monkeypatch, at, act):
-        super().__init__(quiet=True)
+        super().__init__(level="warning")
         self.count, self.at, self.act = 0, at, act
         for module in (making, fit_module, ingest_module, archiving, recoloring, decode_module):
             monkeypatch.setattr(module, "connect", self.connecting(module.connect))

@@ -296,7 +296,7 @@ def test_of_many_bad_images_only_the_first_are_said(photos, tmp_path, sync, caps
     for number in range(30):
         (tmp_path / "in" / f"{number}.png").write_bytes(b"")
     config = IngestConfig(source=str(tmp_path / "in"), dataset=str(tmp_path / "d"), max_skipped=30)
-    assert ingest(config, sync, Reporter(quiet=True)).n_skipped == 30
+    assert ingest(config, sync, Reporter(level="warning")).n_skipped == 30
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 21
     assert said[-1].startswith("warning: skipped 10 more, listed in ")

@@ -523,7 +523,8 @@ def test_of_two_runs_begun_together_one_writes(photos, tmp_path, sync, monkeypat
     monkeypatch.setattr(Store, "put", put_noted)
     with ThreadPoolExecutor(2) as pool:
         runs = [
-            pool.submit(run, photos, tmp_path / "q", sync, Reporter(quiet=True), **options) for _ in range(2)
+            pool.submit(run, photos, tmp_path / "q", sync, Reporter(level="warning"), **options)
+            for _ in range(2)
         ]
     errors = [error for task in runs if (error := task.exception())]
     assert [type(error) for error in errors] == [OutputUnfinishedError]

@@ -30,14 +30,18 @@ def made(photos, tmp_path_factory):
     ingest(
         IngestConfig(source=str(photos), dataset=data, patch=8, stride=4, shard_mib=0.006),
         SYNC,
-        Reporter(quiet=True),
+        Reporter(level="warning"),
     )
-    fit(FitConfig(dataset=data, codebook=book, k=4, max_iter=2), SYNC, Reporter(quiet=True))
+    fit(FitConfig(dataset=data, codebook=book, k=4, max_iter=2), SYNC, Reporter(level="warning"))
     compress(
-        CompressConfig(dataset=data, codebook=book, result=str(root / "codes")), SYNC, Reporter(quiet=True)
+        CompressConfig(dataset=data, codebook=book, result=str(root / "codes")),
+        SYNC,
+        Reporter(level="warning"),
     )
     quantize(
-        QuantizeConfig(source=str(photos), destination=str(root / "files"), k=4), SYNC, Reporter(quiet=True)
+        QuantizeConfig(source=str(photos), destination=str(root / "files"), k=4),
+        SYNC,
+        Reporter(level="warning"),
     )
     return root
 
@@ -130,8 +134,8 @@ def test_a_resumed_run_knows_the_same_checksums(photos, tmp_path, sync, monkeypa
     with monkeypatch.context() as patched:
         patched.setattr(arrays, "write_rows", dying)
         with pytest.raises(RuntimeError, match="power cut"):
-            ingest(config, sync, Reporter(quiet=True))
-    ingest(config.model_copy(update={"resume": True}), sync, Reporter(quiet=True))
+            ingest(config, sync, Reporter(level="warning"))
+    ingest(config.model_copy(update={"resume": True}), sync, Reporter(level="warning"))
     verify(config.dataset)
     table = arrays.table_of(arrays.open_array(Store(config.dataset), "patches"))
     assert table is not None

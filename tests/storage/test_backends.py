@@ -217,7 +217,7 @@ def test_secrets_are_in_no_repr(no_settings):
         ours = access.current_access()
         task = Task(print)
         shown = [repr(ours), str(ours), repr(task), repr(Store("s3://bucket/x").backend())]
-        shown.append(repr(access.traffic_of(ours.job)))
+        shown.append(repr(access.tally_of(ours.job)))
     assert not [text for text in shown if SECRET in text]
 
 
@@ -540,7 +540,7 @@ def test_reading_ahead_takes_the_options_along(s3, no_settings):
         job = access.current_access().job
         found = Store(url).get_many(Store(url).list())
         assert list(found) == [b"1", b"22"]
-        assert access.traffic_of(job).read == 3
+        assert access.tally_of(job).bytes_read == 3
 
 
 def test_folders_are_listed(s3_url):
@@ -659,7 +659,7 @@ def test_listing_survives_one_fault(proxy, through, fault, number):
 def test_repeats_of_ours_are_counted(proxy, through):
     harmed(proxy, "PUT", "reset", "reset")
     assert Store(through).create("claim", b"ours")
-    assert access.traffic_of(access.current_access().job).failed == 2
+    assert access.tally_of(access.current_access().job).retries == 2
 
 
 def test_a_fault_that_lasts_is_an_error_with_the_remedy(proxy, through):
@@ -739,22 +739,22 @@ def test_a_web_server_is_there_whatever_it_answers(proxy, no_settings):
     assert proxy.n_requests == 1
 
 
-def test_traffic_counts_bytes(proxy, through):
-    traffic = access.traffic_of(access.current_access().job)
+def test_bytes_are_counted(proxy, through):
+    tally = access.tally_of(access.current_access().job)
     Store(through).put("a", bytes(100))
     Store(through).create("b", bytes(50))
-    assert (traffic.read, traffic.written) == (0, 150)
+    assert (tally.bytes_read, tally.bytes_written) == (0, 150)
     assert not Store(through).create("b", bytes(70))  # nothing was written
-    assert traffic.written == 150
+    assert tally.bytes_written == 150
     Store(through).get("a")
     Store(through).get_range("a", 90, 20)
-    assert traffic.read == 110
+    assert tally.bytes_read == 110
     list(Store(through).get_many([StoredObject("a", 100), StoredObject("b", 50)], limit=80))
-    assert traffic.read == 110 + 80 + 50
+    assert tally.bytes_read == 110 + 80 + 50
     with storage_options({}):  # another job
         Store(through).get("a")
-        assert access.traffic_of(access.current_access().job).read == 100
-    assert traffic.read == 240
+        assert access.tally_of(access.current_access().job).bytes_read == 100
+    assert tally.bytes_read == 240
 
 
 def test_the_size_of_a_reading_is_that_of_its_bytes(s3_url):

@@ -144,7 +144,9 @@ def iterate_rows(
     if not result.converged:
         gain = "" if result.gain_left is None else f", gaining {100 * result.gain_left:.2g} % of inertia each"
         reporter.warn(f"not converged after {config.max_iter} iterations{gain}; --max-iter allows more")
-    return settle(rows, result, space)
+    settled = settle(rows, result, space)
+    reporter.event("fitted", iteration=len(result.history), inertia=settled.inertia)
+    return settled
 
 
 def _begun(claim: Claim[CodebookManifest], reporter: Reporter) -> State | None:

@@ -23,6 +23,7 @@ from dkmeans.images.encode import DEFAULT_EFFORT, encode_indexed_png, encode_png
 from dkmeans.images.index import ImageIndex
 from dkmeans.stages.shared.measured import COLUMNS, json_value, measure, recorded_row, row_of, stack_rows
 from dkmeans.stages.shared.remaking import Made, Remaking
+from dkmeans.storage.access import count
 
 __all__ = [
     "MEASURED_PER_TASK",
@@ -106,6 +107,7 @@ def _finished(batch: _Batch) -> _Done:
                 done.records.append(_described(record, batch.sizes[position], made, row))
             if batch.files is None or record.key is not None:
                 done.rows[position] = row
+                count(images_written=1)
         began = time.perf_counter()
     if batch.files is not None:
         batch.files.record(done.records)

@@ -148,7 +148,7 @@ def run(images, sync, capsys, **options):
     """The report, the pixels of each file as RGBA, and what was said."""
     place = images.parent / "out"
     asked = QuantizeConfig(source=str(images), destination=str(place), **options)
-    report = quantize(asked, sync, Reporter(quiet=True))
+    report = quantize(asked, sync, Reporter(level="warning"))
     files = {path.name: np.asarray(Image.open(path).convert("RGBA")) for path in place.glob("*.png")}
     return report, files, capsys.readouterr().err
 
