@@ -1,8 +1,8 @@
 """The services of compose.yaml as processes of this machine: what Compose does with it, without containers.
 
-A container has files of its own and a name in a network; a process has neither. So /tls, /job.toml and /tmp are
-the paths where these lie, and `scheduler`, its ports and S3's address are those of this machine. No process is held
-to the memory of its container, and none is kept from writing elsewhere.
+A container has files of its own and a name in a network; a process has neither. So /tls, /job.toml and /tmp
+are the paths where these lie, and `scheduler`, its ports and S3's address are those of this machine.
+No process is held to the memory of its container, and none is kept from writing elsewhere.
 """
 
 from __future__ import annotations
