@@ -79,7 +79,7 @@ def test_a_command_is_one_that_exists(file, words):
 
 def test_commands_are_found_where_they_are():
     found = {(file, " ".join(words[:2])) for file, words in COMMANDS}
-    jobs = {"README.md", "compose.yaml", "job.yaml", "cluster-job.yaml", "job.sbatch"}
+    jobs = {"README.md", "compose.yaml", "job.yaml", "job.sbatch"}
     assert {(file, "dkmeans run") for file in jobs} <= found
     clusters = {"compose.yaml", "job.yaml", "cluster.yaml", "job.sbatch"}
     assert {(file, f"dask {name}") for file in clusters for name in DASK} <= found

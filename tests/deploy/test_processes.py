@@ -2,79 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
-import socket
 import subprocess
-import sys
-import time
 from contextlib import contextmanager
-from pathlib import Path
 
-import psutil
 import pytest
+from deploy.running import BIN, DEPLOY, dkmeans, environment, fakes, free_port, gone, options, write_job
 from distributed import Client, Security
-
-DEPLOY = Path(__file__).parents[2] / "deploy"
-BIN = Path(sys.executable).parent
-
-
-@pytest.fixture
-def tls(tmp_path):
-    folder = tmp_path / "tls"
-    subprocess.run([DEPLOY / "tls/make-certs.sh", folder, "localhost", "127.0.0.1"], check=True)
-    return folder
-
-
-def options(tls):
-    return ["--tls-ca", tls / "ca.pem", "--tls-cert", tls / "cert.pem", "--tls-key", tls / "key.pem"]
-
-
-def write_job(folder, photos):
-    folder.mkdir()
-    job = folder / "job.toml"
-    job.write_text(
-        f'[ingest]\nsource = "{photos}"\ndataset = "{folder}/photos.zarr"\n'
-        f'[fit]\ndataset = "{folder}/photos.zarr"\ncodebook = "{folder}/palette.zarr"\nk = 8\n'
-    )
-    return job
-
-
-def environment(**more):
-    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, **{name: str(value) for name, value in more.items()}}
-
-
-def dkmeans(*arguments):
-    """Run the command; the object that it prints."""
-    command = [sys.executable, "-m", "dkmeans", *map(str, arguments)]
-    result = subprocess.run(command, capture_output=True, text=True, env=environment())
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout)
-
-
-@pytest.fixture(scope="module")
-def expected(tmp_path_factory, photos):
-    """The palette by a run in one process."""
-    job = write_job(tmp_path_factory.mktemp("expected") / "sync", photos)
-    return dkmeans("run", job, "--scheduler", "sync", "--json")["fit"][0]["centers_sha256"]
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def gone(pids, seconds=20):
-    """Whether no such process runs any longer; one that ended and is not yet reaped is gone."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        alive = [pid for pid in pids if psutil.pid_exists(pid)]
-        if all(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE for pid in alive):
-            return True
-        time.sleep(0.2)
-    return False
 
 
 @pytest.mark.slow
@@ -196,72 +130,16 @@ def test_other_hosts_are_reached_by_ssh_with_their_arguments_whole(tmp_path):
 @pytest.mark.parametrize(("tasks", "memory"), [(1, "29491MiB"), (4, "7372MiB")])
 def test_the_tasks_of_a_node_share_its_memory(tmp_path, tasks, memory):
     """With an srun that notes its arguments, a scheduler that is a file, and a job that waits for both."""
-    fakes = {
-        "dask": 'touch scheduler && echo 1 >"$SLURM_SUBMIT_DIR/dkmeans-7/scheduler.json"',
-        "srun": 'echo "$*" >srun.part && mv srun.part srun',
-        "dkmeans": "until [[ -e srun ]]; do sleep 0.1; done",
-    }
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    for name, text in fakes.items():
-        (folder / name).write_text(f"#!/bin/bash\n{text}\n")
-        (folder / name).chmod(0o755)
-    env = environment(TLS="tls", SLURM_SUBMIT_DIR=tmp_path, SLURM_JOB_ID=7, SLURM_CPUS_PER_TASK=3)
+    folder = fakes(
+        tmp_path / "bin",
+        dask='touch scheduler && echo 1 >"$SLURM_SUBMIT_DIR/dkmeans-7/scheduler.json"',
+        srun='echo "$*" >srun.part && mv srun.part srun',
+        dkmeans="until [[ -e srun ]]; do sleep 0.1; done",
+    )
+    env = environment(folder, TLS="tls", SLURM_SUBMIT_DIR=tmp_path, SLURM_JOB_ID=7, SLURM_CPUS_PER_TASK=3)
     env |= {"SLURM_MEM_PER_NODE": "32768", "SLURM_NTASKS_PER_NODE": str(tasks)}
-    env["PATH"] = f"{folder}{os.pathsep}{env['PATH']}"
     script = [DEPLOY / "slurm/job.sbatch", "job.toml"]
     assert subprocess.run(script, env=env, cwd=tmp_path, timeout=60).returncode == 0
     before, after = (tmp_path / "srun").read_text().split(" dask worker ")
     assert "--cpus-per-task=3" in before.split()
     assert f"--nworkers 1 --nthreads 3 --memory-limit {memory} " in after
-
-
-@pytest.mark.slow
-def test_the_batch_script_runs_a_job_to_the_same_bits(tmp_path, tls, photos, expected):
-    """With an srun that starts one task here."""
-    srun = tmp_path / "bin" / "srun"
-    srun.parent.mkdir()
-    srun.write_text('#!/bin/bash\nwhile [[ $1 == --* ]]; do shift; done\nexec "$@"\n')
-    srun.chmod(0o755)
-    env = environment(
-        TLS=tls, SLURM_SUBMIT_DIR=tmp_path, SLURM_JOB_ID=7, SLURM_CPUS_PER_TASK=1, SLURM_MEM_PER_NODE=2048,
-        SLURM_NTASKS_PER_NODE=1,
-    )  # fmt: skip
-    env["PATH"] = f"{srun.parent}{os.pathsep}{env['PATH']}"
-    job = write_job(tmp_path / "cluster", photos)
-    result = subprocess.run(
-        [DEPLOY / "slurm/job.sbatch", job], env=env, capture_output=True, text=True, timeout=120
-    )
-    assert result.returncode == 0, result.stderr
-    palette = dkmeans("info", tmp_path / "cluster/palette.zarr", "--json")
-    assert palette["centers_sha256"] == expected
-    leftover = [p.pid for p in psutil.process_iter(["cmdline"]) if str(tmp_path) in str(p.info["cmdline"])]
-    assert gone(leftover)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("gpu", [[], ["--gpu"]], ids=["cpu", "gpu"])
-def test_jobqueue_starts_workers_and_runs_the_job(tmp_path, tls, photos, expected, gpu):
-    """With an sbatch that runs its script here, and an scancel that ends it."""
-    pytest.importorskip("dask_jobqueue", reason="pip install dask-jobqueue")
-    fakes = {
-        "sbatch": 'cp "$1" script\nsetsid bash -c "$(<script)" >/dev/null 2>&1 &\n'
-        'echo "Submitted batch job $!"',
-        "scancel": 'for group in "$@"; do kill -- "-$group"; done',
-        "squeue": "exit 0",
-    }
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    for name, text in fakes.items():
-        (folder / name).write_text(f"#!/bin/bash\n{text}\n")
-        (folder / name).chmod(0o755)
-    env = environment()
-    env["PATH"] = f"{folder}{os.pathsep}{env['PATH']}"
-    job = write_job(tmp_path / "cluster", photos)
-    script = [sys.executable, DEPLOY / "slurm/jobqueue.py", job, "--tls", tls, "--interface", "lo"]
-    script += ["--workers", "1", "--threads", "1", "--memory", "1GiB", *gpu]
-    result = subprocess.run(script, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert result.returncode == 0, result.stderr
-    palette = dkmeans("info", tmp_path / "cluster/palette.zarr", "--json")
-    assert palette["centers_sha256"] == expected
-    assert ("#SBATCH --gres=gpu:1" in (tmp_path / "script").read_text()) == bool(gpu)

@@ -101,10 +101,17 @@ class Hosts:
         self._start("scheduler", [*within, sys.executable, "-m", "distributed.cli.dask_scheduler", *options])
         until(lambda: Path(self.file).is_file() and Path(self.file).stat().st_size)
 
-    def start_worker(self, name: str, *within: str, nanny: bool = False, host: str | None = None) -> None:
+    def start_worker(
+        self,
+        name: str,
+        *within: str,
+        nanny: bool = False,
+        host: str | None = None,
+        more: Sequence[str] = (),
+    ) -> None:
         options = ["--scheduler-file", self.file, "--name", name, "--nthreads", "1", "--no-dashboard"]
         options += ["--host", host or self.host, "--local-directory", str(self.folder)]
-        options += ["--nanny" if nanny else "--no-nanny", "--memory-limit", "1GiB"]
+        options += ["--nanny" if nanny else "--no-nanny", "--memory-limit", "1GiB", *more]
         self._start(name, [*within, sys.executable, "-m", "distributed.cli.dask_worker", *options])
 
     def _start(self, name: str, command: list[str]) -> None:
@@ -140,13 +147,13 @@ class Hosts:
 
 
 @contextmanager
-def cluster_of(folder: Path, *workers: str, nanny: bool = False) -> Iterator[Hosts]:
-    """A scheduler and workers of these names, ready to work."""
+def cluster_of(folder: Path, *workers: str, nanny: bool = False, more: Sequence[str] = ()) -> Iterator[Hosts]:
+    """A scheduler and workers of these names, ready to work; `more` are options of theirs."""
     hosts = Hosts(folder, {"DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "false"})  # python/cpython#106883
     try:
         hosts.start_scheduler()
         for name in workers:
-            hosts.start_worker(name, nanny=nanny)
+            hosts.start_worker(name, nanny=nanny, more=more)
         hosts.wait_for(len(workers))
         yield hosts
     finally:
