@@ -20,7 +20,7 @@ from dkmeans.config.cluster import ClusterConfig
 from dkmeans.errors import ClusterError, DeviceError, UsageError
 from dkmeans.events.reporter import Reporter
 
-__all__ = ["connect"]
+__all__ = ["connect", "decided"]
 
 _SMALL_PIXELS = 50_000_000
 """Below so many a cluster takes longer to start than it could save."""
@@ -64,13 +64,13 @@ def connect(
         if isinstance(config, Executor):
             executor = config
         else:
-            executor = stack.enter_context(_opened(_decided(config, pixels), reporter))
+            executor = stack.enter_context(_opened(decided(config, pixels), reporter))
         if stage:
             stack.enter_context(_accounted(executor, reporter, stage))
         yield executor
 
 
-def _decided(config: ClusterConfig, pixels: Callable[[], int] | None) -> ClusterConfig:
+def decided(config: ClusterConfig, pixels: Callable[[], int] | None) -> ClusterConfig:
     """The config with what ``auto`` stands for: threads for small work, unless workers are asked for."""
     _check_options(config)
     if config.scheduler != "auto":

@@ -1,4 +1,4 @@
-"""Pure arithmetic on rows, shards and bytes: which task owns what, and what it costs.
+"""Pure arithmetic on rows, shards and bytes: which task owns what; `cost` has what that takes.
 
 Rows are cut into shards; a task owns whole shards of its output and reads whatever input these need.
 No Dask, no Zarr, no storage here: integers in, integers out.

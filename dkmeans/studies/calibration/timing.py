@@ -1,0 +1,35 @@
+"""Seconds of a piece of work on all cores at once, as it is in a job."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from dkmeans.compute.memory import n_cores
+from dkmeans.compute.threads import call_all
+
+__all__ = ["seconds_each", "seconds_of"]
+
+_AT_LEAST = 0.15
+_MOST_TIMES = 50
+
+
+def seconds_of(work: Callable[[], Any]) -> float:
+    """Seconds of some work; the least of a few times, after one that loads and compiles what it needs.
+
+    The least, as what else the machine does can only add to it.
+    """
+    work()
+    found, began = [], time.perf_counter()
+    while len(found) < _MOST_TIMES and time.perf_counter() - began < _AT_LEAST:
+        start = time.perf_counter()
+        work()
+        found.append(time.perf_counter() - start)
+    return min(found)
+
+
+def seconds_each(work: Callable[[], Any]) -> float:
+    """The same of work that all cores do at once, each the whole of it."""
+    threads = n_cores()
+    return seconds_of(lambda: call_all([work] * threads, threads))
