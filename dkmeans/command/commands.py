@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 from dkmeans.command.job import JobConfig
 from dkmeans.command.options import SHARED, model_parameters, shared_parameters
@@ -47,7 +47,7 @@ def stage_command(stage: Stage) -> Callable[..., None]:
             return stage.function(config)
         where = ClusterConfig(**{name: given[name] for name in cluster if name in given})
         if planning and wants_plan(given):
-            job = JobConfig(stages={stage.name: (config,)}, cluster=where)
+            job = JobConfig(stages={stage.name: (cast(StageConfig, config),)}, cluster=where)
             return plan_job(job, given.get("price_per_hour"))
         return stage.function(config, where, reporter)
 

@@ -194,7 +194,7 @@ def _output(config: StageConfig) -> str:
 
 
 def _machine(job: JobConfig) -> Machine:
-    """Where a job runs; behind the address of a scheduler as many workers as given, as large as this machine."""
+    """Where a job runs; behind an address of a scheduler as many workers as given, each like this one."""
     from dkmeans.compute.connecting import decided
     from dkmeans.compute.memory import n_cores
     from dkmeans.plan.cost import Machine
@@ -254,7 +254,7 @@ class Expected:
 
 
 def expectations(job: JobConfig) -> Expected:
-    """What each stage of a job is expected to take; nothing where it cannot be planned, which its run explains."""
+    """What a job is expected to take; nothing where it cannot be planned, as its run will say why."""
     from dkmeans.compute.rates import load_rates
 
     calibration = load_rates()

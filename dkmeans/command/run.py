@@ -17,7 +17,7 @@ from dkmeans.events.reporter import Reporter
 __all__ = ["make_command", "run_job"]
 
 
-def _run(config: RunConfig, cluster: ClusterConfig, reporter: Any) -> dict[str, Any]:
+def _run(config: RunConfig, cluster: ClusterConfig, reporter: Any) -> Any:
     from dkmeans.storage.access import current_access, storage_options
 
     job = load_job(config.job).override(config, cluster)
@@ -39,8 +39,9 @@ def run_job(job: JobConfig, reporter: Reporter | None = None) -> dict[str, Any]:
     expected = expectations(job)
     with connect(job.cluster, reporter, pixels=lambda: pixels_of(job)) as executor:
         for stage, config in stages_of(job):
+            function = stage.function  # which loads what it needs
             began = time.perf_counter()
-            report = asdict(stage.function(config, executor, reporter))
+            report = asdict(function(config, executor, reporter))
             reports.setdefault(stage.name, []).append(report)
             expected.took(time.perf_counter() - began)
     expected.tell(reporter)

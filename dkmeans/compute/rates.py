@@ -154,9 +154,9 @@ def _parsed(document: Any) -> Calibration:
 
 def _check_numbers(value: Any) -> None:
     if isinstance(value, dict):
-        value = list(value.values())
+        value = [each for name, each in value.items() if name != "url"]
     if isinstance(value, (list, tuple)):
         for each in value:
             _check_numbers(each)
-    elif not isinstance(value, str) and not 0 <= float(value) < float("inf"):
-        raise ValueError(f"found {value}, expected a number of at least 0")
+    elif not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+        raise ValueError(f"found {value!r}, expected a number of at least 0")

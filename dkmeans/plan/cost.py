@@ -87,8 +87,6 @@ class Rates:
         A pixel that is put together from its code and compared with the original.
     indexed_ns, full_ns : float
         A pixel of a PNG file with a palette, and of one without, at the default effort.
-    palette_ns : mapping of str to float
-        A pixel of an image that gets a palette of its own, by the number of colors.
     cut_ns, join_ns : float
         A value of patches that are cut from images, and that images are put together from.
     header_seconds : float
@@ -110,7 +108,6 @@ class Rates:
     compare_ns: float
     indexed_ns: float
     full_ns: float
-    palette_ns: Mapping[str, float]
     cut_ns: float
     join_ns: float
     header_seconds: float

@@ -7,9 +7,9 @@ rates of a machine make of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -31,12 +31,12 @@ from dkmeans.storage.urls import is_local, resolve_url
 
 __all__ = ["Setting", "plan_compress", "plan_fit", "plan_ingest", "plan_reconstruct", "plan_sweep"]
 
-_LABEL_TABLE = 1 << 26
-"""Bytes of the table of the labels of all colors."""
 _COLORS = 20.0, 0.6
 """Distinct colors of so many pixels of photos: about 20 times their number to the power of 0.6."""
-_PIXELS_PER_BLOCK = 1 << 15
-"""Colors from which a fit shares them among threads."""
+_SHARED_ROWS = 1 << 15
+"""Rows up to which a fit has one block."""
+_PALETTE = 256
+"""Colors up to which seeds are the best of several starts."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def plan_ingest(config: IngestConfig, setting: Setting) -> StagePlan:
         "headers": shape.n_images * rates.header_seconds,
         "pixels": setting.shared(decoding + writing, shards),
     }
-    gets, puts = 60 + 3 * shards, 20 + shards
+    gets, puts = 59 + 3 * shards, 20 + shards
     if config.patch:
         n = shape.shards("patches")
         cutting = rates.cut_ns * out["patches"] / shape.itemsize / 1e9
@@ -95,13 +95,13 @@ def plan_ingest(config: IngestConfig, setting: Setting) -> StagePlan:
             config.dataset, out["patches"]
         )
         parts["patches"] = setting.shared(cutting + moving, n)
-        gets, puts = gets + 25 + 13 * n, puts + 4 + n
+        gets, puts = gets + 24 + 13 * n, puts + 4 + n
     largest = int(np.diff(shape.offset).max(initial=0)) * shape.channels * shape.itemsize
     on = "patches" if out["patches"] > out["pixels"] else "pixels"
     rows_of_shard = min(shape.layout(on).shard_rows, shape.rows(on)[0])
     task = plan.shard_memory(rows_of_shard, shape.rows(on)[1] * shape.itemsize, largest)
     encoded = sum(n_bytes for _, n_bytes in shape.encoded.values())
-    listed = shape.n_images + 15 if "stack" not in shape.encoded else 20
+    listed = 1 + (len(shape.encoded) if "stack" in shape.encoded else shape.n_images)
     return StagePlan(
         "ingest",
         config.dataset,
@@ -141,54 +141,33 @@ def plan_sweep(config: SweepConfig, setting: Setting) -> StagePlan:
 
 
 def _plan_fit(
-    config: FitConfig | SweepConfig, url: str, numbers: Any, setting: Setting, stage: str
+    config: FitConfig | SweepConfig, url: str, numbers: Sequence[int], setting: Setting, stage: str
 ) -> StagePlan:
-    shape, rates, machine, most = (
-        setting.shapes.of(config.dataset),
-        setting.rates,
-        setting.machine,
-        max(numbers),
-    )
+    shape, most, n_fits = setting.shapes.of(config.dataset), max(numbers), len(numbers)
     n_rows, n_features = shape.rows(config.on)
     if not n_rows:
         raise InputError(f"{config.dataset} holds no {config.on}. Ingest with --patch, or fit on pixels.")
-    threads, layout = machine.n_threads, shape.layout(config.on)
-    cuts = plan.fit_cuts(n_rows, n_features * shape.row_itemsize, layout, threads)
-    n_bytes = shape.bytes_of(config.on)
-    reading = setting.shared(setting.reads(config.dataset, n_bytes), len(cuts))
-    counts = config.on == "pixels" and countable(np.dtype(f"u{shape.itemsize}"), shape.channels)
-    rows, blocks = n_rows, float(len(cuts)) / threads
-    if counts:
-        rows = _n_colors(n_rows, shape.channels)
-        reading += setting.shared(rates.count_ns * n_rows / 1e9, len(cuts))
-        reading += rates.table_seconds * (blocks + (2 if len(cuts) > 1 else 0))
-        blocks = min(1.0, -(-rows // _PIXELS_PER_BLOCK) / threads)
-    memory = plan.fit_memory(rows, n_features, shape.row_itemsize, most, cuts[0][1])
-    iterations = [expected_iterations(config.on, k, config.max_iter, config.min_gain) for k in numbers]
-    seconds = 0.0
-    for k, each in zip(numbers, iterations, strict=True):
-        step = rates.step(n_features, k)
-        first = rows * step.label_ns / 1e9 / threads
-        one = rows * step.row_ns / 1e9 / threads + step.block_seconds * max(1.0, blocks)
-        one += rates.round_seconds[machine.kind] + (
-            0 if config.checkpoint_seconds else setting.requests(url, 3)
-        )
-        seconds += first + each.expected * one
-    parts = {
-        "rows": reading,
-        "seeds": rates.step(n_features, most).seed_seconds if config.init != "random" else 0.0,
-        "iterations": seconds,
-    }
-    if config.init == "k-means||" and not (most <= 256 and n_features <= 4):
-        parts["dask-ml"] = rates.start_seconds["seeds"]
+    cuts = plan.fit_cuts(
+        n_rows, n_features * shape.row_itemsize, shape.layout(config.on), setting.machine.n_threads
+    )
+    distinct = _n_colors(n_rows, shape.channels) if _counts(config.on, shape) else n_rows
+    memory = plan.fit_memory(distinct, n_features, shape.row_itemsize, most, cuts[0][1])
+    rounds = [expected_iterations(config.on, k, config.max_iter, config.min_gain) for k in numbers]
     total = Iterations(
-        *(sum(getattr(each, name) for each in iterations) for name in ("least", "expected", "most"))
+        sum(each.least for each in rounds),
+        sum(each.expected for each in rounds),
+        sum(each.most for each in rounds),
     )
-    n_fits = len(numbers)
-    gets, puts = (
-        (46, 9) if stage == "fit" else (_SWEEP[0] + _SWEEP[1] * n_fits, _SWEEP[2] + _SWEEP[3] * n_fits)
-    )
+    gets, puts = (46, 9) if stage == "fit" else (98 + 44 * n_fits, 21 + 9 * n_fits)
     gets += len(cuts) + 2 * shape.shards(config.on)
+    parts = {
+        "rows": _reading(config, shape, len(cuts), distinct, setting),
+        **_seeding(config, n_features, most, setting),
+        "iterations": sum(
+            _iterating(config, url, distinct, n_features, k, each, len(cuts), setting)
+            for k, each in zip(numbers, rounds, strict=True)
+        ),
+    }
     return StagePlan(
         stage,
         url,
@@ -196,7 +175,7 @@ def _plan_fit(
         n_rows=n_rows,
         n_features=n_features,
         n_clusters=most,
-        bytes_in=n_bytes,
+        bytes_in=shape.bytes_of(config.on),
         bytes_out=sum(k * (n_features * 4 + 8) for k in numbers),
         n_blocks=len(cuts),
         memory_bytes=setting.memory(memory["rows"], memory["block"] + memory["sums"]),
@@ -207,13 +186,59 @@ def _plan_fit(
     )
 
 
+def _reading(
+    config: FitConfig | SweepConfig, shape: Shape, n_blocks: int, distinct: int, setting: Setting
+) -> float:
+    """Seconds to read the rows, and where colors are counted to count them and to add up the counts."""
+    n_rows, rates = shape.rows(config.on)[0], setting.rates
+    work = setting.reads(config.dataset, shape.bytes_of(config.on))
+    if not _counts(config.on, shape):
+        return setting.shared(work, n_blocks)
+    tables = n_blocks / setting.machine.n_threads + (2 if n_blocks > 1 else 0)
+    return setting.shared(work + rates.count_ns * n_rows / 1e9, n_blocks) + rates.table_seconds * tables
+
+
+def _seeding(
+    config: FitConfig | SweepConfig, n_features: int, n_clusters: int, setting: Setting
+) -> dict[str, float]:
+    """Seconds of the first centers; "k-means||" loads dask-ml, but for the few colors of a palette."""
+    if config.init == "random" or getattr(config, "start", None):
+        return {"seeds": 0.0}
+    parts = {"seeds": setting.rates.step(n_features, n_clusters).seed_seconds}
+    if config.init == "k-means||" and not (n_clusters <= _PALETTE and n_features <= 4):
+        parts["dask-ml"] = setting.rates.start_seconds["seeds"]
+    return parts
+
+
+def _iterating(
+    config: FitConfig | SweepConfig,
+    url: str,
+    n_rows: int,
+    n_features: int,
+    n_clusters: int,
+    rounds: Iterations,
+    n_blocks: int,
+    setting: Setting,
+) -> float:
+    """Seconds of a first search and of all iterations of one fit, with a checkpoint after each."""
+    step, threads = setting.rates.step(n_features, n_clusters), setting.machine.n_threads
+    blocks_of_thread = -(-n_blocks // threads) if n_rows > _SHARED_ROWS else 1
+    one = n_rows * step.row_ns / 1e9 / threads + step.block_seconds * blocks_of_thread
+    one += setting.rates.round_seconds[setting.machine.kind]
+    if not config.checkpoint_seconds:
+        one += setting.requests(url, 3)
+    return n_rows * step.label_ns / 1e9 / threads + rounds.expected * one
+
+
+def _counts(on: str, shape: Shape) -> bool:
+    """Whether the rows are pixels whose colors are counted."""
+    return on == "pixels" and countable(np.dtype(f"u{shape.itemsize}"), shape.channels)
+
+
 def _n_colors(n_pixels: int, channels: int) -> int:
     """About how many distinct colors so many pixels of photos have."""
     factor, power = _COLORS
-    return min(n_pixels, 1 << 8 * channels, round(factor * n_pixels**power))
-
-
-_SWEEP = (60, 60, 13, 13)
+    return min(n_pixels, 1 << 8 * channels, round(factor * math.pow(n_pixels, power)))
 
 
 def plan_compress(config: CompressConfig, setting: Setting) -> StagePlan:
@@ -223,7 +248,7 @@ def plan_compress(config: CompressConfig, setting: Setting) -> StagePlan:
 
     def labelling(n_rows: int) -> float:
         step = rates.step(shape.channels, k)
-        if not countable(np.dtype(f"u{shape.itemsize}"), shape.channels):
+        if not _counts("pixels", shape):
             return n_rows * step.label_ns / 1e9
         colors = _n_colors(n_rows, shape.channels)
         return (n_rows * rates.lookup_ns + colors * step.label_ns) / 1e9

@@ -14,6 +14,7 @@ from dkmeans.artefacts.dataset import open_dataset
 from dkmeans.config.base import StageConfig
 from dkmeans.config.stages import FitConfig, IngestConfig
 from dkmeans.errors import InputError
+from dkmeans.features.patches import count_windows
 from dkmeans.images.collecting import one_color, one_dtype
 from dkmeans.images.decode import CHANNELS, ImageHeader
 from dkmeans.images.sources import FileSource, open_source
@@ -123,13 +124,10 @@ def _scan(config: IngestConfig) -> Shape:
     channels = CHANNELS[one_color(config.color, headers)]
     n_patches = n_features = 0
     if config.patch:
-        (down, across), (step_down, step_across) = config.patch, config.stride
-        n_features = down * across * channels
-        n_patches = sum(
-            max(0, (header.height - down) // step_down + 1)
-            * max(0, (header.width - across) // step_across + 1)
-            for header in headers
-        )
+        n_features = config.patch[0] * config.patch[1] * channels
+        for header in headers:
+            down, across = count_windows(header.height, header.width, config.patch, config.stride)
+            n_patches += max(0, down) * max(0, across)
     sizes = np.array([header.height * header.width for header in headers], np.int64)
     encoded: dict[str, tuple[int, int]] = {}
     files = {each.key: each.size for each in source.files} if isinstance(source, FileSource) else {}

@@ -62,10 +62,6 @@ def measure_pixels(photo: NDArray[np.uint8]) -> dict[str, Any]:
         "compare_ns": ns(seconds_each(lambda: mse(photo, np.take(learned.palette, codes, axis=0)))),
         "indexed_ns": ns(seconds_each(lambda: encode_indexed_png(codes, learned.palette))),
         "full_ns": ns(seconds_each(lambda: encode_png(photo))),
-        "palette_ns": {
-            str(k): ns(seconds_each(lambda k=k: learn_palette(Histogram.of(pixels), k, **pace)))
-            for k in (16, 256)
-        },
     }
 
 

@@ -51,7 +51,7 @@ def measure_store(url: str, pixels: NDArray[np.uint8]) -> StoreRate:
     def write(start: int) -> None:
         part = rows[start : start + _CHUNK_ROWS * 4]
         arrays.write_rows(store, "rows", start, part)
-        sha256(part).digest()  # ingest tells the digest of each chunk
+        sha256(part.tobytes()).digest()  # ingest tells the digest of each chunk
 
     def read(start: int) -> None:
         arrays.read_rows(store, "rows", start, min(start + _CHUNK_ROWS * 4, len(rows)))

@@ -97,7 +97,7 @@ def _steps(
 ) -> tuple[float, float]:
     """Seconds of the first step of blocks of so many rows, one a core, and of the median of those after it.
 
-    Of the processor, as a kernel keeps its thread to itself: what else the machine does meanwhile is left out.
+    Of the processor, as a kernel keeps its thread to itself: what else the machine does is left out.
     """
     threads = n_cores()
     blocks = [

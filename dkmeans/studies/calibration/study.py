@@ -60,7 +60,8 @@ class CalibrationReport:
             lines.append(f"{text}: {number(1e3 / ns)} megapixels a second and thread")
         for place in rates.stores:
             lines.append(
-                f"{place.url}: writes {number(place.write_mib)} MiB a second, reads {number(place.read_mib)}, "
+                f"{place.url}: writes {number(place.write_mib)} MiB a second, reads "
+                f"{number(place.read_mib)}, "
                 f"{number(1e3 * place.request_seconds)} ms a request"
             )
         starts = ", ".join(f"{name} {number(each)} s" for name, each in rates.start_seconds.items())

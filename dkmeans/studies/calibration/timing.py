@@ -21,7 +21,8 @@ def seconds_of(work: Callable[[], Any]) -> float:
     The least, as what else the machine does can only add to it.
     """
     work()
-    found, began = [], time.perf_counter()
+    began = time.perf_counter()
+    found: list[float] = []
     while len(found) < _MOST_TIMES and time.perf_counter() - began < _AT_LEAST:
         start = time.perf_counter()
         work()
