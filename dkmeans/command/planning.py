@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dkmeans.command.job import JobConfig, RunConfig
@@ -182,10 +182,20 @@ def _plan_stages(
     from dkmeans.stages.shared.shapes import Shapes
 
     setting = preview.Setting(Shapes(config for _, config in stages_of(job)), calibration.rates, machine)
-    return [
-        (getattr(preview, stage.plan)(config, setting) if stage.plan else None, (stage, config))
-        for stage, config in stages_of(job)
-    ]
+    planned = []
+    loads = dict(calibration.rates.start_seconds)
+    for stage, config in stages_of(job):
+        plan = getattr(preview, stage.plan)(config, setting) if stage.plan else None
+        planned.append((plan and _with_loads(plan, loads), (stage, config)))
+    return planned
+
+
+def _with_loads(plan: StagePlan, loads: dict[str, float]) -> StagePlan:
+    """A plan with what the stage loads, which is taken from `loads`: the next one finds it loaded."""
+    first = {"load": loads.pop("fit" if plan.stage == "sweep" else plan.stage, 0.0)}
+    if "dask-ml" in plan.parts:
+        first["dask-ml"] = loads.pop("seeds", 0.0)
+    return replace(plan, parts={**plan.parts, **first})
 
 
 def _output(config: StageConfig) -> str:

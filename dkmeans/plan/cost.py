@@ -87,6 +87,8 @@ class Rates:
         A pixel that is put together from its code and compared with the original.
     indexed_ns, full_ns : float
         A pixel of a PNG file with a palette, and of one without, at the default effort.
+    file_seconds : float
+        Of a PNG file, besides its pixels.
     cut_ns, join_ns : float
         A value of patches that are cut from images, and that images are put together from.
     header_seconds : float
@@ -94,7 +96,8 @@ class Rates:
     round_seconds : mapping of str to float
         An iteration next to no rows: the way there and back; ``threads`` and ``local``.
     start_seconds : mapping of str to float
-        ``process``, ``cluster``, and ``seeds``: dask-ml, which some seeds load.
+        ``process``, ``cluster``, what the first run of a stage loads by its name, and ``seeds``: dask-ml,
+        which some seeds load.
     stores : tuple of StoreRate
         At least one; the first is a local folder.
     """
@@ -108,6 +111,7 @@ class Rates:
     compare_ns: float
     indexed_ns: float
     full_ns: float
+    file_seconds: float
     cut_ns: float
     join_ns: float
     header_seconds: float

@@ -292,12 +292,13 @@ def _plan_codes(
     gets, puts = (89, 17) if on == "pixels" else (115, 21)
     gets, puts = gets + (8 if on == "pixels" else 9) * n_blocks, puts + n_blocks
     out = code_bytes
+    encoding = 0.0
     if config.images is not None:
-        made += shape.n_pixels * encode_ns / 1e9
+        encoding = shape.n_images * rates.file_seconds + shape.n_pixels * encode_ns / 1e9
         out += shape.n_pixels * (1 if on == "pixels" else shape.channels * shape.itemsize)
         gets, puts = gets + 27 + 2 * shape.n_images, puts + 6 + shape.n_images
-    tasks = max(1, -(-shape.n_pixels // plan.PIXELS_PER_TASK), setting.machine.n_threads)
-    parts["images"] = setting.shared(made, tasks)
+    tasks = max(1, -(-shape.n_pixels // plan.PIXELS_PER_TASK))
+    parts["images"] = setting.shared(made + encoding, tasks)
     return StagePlan(
         stage,
         config.result,

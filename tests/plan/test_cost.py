@@ -36,11 +36,12 @@ RATES = Rates(
     compare_ns=10,
     indexed_ns=1000,
     full_ns=1500,
+    file_seconds=0.002,
     cut_ns=2,
     join_ns=3,
     header_seconds=0.001,
     round_seconds={"threads": 0.001, "local": 0.003},
-    start_seconds={"process": 1, "cluster": 2, "seeds": 3},
+    start_seconds={"process": 1, "cluster": 2, "seeds": 3, "ingest": 0.1, "fit": 0.2},
     stores=(LOCAL,),
 )
 

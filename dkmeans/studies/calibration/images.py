@@ -21,6 +21,10 @@ from dkmeans.studies.calibration.timing import seconds_each
 __all__ = ["measure_decoding", "measure_patches", "measure_pixels"]
 
 _MIB = 1 << 20
+_FEW = 1 << 20
+"""Pixels that are counted in a table, as more are."""
+_TINY = 28
+"""Side of an image that takes as long as any file does; of so few pixels more ways to write it are tried."""
 _PATCH, _STRIDE = (5, 5), (1, 1)
 
 
@@ -47,20 +51,21 @@ def measure_pixels(photo: NDArray[np.uint8]) -> dict[str, Any]:
     codes = histogram.look_up(pixels, learned.labels.astype(np.uint8)).reshape(photo.shape[:2])
     table = label_table(3)
     note_labels(pack_colors(histogram.colors), learned.labels, table)
-    many = np.concatenate([pixels] * 8)
-    empty = seconds_each(lambda: Histogram.of(many[: 1 << 18]))
+    many = np.concatenate([pixels] * 16)
+    empty = seconds_each(lambda: Histogram.of(many[:_FEW]))
     full = seconds_each(lambda: Histogram.of(many))
-    count = max(full - empty, 0.1 * full) / (len(many) - (1 << 18))
+    count = max(full - empty, 0.1 * full) / (len(many) - _FEW)
 
     def ns(seconds: float) -> float:
         return 1e9 * seconds / len(pixels)
 
     return {
         "count_ns": 1e9 * count,
-        "table_seconds": max(0.0, empty - count * (1 << 18)),
+        "table_seconds": max(0.0, empty - count * _FEW),
         "lookup_ns": ns(seconds_each(lambda: find_labels(pixels, table))),
         "compare_ns": ns(seconds_each(lambda: mse(photo, np.take(learned.palette, codes, axis=0)))),
         "indexed_ns": ns(seconds_each(lambda: encode_indexed_png(codes, learned.palette))),
+        "file_seconds": seconds_each(lambda: encode_png(photo[:_TINY, :_TINY])),
         "full_ns": ns(seconds_each(lambda: encode_png(photo))),
     }
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from dkmeans.compute.rates import Calibration, hardware, save_rates
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.events.words import number
+from dkmeans.images.encode import encode_png
 from dkmeans.plan.cost import Rates
 from dkmeans.storage.urls import resolve_url
 from dkmeans.studies.calibration import images, places, steps
@@ -27,6 +28,7 @@ _FILES = {"jpeg": "rocket.jpg", "png": "coffee.png"}
 _VERSIONED = ("dkmeans", "numpy", "numba", "zarr", "obstore", "imagecodecs")
 _ROUND_SECONDS = {"threads": 0.0005, "local": 0.0025}
 """An iteration next to no rows: as measured by `make bench-scaling`, which takes minutes."""
+_TINY = 24
 _LOCAL = "a local folder"
 _STACK_NS = 1.0
 """A pixel of a stack, which is copied, and unpacked where it is gzipped."""
@@ -102,6 +104,8 @@ def measure(
                 places_found.append(found if url in urls else replace(found, url=_LOCAL))
                 advance(1)
             header = places.measure_headers(f"{folder}/headers", files["png"])
+            starts = places.measure_starts(f"{folder}/starts", encode_png(photos[0][:_TINY, :_TINY]))
+            advance(1)
         values: dict[str, Any] = images.measure_decoding(files)
         values["decode_ns"]["stack"], values["decode_mib"]["stack"] = _STACK_NS, 1e3 / _STACK_NS
         advance(1)
@@ -111,8 +115,6 @@ def measure(
         for point in points:
             measured.append(steps.measure_step(*point, photos))
             advance(1)
-        starts = places.measure_starts()
-        advance(1)
     rates = Rates(
         **values,
         steps=tuple(measured),
