@@ -1,4 +1,4 @@
-"""What a job is expected to take: as a table before it runs, and beside what it took behind it."""
+"""What a job will do and is expected to take, as a table before it runs."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ from dkmeans.command.job import JobConfig, RunConfig
 from dkmeans.command.options import option
 from dkmeans.command.registry import STAGES, Stage
 from dkmeans.config.base import StageConfig
-from dkmeans.errors import DkmeansError, InputError, UsageError
-from dkmeans.events.reporter import Reporter
+from dkmeans.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from dkmeans.compute.rates import Calibration
     from dkmeans.plan.cost import Machine, StagePlan
 
 __all__ = [
-    "Expected",
     "JobPlan",
-    "expectations",
+    "output_of",
     "pixels_of",
     "plan_job",
+    "plan_stages",
     "planning_parameters",
     "stages_of",
     "wants_plan",
@@ -159,29 +158,30 @@ def plan_job(job: JobConfig, price_per_hour: float | None = None) -> JobPlan:
     from dkmeans.plan.cost import total_of
 
     calibration = load_rates()
-    machine = _machine(job)
-    planned = _plan_stages(job, calibration, machine)
+    machine = machine_of(job)
+    planned = plan_stages(job, calibration)
     starts = calibration.rates.start_seconds
     start = starts["process"] + (starts["cluster"] if machine.kind == "local" else 0.0)
     known = [plan for plan, _ in planned if plan is not None]
     stages = [
         {**asdict(plan), "seconds": plan.seconds}
         if plan
-        else {"stage": stage.name, "output": _output(config)}
+        else {"stage": stage.name, "output": output_of(config)}
         for plan, (stage, config) in planned
     ]
     total = asdict(total_of(known, start, machine, price_per_hour))
     return JobPlan(stages, total, asdict(machine), calibration.told)
 
 
-def _plan_stages(
-    job: JobConfig, calibration: Calibration, machine: Machine
+def plan_stages(
+    job: JobConfig, calibration: Calibration
 ) -> Sequence[tuple[StagePlan | None, tuple[Stage, Any]]]:
     """Plan each stage that can be, with the stage and its options."""
     from dkmeans.stages import preview
+    from dkmeans.stages.shared.setting import Setting
     from dkmeans.stages.shared.shapes import Shapes
 
-    setting = preview.Setting(Shapes(config for _, config in stages_of(job)), calibration.rates, machine)
+    setting = Setting(Shapes(config for _, config in stages_of(job)), calibration.rates, machine_of(job))
     planned = []
     loads = dict(calibration.rates.start_seconds)
     for stage, config in stages_of(job):
@@ -198,12 +198,12 @@ def _with_loads(plan: StagePlan, loads: dict[str, float]) -> StagePlan:
     return replace(plan, parts={**plan.parts, **first})
 
 
-def _output(config: StageConfig) -> str:
+def output_of(config: StageConfig) -> str:
     """The URL of what a stage writes."""
     return next((str(found) for name in _OUTPUTS if (found := getattr(config, name, None))), "")
 
 
-def _machine(job: JobConfig) -> Machine:
+def machine_of(job: JobConfig) -> Machine:
     """Where a job runs; behind an address of a scheduler as many workers as given, each like this one."""
     from dkmeans.compute.connecting import decided
     from dkmeans.compute.memory import n_cores
@@ -231,52 +231,3 @@ def pixels_of(job: JobConfig) -> int:
 
     sources = tell("source", lambda url: estimate_pixels(open_source(url)))
     return sources or tell("dataset", lambda url: open_dataset(url).manifest.n_pixels)
-
-
-class Expected:
-    """Expected and measured seconds of each stage of a job, in order.
-
-    Attributes
-    ----------
-    lines : list of dict
-        ``stage``, ``output``, ``expected_seconds`` (None where nothing is known before) and ``seconds``.
-    """
-
-    def __init__(self, lines: Sequence[dict[str, Any]], rates: str) -> None:
-        self._left = list(lines)
-        self._rates = rates
-        self.lines: list[dict[str, Any]] = []
-
-    def took(self, seconds: float) -> None:
-        """The next stage is done, after so many seconds."""
-        self.lines.append({**self._left.pop(0), "seconds": seconds})
-
-    def tell(self, reporter: Reporter) -> None:
-        """Say it, a line a stage."""
-        from dkmeans.events import words
-
-        for line in self.lines:
-            expected = line["expected_seconds"]
-            told = "nothing was expected" if expected is None else f"expected {words.seconds(expected)}"
-            reporter.say(f"{line['stage']} {line['output']}: {told}, took {words.seconds(line['seconds'])}")
-        if any(line["expected_seconds"] is not None for line in self.lines):
-            reporter.say(f"expected by the {self._rates}")
-
-
-def expectations(job: JobConfig) -> Expected:
-    """What a job is expected to take; nothing where it cannot be planned, as its run will say why."""
-    from dkmeans.compute.rates import load_rates
-
-    calibration = load_rates()
-    try:
-        seconds = [
-            None if plan is None else plan.seconds
-            for plan, _ in _plan_stages(job, calibration, _machine(job))
-        ]
-    except DkmeansError:
-        seconds = [None for _ in stages_of(job)]
-    lines = [
-        {"stage": stage.name, "output": _output(config), "expected_seconds": each}
-        for each, (stage, config) in zip(seconds, stages_of(job), strict=True)
-    ]
-    return Expected(lines, calibration.told)

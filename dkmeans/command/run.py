@@ -8,8 +8,9 @@ from dataclasses import asdict
 from typing import Any
 
 from dkmeans.command.commands import stage_command
+from dkmeans.command.expecting import expectations
 from dkmeans.command.job import JobConfig, RunConfig, load_job
-from dkmeans.command.planning import expectations, pixels_of, plan_job, stages_of, wants_plan
+from dkmeans.command.planning import pixels_of, plan_job, stages_of, wants_plan
 from dkmeans.command.registry import REPORT, Stage
 from dkmeans.config.cluster import ClusterConfig
 from dkmeans.events.reporter import Reporter

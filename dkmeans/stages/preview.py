@@ -9,68 +9,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from dkmeans import plan
-from dkmeans.compute.executor import IMPORTED_BYTES
 from dkmeans.config.stages import CompressConfig, FitConfig, IngestConfig, ReconstructConfig, SweepConfig
 from dkmeans.errors import InputError
 from dkmeans.features.histogram import countable
-from dkmeans.plan.cost import (
-    Iterations,
-    Machine,
-    Rates,
-    StagePlan,
-    expected_iterations,
-    shared_seconds,
-)
-from dkmeans.stages.shared.shapes import Shape, Shapes
-from dkmeans.storage.urls import is_local, resolve_url
+from dkmeans.plan.cost import Iterations, StagePlan, StepRate, expected_iterations
+from dkmeans.stages.shared.setting import Setting, asked
+from dkmeans.stages.shared.shapes import Shape
 
-__all__ = ["Setting", "plan_compress", "plan_fit", "plan_ingest", "plan_reconstruct", "plan_sweep"]
+__all__ = ["plan_compress", "plan_fit", "plan_ingest", "plan_reconstruct", "plan_sweep"]
 
 _COLORS = 20.0, 0.6
 """Distinct colors of so many pixels of photos: about 20 times their number to the power of 0.6."""
-_SHARED_ROWS = 1 << 15
-"""Rows up to which a fit has one block."""
+_SHARED_PIXELS = 1 << 20
+"""Pixels up to which colors are counted in one block, whose counts need not be added up."""
 _PALETTE = 256
 """Colors up to which seeds are the best of several starts."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What a plan is made from, besides the options of the stage."""
-
-    shapes: Shapes
-    rates: Rates
-    machine: Machine
-
-    def reads(self, url: str, n_bytes: float) -> float:
-        """Seconds of one thread that reads so many bytes of arrays."""
-        return self.machine.n_threads * n_bytes / plan.MIB / self.rates.store(resolve_url(url)).read_mib
-
-    def writes(self, url: str, n_bytes: float) -> float:
-        """Seconds of one thread that writes so many bytes of arrays."""
-        return self.machine.n_threads * n_bytes / plan.MIB / self.rates.store(resolve_url(url)).write_mib
-
-    def shared(self, seconds: float, n_tasks: int) -> float:
-        """Seconds of so many equal tasks, that take `seconds` one after the other."""
-        return shared_seconds(seconds, self.machine.n_threads, seconds / max(1, n_tasks))
-
-    def requests(self, url: str, n: int) -> float:
-        """Seconds of so many requests, one after the other."""
-        return n * self.rates.store(resolve_url(url)).request_seconds
-
-    def memory(self, rows: int, task: int) -> int:
-        """Bytes of a worker: its libraries, its share of rows that stay, and a task of each thread."""
-        return IMPORTED_BYTES + rows // self.machine.workers + self.machine.threads * task
-
-
-def _asked(url: str, n: int) -> int:
-    """Requests of a place: none of a local folder."""
-    return 0 if is_local(resolve_url(url)) else n
 
 
 def plan_ingest(config: IngestConfig, setting: Setting) -> StagePlan:
@@ -85,7 +42,7 @@ def plan_ingest(config: IngestConfig, setting: Setting) -> StagePlan:
     writing = setting.writes(config.dataset, out["pixels"])
     parts = {
         "headers": shape.n_images * rates.header_seconds,
-        "pixels": setting.shared(decoding + writing, shards),
+        "pixels": setting.shared(decoding + writing, shape.n_pixels, shape.task_rows("pixels")),
     }
     gets, puts = 59 + 3 * shards, 20 + shards
     if config.patch:
@@ -94,7 +51,7 @@ def plan_ingest(config: IngestConfig, setting: Setting) -> StagePlan:
         moving = setting.reads(config.dataset, 2 * out["pixels"]) + setting.writes(
             config.dataset, out["patches"]
         )
-        parts["patches"] = setting.shared(cutting + moving, n)
+        parts["patches"] = setting.shared(cutting + moving, shape.n_patches, shape.task_rows("patches"))
         gets, puts = gets + 24 + 13 * n, puts + 4 + n
     largest = int(np.diff(shape.offset).max(initial=0)) * shape.channels * shape.itemsize
     on = "patches" if out["patches"] > out["pixels"] else "pixels"
@@ -112,8 +69,8 @@ def plan_ingest(config: IngestConfig, setting: Setting) -> StagePlan:
         bytes_out=sum(out.values()),
         n_blocks=shape.shards(on),
         memory_bytes=setting.memory(0, task),
-        n_gets=_asked(config.dataset, gets) + _asked(config.source, listed),
-        n_puts=_asked(config.dataset, puts),
+        n_gets=asked(config.dataset, gets) + asked(config.source, listed),
+        n_puts=asked(config.dataset, puts),
         parts=_with_requests(setting, config.dataset, parts, gets + puts),
     )
 
@@ -153,6 +110,7 @@ def _plan_fit(
     distinct = _n_colors(n_rows, shape.channels) if _counts(config.on, shape) else n_rows
     memory = plan.fit_memory(distinct, n_features, shape.row_itemsize, most, cuts[0][1])
     rounds = [expected_iterations(config.on, k, config.max_iter, config.min_gain) for k in numbers]
+    steps = [setting.rates.step(n_features, k) for k in numbers]
     total = Iterations(
         sum(each.least for each in rounds),
         sum(each.expected for each in rounds),
@@ -161,11 +119,11 @@ def _plan_fit(
     gets, puts = (46, 9) if stage == "fit" else (98 + 44 * n_fits, 21 + 9 * n_fits)
     gets += len(cuts) + 2 * shape.shards(config.on)
     parts = {
-        "rows": _reading(config, shape, len(cuts), distinct, setting),
+        "rows": _reading(config, shape, setting),
         **_seeding(config, n_features, most, setting),
         "iterations": sum(
-            _iterating(config, url, distinct, n_features, k, each, len(cuts), setting)
-            for k, each in zip(numbers, rounds, strict=True)
+            _iterating(config, url, (distinct, n_features * shape.row_itemsize), step, each, setting)
+            for step, each in zip(steps, rounds, strict=True)
         ),
     }
     return StagePlan(
@@ -180,22 +138,21 @@ def _plan_fit(
         n_blocks=len(cuts),
         memory_bytes=setting.memory(memory["rows"], memory["block"] + memory["sums"]),
         iterations=total,
-        n_gets=_asked(url, gets + 2 * total.expected),
-        n_puts=_asked(url, puts + total.expected),
+        n_gets=asked(url, gets + 2 * total.expected),
+        n_puts=asked(url, puts + total.expected),
         parts=_with_requests(setting, url, parts, gets + puts),
     )
 
 
-def _reading(
-    config: FitConfig | SweepConfig, shape: Shape, n_blocks: int, distinct: int, setting: Setting
-) -> float:
+def _reading(config: FitConfig | SweepConfig, shape: Shape, setting: Setting) -> float:
     """Seconds to read the rows, and where colors are counted to count them and to add up the counts."""
     n_rows, rates = shape.rows(config.on)[0], setting.rates
     work = setting.reads(config.dataset, shape.bytes_of(config.on))
+    threads = setting.machine.n_threads
     if not _counts(config.on, shape):
-        return setting.shared(work, n_blocks)
-    tables = n_blocks / setting.machine.n_threads + (2 if n_blocks > 1 else 0)
-    return setting.shared(work + rates.count_ns * n_rows / 1e9, n_blocks) + rates.table_seconds * tables
+        return work / threads
+    tables = _blocks_of_thread(n_rows, shape.channels, threads) + (2 if n_rows > _SHARED_PIXELS else 0)
+    return (work + rates.count_ns * n_rows / 1e9) / threads + rates.table_seconds * tables
 
 
 def _seeding(
@@ -213,21 +170,26 @@ def _seeding(
 def _iterating(
     config: FitConfig | SweepConfig,
     url: str,
-    n_rows: int,
-    n_features: int,
-    n_clusters: int,
+    rows: tuple[int, int],
+    step: StepRate,
     rounds: Iterations,
-    n_blocks: int,
     setting: Setting,
 ) -> float:
-    """Seconds of a first search and of all iterations of one fit, with a checkpoint after each."""
-    step, threads = setting.rates.step(n_features, n_clusters), setting.machine.n_threads
-    blocks_of_thread = -(-n_blocks // threads) if n_rows > _SHARED_ROWS else 1
-    one = n_rows * step.row_ns / 1e9 / threads + step.block_seconds * blocks_of_thread
+    """Seconds of a first search and of all iterations of one fit, with a checkpoint after each.
+
+    `rows` are their number and the bytes of each.
+    """
+    n_rows, threads = rows[0], setting.machine.n_threads
+    one = n_rows * step.row_ns / 1e9 / threads + step.block_seconds * _blocks_of_thread(*rows, threads)
     one += setting.rates.round_seconds[setting.machine.kind]
     if not config.checkpoint_seconds:
         one += setting.requests(url, 3)
     return n_rows * step.label_ns / 1e9 / threads + rounds.expected * one
+
+
+def _blocks_of_thread(n_rows: int, row_bytes: int, threads: int) -> int:
+    """Blocks of a fit that each thread has."""
+    return max(1, -(-n_rows // (threads * plan.fit_block_rows(row_bytes))))
 
 
 def _counts(on: str, shape: Shape) -> bool:
@@ -284,7 +246,11 @@ def _plan_codes(
     n_blocks = len(plan.cuts(n_rows, rows))
     code_bytes = n_rows * np.min_scalar_type(k - 1).itemsize
     work = setting.reads(config.dataset, shape.bytes_of(on)) + labelling(n_rows)
-    parts = {"codes": setting.shared(work + setting.writes(config.result, code_bytes), n_blocks)}
+    parts = {
+        "codes": setting.shared(
+            work + setting.writes(config.result, code_bytes), n_rows, shape.task_rows(on, labels=True)
+        )
+    }
     made = setting.reads(config.dataset, shape.bytes_of("pixels")) + setting.reads(config.result, code_bytes)
     made += shape.n_pixels * rates.compare_ns / 1e9
     if on == "patches":
@@ -297,8 +263,7 @@ def _plan_codes(
         encoding = shape.n_images * rates.file_seconds + shape.n_pixels * encode_ns / 1e9
         out += shape.n_pixels * (1 if on == "pixels" else shape.channels * shape.itemsize)
         gets, puts = gets + 27 + 2 * shape.n_images, puts + 6 + shape.n_images
-    tasks = max(1, -(-shape.n_pixels // plan.PIXELS_PER_TASK))
-    parts["images"] = setting.shared(made + encoding, tasks)
+    parts["images"] = setting.shared(made + encoding, shape.n_pixels, plan.PIXELS_PER_TASK)
     return StagePlan(
         stage,
         config.result,
@@ -310,7 +275,7 @@ def _plan_codes(
         bytes_out=out,
         n_blocks=n_blocks,
         memory_bytes=setting.memory(0, plan.label_memory(min(rows, n_rows), n_features, shape.row_itemsize)),
-        n_gets=_asked(config.result, gets),
-        n_puts=_asked(config.result, puts),
+        n_gets=asked(config.result, gets),
+        n_puts=asked(config.result, puts),
         parts=_with_requests(setting, config.result, parts, gets + puts),
     )

@@ -59,6 +59,12 @@ class Shape:
         n_rows, n_features = self.rows(on)
         return plan.layout_rows(n_rows, max(1, n_features * self.itemsize), self.shard_mib)
 
+    def task_rows(self, on: str, *, labels: bool = False) -> int:
+        """Rows of a shard, or of a block of labels, of an array that has many of them."""
+        row_bytes = max(1, self.rows(on)[1] * self.itemsize)
+        layout = plan.layout_rows(1 << 40, row_bytes, self.shard_mib)
+        return plan.block_rows(1, layout) if labels else layout.shard_rows
+
     def bytes_of(self, on: str) -> int:
         """Bytes of the array of rows, as decoded."""
         n_rows, n_features = self.rows(on)

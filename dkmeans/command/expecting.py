@@ -1,0 +1,59 @@
+"""What each stage of a job was expected to take, beside what it took."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dkmeans.command.job import JobConfig
+from dkmeans.command.planning import output_of, plan_stages, stages_of
+from dkmeans.errors import DkmeansError
+from dkmeans.events.reporter import Reporter
+
+__all__ = ["Expected", "expectations"]
+
+
+class Expected:
+    """Expected and measured seconds of each stage of a job, in order.
+
+    Attributes
+    ----------
+    lines : list of dict
+        ``stage``, ``output``, ``expected_seconds`` (None where nothing is known before) and ``seconds``.
+    """
+
+    def __init__(self, lines: Sequence[dict[str, Any]], rates: str) -> None:
+        self._left = list(lines)
+        self._rates = rates
+        self.lines: list[dict[str, Any]] = []
+
+    def took(self, seconds: float) -> None:
+        """The next stage is done, after so many seconds."""
+        self.lines.append({**self._left.pop(0), "seconds": seconds})
+
+    def tell(self, reporter: Reporter) -> None:
+        """Say it, a line a stage."""
+        from dkmeans.events import words
+
+        for line in self.lines:
+            expected = line["expected_seconds"]
+            told = "nothing was expected" if expected is None else f"expected {words.seconds(expected)}"
+            reporter.say(f"{line['stage']} {line['output']}: {told}, took {words.seconds(line['seconds'])}")
+        if any(line["expected_seconds"] is not None for line in self.lines):
+            reporter.say(f"expected by the {self._rates}")
+
+
+def expectations(job: JobConfig) -> Expected:
+    """What a job is expected to take; nothing where it cannot be planned, as its run will say why."""
+    from dkmeans.compute.rates import load_rates
+
+    calibration = load_rates()
+    try:
+        seconds = [None if plan is None else plan.seconds for plan, _ in plan_stages(job, calibration)]
+    except DkmeansError:
+        seconds = [None for _ in stages_of(job)]
+    lines = [
+        {"stage": stage.name, "output": output_of(config), "expected_seconds": each}
+        for each, (stage, config) in zip(seconds, stages_of(job), strict=True)
+    ]
+    return Expected(lines, calibration.told)
