@@ -179,10 +179,10 @@ def test_nothing_imports_in_a_circle():
 
 def test_the_house_has_rooms_and_few_floors():
     flat = {path.stem for path in ROOT.glob("*.py")}
-    assert flat == {"__init__", "__main__", "errors", "plan"}
+    assert flat == {"__init__", "__main__", "errors"}
     rooms = {path.name for path in ROOT.iterdir() if path.is_dir() and any(path.rglob("*.py"))}
     drawn = [name for layer in LAYERS for name in layer]
-    assert sorted(drawn) == sorted(rooms | {"errors", "plan"})
+    assert sorted(drawn) == sorted(rooms | {"errors"})
     assert all((ROOT / room / "__init__.py").is_file() for room in rooms)
     assert len(LAYERS) <= 10
 

@@ -14,7 +14,9 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any, Protocol, cast, runtime_checkable
 
+from dkmeans.command.job import JobConfig
 from dkmeans.command.options import SHARED, model_parameters, shared_parameters
+from dkmeans.command.planning import plan_job, planning_parameters, wants_plan
 from dkmeans.command.registry import Stage
 from dkmeans.command.stopping import exit_code, stoppable
 from dkmeans.command.surroundings import check, check_dask, printed
@@ -38,6 +40,7 @@ def stage_command(stage: Stage) -> Callable[..., None]:
     """A command that runs one stage."""
     fields, cluster = stage.config.model_fields, ClusterConfig.model_fields
     in_cluster = issubclass(stage.config, StageConfig)
+    planning = planning_parameters() if stage.plan else []
 
     def work(reporter: Any, **values: Any) -> Any:
         given = {name: value for name, value in values.items() if value is not None}
@@ -45,11 +48,13 @@ def stage_command(stage: Stage) -> Callable[..., None]:
         if not in_cluster:
             return stage.function(config)
         where = ClusterConfig(**{name: given[name] for name in cluster if name in given})
+        if planning and wants_plan(given):
+            job = JobConfig(stages={stage.name: (cast(StageConfig, config),)}, cluster=where)
+            return plan_job(job, given.get("price_per_hour"))
         return stage.function(config, where, reporter)
 
-    return new_command(
-        work, model_parameters(stage.config, in_cluster=in_cluster), stage.config.__doc__ or ""
-    )
+    parameters = [*model_parameters(stage.config, in_cluster=in_cluster), *planning]
+    return new_command(work, parameters, stage.config.__doc__ or "")
 
 
 def new_command(

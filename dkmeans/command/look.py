@@ -1,4 +1,4 @@
-"""The commands that look at what lies in storage: info, status, verify."""
+"""The commands that look at what lies in storage, and at the machine: info, status, verify, calibrate."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from dkmeans.command.options import option, url_argument
 from dkmeans.errors import UsageError
 
 __all__ = ["LOOKS"]
+
+_STORE = "URL of a place of storage to measure besides a temporary folder, such as s3://bucket/prefix."
 
 
 def _info(reporter: Any, url: str) -> dict[str, Any]:
@@ -37,6 +39,12 @@ def _verify(reporter: Any, url: str) -> Any:
     from dkmeans.stages.verify import verify
 
     return verify(url, reporter)
+
+
+def _calibrate(reporter: Any, store: str | None) -> Any:
+    from dkmeans.studies.calibration.study import calibrate
+
+    return calibrate(store, reporter)
 
 
 LOOKS: dict[str, Callable[[], Callable[..., None]]] = {
@@ -80,6 +88,16 @@ LOOKS: dict[str, Callable[[], Callable[..., None]]] = {
 
         Compares all checksums and digests of a dataset, codebook, sweep or coded images, or of the files in a
         folder of images. Exits with 3 if any part is not as it was written, and names each.
+        """,
+    ),
+    "calibrate": partial(
+        new_command,
+        _calibrate,
+        [option("store", FieldInfo(annotation=str | None, default=None, description=_STORE))],
+        """Measure this machine, for the seconds that --dry-run tells.
+
+        Takes some seconds: Lloyd steps, decoding, encoding, storage, starts. The rates are kept in the cache
+        folder of the user, or in the file that DKMEANS_RATES names.
         """,
     ),
 }

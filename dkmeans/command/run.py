@@ -2,45 +2,34 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
 from dkmeans.command.commands import stage_command
+from dkmeans.command.expecting import expectations
 from dkmeans.command.job import JobConfig, RunConfig, load_job
-from dkmeans.command.registry import REPORT, STAGES, Stage
+from dkmeans.command.planning import pixels_of, plan_job, stages_of, wants_plan
+from dkmeans.command.registry import REPORT, Stage
 from dkmeans.config.cluster import ClusterConfig
-from dkmeans.errors import InputError
 from dkmeans.events.reporter import Reporter
 
-__all__ = ["make_command", "preview_job", "run_job"]
+__all__ = ["make_command", "run_job"]
 
 
-def _run(config: RunConfig, cluster: ClusterConfig, reporter: Any) -> dict[str, Any]:
+def _run(config: RunConfig, cluster: ClusterConfig, reporter: Any) -> Any:
     from dkmeans.storage.access import current_access, storage_options
 
     job = load_job(config.job).override(config, cluster)
     with storage_options({**job.storage, **dict(current_access().options)}):
-        return preview_job(job) if config.dry_run else run_job(job, reporter)
-
-
-def preview_job(job: JobConfig) -> dict[str, Any]:
-    """The plan of each stage of `job`, and nothing is written; see `dkmeans.stages.preview`."""
-    from dkmeans.stages import preview
-
-    shapes = preview.Shapes(job.stages.get("ingest", ()))
-    plans: dict[str, Any] = {}
-    for stage in STAGES:
-        plan = getattr(preview, stage.plan) if stage.plan else None
-        for config in job.stages.get(stage.name, ()):
-            found = plan(config, shapes) if plan else {"plan": f"none: {stage.name} finds out as it goes"}
-            plans.setdefault(stage.name, []).append(found)
-    return plans
+        if wants_plan(config.model_dump(include={"dry_run", "price_per_hour"})):
+            return plan_job(job, config.price_per_hour)
+        return run_job(job, reporter)
 
 
 def run_job(job: JobConfig, reporter: Reporter | None = None) -> dict[str, Any]:
-    """Run all stages of `job` on one cluster; their reports by stage.
+    """Run all stages of `job` on one cluster; their reports by stage, and ``plan``: what each was to take.
 
     Progress goes to stderr, unless another `reporter` is given.
     """
@@ -48,31 +37,19 @@ def run_job(job: JobConfig, reporter: Reporter | None = None) -> dict[str, Any]:
 
     reporter = reporter or Reporter()
     reports: dict[str, Any] = {}
-    with connect(job.cluster, reporter, pixels=lambda: _pixels(job)) as executor:
-        for stage in STAGES:
-            for config in job.stages.get(stage.name, ()):
-                report = asdict(stage.function(config, executor, reporter))
-                reports.setdefault(stage.name, []).append(report)
+    expected = expectations(job)
+    with connect(job.cluster, reporter, pixels=lambda: pixels_of(job)) as executor:
+        for stage, config in stages_of(job):
+            function = stage.function  # which loads what it needs
+            began = time.perf_counter()
+            report = asdict(function(config, executor, reporter))
+            reports.setdefault(stage.name, []).append(report)
+            expected.took(time.perf_counter() - began)
+    expected.tell(reporter)
+    reports["plan"] = expected.lines
     if job.report:
         reports["report"] = [asdict(REPORT.function(job.report))]
     return reports
-
-
-def _pixels(job: JobConfig) -> int:
-    """About how many pixels there are in the images, and the datasets, that a job finds."""
-    from dkmeans.artefacts.dataset import open_dataset
-    from dkmeans.images.sources import estimate_pixels, open_source
-
-    def tell(option: str, count: Callable[[str], int]) -> int:
-        total = 0
-        urls = {getattr(config, option, None) for configs in job.stages.values() for config in configs}
-        for url in filter(None, urls):
-            with suppress(InputError):  # what an earlier stage makes is not there yet
-                total += count(url)
-        return total
-
-    sources = tell("source", lambda url: estimate_pixels(open_source(url)))
-    return sources or tell("dataset", lambda url: open_dataset(url).manifest.n_pixels)
 
 
 def make_command() -> Callable[..., None]:

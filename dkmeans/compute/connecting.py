@@ -23,7 +23,7 @@ from dkmeans.events import words
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.storage import access
 
-__all__ = ["connect"]
+__all__ = ["connect", "decided"]
 
 _SMALL_PIXELS = 50_000_000
 """Below so many a cluster takes longer to start than it could save."""
@@ -69,13 +69,13 @@ def connect(
         if isinstance(config, Executor):
             executor = config
         else:
-            executor = stack.enter_context(_opened(_decided(config, pixels), reporter))
+            executor = stack.enter_context(_opened(decided(config, pixels), reporter))
         if stage:
             stack.enter_context(_accounted(executor, reporter, stage))
         yield executor
 
 
-def _decided(config: ClusterConfig, pixels: Callable[[], int] | None) -> ClusterConfig:
+def decided(config: ClusterConfig, pixels: Callable[[], int] | None) -> ClusterConfig:
     """The config with what ``auto`` stands for: threads for small work, unless workers are asked for."""
     _check_options(config)
     if config.scheduler != "auto":

@@ -27,7 +27,7 @@ from dkmeans.images.stacks import fingerprint, open_stack
 from dkmeans.images.tags import to_srgb
 from dkmeans.storage.store import Store, StoredObject, open_store
 
-__all__ = ["FileSource", "SkippedImage", "Source", "estimate_pixels", "open_source"]
+__all__ = ["FileSource", "SkippedImage", "Source", "estimate_pixels", "open_source", "sampled"]
 
 _ACCEPTED = (
     f"a folder of images ({', '.join(suffix[1:] for suffix in SUFFIXES)}), one image, "
@@ -266,11 +266,15 @@ def open_source(url: str) -> Source:
     return FileSource(url, store, tuple(files), ignored)
 
 
+def sampled(source: Source, n: int) -> Source:
+    """At most `n` of the images of a source, spread evenly."""
+    keys = list(source.versions)
+    return source.without(set(keys) - set(keys[:: -(-len(keys) // n)]))
+
+
 def estimate_pixels(source: Source) -> int:
     """Estimate the pixels of all images of a source from the headers of a few of them."""
-    keys = list(source.versions)
-    looked_at = source.without(set(keys) - set(keys[:: -(-len(keys) // _SAMPLED)]))
-    found = looked_at.headers(max_pixels=sys.maxsize)
+    found = sampled(source, _SAMPLED).headers(max_pixels=sys.maxsize)
     sizes = [header.height * header.width for header in found if isinstance(header, ImageHeader)]
     return sum(sizes) * len(source) // max(1, len(sizes))
 

@@ -45,7 +45,7 @@ def test_commands_are_in_groups(dkmeans):
     stages = ["ingest", "fit", "sweep", "compress", "reconstruct"]
     assert [name for name in found["Stages"] if name in stages] == stages
     assert {"run"} <= set(found["In one step"])
-    assert found["Look"] == ["report", "info", "status", "verify"]
+    assert found["Look"] == ["report", "info", "status", "verify", "calibrate"]
     assert "Commands" not in found  # none is left without a group
     assert sorted(COMMANDS) == sorted(
         name for title, names in found.items() if title != "Options" for name in names
@@ -60,7 +60,8 @@ def test_options_are_in_groups(dkmeans):
     assert list(found) == [title for title in TITLES if title not in ("Colors", "Files", "Reading")]
     assert found["Arguments"] == ["DATASET", "CODEBOOK"]
     # What has to be given comes first.
-    assert found["Options"] == ["--k", "--on", "--from", "--once", "--overwrite", "--resume"]
+    own = ["--k", "--on", "--from", "--once", "--overwrite", "--resume"]
+    assert found["Options"] == [*own, "--dry-run", "--price-per-hour"]
     learning = [name for name in CheckpointConfig.model_fields if name not in StageConfig.model_fields]
     assert found["Learning"] == flags(learning)
     assert found["Cluster"] == flags(ClusterConfig.model_fields)

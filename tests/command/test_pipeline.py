@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -90,14 +91,82 @@ def test_a_job_runs_and_resumes(job, capsys):
 def test_the_plan_writes_nothing(job, capsys):
     before = sorted(job.parent.iterdir())
     code, out, _ = run(capsys, job, "--dry-run", "--json")
-    plans = json.loads(out)
+    plan = json.loads(out)
     assert code == 0
-    assert plans["ingest"][0]["n_images"] == 5
-    assert plans["ingest"][0]["pixels_bytes"] == 3 * plans["ingest"][0]["n_pixels"]
-    assert plans["fit"][1]["n_features"] == 75
-    assert plans["fit"][0]["n_blocks"] == 1
-    assert plans["fit"][0]["memory_rows_bytes"] == 11 * plans["ingest"][0]["n_pixels"]
+    stages = plan["stages"]
+    assert [each["stage"] for each in stages] == ["ingest", "fit", "fit", "compress", "reconstruct"]
+    assert stages[0]["n_images"] == 5
+    assert (stages[2]["n_features"], stages[1]["n_blocks"]) == (75, 1)
+    assert stages[2]["iterations"] == {"least": 4, "expected": 4, "most": 4}
+    assert stages[4]["n_clusters"] == 12  # of a codebook that is not there yet
+    total = plan["total"]
+    assert total["bytes_in"] == sum(each["bytes_in"] for each in stages)
+    expected = total["start_seconds"] + sum(each["seconds"] for each in stages)
+    assert total["seconds"] == pytest.approx(expected)
+    assert total["price"] is None
+    assert plan["machine"] == {"workers": 1, "threads": 1, "kind": "threads"}
     assert sorted(job.parent.iterdir()) == before
+
+
+def test_the_plan_is_a_table_for_people(job, capsys):
+    code, out, _ = run(capsys, job, "--dry-run", "--price-per-hour", "3600")
+    assert code == 0
+    head, *rows = out.splitlines()
+    columns = "stage images rows in out blocks memory iterations GET PUT seconds writes"
+    assert head.split() == columns.split()
+    assert [row.split()[0] for row in rows[:5]] == ["ingest", "fit", "fit", "compress", "reconstruct"]
+    assert rows[0].endswith("photos.zarr")
+    assert "~4 (4-4)" in rows[2]
+    assert rows[5].startswith("total: 5 images; ")
+    _, out, _ = run(capsys, job, "--dry-run", "--price-per-hour", "3600", "--json")
+    total = json.loads(out)["total"]
+    assert total["price"] == pytest.approx(total["seconds"])  # one worker, at 1 a second
+    assert f"~{total['price']:.2g} at the given price" in rows[5]
+    assert "rates of " in rows[6]
+
+
+def test_a_stage_alone_is_planned_as_in_a_job(job, capsys):
+    def stage(*arguments):
+        with pytest.raises(SystemExit) as caught:
+            main([*arguments, "--scheduler", "sync"])
+        return caught.value.code or 0, *capsys.readouterr()
+
+    source = re.search('source = "(.*)"', job.read_text())[1]
+    ingest = ["ingest", source, "photos.zarr", "--patch", "5", "--stride", "2x3"]
+    code, out, _ = stage(*ingest, "--dry-run", "--json")
+    assert code == 0
+    _, whole, _ = run(capsys, job, "--dry-run", "--json")
+    assert json.loads(out)["stages"] == json.loads(whole)["stages"][:1]
+    code, _, err = stage("fit", "photos.zarr", "c.zarr", "--k", "3", "--dry-run")
+    assert code == 3
+    assert "nothing is there" in err
+    code, _, err = stage(*ingest, "--price-per-hour", "1")
+    assert code == 2
+    assert "--dry-run" in err
+    assert not (job.parent / "photos.zarr").exists()
+
+
+def test_what_cannot_be_planned_is_named(job, capsys):
+    text = job.read_text()
+    job.write_text(text + '\n[cut]\ncodebook = "patches.zarr"\ncut = "cut.zarr"\nk = 3\n')
+    code, out, _ = run(capsys, job, "--dry-run")
+    assert code == 0
+    assert re.search(r"^cut( +-){10} +cut.zarr$", out, re.MULTILINE)
+    assert "without cut: these find out as they go" in out
+
+
+def test_a_run_tells_what_was_expected_and_what_it_took(job, capsys):
+    _, planned, _ = run(capsys, job, "--dry-run", "--json")
+    code, out, err = run(capsys, job, "--json")
+    assert code == 0
+    reports, stages = json.loads(out), json.loads(planned)["stages"]
+    told = reports["plan"]
+    assert [each["stage"] for each in told] == [each["stage"] for each in stages]
+    assert [each["expected_seconds"] for each in told] == [each["seconds"] for each in stages]
+    for each, report in zip(told, [*reports["ingest"], *reports["fit"]], strict=False):
+        assert each["seconds"] >= report["seconds"] > 0  # with what lies around the stage
+    lines = re.findall(r"^(\w+) (\S+): expected .* s, took .* s$", err, re.MULTILINE)
+    assert lines == [(each["stage"], each["output"]) for each in stages]
 
 
 @pytest.mark.parametrize(

@@ -36,13 +36,14 @@ def here(tmp_path, monkeypatch):
     for job in (ROOT / "jobs").rglob("*.toml"):
         (tmp_path / job.relative_to(ROOT)).write_text(job.read_text(encoding="utf-8"))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DKMEANS_RATES", str(tmp_path / "rates.json"))
 
     for module in (embedded, study):
         monkeypatch.setattr(module, "write_photos", write_small_photos)
     return tmp_path
 
 
-ALONE = ("export", "report", "info", "status", "verify")  # which take no cluster
+ALONE = ("calibrate", "export", "report", "info", "status", "verify")  # which take no cluster
 
 
 def run(command, arguments):

@@ -1,4 +1,4 @@
-"""Pure arithmetic on rows, shards and bytes: which task owns what, and what it costs.
+"""Pure arithmetic on rows, shards and bytes: which task owns what; `cost` has what that takes.
 
 Rows are cut into shards; a task owns whole shards of its output and reads whatever input these need.
 No Dask, no Zarr, no storage here: integers in, integers out.
@@ -19,6 +19,7 @@ __all__ = [
     "batches",
     "block_rows",
     "cuts",
+    "fit_block_rows",
     "fit_cuts",
     "fit_memory",
     "image_spans",
@@ -104,10 +105,15 @@ def fit_cuts(
     than many small ones. With 10,000 centers a list takes as long as 0.8 Mi rows, so where memory is plenty
     blocks are `scale` times as large. Borders lie between chunks, so that none is read twice.
     """
-    most = max(1, min(scale * _FIT_BLOCK_ROWS, scale * _FIT_BLOCK_BYTES // row_bytes))
+    most = fit_block_rows(row_bytes, scale)
     n_blocks = n_threads * -(-n_rows // (n_threads * most))
     wanted = -(-n_rows // n_blocks)
     return cuts(n_rows, layout.chunk_rows * -(-wanted // layout.chunk_rows))
+
+
+def fit_block_rows(row_bytes: int, scale: int = 1) -> int:
+    """Most rows of a block of a fit, see `fit_cuts`."""
+    return max(1, min(scale * _FIT_BLOCK_ROWS, scale * _FIT_BLOCK_BYTES // row_bytes))
 
 
 def in_cuts(positions: NDArray[np.int64], ranges: Sequence[tuple[int, int]]) -> list[NDArray[np.int64]]:

@@ -1,0 +1,1 @@
+"""Measure the rates of this machine, from which plans are made."""
