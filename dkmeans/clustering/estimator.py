@@ -11,7 +11,6 @@ import numpy as np
 import sklearn.cluster
 from dask.base import get_scheduler
 from dask.system import CPU_COUNT
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -21,15 +20,14 @@ from dkmeans.clustering.fitted import fitted_kmeans
 from dkmeans.clustering.inputs import check_kind, check_rows, check_weights, compute_sizes, join_features
 from dkmeans.clustering.lloyd import known_labels, lloyd
 from dkmeans.clustering.loop import State
-from dkmeans.clustering.parameters import check_parameters, given_centers, seed_of
+from dkmeans.clustering.parameters import check_parameters, choose_n_init
 from dkmeans.clustering.parts import compute_distances, find_nearest, load_array_rows, map_rows
+from dkmeans.clustering.restarts import load_starts
 from dkmeans.clustering.rows import Rows
-from dkmeans.clustering.seeding import draw_positions, find_distinct_rows, seed_centers
 from dkmeans.clustering.stored import StoredRows, is_stored
 from dkmeans.compute.distributed import Distributed
 from dkmeans.compute.executor import Executor
 from dkmeans.compute.in_process import InProcess
-from dkmeans.errors import DistinctRowsError
 from dkmeans.kernels import arithmetic
 
 __all__ = ["KMeans"]
@@ -44,16 +42,17 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     computed in float64, and sums are added block by block, so a result depends on the chunks of a Dask or
     Zarr array (an array in memory has its own), but not on threads and workers.
 
-    There is one start, no ``n_init``: k-means|| is seldom far from the best of several starts, and another
-    ``random_state`` is another start.
-
     Parameters
     ----------
     n_clusters : int
     init : {"k-means||", "k-means||-cached", "k-means++", "random"} or array-like
         How the first centers are chosen, or the centers themselves, of shape (n_clusters, n_features).
+    n_init : int or "auto"
+        Starts, of which the one of the lowest inertia is taken. The first has the seed of `random_state`
+        itself, so that ``n_init=1`` gives the bits of ``dkmeans fit``; the others have seeds spawned from it.
+        "auto" is what it is in scikit-learn: 10 for ``init="random"``, else 1.
     max_iter : int
-        Most iterations.
+        Most iterations of a start.
     tol : float
         Stop when the squared center shift is at most this times the mean variance of the features.
     min_gain : float
@@ -79,6 +78,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     inertia_ : float
         Sum of the squared distances of the rows to their nearest centers, times their weights.
     n_iter_ : int
+        Of the start that was taken.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,), object
         Only if the columns of the input have names.
@@ -105,6 +105,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         n_clusters: int = 8,
         *,
         init: Any = "k-means||",
+        n_init: int | str = "auto",
         max_iter: int = 300,
         tol: float = 1e-4,
         min_gain: float = 2e-5,
@@ -115,6 +116,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     ) -> None:
         self.n_clusters = n_clusters
         self.init = init
+        self.n_init = n_init
         self.max_iter = max_iter
         self.tol = tol
         self.min_gain = min_gain
@@ -145,9 +147,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         if array.shape[0] < self.n_clusters:
             raise ValueError(f"n_samples={array.shape[0]} should be >= n_clusters={self.n_clusters}.")
         weights = check_weights(sample_weight, array)
-        rows, first = self._start(array, weights)
-        names = ("max_iter", "tol", "relaxation", "min_gain")
-        result = lloyd(rows, State(first), **{name: getattr(self, name) for name in names})
+        self._n_init = choose_n_init(self)
+        rows, starts = load_starts(self, array, weights, self._cluster(array), self._n_init)
+        options = {name: getattr(self, name) for name in ("max_iter", "tol", "relaxation", "min_gain")}
+        fits = (lloyd(rows, State(first), **options) for first in starts)
+        result = min(fits, key=lambda fit: fit.inertia)  # the first of equals
         n_found = int(np.count_nonzero(result.counts))
         if n_found < self.n_clusters:
             warnings.warn(
@@ -259,27 +263,6 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         if client is None:
             return InProcess(n_threads, device=self.device)
         return Distributed(client, device=self.device)
-
-    def _start(self, array: Any, weights: Any) -> tuple[Rows, NDArray[Any]]:
-        """Load the rows, and find the first centers."""
-        cluster = self._cluster(array)
-        given = given_centers(self, array.shape[1])
-        if given is None:
-            seed = seed_of(self.random_state)
-            sample = draw_positions(array.shape[0], self.n_clusters, seed)
-            rows = load_array_rows(array, weights, cluster, sample)
-            return rows, self._seeds(rows, seed)
-        rows = load_array_rows(array, weights, cluster)
-        return rows, arithmetic(rows.dtype).snap(given, rows.dtype)
-
-    def _seeds(self, rows: Rows, seed: int) -> NDArray[Any]:
-        """Draw the first centers; with repetitions if the distinct rows are too few."""
-        try:
-            return seed_centers(rows, self.n_clusters, self.init, seed)
-        except DistinctRowsError:
-            found = np.resize(find_distinct_rows(rows, self.n_clusters), (self.n_clusters, rows.n_features))
-            centers: NDArray[Any] = arithmetic(rows.dtype).snap(found, rows.dtype)
-            return centers
 
     def _labels(self, array: Any) -> Any:
         function = partial(find_nearest, centers=self.cluster_centers_, device=self.device)

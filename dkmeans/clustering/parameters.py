@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from numbers import Integral, Real
 from typing import Any
 
@@ -11,10 +12,12 @@ from sklearn.utils import check_array, check_random_state
 
 from dkmeans.clustering.blocks import check_values
 
-__all__ = ["check_parameters", "given_centers", "seed_of"]
+__all__ = ["check_parameters", "choose_n_init", "given_centers", "seed_of", "spawn_seeds"]
 
 _INITS = ("k-means||", "k-means||-cached", "k-means++", "random")
 _DEVICES = ("auto", "cpu", "gpu")
+_MANY_STARTS = 10
+"""Starts of an `init` that looks at no distances, as in scikit-learn."""
 
 
 def check_parameters(model: Any) -> None:
@@ -32,6 +35,7 @@ def check_parameters(model: Any) -> None:
             raise ValueError(f"The {name!r} parameter of KMeans must be {expected}. Got {found!r} instead.")
 
     check("n_clusters", _is_int(model.n_clusters, 1), "an int >= 1")
+    check("n_init", _is_auto(model.n_init) or _is_int(model.n_init, 1), "an int >= 1 or 'auto'")
     check("max_iter", _is_int(model.max_iter, 1), "an int >= 1")
     check("tol", _is_real(model.tol) and 0 <= model.tol < np.inf, "a finite float >= 0")
     check("min_gain", _is_real(model.min_gain) and 0 <= model.min_gain < 1, "a float >= 0 and < 1")
@@ -42,6 +46,10 @@ def check_parameters(model: Any) -> None:
     jobs = model.n_jobs
     check("n_jobs", jobs is None or (_is_int(jobs, -1) and jobs != 0), "an int >= 1, -1 or None")
     check("device", model.device in _DEVICES, f"one of {', '.join(_DEVICES)}")
+
+
+def _is_auto(value: Any) -> bool:
+    return isinstance(value, str) and value == "auto"
 
 
 def _is_int(value: Any, least: int) -> bool:
@@ -70,6 +78,28 @@ def given_centers(model: Any, n_features: int) -> NDArray[np.float64] | None:
         )
     check_values(centers, "init")
     return centers
+
+
+def choose_n_init(model: Any) -> int:
+    """Choose how many starts a fit has; centers that are given are one, and a warning says so if need be."""
+    given = not (isinstance(model.init, str) or callable(model.init))
+    if _is_auto(model.n_init):
+        return 1 if given or (isinstance(model.init, str) and model.init != "random") else _MANY_STARTS
+    if given and model.n_init != 1:
+        warnings.warn(
+            "Explicit initial center position passed: performing only one init in KMeans instead of "
+            f"n_init={model.n_init}.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+        return 1
+    return int(model.n_init)
+
+
+def spawn_seeds(seed: int, n: int) -> list[int]:
+    """Give the seeds of `n` starts: `seed` itself, and others spawned from it; more of them begin alike."""
+    more = np.random.SeedSequence(seed).spawn(n - 1)
+    return [seed, *(int(sequence.generate_state(1)[0]) for sequence in more)]
 
 
 def seed_of(state: Any) -> int:

@@ -103,7 +103,8 @@ def load_array_rows(
         How often each row counts; None counts each once.
     cluster : Executor
     positions : ndarray of shape (n,), int64, or None
-        The rows, ascending, that will be taken of rows without weights: many pixels are kept as colors alone.
+        The rows, ascending, of which some will be taken where there are no weights: many pixels are kept as
+        colors alone.
     centers : ndarray of shape (n_clusters, n_features), or None
         Rows that are to be compared with them become float64 unless they lie on the grid of the rows.
 

@@ -64,7 +64,7 @@ def test_centers_are_those_of_the_job(dataset, tmp_path, on, init):
     )
     report = dkmeans.fit(config, dkmeans.ClusterConfig(scheduler="sync"))
     rows = getattr(dataset, on)[:]
-    model = KMeans(9, init=init, random_state=7, max_iter=15).fit(rows)
+    model = KMeans(9, init=init, n_init=1, random_state=7, max_iter=15).fit(rows)
     codebook = dkmeans.open_codebook(config.codebook)
     np.testing.assert_array_equal(model.cluster_centers_, codebook.centers)
     assert model.cluster_centers_.dtype == np.float32
@@ -380,6 +380,8 @@ def test_fewer_rows_than_clusters():
         {"n_clusters": 0},
         {"n_clusters": 2.5},
         {"init": "k-means"},
+        {"n_init": 0},
+        {"n_init": "many"},
         {"max_iter": 0},
         {"tol": -1},
         {"tol": np.nan},
@@ -433,6 +435,7 @@ def test_parameters_and_the_company_of_scikit_learn(values):
     assert model.get_params() == {
         "n_clusters": 3,
         "init": "k-means||",
+        "n_init": "auto",
         "max_iter": 300,
         "tol": 0.5,
         "min_gain": 2e-5,
