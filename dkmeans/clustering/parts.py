@@ -27,7 +27,7 @@ from dkmeans.features.histogram import is_worth_counting
 from dkmeans.kernels import Block, exact, floats
 from dkmeans.plan import RowLayout
 
-__all__ = ["compute_distances", "find_nearest", "load_array_rows", "map_rows"]
+__all__ = ["as_dask", "compute_distances", "find_nearest", "load_array_rows", "map_rows"]
 
 _FLOAT = np.dtype(np.float64)
 _FLOAT_BLOCKS = 16
@@ -190,7 +190,8 @@ def compute_distances(rows: NDArray[Any], centers: NDArray[Any], dtype: np.dtype
     return found.astype(dtype, copy=False)
 
 
-def _lazy(array: StoredRows, sizes: tuple[int, ...]) -> da.Array:
+def as_dask(array: StoredRows, sizes: int | tuple[int, ...]) -> da.Array:
+    """Make a lazy array of Dask, in chunks of so many rows, of the rows of a Zarr array."""
     meta = np.empty((0, 0), array.dtype)
     return check_blocks(da.from_array(array, (sizes, -1), name=False, inline_array=True, meta=meta), "X")
 
@@ -220,7 +221,7 @@ def map_rows(
         cuts, parts = _parts(array, _work_dtype(array), cluster.n_threads())
         sizes = tuple(stop - start for start, stop in cuts)
         if isinstance(array, StoredRows) and not array.in_memory:
-            array = _lazy(array, sizes)
+            array = as_dask(array, sizes)
         else:
             part = delayed(function)
             found = np.concatenate(cluster.run([part(values) for values in parts]))
