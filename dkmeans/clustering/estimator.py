@@ -261,6 +261,24 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         # No iteration: one pass over the rows for what belongs to the centers.
         return -lloyd(rows, State(centers), max_iter=0, tol=0).inertia
 
+    @classmethod
+    def from_centers(cls, centers: NDArray[Any], inertia: float, n_iter: int, **parameters: Any) -> Self:
+        """Make a fitted estimator of centers that were found elsewhere; it has no `labels_`.
+
+        Parameters
+        ----------
+        centers : ndarray of shape (n_clusters, n_features)
+        inertia : float
+        n_iter : int
+        **parameters
+            Of the estimator, such as `max_iter`.
+        """
+        model = cls(len(centers), **parameters)
+        model.cluster_centers_ = np.array(centers)
+        model.inertia_, model.n_iter_, model.n_features_in_ = inertia, n_iter, centers.shape[1]
+        model._sklearn_dtype = np.float64
+        return model
+
     def to_sklearn(self) -> sklearn.cluster.KMeans:
         """Make a fitted ``sklearn.cluster.KMeans`` with these centers, labels, inertia and iterations.
 
@@ -277,7 +295,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         if isinstance(self.random_state, np.random.Generator):
             parameters["random_state"] = None
         model = fitted_kmeans(centers, self.inertia_, self.n_iter_, init=init, **parameters)
-        model.labels_ = np.asarray(self.labels_)
+        if hasattr(self, "labels_"):  # but of centers that were found elsewhere
+            model.labels_ = np.asarray(self.labels_)
         if hasattr(self, "feature_names_in_"):
             model.feature_names_in_ = self.feature_names_in_
         return model
