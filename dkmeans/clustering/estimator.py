@@ -124,7 +124,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     ================  ======  ======  ======  ============  =========
 
     Rows of weight zero take part in nothing; their labels are those that `predict` gives them. A fit of
-    integer weights is one of as many repetitions of each row.
+    integer weights is one of as many repetitions of each row, but that the greatest common divisor of all
+    weights draws no other seeds: weights times a whole number give the same centers, of rows of floats
+    weights times any number.
 
     Rows that would be changed without a word are refused by a ValueError that says how to go on: a masked
     value; blocks of Dask of another type, dtype or shape than their array declares; integers beyond 2**53;

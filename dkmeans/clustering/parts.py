@@ -154,10 +154,11 @@ def _weighted_rows(array: Any, weights: Any, cluster: Executor, dtype: np.dtype[
     found = weigh(times, cluster)
     if dtype != _FLOAT and not sums_fit(found, dtype, n_features):
         return _weighted_rows(array, weights, cluster, _FLOAT)
+    unit = choose_unit(times, found, cluster)
     used = [number for number, part in enumerate(found) if part.n_positive]
     values, times = delayed(_values), [times[number] for number in used]
     kept = [values(parts[number], part, dtype) for number, part in zip(used, times, strict=True)]
-    return load_weighted_rows(kept, times, choose_unit(found), n_features, dtype, cluster)
+    return load_weighted_rows(kept, times, unit, n_features, dtype, cluster)
 
 
 def find_nearest(rows: NDArray[Any], centers: NDArray[Any], device: str) -> NDArray[np.int32]:
