@@ -32,7 +32,7 @@ endef
 # Options of a benchmark: make bench BENCH='--data FILE --n 2000000 --k 1000'; BENCH=--help lists them.
 BENCH ?=
 
-.PHONY: help setup lock demo studies test test-all test-gpu test-lowest test-latest soak bench bench-floats bench-pixels bench-quality bench-relaxation bench-seeds bench-perceptual bench-overhead bench-storage bench-billion bench-checksums bench-scaling bench-rate bench-start bench-dither bench-png bench-folder bench-gpu stubs architecture schemas coverage lint types clean
+.PHONY: help setup lock demo studies test test-all test-gpu test-lowest test-latest soak bench bench-floats bench-pixels bench-quality bench-relaxation bench-seeds bench-starts bench-perceptual bench-overhead bench-storage bench-billion bench-checksums bench-scaling bench-rate bench-start bench-dither bench-png bench-folder bench-gpu stubs architecture schemas coverage lint types clean
 
 help: ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -104,6 +104,9 @@ bench-relaxation: $(READY) ## iterations of relaxed steps to the inertia of plai
 
 bench-seeds: $(READY) ## seconds of each part of seeding, and what the seeds are worth; BENCH='--data FILE --k 1000'
 	$(BIN)/python tests/benchmarks/bench_seeds.py $(BENCH)
+
+bench-starts: $(READY) ## inertia of one start and of the best of several, beside scikit-learn; BENCH='--rounds 20'
+	$(BIN)/python tests/benchmarks/bench_starts.py $(BENCH)
 
 bench-perceptual: $(PEERS) ## mean CIEDE2000, PSNR, SSIM beside pngquant and libimagequant; BENCH='--data FOLDER' or --alpha
 	$(BIN)/python tests/benchmarks/bench_perceptual.py $(BENCH)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from dkmeans.errors import MismatchError
 from dkmeans.features.space import FeatureSpace
 from dkmeans.storage import arrays
 from dkmeans.storage.store import Store, open_store
+
+if TYPE_CHECKING:
+    from dkmeans.clustering.estimator import KMeans
 
 __all__ = [
     "HISTORY",
@@ -122,6 +125,23 @@ class Codebook(Artefact[CodebookManifest]):
     def on(self) -> str:
         """Kind of the rows that it was fit on: ``pixels`` or ``patches``."""
         return "patches" if self.manifest.space.patch else "pixels"
+
+    def to_kmeans(self) -> KMeans:
+        """Make a fitted `dkmeans.KMeans` of it, which finds the nearest centers of rows of any array.
+
+        It takes rows of the space that the centers were fit in, ``manifest.space``: pixels as they are stored
+        or patches laid flat, and of other spaces, or with alpha, what ``manifest.space.from_stored`` makes of
+        them. Its labels are the nearest centers, where `compress` gives opaque pixels opaque ones.
+
+        Returns
+        -------
+        dkmeans.KMeans
+            Without `labels_`, which belong to the rows of a fit.
+        """
+        from dkmeans.clustering.estimator import KMeans
+
+        found = self.manifest
+        return KMeans.from_centers(self.centers, found.inertia, found.n_iter, max_iter=found.max_iter)
 
     def check_fits(self, dataset: Dataset, on: str) -> None:
         """Refuse a dataset whose rows are not of the kind that the centers were fit on.

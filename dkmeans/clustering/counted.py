@@ -48,9 +48,10 @@ class CountedRows(Rows):
         return self.n_pixels
 
     def take(self, positions: NDArray[np.int64]) -> NDArray[Any]:
-        """Take the pixels at `positions`, which have to be those that were kept."""
-        assert np.array_equal(positions, self.positions)
-        return self.pixels
+        """Take the pixels at `positions`, which have to be some of those that were kept."""
+        kept = np.searchsorted(self.positions, positions)
+        assert np.array_equal(self.positions[kept], positions)
+        return self.pixels[kept]
 
 
 @dataclass(frozen=True)

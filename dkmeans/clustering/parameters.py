@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from numbers import Integral, Real
 from typing import Any
 
@@ -11,10 +12,13 @@ from sklearn.utils import check_array, check_random_state
 
 from dkmeans.clustering.blocks import check_values
 
-__all__ = ["check_parameters", "given_centers", "seed_of"]
+__all__ = ["are_centers", "check_centers", "check_parameters", "choose_n_init", "seed_of", "spawn_seeds"]
 
 _INITS = ("k-means||", "k-means||-cached", "k-means++", "random")
+_ALGORITHMS = ("lloyd", "elkan")
 _DEVICES = ("auto", "cpu", "gpu")
+_MANY_STARTS = 10
+"""Starts of an `init` that looks at no distances, as in scikit-learn."""
 
 
 def check_parameters(model: Any) -> None:
@@ -32,16 +36,25 @@ def check_parameters(model: Any) -> None:
             raise ValueError(f"The {name!r} parameter of KMeans must be {expected}. Got {found!r} instead.")
 
     check("n_clusters", _is_int(model.n_clusters, 1), "an int >= 1")
+    check("n_init", _is_auto(model.n_init) or _is_int(model.n_init, 1), "an int >= 1 or 'auto'")
     check("max_iter", _is_int(model.max_iter, 1), "an int >= 1")
     check("tol", _is_real(model.tol) and 0 <= model.tol < np.inf, "a finite float >= 0")
     check("min_gain", _is_real(model.min_gain) and 0 <= model.min_gain < 1, "a float >= 0 and < 1")
     in_range = _is_real(model.relaxation) and 1 <= model.relaxation <= 1.99
     check("relaxation", in_range, "a float from 1 to 1.99")
     if isinstance(model.init, str):
-        check("init", model.init in _INITS, f"an array or one of {', '.join(_INITS)}")
+        check("init", model.init in _INITS, f"an array, a callable or one of {', '.join(_INITS)}")
+    check("verbose", _is_int(model.verbose, 0), "an int >= 0")
+    check("callback", model.callback is None or callable(model.callback), "a callable or None")
+    check("copy_x", isinstance(model.copy_x, bool | np.bool_), "a bool")
+    check("algorithm", model.algorithm in _ALGORITHMS, f"one of {', '.join(_ALGORITHMS)}")
     jobs = model.n_jobs
     check("n_jobs", jobs is None or (_is_int(jobs, -1) and jobs != 0), "an int >= 1, -1 or None")
     check("device", model.device in _DEVICES, f"one of {', '.join(_DEVICES)}")
+
+
+def _is_auto(value: Any) -> bool:
+    return isinstance(value, str) and value == "auto"
 
 
 def _is_int(value: Any, least: int) -> bool:
@@ -52,24 +65,51 @@ def _is_real(value: Any) -> bool:
     return isinstance(value, Real)
 
 
-def given_centers(model: Any, n_features: int) -> NDArray[np.float64] | None:
-    """Give the first centers, checked, if the parameter `init` is some.
+def check_centers(centers: Any, n_clusters: int, n_features: int) -> NDArray[np.float64]:
+    """Check first centers that are given, or that a callable `init` has made.
 
     Raises
     ------
     ValueError
         If they are of another shape, or no numbers that can be centers.
     """
-    if isinstance(model.init, str):
-        return None
-    centers: NDArray[np.float64] = check_array(model.init, dtype=np.float64, input_name="init")
-    if centers.shape != (model.n_clusters, n_features):
-        raise ValueError(
-            f"The 'init' parameter of KMeans must be of shape {(model.n_clusters, n_features)}. "
-            f"Got {centers.shape} instead."
+    found: NDArray[np.float64] = check_array(centers, dtype=np.float64, input_name="init")
+    for size, wanted, of in zip(
+        found.shape, (n_clusters, n_features), ("clusters", "features of the data"), strict=True
+    ):
+        if size != wanted:
+            raise ValueError(
+                f"The shape of the initial centers {found.shape} does not match the number of {of} {wanted}."
+            )
+    check_values(found, "init")
+    return found
+
+
+def are_centers(init: Any) -> bool:
+    """Whether the parameter `init` is the first centers themselves."""
+    return not (isinstance(init, str) or callable(init))
+
+
+def choose_n_init(model: Any) -> int:
+    """Choose how many starts a fit has; centers that are given are one, and a warning says so if need be."""
+    given = are_centers(model.init)
+    if _is_auto(model.n_init):
+        return 1 if given or (isinstance(model.init, str) and model.init != "random") else _MANY_STARTS
+    if given and model.n_init != 1:
+        warnings.warn(
+            "Explicit initial center position passed: performing only one init in KMeans instead of "
+            f"n_init={model.n_init}.",
+            RuntimeWarning,
+            stacklevel=3,
         )
-    check_values(centers, "init")
-    return centers
+        return 1
+    return int(model.n_init)
+
+
+def spawn_seeds(seed: int, n: int) -> list[int]:
+    """Give the seeds of `n` starts: `seed` itself, and others spawned from it; more of them begin alike."""
+    more = np.random.SeedSequence(seed).spawn(n - 1)
+    return [seed, *(int(sequence.generate_state(1)[0]) for sequence in more)]
 
 
 def seed_of(state: Any) -> int:
@@ -80,6 +120,8 @@ def seed_of(state: Any) -> int:
     ValueError
         If it is negative.
     """
+    if isinstance(state, np.random.Generator):
+        return int(state.integers(np.iinfo(np.int32).max))
     if not isinstance(state, Integral):
         return int(check_random_state(state).randint(np.iinfo(np.int32).max))
     if state < 0:

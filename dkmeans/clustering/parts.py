@@ -27,7 +27,7 @@ from dkmeans.features.histogram import is_worth_counting
 from dkmeans.kernels import Block, exact, floats
 from dkmeans.plan import RowLayout
 
-__all__ = ["compute_distances", "find_nearest", "load_array_rows", "map_rows"]
+__all__ = ["as_dask", "compute_distances", "find_nearest", "load_array_rows", "map_rows"]
 
 _FLOAT = np.dtype(np.float64)
 _FLOAT_BLOCKS = 16
@@ -103,7 +103,8 @@ def load_array_rows(
         How often each row counts; None counts each once.
     cluster : Executor
     positions : ndarray of shape (n,), int64, or None
-        The rows, ascending, that will be taken of rows without weights: many pixels are kept as colors alone.
+        The rows, ascending, of which some will be taken where there are no weights: many pixels are kept as
+        colors alone.
     centers : ndarray of shape (n_clusters, n_features), or None
         Rows that are to be compared with them become float64 unless they lie on the grid of the rows.
 
@@ -153,10 +154,11 @@ def _weighted_rows(array: Any, weights: Any, cluster: Executor, dtype: np.dtype[
     found = weigh(times, cluster)
     if dtype != _FLOAT and not sums_fit(found, dtype, n_features):
         return _weighted_rows(array, weights, cluster, _FLOAT)
+    unit = choose_unit(times, found, cluster)
     used = [number for number, part in enumerate(found) if part.n_positive]
     values, times = delayed(_values), [times[number] for number in used]
     kept = [values(parts[number], part, dtype) for number, part in zip(used, times, strict=True)]
-    return load_weighted_rows(kept, times, choose_unit(found), n_features, dtype, cluster)
+    return load_weighted_rows(kept, times, unit, n_features, dtype, cluster)
 
 
 def find_nearest(rows: NDArray[Any], centers: NDArray[Any], device: str) -> NDArray[np.int32]:
@@ -189,7 +191,8 @@ def compute_distances(rows: NDArray[Any], centers: NDArray[Any], dtype: np.dtype
     return found.astype(dtype, copy=False)
 
 
-def _lazy(array: StoredRows, sizes: tuple[int, ...]) -> da.Array:
+def as_dask(array: StoredRows, sizes: int | tuple[int, ...]) -> da.Array:
+    """Make a lazy array of Dask, in chunks of so many rows, of the rows of a Zarr array."""
     meta = np.empty((0, 0), array.dtype)
     return check_blocks(da.from_array(array, (sizes, -1), name=False, inline_array=True, meta=meta), "X")
 
@@ -219,7 +222,7 @@ def map_rows(
         cuts, parts = _parts(array, _work_dtype(array), cluster.n_threads())
         sizes = tuple(stop - start for start, stop in cuts)
         if isinstance(array, StoredRows) and not array.in_memory:
-            array = _lazy(array, sizes)
+            array = as_dask(array, sizes)
         else:
             part = delayed(function)
             found = np.concatenate(cluster.run([part(values) for values in parts]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,6 +19,8 @@ __all__ = ["WeightedRows", "choose_unit", "load_weighted_rows", "sums_fit", "wei
 
 _PARTS_OF_A_WEIGHT = 1 << 10
 """How often a row of mean weight counts for the seeds where weights are no integers."""
+_MOST_UNITS, _MOST_DISTINCT = 1 << 10, 1 << 12
+"""Units that the smallest weight may be, and distinct weights, up to which a common unit is looked for."""
 _LARGEST, _SMALLEST = 1e60, 1e-60
 """Between these the largest weight has to be: sums of weighted squares stay within float64."""
 _LARGEST_INTEGER = 1 << 53
@@ -49,19 +52,30 @@ def _take(block: Block, ends: NDArray[np.int64], positions: NDArray[np.int64]) -
 
 
 class Weighing(NamedTuple):
-    """Facts of the weights of a part."""
+    """Facts of the weights of a part; `smallest` is the smallest above zero, `divisor` that of integers."""
 
     least: float
+    smallest: float
     most: float
     total: float
     n_positive: int
     integers: bool
+    divisor: int
 
 
 def _weigh(weights: NDArray[Any]) -> Weighing:
-    total = float(weights.sum(dtype=np.float64))
+    total, positive = float(weights.sum(dtype=np.float64)), weights[weights > 0]
     integers = np.isfinite(total) and bool((weights == np.rint(weights)).all())
-    return Weighing(float(weights.min()), float(weights.max()), total, int((weights > 0).sum()), integers)
+    exact = integers and abs(weights).max() < _LARGEST_INTEGER
+    return Weighing(
+        least=float(weights.min()),
+        smallest=float(positive.min()) if positive.size else np.inf,
+        most=float(weights.max()),
+        total=total,
+        n_positive=positive.size,
+        integers=integers,
+        divisor=int(np.gcd.reduce(weights.astype(np.int64))) if exact else 0,
+    )
 
 
 def weigh(parts: list[Any], cluster: Executor) -> list[Weighing]:
@@ -96,12 +110,38 @@ def sums_fit(found: list[Weighing], dtype: np.dtype[Any], n_features: int) -> bo
     return in_range and all(part.integers for part in found)
 
 
-def choose_unit(found: list[Weighing]) -> float:
-    """Choose the weight of a row that counts once for the seeds: 1 if all weights are integers."""
+def choose_unit(parts: list[Any], found: list[Weighing], cluster: Executor) -> float:
+    """Choose the weight of a row that counts once for the seeds, of which all others are multiples.
+
+    The largest that is: the greatest common divisor of integers. So weights times a constant draw the same
+    seeds. Where there is none, or it is too small, a part of the mean weight.
+    """
     total = sum(part.total for part in found)
     if all(part.integers for part in found) and total < _LARGEST_INTEGER:
-        return 1.0
+        return float(math.gcd(*(part.divisor for part in found)))
+    smallest = min(part.smallest for part in found)
+    count = delayed(_whole_units)
+    whole = np.all(cluster.run([count(part, smallest) for part in parts]), axis=0)
+    unit = smallest / (1 + int(np.argmax(whole)))
+    if whole.any() and total / unit < _LARGEST_INTEGER:
+        return unit
     return total / sum(part.n_positive for part in found) / _PARTS_OF_A_WEIGHT
+
+
+def _whole_units(weights: NDArray[Any], smallest: float) -> NDArray[np.bool_]:
+    """Tell whether all weights are multiples of `smallest` over 1, 2, 3, ...; shape (_MOST_UNITS,)."""
+    few = _MOST_DISTINCT
+    if np.unique(weights[: 2 * few]).size > few or (distinct := np.unique(weights)).size > few:
+        return np.zeros(_MOST_UNITS, bool)
+    rounding = 8 * np.finfo(np.result_type(weights, np.float16)).eps
+    with np.errstate(over="ignore", invalid="ignore"):  # a ratio that float64 does not hold is none
+        ratios = distinct.astype(np.float64) / smallest
+
+        def is_whole(n_units: int) -> bool:
+            units = n_units * ratios
+            return bool((np.abs(units - np.rint(units)) <= rounding * units).all())
+
+        return np.array([is_whole(n_units) for n_units in range(1, _MOST_UNITS + 1)])
 
 
 def _positive(weights: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -109,12 +109,7 @@ def _sklearn(codebook: Codebook) -> bytes:
     """A fitted ``sklearn.cluster.KMeans``: of float64, which scikit-learn makes of integer rows."""
     import skops.io
 
-    from dkmeans.clustering.fitted import fitted_kmeans
-
-    found = codebook.manifest
-    centers = codebook.centers.astype(np.float64)
-    model = fitted_kmeans(centers, found.inertia, found.n_iter, max_iter=found.max_iter)
-    return bytes(skops.io.dumps(model))
+    return bytes(skops.io.dumps(codebook.to_kmeans().to_sklearn()))
 
 
 def _faiss(codebook: Codebook) -> bytes:

@@ -20,6 +20,7 @@ import bench_relaxation
 import bench_scaling
 import bench_seeds
 import bench_start
+import bench_starts
 import bench_storage
 import harness
 import numpy as np
@@ -111,6 +112,16 @@ def test_bench_relaxation(photos, options):
     assert all(0 < line["iterations"] <= 25 for line in lines)
     assert not any(line["rises"] for line in lines)
     assert lines[-1]["steps"] == "default"
+
+
+def test_bench_starts(monkeypatch, capsys):
+    few = bench_starts.tables()[:1]
+    monkeypatch.setattr(bench_starts, "tables", lambda: few)
+    lines = bench_starts.main(["--rounds", "2"])["table"]
+    assert [line["n_init"] for line in lines] == [1, 5, 10]
+    assert min(line[name] for line in lines for name in ("dkmeans", "scikit-learn")) == pytest.approx(1)
+    assert all(line["dkmeans"] <= line["worst"] for line in lines)
+    assert "its worst" in capsys.readouterr().out
 
 
 def test_bench_seeds(photos, here, capsys):

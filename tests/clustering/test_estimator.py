@@ -64,7 +64,7 @@ def test_centers_are_those_of_the_job(dataset, tmp_path, on, init):
     )
     report = dkmeans.fit(config, dkmeans.ClusterConfig(scheduler="sync"))
     rows = getattr(dataset, on)[:]
-    model = KMeans(9, init=init, random_state=7, max_iter=15).fit(rows)
+    model = KMeans(9, init=init, n_init=1, random_state=7, max_iter=15).fit(rows)
     codebook = dkmeans.open_codebook(config.codebook)
     np.testing.assert_array_equal(model.cluster_centers_, codebook.centers)
     assert model.cluster_centers_.dtype == np.float32
@@ -380,6 +380,8 @@ def test_fewer_rows_than_clusters():
         {"n_clusters": 0},
         {"n_clusters": 2.5},
         {"init": "k-means"},
+        {"n_init": 0},
+        {"n_init": "many"},
         {"max_iter": 0},
         {"tol": -1},
         {"tol": np.nan},
@@ -390,7 +392,11 @@ def test_fewer_rows_than_clusters():
         {"random_state": -1},
         {"n_jobs": 0},
         {"device": "tpu"},
-        {"init": np.ones((2, 5))},
+        {"verbose": -1},
+        {"verbose": "yes"},
+        {"callback": 1},
+        {"copy_x": 1},
+        {"algorithm": "full"},
     ],
     ids=str,
 )
@@ -398,6 +404,30 @@ def test_parameters_that_cannot_be_used(bad):
     ((name, _),) = bad.items()
     with pytest.raises(ValueError, match=f"'{name}' parameter"):
         KMeans(**{"n_clusters": 2, **bad}).fit(np.arange(8.0).reshape(4, 2))
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"), [((2, 5), "number of features of the data 2"), ((3, 2), "number of clusters 2")]
+)
+def test_centers_of_another_shape(shape, words):
+    with pytest.raises(ValueError, match=f"initial centers .* does not match the {words}"):
+        KMeans(2, init=np.ones(shape)).fit(np.arange(8.0).reshape(4, 2))
+
+
+def test_the_parameters_of_scikit_learn_are_all_taken(values):
+    """With its defaults, but for the seeds, which are those of the job."""
+    theirs, ours = sklearn.cluster.KMeans().get_params(), KMeans().get_params()
+    assert theirs == {name: ours[name] for name in theirs} | {"init": "k-means++"}
+    found = KMeans(**theirs | {"random_state": 0}).fit(values)
+    assert_same_fit(found, KMeans(init="k-means++", random_state=0).fit(values))
+
+
+def test_what_is_of_no_account(values):
+    rows = values.astype(float)
+    before = rows.copy()
+    expected = KMeans(6, random_state=0).fit(rows)
+    assert_same_fit(KMeans(6, random_state=0, copy_x=False, algorithm="elkan").fit(rows), expected)
+    np.testing.assert_array_equal(rows, before)
 
 
 def test_a_gpu_takes_no_floats():
@@ -415,6 +445,13 @@ def test_random_states(values):
         KMeans(6, init="random", random_state=np.random.RandomState(3), max_iter=1).fit(values) for _ in "ab"
     )
     assert_same_fit(one, again)
+    generators = [np.random.default_rng(3) for _ in "ab"]
+    one, again = (KMeans(6, init="random", random_state=each, max_iter=1).fit(values) for each in generators)
+    assert_same_fit(one, again)
+    other = KMeans(6, init="random", random_state=generators[0], max_iter=1).fit(
+        values
+    )  # draws the next seed
+    assert (other.cluster_centers_ != one.cluster_centers_).any()
     anything = [KMeans(6, init="random", max_iter=1).fit(values).cluster_centers_ for _ in range(3)]
     assert any((centers != anything[0]).any() for centers in anything)
 
@@ -433,11 +470,16 @@ def test_parameters_and_the_company_of_scikit_learn(values):
     assert model.get_params() == {
         "n_clusters": 3,
         "init": "k-means||",
+        "n_init": "auto",
         "max_iter": 300,
         "tol": 0.5,
         "min_gain": 2e-5,
         "relaxation": 1.9,
+        "verbose": 0,
+        "callback": None,
         "random_state": None,
+        "copy_x": True,
+        "algorithm": "lloyd",
         "n_jobs": None,
         "device": "auto",
     }
@@ -481,6 +523,23 @@ def test_to_sklearn(values, dtype):
     assert (theirs.n_clusters, theirs.max_iter, theirs.tol, theirs.random_state) == (6, 7, 1e-3, 0)
     assert theirs.n_features_in_ == 4
     theirs.fit(rows)  # it can be fitted again
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"init": "k-means||-cached"},
+        {"init": "random", "n_init": 2},
+        {"init": lambda X, n_clusters, random_state: X[:n_clusters]},
+        {"algorithm": "elkan", "copy_x": False, "random_state": np.random.default_rng(0)},
+    ],
+    ids=str,
+)
+def test_to_sklearn_of_any_parameters_can_be_fitted_again(values, options):
+    rows = values.astype(float)
+    theirs = KMeans(6, **options).fit(rows).to_sklearn()
+    assert theirs.algorithm == options.get("algorithm", "lloyd")
+    assert theirs.fit(rows).n_iter_ >= 1
 
 
 def test_to_sklearn_computes_lazy_labels(values, threads):

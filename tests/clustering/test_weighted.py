@@ -24,13 +24,32 @@ def weigh_parts(*parts):
     return weigh([np.array(part) for part in parts], HERE)
 
 
+def unit_of(*parts):
+    arrays = [np.array(part) for part in parts]
+    return choose_unit(arrays, weigh(arrays, HERE), HERE)
+
+
 def test_facts_of_weights_by_hand():
-    one, two = weigh_parts([0, 1.5], [2, 2, 3])
-    assert one == (0, 1.5, 1.5, 1, False)
-    assert two == (2, 3, 7, 3, True)
-    # The mean weight of the four rows that have one, in 1,024 parts.
-    assert choose_unit([one, two]) == 8.5 / 4 / 1024
-    assert choose_unit([two]) == 1
+    one, two, none = weigh_parts([0, 1.5], [2, 2, 4], [0])
+    assert one == (0, 1.5, 1.5, 1.5, 1, False, 0)
+    assert two == (2, 2, 4, 8, 3, True, 2)
+    assert none == (0, np.inf, 0, 0, 0, True, 0)
+
+
+def test_units_of_weights_by_hand():
+    assert unit_of([4, 6], [0, 10]) == 2
+    assert unit_of([4.0, 6], [9]) == 1
+    assert unit_of([0] * 3, [7]) == 7
+    assert unit_of([0, 1.5], [1, 2]) == 0.5
+    assert unit_of([0.2], [0.30000000000000004]) == 0.1
+    assert unit_of(np.float32([0.2, 0.3])) == pytest.approx(0.1)
+    assert unit_of([0.25], [2.0**40]) == 0.25
+    # The mean weight of the two rows that have one, in 1,024 parts: no common unit, or too small a one.
+    assert unit_of([0, 1], [np.sqrt(2)]) == (1 + np.sqrt(2)) / 2 / 1024
+    assert unit_of([0.25], [2.0**60]) == 2.0**59 / 1024
+    assert unit_of([0, 5e-324], [1e50]) == 1e50 / 2 / 1024
+    many = 1 + np.arange(5000) / 8192
+    assert unit_of(many) == many.mean() / 1024
 
 
 def test_sums_that_int64_holds():
@@ -69,6 +88,36 @@ def test_integer_weights_are_repetitions(init, dtype):
         assert weighted.score(rows, sample_weight=given) == pytest.approx(-weighted.inertia_, rel=1e-12)
         if dtype == np.uint8:
             assert_same_fit(weighted, repeated, labels=False)
+
+
+@pytest.mark.parametrize("init", INITS)
+@pytest.mark.parametrize(
+    ("dtype", "factor"),
+    [(np.uint8, 3), (np.uint8, 12.0), (float, 3), (float, 12.0), (float, 0.5), (float, 0.1), (float, 1e-3)],
+)
+def test_weights_times_a_constant_give_the_same_centers(init, dtype, factor):
+    rows = blobs(9000, n_middles=12).astype(np.uint8).astype(dtype)
+    weights = np.random.default_rng(3).integers(0, 6, len(rows))
+    options = {"n_clusters": 12, "init": init, "n_init": 1, "random_state": 4}
+    expected = KMeans(**options).fit(rows, sample_weight=weights)
+    found = KMeans(**options).fit(rows, sample_weight=factor * weights)
+    rounding = 0 if dtype == np.uint8 else 1e-10
+    np.testing.assert_allclose(found.cluster_centers_, expected.cluster_centers_, rtol=rounding)
+    np.testing.assert_array_equal(found.labels_, expected.labels_)
+    assert found.inertia_ == pytest.approx(factor * expected.inertia_, rel=1e-12)
+    other = KMeans(**options | {"random_state": 5}).fit(rows, sample_weight=weights)
+    assert np.abs(other.cluster_centers_ - expected.cluster_centers_).max() > 1
+
+
+@pytest.mark.parametrize("weight", [2, 0.37])
+@pytest.mark.parametrize("init", INITS)
+def test_equal_weights_are_none(init, weight):
+    rows = blobs(9000, n_middles=12)
+    options = {"n_clusters": 12, "init": init, "n_init": 1, "random_state": 4}
+    expected = KMeans(**options).fit(rows)
+    found = KMeans(**options).fit(rows, sample_weight=np.full(len(rows), weight))
+    np.testing.assert_allclose(found.cluster_centers_, expected.cluster_centers_, rtol=1e-10)
+    np.testing.assert_array_equal(found.labels_, expected.labels_)
 
 
 @pytest.mark.parametrize("chunks", [900, 200, (1, 0, 899)], ids=str)
