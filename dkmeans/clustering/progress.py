@@ -32,7 +32,7 @@ class Progress:
 
     @cached_property
     def _reporter(self) -> Reporter:
-        return Reporter(quiet=not self.verbose)
+        return Reporter(level="info" if self.verbose else "error")
 
     def seeding(self, note: str) -> None:
         """Tell what seeding does."""

@@ -36,7 +36,7 @@ class Said(Reporter):
     """Keeps what it is told."""
 
     def __init__(self):
-        super().__init__(quiet=True)
+        super().__init__(level="error")
         self.lines = []
 
     def say(self, text):
