@@ -533,7 +533,7 @@ def test_to_sklearn(values, dtype):
         {"init": lambda X, n_clusters, random_state: X[:n_clusters]},
         {"algorithm": "elkan", "copy_x": False, "random_state": np.random.default_rng(0)},
     ],
-    ids=str,
+    ids=["cached", "starts", "callable", "elkan"],
 )
 def test_to_sklearn_of_any_parameters_can_be_fitted_again(values, options):
     rows = values.astype(float)
