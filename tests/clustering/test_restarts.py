@@ -61,6 +61,10 @@ def test_starts_of_pixels_that_are_counted(monkeypatch):
     assert_same_fit(KMeans(n_init=3, **options).fit(pixels), expected)
 
 
+def first_rows(X, n_clusters, random_state):
+    return X[:n_clusters]
+
+
 @pytest.mark.parametrize(
     ("init", "n_init", "expected"),
     [
@@ -68,14 +72,14 @@ def test_starts_of_pixels_that_are_counted(monkeypatch):
         ("k-means||-cached", "auto", 1),
         ("k-means++", "auto", 1),
         ("random", "auto", 10),
-        (lambda X, n_clusters, random_state: X[:n_clusters], "auto", 10),
-        (lambda X, n_clusters, random_state: X[:n_clusters], 2, 2),
+        (first_rows, "auto", 10),
+        (first_rows, 2, 2),
         (FIRST, "auto", 1),
         (FIRST.tolist(), 1, 1),
         ("k-means||", 3, 3),
         ("random", np.int64(2), 2),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_how_many_starts(init, n_init, expected):
     with warnings.catch_warnings():
