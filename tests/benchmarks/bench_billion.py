@@ -2,11 +2,15 @@
 
     python tests/benchmarks/bench_billion.py --photos 100 --megapixels 10
     python tests/benchmarks/bench_billion.py --small 100000 --side 100
+    python tests/benchmarks/bench_billion.py --day
 
 An S3 server of its own is started (Ceph's where it is installed) on the same machine, whose cores and disk it
 takes a part of. JPEG files of photos of `--megapixels`, or small PNG files, are made there; then whole
 commands run as processes, one after the other: `ingest`, `fit --on pixels`, `compress` and `quantize`. Beside
 them a bare loop of as many threads gets and decodes each image and does nothing else.
+
+With `--day` it is the job of every day instead (jobs/daily.toml, without its quantize): all images, then
+once more with nothing new, which is what starting costs, then with one new image in a hundred.
 
 `MiB` is the most that the largest process of a command held at a time, the server's not among them.
 """
@@ -17,11 +21,13 @@ import argparse
 import io
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import harness
@@ -41,11 +47,13 @@ _COLUMNS = {
     "MiB": ".0f",
     "beyond the loop": ".1f",
 }
+_DAYS = {"work": "", "seconds": ".1f", "MiB": ".0f", "beyond the start": ".1f", "share": ".3f"}
+"""The share is that of what all images take beyond the start."""
 _LOOK_SECONDS = 0.1
 
 
-def put_photos(url: str, n: int, megapixels: float) -> None:
-    """Put `n` JPEG files of photos there, each of other parts of some, enlarged and with some grain."""
+def put_photos(url: str, numbers: range, megapixels: float) -> None:
+    """Put JPEG files of photos there, each of other parts of some, enlarged and with some grain."""
     sources = [
         Image.fromarray(photo) for photo in (data.astronaut(), data.coffee(), data.chelsea(), data.rocket())
     ]
@@ -65,7 +73,7 @@ def put_photos(url: str, n: int, megapixels: float) -> None:
         Store(url).put(f"{number // 10:03d}/{number:05d}.jpg", file.getvalue())
 
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(put, range(n)))
+        list(pool.map(put, numbers))
 
 
 @contextmanager
@@ -138,6 +146,42 @@ def measure(url: str, n_pixels: float, options: argparse.Namespace) -> list[dict
     return lines
 
 
+JOB = """
+[ingest]
+source = "{url}/images"
+dataset = "{url}/dataset.zarr"
+update = true
+[fit]
+dataset = "{url}/dataset.zarr"
+codebook = "{url}/palette.zarr"
+k = {k}
+once = true
+[compress]
+dataset = "{url}/dataset.zarr"
+codebook = "{url}/palette.zarr"
+result = "{url}/codes.zarr"
+update = true
+"""
+
+
+def days(url: str, n_pixels: float, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Run the job of every day three times, a row for each."""
+    n_new = max(1, options.photos // 100)
+    lines: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        job = Path(folder, "daily.toml")
+        job.write_text(JOB.format(url=url, k=options.k))
+        for work in ("all images", "nothing new", f"{n_new} new of {options.photos}"):
+            if work.endswith(f"of {options.photos}"):
+                put_photos(f"{url}/images", range(options.photos, options.photos + n_new), options.megapixels)
+            lines.append({"work": work, **run("run", str(job), "--resume", options=options)})
+    whole, start = lines[0]["seconds"], lines[1]["seconds"]
+    for line in lines:
+        line["beyond the start"] = line["seconds"] - start
+        line["share"] = line["beyond the start"] / (whole - start)
+    return lines
+
+
 def main(argv: list[str] | None = None) -> dict:
     """Make the images, run the commands and print a table."""
     parser = harness.parser(__doc__, k=256)
@@ -145,7 +189,10 @@ def main(argv: list[str] | None = None) -> dict:
     parser.add_argument("--megapixels", type=float, default=10)
     parser.add_argument("--small", type=int, default=0, help="so many small images in place of photos")
     parser.add_argument("--side", type=int, default=100, help="of a small image in pixels")
+    parser.add_argument("--day", action="store_true", help="the job of every day instead, with 1 %% more")
     options = parser.parse_args(argv)
+    if options.day and options.small:
+        parser.error("--day: it is of photos; leave out --small")
     facts = {**harness.facts(options), "missing": []}
     with server() as found:
         facts["server"] = found.kind
@@ -155,10 +202,10 @@ def main(argv: list[str] | None = None) -> dict:
             put_images(f"{url}/images", options.small, options.side)
             n_pixels = options.small * options.side**2
         else:
-            put_photos(f"{url}/images", options.photos, options.megapixels)
+            put_photos(f"{url}/images", range(options.photos), options.megapixels)
             n_pixels = options.photos * options.megapixels * 1e6
-        lines = measure(url, n_pixels, options)
-    print(harness.table(lines, _COLUMNS))
+        lines = (days if options.day else measure)(url, n_pixels, options)
+    print(harness.table(lines, _DAYS if options.day else _COLUMNS))
     return harness.finish({"facts": facts, "table": lines}, options.json)
 
 

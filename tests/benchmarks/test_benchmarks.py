@@ -206,6 +206,14 @@ def test_bench_billion(monkeypatch, s3, s3_url):
     assert all(line["MiB"] > 50 for line in found[1:])
 
 
+def test_bench_days(monkeypatch, s3, s3_url):
+    monkeypatch.setattr(bench_billion, "server", lambda: contextlib.nullcontext(s3))
+    found = bench_billion.main(["--day", "--photos", "3", "--megapixels", "0.02", "--k", "4"])["table"]
+    assert [line["work"] for line in found] == ["all images", "nothing new", "1 new of 3"]
+    assert found[1]["beyond the start"] == found[1]["share"] == 0
+    assert found[0]["share"] == 1
+
+
 def test_bench_scaling():
     report = bench_scaling.main(["--workers", "2", "27", "--clusters", "4", "--iterations", "3"])
     assert [line["workers"] for line in report["table"]] == [2, 27]
