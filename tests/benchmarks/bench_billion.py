@@ -196,7 +196,7 @@ def main(argv: list[str] | None = None) -> dict:
     facts = {**harness.facts(options), "missing": []}
     with server() as found:
         facts["server"] = found.kind
-        url = f"s3://{found.bucket}/billion"
+        url = f"s3://{found.bucket}/{'days' if options.day else 'billion'}"
         print(harness.heading("A billion pixels", facts))
         if options.small:
             put_images(f"{url}/images", options.small, options.side)
