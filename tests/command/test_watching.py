@@ -49,10 +49,13 @@ def test_seconds_that_are_none(dataset, dkmeans, options):
 
 def test_ctrl_c_ends_it_quietly(dataset):
     os.remove(f"{dataset}/zarr.json")
-    command = [sys.executable, "-m", "dkmeans", "status", dataset, "--watch", "--every", "60"]
+    # A shell's background jobs ignore SIGINT, and so would their children.
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    code += "from dkmeans.command.main import main; main()"
+    command = [sys.executable, "-c", code, "status", dataset, "--watch", "--every", "60"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert "unfinished" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
-        rest = process.stderr.read()
+        rest = process.communicate(timeout=60)[1]
     assert process.returncode == 130
     assert "Traceback" not in rest
