@@ -255,7 +255,7 @@ def _plan_codes(
     made += shape.n_pixels * rates.compare_ns / 1e9
     if on == "patches":
         made += rates.join_ns * n_rows * n_features / 1e9
-    gets, puts = (89, 17) if on == "pixels" else (115, 21)
+    gets, puts = (110, 21) if on == "pixels" else (136, 25)
     gets, puts = gets + (8 if on == "pixels" else 9) * n_blocks, puts + n_blocks
     out = code_bytes
     encoding = 0.0

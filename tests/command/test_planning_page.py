@@ -36,6 +36,8 @@ def test_every_command(tmp_path, monkeypatch, capsys):
     for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL):
         for line in block.strip().splitlines():
             program, *arguments = shlex.split(line)
+            if program == "make":  # whose photos are there
+                continue
             assert program == "dkmeans"
             sync = [] if arguments[0] == "calibrate" else ["--scheduler", "sync"]
             with pytest.raises(SystemExit) as caught:

@@ -148,7 +148,7 @@ import dkmeans.images.sources as module
 def decode(*given, **options):
     Path({flag!r}).touch()
     time.sleep(300)
-module.decode = decode
+module.decode_tagged = decode
 """
 
 

@@ -236,13 +236,13 @@ def test_how_often_an_image_is_decoded(photos, tmp_path, monkeypatch, options, f
     """Where the images do not fit into memory, once for the rows, the codes and the measures each."""
     whole = run(photos, tmp_path / "whole", Small(1 << 30), max_iter=2, **options)
     decoded = Counter()
-    decode = sources.decode
+    decode = sources.decode_tagged
 
     def counted(data, key, *rest, **named):
         decoded[key] += 1
         return decode(data, key, *rest, **named)
 
-    monkeypatch.setattr(sources, "decode", counted)
+    monkeypatch.setattr(sources, "decode_tagged", counted)
     memory = 1 << 30 if fits else int(3.5 * 3 * whole.n_pixels)  # images may take a quarter, rows half
     report = run(photos, tmp_path / "q", Small(memory), max_iter=2, **options)
     assert decoded == {image.name: times for image in report.images}
