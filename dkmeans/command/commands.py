@@ -151,7 +151,8 @@ def _print_report(report: Any, values: dict[str, Any], *, as_json: bool, quiet: 
         print("\n".join(report.summary()))
     else:
         for name, value in values.items():
-            print(f"{name:>15}  {_shown(value, whole=isinstance(report, dict))}")
+            whole = isinstance(report, dict) and name != "plan"  # which the log has said, a line a stage
+            print(f"{name:>15}  {_shown(value, whole=whole)}")
 
 
 def _shown(value: Any, *, whole: bool) -> Any:
