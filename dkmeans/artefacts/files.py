@@ -34,9 +34,24 @@ from dkmeans.errors import InputError, UsageError
 from dkmeans.storage import checksums
 from dkmeans.storage.store import Store
 
-__all__ = ["Files", "Wanted", "begin_files", "claim_folder"]
+__all__ = ["Files", "Wanted", "begin_files", "claim_folder", "is_whole"]
 
 _RECORDS_PER_OBJECT = 1000
+
+
+def is_whole(folder: Store, manifest: FolderManifest, *, prunes: bool = False) -> bool:
+    """Whether the records of a complete folder can be read, and all files are there, of the sizes recorded.
+
+    With `prunes` a file that is of an image that is gone, or of a run that died, makes it less than whole.
+    """
+    sizes = {found.key: found.size for found in folder.list()}
+    try:
+        records = ImageFolder(folder, manifest).records
+    except InputError:  # a damaged record, which is made again with its files
+        return False
+    if prunes and (manifest.n_gone or read_former(folder).owned & sizes.keys() - {r["key"] for r in records}):
+        return False
+    return all(sizes.get(image["key"]) == image["stored_bytes"] for image in records)
 
 
 @contextmanager
@@ -70,29 +85,17 @@ def claim_folder(
     """
     hidden = folder.below(HIDDEN)
 
-    def is_whole(manifest: FolderManifest) -> bool:
-        sizes = {found.key: found.size for found in folder.list()}
-        try:
-            records = ImageFolder(folder, manifest).records
-        except InputError:  # a damaged record, which is made again with its files
-            return False
-        if prunes and (
-            manifest.n_gone or read_former(folder).owned & sizes.keys() - {r["key"] for r in records}
-        ):
-            return False  # a file is of an image that is gone, or of a run that died
-        return all(sizes.get(image["key"]) == image["stored_bytes"] for image in records)
-
     found = {each.key for each in hidden.list()}
     if found and not any(key == ROOT or key.startswith("claim/") for key in found):
         raise UsageError(
             f"{folder.url} was written by an older dkmeans, which this one does not go on with. Delete "
             f"{hidden.url}, or choose another folder."
         )
-    terms = Terms(
+    terms: Terms[FolderManifest] = Terms(
         input_state=input_state,
         changed="refuse" if input_state is None else "follow",
         updates=updates,
-        is_whole=is_whole,
+        is_whole=lambda manifest: is_whole(folder, manifest, prunes=prunes),
         clear=lambda: read_former(folder).delete_owned(),
     )
     with claim(hidden, FolderManifest, config, input_digest, terms=terms, shown=folder.url) as held:

@@ -123,13 +123,12 @@ class JobPlan:
 def _row(stage: dict[str, Any]) -> tuple[str, ...]:
     """The cells of one stage."""
     from dkmeans.events import words
+    from dkmeans.plan.cost import Iterations
 
     if "parts" not in stage:
         return (stage["stage"], *[_UNKNOWN] * (len(_HEADS) - 2), stage["output"])
     iterations = stage["iterations"]
-    rounds = _UNKNOWN
-    if iterations:
-        rounds = f"~{iterations['expected']} ({iterations['least']}-{iterations['most']})"
+    rounds = str(Iterations(**iterations)) if iterations else _UNKNOWN
     return (
         stage["stage"],
         words.integer(stage["n_images"]),

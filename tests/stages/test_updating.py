@@ -257,6 +257,16 @@ def test_a_part_that_is_gone_or_damaged_is_made_again(scene, part):
     scene.check()
 
 
+@pytest.mark.parametrize("way", ["update", "resume"])
+@pytest.mark.parametrize("gone", ["png/2.png", "png", "r/codes/c/0"])
+def test_what_somebody_has_deleted_is_made_again(scene, gone, way):
+    scene.code(images=scene.png)
+    place = scene.folder / gone
+    shutil.rmtree(place) if place.is_dir() else place.unlink()
+    scene.code(images=scene.png, **{way: True})
+    scene.check(scene.png)
+
+
 @pytest.mark.parametrize(
     "after",
     ["update", *(pytest.param(name, marks=pytest.mark.slow) for name in ("resume", "grown", "centers"))],

@@ -117,7 +117,7 @@ def make_result(
     folder = None if config.images is None else _checked_folder(config, dataset)
     store = open_store(config.result)
     identity = digest([*dataset.told, codebook.manifest.centers_sha256])
-    terms = reusing.terms_of(config, store, _DECODERS[on])
+    terms = reusing.terms_of(config, store, folder, _DECODERS[on])
     with claim(store, CodedManifest, config, identity, [dataset.url, codebook.url], terms) as held:
         if isinstance(held, Finished):
             manifest = held.manifest

@@ -21,6 +21,8 @@ from dkmeans.artefacts.coded import CodedManifest
 from dkmeans.artefacts.dataset import Dataset
 from dkmeans.artefacts.decoders import mask_offset
 from dkmeans.artefacts.digests import read_digests
+from dkmeans.artefacts.files import is_whole
+from dkmeans.artefacts.folder import open_folder
 from dkmeans.artefacts.held import Claim
 from dkmeans.artefacts.manifests import ROOT, article, kind_of, validated
 from dkmeans.config.stages import CompressConfig, ReconstructConfig
@@ -70,8 +72,10 @@ class Reused:
 NOTHING = Reused()
 
 
-def terms_of(config: CompressConfig | ReconstructConfig, store: Store, decoder: str) -> Terms[CodedManifest]:
-    """How what is in `store` is dealt with.
+def terms_of(
+    config: CompressConfig | ReconstructConfig, store: Store, folder: Store | None, decoder: str
+) -> Terms[CodedManifest]:
+    """How what is in `store`, and in the folder of its images, is dealt with.
 
     Raises
     ------
@@ -87,7 +91,17 @@ def terms_of(config: CompressConfig | ReconstructConfig, store: Store, decoder: 
             _check_updatable(store, base, decoder)
         elif store.exists(ROOT):
             base = None
-    return Terms(updates=config.update, adds=True, base=base)
+    whole = lambda _: _is_whole(store, folder)  # noqa: E731
+    return Terms(updates=config.update, adds=True, base=base, is_whole=whole)
+
+
+def _is_whole(store: Store, folder: Store | None) -> bool:
+    """Whether all codes, and all files that were asked for, are there."""
+    try:
+        arrays.check_whole(store, "codes")
+        return folder is None or is_whole(folder, open_folder(folder.url).manifest)
+    except InputError:
+        return False
 
 
 def _check_updatable(store: Store, base: dict[str, Any], decoder: str) -> None:
