@@ -16,7 +16,7 @@ from dkmeans import plan
 from dkmeans.config.stages import CompressConfig, FitConfig, IngestConfig, ReconstructConfig, SweepConfig
 from dkmeans.errors import InputError
 from dkmeans.features.histogram import countable
-from dkmeans.plan.cost import Iterations, StagePlan, StepRate, expected_iterations
+from dkmeans.plan.cost import Iterations, StagePlan, StepRate, expected_iterations, shared_seconds
 from dkmeans.stages.shared.setting import Setting, asked
 from dkmeans.stages.shared.shapes import Shape
 
@@ -44,6 +44,7 @@ def plan_ingest(config: IngestConfig, setting: Setting) -> StagePlan:
         "headers": shape.n_images * rates.header_seconds,
         "pixels": setting.shared(decoding + writing, shape.n_pixels, shape.task_rows("pixels")),
     }
+    own = 59 + 20  # requests of the driver, GET and PUT
     gets, puts = 59 + 3 * shards, 20 + shards
     if config.patch:
         n = shape.shards("patches")
@@ -52,6 +53,7 @@ def plan_ingest(config: IngestConfig, setting: Setting) -> StagePlan:
             config.dataset, out["patches"]
         )
         parts["patches"] = setting.shared(cutting + moving, shape.n_patches, shape.task_rows("patches"))
+        own += 24 + 4
         gets, puts = gets + 24 + 13 * n, puts + 4 + n
     largest = int(np.diff(shape.offset).max(initial=0)) * shape.channels * shape.itemsize
     on = "patches" if out["patches"] > out["pixels"] else "pixels"
@@ -71,7 +73,7 @@ def plan_ingest(config: IngestConfig, setting: Setting) -> StagePlan:
         memory_bytes=setting.memory(0, task),
         n_gets=asked(config.dataset, gets) + asked(config.source, listed),
         n_puts=asked(config.dataset, puts),
-        parts=_with_requests(setting, config.dataset, parts, gets + puts),
+        parts=_with_requests(setting, config.dataset, parts, own),
     )
 
 
@@ -84,6 +86,7 @@ def _straddling(shape: Shape) -> int:
 
 
 def _with_requests(setting: Setting, url: str, parts: dict[str, float], n: int) -> dict[str, float]:
+    """Add the requests of the driver, one after the other; those of tasks are in what reading takes."""
     return {**parts, "requests": setting.requests(url, n)}
 
 
@@ -117,6 +120,7 @@ def _plan_fit(
         sum(each.most for each in rounds),
     )
     gets, puts = (46, 9) if stage == "fit" else (98 + 44 * n_fits, 21 + 9 * n_fits)
+    own = gets + puts
     gets += len(cuts) + 2 * shape.shards(config.on)
     parts = {
         "rows": _reading(config, shape, setting),
@@ -140,7 +144,7 @@ def _plan_fit(
         iterations=total,
         n_gets=asked(url, gets + 2 * total.expected),
         n_puts=asked(url, puts + total.expected),
-        parts=_with_requests(setting, url, parts, gets + puts),
+        parts=_with_requests(setting, url, parts, own),
     )
 
 
@@ -244,24 +248,29 @@ def _plan_codes(
     rates, (n_rows, n_features) = setting.rates, shape.rows(on)
     rows = plan.block_rows(n_rows, shape.layout(on))
     n_blocks = len(plan.cuts(n_rows, rows))
-    code_bytes = n_rows * np.min_scalar_type(k - 1).itemsize
-    work = setting.reads(config.dataset, shape.bytes_of(on)) + labelling(n_rows)
-    parts = {
-        "codes": setting.shared(
-            work + setting.writes(config.result, code_bytes), n_rows, shape.task_rows(on, labels=True)
-        )
-    }
+    code_itemsize = np.min_scalar_type(k - 1).itemsize
+    code_bytes = n_rows * code_itemsize
+
+    def coding(n: int) -> float:
+        read = setting.reads(config.dataset, n * n_features * shape.itemsize)
+        return read + labelling(n) + setting.writes(config.result, n * code_itemsize)
+
+    # Many rows share colors, so that a block takes more than its part of all.
+    block = coding(min(n_rows, shape.task_rows(on, labels=True)))
+    parts = {"codes": shared_seconds(coding(n_rows), setting.machine.n_threads, block)}
     made = setting.reads(config.dataset, shape.bytes_of("pixels")) + setting.reads(config.result, code_bytes)
     made += shape.n_pixels * rates.compare_ns / 1e9
     if on == "patches":
         made += rates.join_ns * n_rows * n_features / 1e9
     gets, puts = (110, 21) if on == "pixels" else (136, 25)
+    own = gets + puts
     gets, puts = gets + (8 if on == "pixels" else 9) * n_blocks, puts + n_blocks
     out = code_bytes
     encoding = 0.0
     if config.images is not None:
         encoding = shape.n_images * rates.file_seconds + shape.n_pixels * encode_ns / 1e9
         out += shape.n_pixels * (1 if on == "pixels" else shape.channels * shape.itemsize)
+        own += 27 + 6
         gets, puts = gets + 27 + 2 * shape.n_images, puts + 6 + shape.n_images
     parts["images"] = setting.shared(made + encoding, shape.n_pixels, plan.PIXELS_PER_TASK)
     return StagePlan(
@@ -277,5 +286,5 @@ def _plan_codes(
         memory_bytes=setting.memory(0, plan.label_memory(min(rows, n_rows), n_features, shape.row_itemsize)),
         n_gets=asked(config.result, gets),
         n_puts=asked(config.result, puts),
-        parts=_with_requests(setting, config.result, parts, gets + puts),
+        parts=_with_requests(setting, config.result, parts, own),
     )
