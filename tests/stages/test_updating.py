@@ -267,11 +267,13 @@ def test_what_somebody_has_deleted_is_made_again(scene, gone, way):
     scene.check(scene.png)
 
 
+WAYS = ("update", "resume", "grown", "centers")
+
+
 @pytest.mark.parametrize(
-    "after",
-    ["update", *(pytest.param(name, marks=pytest.mark.slow) for name in ("resume", "grown", "centers"))],
+    ("after", "step"), [("update", 7), *(pytest.param(way, 1, marks=pytest.mark.slow) for way in WAYS)]
 )
-def test_it_dies_anywhere(scene, power, after):
+def test_it_dies_anywhere(scene, power, after, step):
     """And goes on: by --update or --resume, after the dataset has grown once more, or by other centers."""
     scene.code(images=scene.png)
     scene.add("4.png")
@@ -321,6 +323,6 @@ def test_it_dies_anywhere(scene, power, after):
         else:
             scene.code(images=scene.png, **{"resume" if after == "resume" else "update": True})
             scene.check(scene.png)
-        n_cut += 1
+        n_cut += step
     assert n_cut > 40
     scene.check(scene.png)
