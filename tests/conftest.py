@@ -25,6 +25,8 @@ from dkmeans.config.cluster import ClusterConfig
 from dkmeans.kernels.warm import compile_kernels
 
 SYNC = ClusterConfig(scheduler="sync")
+# A process that crashes, of those that tests start, says where.
+os.environ.setdefault("PYTHONFAULTHANDLER", "1")
 # Reasons that also count where CI is set, as no package takes them away: rights of the machine, a GPU, and
 # checks of scikit-learn's that are for other estimators.
 EXCUSED = re.compile(

@@ -16,16 +16,14 @@ from typing import Any, TypeVar
 import llvmlite.binding as llvm
 import numba
 import numba.extending
-from numba.core import caching
-from numba.core.runtime.nrt import rtsys
 
 from dkmeans.errors import UsageError
+from dkmeans.kernels.machine_code import MachineCode
 
 __all__ = ["cpu_features", "fused", "inlined", "intrinsic", "jit", "without_refcounts"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-_FunctionCache: Any = caching.FunctionCache  # it has no types
 _OPTIONS: dict[str, Any] = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
 
 
@@ -55,28 +53,13 @@ def _compiled(**options: Any) -> Callable[[_F], _F]:
         with _caching_in(folder):
             found = compiler(**_OPTIONS, **options)(function)
             if folder is not None:
-                found._cache = _Cache(found.py_func)
+                found._cache = MachineCode(found.py_func)
                 # Before the first call Numba loads all packages that teach it types: we pass arrays alone.
                 found._compilation_chain_init_hook = _nothing
         kernel: _F = found
         return kernel
 
     return compiled
-
-
-class _Cache(_FunctionCache):  # type: ignore[misc]
-    """Machine code on disk, which loads without all that only compiling needs.
-
-    Numba itself first registers every function that it can compile, SciPy's and those of other packages among
-    them: half a second, which a kernel that is compiled already has no use for. Of all that machine code
-    refers to only the counting of references is not there from the beginning.
-    """
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Load the machine code for a signature, if it is there."""
-        rtsys.initialize(target_context)
-        with self._guard_against_spurious_io_errors():
-            return self._load_overload(sig, target_context)
 
 
 @contextmanager

@@ -84,7 +84,7 @@ def run(source: Path, out: Path, *more: str) -> None:
     found = subprocess.run([*command, "--max-skipped", "all", *more], capture_output=True, text=True)
     seconds = time.perf_counter() - began
     if found.returncode:
-        sys.exit(found.stderr)
+        sys.exit(f"exit status {found.returncode}: {' '.join(command)}\n{found.stderr}")
     report = json.loads(found.stdout)
     shown = ("n_images", "n_kept", "n_copied", "n_skipped", "n_gone", "source_bytes", "stored_bytes")
     print(f"{seconds:7.1f} s  " + ", ".join(f"{name} {report[name]}" for name in shown))

@@ -56,7 +56,7 @@ async def _serve(address: str, n_workers: int) -> None:
 def started(n_workers: int) -> Iterator[Distributed]:
     """Start a scheduler here and workers in processes of their own."""
     with (
-        distributed.LocalCluster(n_workers=0, protocol="tcp://", dashboard_address=None) as local,
+        distributed.LocalCluster(n_workers=0, protocol="tcp://", dashboard_address="127.0.0.1:0") as local,
         distributed.Client(local) as client,
     ):
         n_processes = max(min(2, n_workers), -(-n_workers // _PER_PROCESS))

@@ -43,7 +43,7 @@ def test_a_private_folder_among_temporary_files(without_places):
     before = numba.config.CACHE_DIR
     assert jit.jit(lambda x: x + 1)(1) == 2
     assert before == numba.config.CACHE_DIR  # that of other code of the user
-    assert list(kept.rglob("*.nbi"))
+    assert list(kept.rglob("*.nbc"))
 
 
 def others_can_write(folder):
@@ -126,3 +126,25 @@ def test_machine_code_loads_without_what_only_compiling_needs(tmp_path):
         assert done.returncode == 0, done.stderr
         told.append(json.loads(done.stdout))
     assert told == [[[[1], [3]], [1, 2], 0, True], [[[1], [3]], [1, 2], 1, False]]
+
+
+def added(x, y):
+    return x + y
+
+
+def test_each_signature_has_a_file_of_its_own_and_a_damaged_one_is_compiled_again(without_places):
+    """Two processes that compile the same function at once never write to one file (numba#4807)."""
+    first, second = jit.jit(added), jit.jit(added)
+    assert (first(1, 2), second(1.5, 2.0)) == (3, 3.5)
+    files = sorted(jit._cache_folder().rglob("*.nbc"))
+    assert len(files) == len({path.read_bytes() for path in files}) == 2
+    assert not list(jit._cache_folder().rglob("*.nbi"))
+    kept = [path.read_bytes() for path in files]
+    for damage in (b"", kept[0][:100], kept[0][:-1] + b"?", kept[1]):
+        files[0].write_bytes(damage)
+        again = jit.jit(added)
+        assert (again(1, 2), again(1.5, 2.0)) == (3, 3.5)
+        assert sum(again.stats.cache_hits.values()) == sum(again.stats.cache_misses.values()) == 1
+    again = jit.jit(added)
+    assert (again(1, 2), again(1.5, 2.0)) == (3, 3.5)
+    assert sum(again.stats.cache_hits.values()) == 2
