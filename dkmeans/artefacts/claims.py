@@ -30,6 +30,7 @@ from dkmeans.artefacts.refusals import (
     changed_option,
     check_deletable,
     former_option,
+    recorded_options,
     same_input,
     same_run,
     taken,
@@ -155,7 +156,7 @@ def claim(
     for source in inputs:
         if f"{url}/".startswith(f"{source}/") or f"{source}/".startswith(f"{url}/"):
             raise UsageError(f"the output {url} and the input {source} overlap. Choose another output.")
-    recorded = {"config": config.recorded(), "input_digest": input_digest}
+    recorded = {"config": recorded_options(config), "input_digest": input_digest}
     if terms.input_state is not None:
         recorded["input_state"] = terms.input_state
     if (urls := _NOTED.get()) is not None:
@@ -290,6 +291,12 @@ def _goes_on(url: str, found: dict[str, Any], recorded: dict[str, Any], terms: T
         If neither is allowed.
     """
     if terms.updates:
+        before, now = former_option(found, "source"), recorded["config"].get("source")
+        if before != now:
+            raise UsageError(
+                f"{url} holds images of {before}; --update continues with the same source, found {now}. "
+                "Choose another output, or pass --overwrite to delete this one."
+            )
         return True
     if not (same := same_input(found, recorded)) and terms.changed == "refuse":
         raise UsageError(

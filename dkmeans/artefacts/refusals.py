@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from dkmeans.artefacts.manifests import CHECKPOINT, ROOT, Manifest
+from dkmeans.config.base import PLACES, StageConfig
 from dkmeans.errors import OutputTakenError, OutputUnfinishedError, UsageError
+from dkmeans.storage.urls import resolve_url
 
 __all__ = [
     "changed_option",
     "check_deletable",
     "former_option",
+    "recorded_options",
     "same_input",
     "same_run",
     "taken",
@@ -51,8 +54,23 @@ def changed_option(found: dict[str, Any], recorded: dict[str, Any]) -> str | Non
 
 
 def former_option(found: dict[str, Any], key: str) -> Any:
-    """The value that a claim, a checkpoint or a manifest has of an option."""
-    return found.get("config", {}).get(key, _FORMERLY.get(key))
+    """The value that a claim, a checkpoint or a manifest has of an option; of a place the whole URL.
+
+    Earlier versions recorded relative paths as they were given.
+    """
+    return _resolved(key, found.get("config", {}).get(key, _FORMERLY.get(key)))
+
+
+def recorded_options(config: StageConfig) -> dict[str, Any]:
+    """The options that decide what is written, as JSON values, with whole URLs in place of relative paths.
+
+    A rerun from another folder, or with another spelling of a path, is the same run.
+    """
+    return {key: _resolved(key, value) for key, value in config.recorded().items()}
+
+
+def _resolved(key: str, value: Any) -> Any:
+    return resolve_url(value) if key in PLACES and isinstance(value, str) else value
 
 
 def same_run(found: dict[str, Any], recorded: dict[str, Any]) -> bool:

@@ -23,6 +23,7 @@ from dkmeans.command.surroundings import check, check_dask, printed
 from dkmeans.config.base import KEYS, StageConfig
 from dkmeans.config.cluster import ClusterConfig
 from dkmeans.errors import DkmeansError, UsageError
+from dkmeans.events import words
 from dkmeans.events.reporter import FORMS, LEVELS, Form, Level, Reporter, record
 
 __all__ = ["new_command", "stage_command"]
@@ -151,15 +152,18 @@ def _print_report(report: Any, values: dict[str, Any], *, as_json: bool, quiet: 
         print("\n".join(report.summary()))
     else:
         for name, value in values.items():
-            whole = isinstance(report, dict) and name != "plan"  # which the log has said, a line a stage
-            print(f"{name:>15}  {_shown(value, whole=whole)}")
+            for line in _lines(name, value, of_job=isinstance(report, dict)):
+                print(f"{name:>15}  {line}")
 
 
-def _shown(value: Any, *, whole: bool) -> Any:
-    """A value of a report for people: what tells of each of many images only if it is asked for `whole`."""
-    if isinstance(value, (list, tuple)) and value and isinstance(value[0], dict) and not whole:
-        return f"{len(value)}, listed by --json"
-    return value if isinstance(value, (str, int, float, bool, type(None))) else json.dumps(value)
+def _lines(name: str, value: Any, *, of_job: bool) -> list[str]:
+    """A value of a report for people. Of a job it is what a stage has written, at each of its runs."""
+    if not (isinstance(value, (list, tuple)) and value and isinstance(value[0], dict)):
+        return [words.shown(name, value)]
+    if not of_job:
+        return [f"{words.integer(len(value))}, listed by --json"]
+    # What the job was expected to take was said as it went.
+    return [] if name == "plan" else [str(next(iter(run.values()))) for run in value]
 
 
 def _run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -9,10 +10,11 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field
 
 from dkmeans.command.registry import REPORT, STAGES, Stage
-from dkmeans.config.base import Model, StageConfig, nearest
+from dkmeans.config.base import KEYS, PLACES, Model, StageConfig, nearest
 from dkmeans.config.cluster import ClusterConfig
 from dkmeans.config.stages import ReportConfig
 from dkmeans.errors import InputError, UsageError
+from dkmeans.storage.urls import is_local
 
 __all__ = ["JobConfig", "RunConfig", "load_job"]
 
@@ -22,6 +24,9 @@ def _as_text(value: object) -> object:
     return str(value).lower() if isinstance(value, (bool, int, float)) else value
 
 
+_PLACES = PLACES | {KEYS["start"], "palette"}
+_WORDS = ("per-image", "shared")
+"""Palettes that are no file."""
 _Text = Annotated[str, BeforeValidator(_as_text)]
 
 
@@ -30,7 +35,7 @@ class RunConfig(StageConfig):
 
     The tables of the file are commands: ingest, fit, sweep, cut, compress, reconstruct, quantize, decode,
     dictionary, palette, faces and report, run in this order; their keys are the options, with _ for -.
-    Options given here go before what the file says.
+    Relative paths in the file are relative to its folder. Options given here override those of the file.
     """
 
     job: str
@@ -102,7 +107,7 @@ def _runs(stage: Stage, found: Any) -> Any:
 
 
 def load_job(path: str) -> JobConfig:
-    """Read and validate a job file.
+    """Read and validate a job file; relative paths in it are relative to its folder.
 
     Raises
     ------
@@ -120,12 +125,23 @@ def load_job(path: str) -> JobConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not a TOML file: {error}.") from error
     try:
-        job = JobConfig.from_tables(tables)
+        job = JobConfig.from_tables(_from_folder(Path(path).absolute().parent, tables))
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
     if not (job.report or any(job.stages.values())):
         raise UsageError(f"{path} has no stage; expected tables such as [ingest] and [fit].")
     return job
+
+
+def _from_folder(folder: Path, found: Any, key: str = "") -> Any:
+    """The tables of a job file with the relative paths that they hold made absolute, from its folder."""
+    if isinstance(found, dict):
+        return {name: _from_folder(folder, value, name) for name, value in found.items()}
+    if isinstance(found, list):
+        return [_from_folder(folder, value, key) for value in found]
+    if not isinstance(found, str) or key not in _PLACES or found in _WORDS or not is_local(found):
+        return found
+    return found if found.startswith(("~", "file://")) else os.path.normpath(folder / found)
 
 
 def _from_table(model: type[Model], where: str, table: Any) -> Any:

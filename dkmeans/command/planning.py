@@ -13,6 +13,7 @@ from dkmeans.command.options import option
 from dkmeans.command.registry import STAGES, Stage
 from dkmeans.config.base import StageConfig
 from dkmeans.errors import InputError, UsageError
+from dkmeans.storage.urls import resolve_url
 
 if TYPE_CHECKING:
     from dkmeans.compute.rates import Calibration
@@ -126,7 +127,7 @@ def _row(stage: dict[str, Any]) -> tuple[str, ...]:
     from dkmeans.plan.cost import Iterations
 
     if "parts" not in stage:
-        return (stage["stage"], *[_UNKNOWN] * (len(_HEADS) - 2), stage["output"])
+        return (stage["stage"], *[_UNKNOWN] * (len(_HEADS) - 2), _short(stage["output"]))
     iterations = stage["iterations"]
     rounds = str(Iterations(**iterations)) if iterations else _UNKNOWN
     return (
@@ -141,8 +142,14 @@ def _row(stage: dict[str, Any]) -> tuple[str, ...]:
         words.integer(stage["n_gets"]),
         words.integer(stage["n_puts"]),
         f"~{words.number(stage['seconds'])}",
-        stage["output"],
+        _short(stage["output"]),
     )
+
+
+def _short(url: str) -> str:
+    """A path below the current folder as it is from there; other URLs as they are."""
+    here = f"{resolve_url('.')}/"
+    return url.removeprefix(here)
 
 
 def plan_job(job: JobConfig, price_per_hour: float | None = None) -> JobPlan:
@@ -163,9 +170,8 @@ def plan_job(job: JobConfig, price_per_hour: float | None = None) -> JobPlan:
     start = starts["process"] + (starts["cluster"] if machine.kind == "local" else 0.0)
     known = [plan for plan, _ in planned if plan is not None]
     stages = [
-        {**asdict(plan), "seconds": plan.seconds}
-        if plan
-        else {"stage": stage.name, "output": output_of(config)}
+        (asdict(plan) | {"seconds": plan.seconds} if plan else {"stage": stage.name})
+        | {"output": output_of(config)}
         for plan, (stage, config) in planned
     ]
     total = asdict(total_of(known, start, machine, price_per_hour))
@@ -200,7 +206,7 @@ def _with_loads(plan: StagePlan, loads: dict[str, float]) -> StagePlan:
 
 def output_of(config: StageConfig) -> str:
     """The URL of what a stage writes."""
-    return next((str(found) for name in _OUTPUTS if (found := getattr(config, name, None))), "")
+    return next((resolve_url(found) for name in _OUTPUTS if (found := getattr(config, name, None))), "")
 
 
 def machine_of(job: JobConfig) -> Machine:

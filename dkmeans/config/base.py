@@ -11,7 +11,18 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from dkmeans.errors import UsageError
 
-__all__ = ["Allowance", "Bytes", "Counts", "Model", "Positive", "Size", "StageConfig", "nearest"]
+__all__ = [
+    "KEYS",
+    "PLACES",
+    "Allowance",
+    "Bytes",
+    "Counts",
+    "Model",
+    "Positive",
+    "Size",
+    "StageConfig",
+    "nearest",
+]
 
 
 def _parse_size(value: object) -> object:
@@ -101,6 +112,12 @@ Allowance = Annotated[str | int, BeforeValidator(_parse_allowance)]
 
 KEYS = {"n_clusters": "k", "start": "from"}
 """Fields that the command line and a job file call by another name."""
+PLACES = {
+    *("source", "dataset", "codebook", "start", "sweep", "cut", "result", "archive", "images"),
+    *("destination", "out", "test", "report", "page", "results"),
+    *("performance_report", "tls_ca", "tls_cert", "tls_key"),
+}
+"""Fields that are paths or URLs, or lists of them."""
 _NOT_RECORDED = {
     "overwrite",
     "resume",

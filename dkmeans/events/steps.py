@@ -17,6 +17,8 @@ from rich.progress import (
 )
 from rich.table import Column
 
+from dkmeans.events.words import counted
+
 __all__ = ["Steps", "duration"]
 
 _SECONDS_BETWEEN_LINES = 5.0
@@ -91,14 +93,16 @@ class Steps:
         seconds = None if self.task.finished else self.task.time_remaining
         left = "" if seconds is None else f", {self.bound} {duration(seconds)} left".replace("  ", " ")
         facts: dict[str, Any] = {"part": self.task.description, "done": done, "total": total}
-        text = f"{done}/{total} {self.unit}, {self.task.percentage:.0f} %{left}"
+        text = f"{done} of {counted(total, self.unit)}, {self.task.percentage:.0f} %{left}"
         self.say(self._message(text), **facts, unit=self.unit, seconds_left=seconds)
 
     def end(self) -> str:
         """All steps that are needed are done: say so in a line."""
         if self.bound:
             self.bar.update(self.number, total=self.task.completed)
-        return self._message(f"{int(self.task.completed)} {self.unit} in {self.task.elapsed or 0:.1f} s")
+        return self._message(
+            f"{counted(int(self.task.completed), self.unit)} in {self.task.elapsed or 0:.1f} s"
+        )
 
     def _message(self, text: str) -> str:
         return f"{self.task.description}: {text}  {self.task.fields['note']}".rstrip()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-__all__ = ["change", "integer", "last_part", "number", "psnr", "seconds", "share", "size"]
+__all__ = ["change", "counted", "integer", "last_part", "number", "psnr", "seconds", "share", "shown", "size"]
 
 
 def number(value: float) -> str:
@@ -22,6 +24,15 @@ def number(value: float) -> str:
 def integer(value: int) -> str:
     """All digits, in groups of three: ``1,234``."""
     return f"{value:,d}"
+
+
+def counted(n: int, unit: str) -> str:
+    """A number and what it counts, whose plural is given: ``1 image``, ``1,200 images``, ``1 batch``."""
+    if n == 1 and unit.endswith("ches"):
+        unit = unit.removesuffix("es")
+    elif n == 1 and not unit.endswith("ss"):
+        unit = unit.removesuffix("s")
+    return f"{n:,d} {unit}"
 
 
 def size(n_bytes: int) -> str:
@@ -51,7 +62,9 @@ def psnr(value: float | None) -> str:
 
 
 def seconds(value: float) -> str:
-    """A duration, such as ``12.3 s``, ``4 min 10 s`` or ``1 h 5 min``."""
+    """A duration, such as ``0.12 ms``, ``12.3 s``, ``4 min 10 s`` or ``1 h 5 min``."""
+    if 0 < value < 0.001:
+        return f"{number(1000 * value)} ms"
     if float(f"{value:.3g}") < 60:
         return f"{number(value)} s"
     minutes, rest = divmod(round(value), 60)
@@ -64,3 +77,27 @@ def seconds(value: float) -> str:
 def last_part(url: str) -> str:
     """The name at the end of a URL or path."""
     return url.rstrip("/").rsplit("/", 1)[-1]
+
+
+def shown(name: str, value: Any) -> str:
+    """A value of a report for people: its name tells the unit.
+
+    Numbers are rounded, as ``--json`` has all digits.
+    """
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return size(value) if name.endswith("bytes") else integer(value)
+    if isinstance(value, float):
+        return (
+            seconds(value) if name.endswith("seconds") else psnr(value) if "psnr" in name else number(value)
+        )
+    if isinstance(value, Mapping):
+        if value.keys() == {"finished", "total"}:
+            return f"{value['finished']:,d} of {value['total']:,d}"
+        return ", ".join(f"{key} {shown(key, each)}" for key, each in value.items()) or "none"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(shown(name, each) for each in value) or "none"
+    return str(value)

@@ -22,11 +22,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from places import broken_root, foreign_attributes, foreign_file, foreign_group, nothing
 
-from dkmeans.artefacts import claims, manifests
+from dkmeans.artefacts import claims, manifests, refusals
 from dkmeans.artefacts.claims import Finished, Terms, claim, committed
 from dkmeans.artefacts.coded import CodedManifest
 from dkmeans.artefacts.held import Claim, claim_key, claim_numbers
 from dkmeans.artefacts.manifests import Manifest, attributes_of, read_manifest
+from dkmeans.artefacts.refusals import recorded_options
 from dkmeans.config.stages import CompressConfig
 from dkmeans.errors import (
     InputError,
@@ -121,7 +122,7 @@ def test_the_manifest_says_what_made_it(url):
         "format_version": manifests.FORMAT_VERSION,
         "kind": "small",
         "run": attributes_of(Store(url), CLAIM)["run"],
-        "config": config().recorded(),
+        "config": recorded_options(config()),
         "input_digest": "abc",
         "n_iter": 7,
         "inertia": 0.5,
@@ -160,7 +161,7 @@ def test_the_claim_is_there_before_anything_else_and_the_manifest_after(url):
         assert keys(url) == [CLAIM]
         (token,) = tokens(url)
         assert (token["kind"], token["input_digest"]) == ("small", "abc")
-        assert token["config"] == config().recorded()
+        assert token["config"] == recorded_options(config())
         assert isinstance(held, Claim)
         with pytest.raises(InputError, match="is unfinished"):
             read_manifest(Store(url), Small)
@@ -1135,3 +1136,19 @@ def test_nothing_was_ever_committed(url):
     assert committed(Store(url)) is None
     begin(url)
     assert committed(Store(url)) is None
+
+
+def test_another_spelling_of_a_path_is_the_same_run(tmp_path, monkeypatch):
+    """Whatever the folder that it is run from; earlier versions recorded relative paths as they were."""
+    monkeypatch.chdir(tmp_path)
+    relative = {"config": config().recorded()}  # of an earlier version
+    assert relative["config"]["dataset"] == "data"
+    now = {"config": recorded_options(config())}
+    assert now["config"]["dataset"] == str(tmp_path / "data")
+    for found in (relative, now):
+        for dataset in ("data", f"{tmp_path}/data/", f"file://{tmp_path}/data"):
+            same = {"config": recorded_options(config(dataset=dataset))}
+            assert refusals.changed_option(found, same) is None
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    assert refusals.changed_option(now, {"config": recorded_options(config())}) == "dataset"

@@ -27,8 +27,8 @@ def test_the_whole_pipeline_prints_json(photos, tmp_path, dkmeans):
     assert code == 0
     ingested = json.loads(out)
     assert (ingested["n_images"], ingested["n_skipped"], ingested["channels"]) == (5, 0, 3)
-    assert "pixels: 1 shards" in err
-    assert "patches: 1 shards" in err
+    assert "pixels: 1 shard in" in err
+    assert "patches: 1 shard in" in err
 
     code, out, err = dkmeans("fit", paths["d"], paths["palette"], "--k", 6, "--json", *SYNC)
     fitted = json.loads(out)

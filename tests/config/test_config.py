@@ -9,7 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from dkmeans.command.job import JobConfig, load_job
-from dkmeans.config.base import StageConfig
+from dkmeans.command.registry import COMMANDS
+from dkmeans.config.base import PLACES, StageConfig
 from dkmeans.config.cluster import ClusterConfig
 from dkmeans.config.stages import (
     CompressConfig,
@@ -172,21 +173,29 @@ def test_recorded_leaves_out_what_decides_nothing_about_the_output():
 FIT_TABLE = 'dataset = "data"\ncodebook = "book"\nk = 3\n'
 
 
+@pytest.fixture
+def from_folder(tmp_path):
+    """Options of a stage as a job file in `tmp_path` gives them."""
+    return lambda options: {
+        name: str(tmp_path / value) if name in PLACES else value for name, value in options.items()
+    }
+
+
 def job_of(folder, text):
     path = folder / "job.toml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return load_job(str(path))
 
 
-def test_a_short_table_is_one_stage(tmp_path):
+def test_a_short_table_is_one_stage(tmp_path, from_folder):
     short, long = job_of(tmp_path, f"[fit]\n{FIT_TABLE}"), job_of(tmp_path, f"[[fit]]\n{FIT_TABLE}")
     assert short == long
-    assert short.stages == {"fit": (FitConfig(**FIT),)}
+    assert short.stages == {"fit": (FitConfig(**from_folder(FIT)),)}
     assert short.report is None
     assert short.cluster == ClusterConfig()
 
 
-def test_a_whole_job(tmp_path):
+def test_a_whole_job(tmp_path, from_folder):
     job = job_of(
         tmp_path,
         '[cluster]\nscheduler = "sync"\n'
@@ -199,13 +208,54 @@ def test_a_whole_job(tmp_path):
     assert job == JobConfig(
         cluster=ClusterConfig(scheduler="sync"),
         stages={
-            "ingest": (IngestConfig(**INGEST, patch=(8, 6), stride=(2, 2)),),
-            "fit": (FitConfig(**FIT), FitConfig(**FIT, seed=4)),
-            "compress": (CompressConfig(**RESULT),),
-            "reconstruct": (ReconstructConfig(**{**RESULT, "result": "out2"}, images="png"),),
+            "ingest": (IngestConfig(**from_folder(INGEST), patch=(8, 6), stride=(2, 2)),),
+            "fit": (FitConfig(**from_folder(FIT)), FitConfig(**from_folder(FIT), seed=4)),
+            "compress": (CompressConfig(**from_folder(RESULT)),),
+            "reconstruct": (ReconstructConfig(**from_folder({**RESULT, "result": "out2", "images": "png"})),),
         },
-        report=ReportConfig(page="page.html", results=["out", "out2"]),
+        report=ReportConfig(page=f"{tmp_path}/page.html", results=[f"{tmp_path}/out", f"{tmp_path}/out2"]),
     )
+
+
+def test_paths_are_relative_to_the_file_and_all_else_is_as_it_says(tmp_path, monkeypatch):
+    (tmp_path / "jobs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    text = (
+        '[cluster]\ntls_ca = "ca.pem"\nscheduler = "sync"\nperformance_report = "~/dask.html"\n'
+        '[storage]\nregion = "out"\n'
+        '[ingest]\nsource = "../photos"\ndataset = "/abs/data"\n'
+        '[fit]\ndataset = "s3://bucket/data"\ncodebook = "file:///abs/book"\nk = 3\nfrom = "old"\n'
+        '[[quantize]]\nsource = "a"\ndestination = "memory://out"\npalette = "shared"\nreport = "page.html"\n'
+        '[[quantize]]\nsource = "a"\ndestination = "b"\npalette = "my.gpl"\n'
+    )
+    Path("jobs/job.toml").write_text(text)
+    job = load_job("jobs/job.toml")
+    assert (job.cluster.tls_ca, job.cluster.scheduler) == (f"{tmp_path}/jobs/ca.pem", "sync")
+    assert job.cluster.performance_report == "~/dask.html"
+    assert job.storage == {"region": "out"}
+    (ingest,), (fit,), (shared, given) = (job.stages[name] for name in ("ingest", "fit", "quantize"))
+    assert (ingest.source, ingest.dataset) == (f"{tmp_path}/photos", "/abs/data")
+    assert (fit.dataset, fit.codebook, fit.start) == (
+        "s3://bucket/data",
+        "file:///abs/book",
+        f"{tmp_path}/jobs/old",
+    )
+    assert (shared.destination, shared.palette) == ("memory://out", "shared")
+    assert (shared.report, given.palette) == (f"{tmp_path}/jobs/page.html", f"{tmp_path}/jobs/my.gpl")
+
+
+def test_every_path_and_url_is_known_as_one():
+    """By its docstring: a field that is forgotten would not be relative to the job file."""
+    models = [stage.config for stage in COMMANDS] + [ClusterConfig, ReportConfig]
+    told = set()
+    for model in models:
+        for name, field in model.model_fields.items():
+            text = field.description or ""
+            if "str" in str(field.annotation) and re.search(r"\b(URL|URLs|Path|File|folder|IDX)\b", text):
+                told.add(name)
+    # An address, and what is a word or a file, which job files know.
+    assert told - {"scheduler", "palette"} <= PLACES
+    assert told | {"report", "test"} >= PLACES
 
 
 @pytest.mark.parametrize(
@@ -229,7 +279,7 @@ def test_a_whole_job(tmp_path):
         (f"[fit]\n{FIT_TABLE}".replace("k = 3", "k = 0"), ": [fit]: k: found 0; expected greater than"),
         ("fit = 3\n", ": fit: found 3; expected a table such as [fit]"),
         ("fit = [3]\n", ": [[fit]] number 1: found 3; expected a table"),
-        ('[[report]]\npage = "p"\n', ": [report]: found [{'page': 'p'}]; expected a table"),
+        ('[[report]]\npage = "p"\n', ": [report]: found [{'page': '"),
         ("[fit\n", "is not a TOML file: "),
         (b"\xff\xfe\x00", "is not a TOML file: "),
     ],

@@ -24,8 +24,8 @@ def test_plain_lines_go_to_stderr(capsys, monkeypatch):
     out, err = capsys.readouterr()
     lines = err.splitlines()
     assert out == ""
-    assert lines[0] == "labels: 2/3 blocks, 67 %  inertia 5"
-    assert lines[1] == "labels: 3/3 blocks, 100 %"
+    assert lines[0] == "labels: 2 of 3 blocks, 67 %  inertia 5"
+    assert lines[1] == "labels: 3 of 3 blocks, 100 %"
     assert lines[2].startswith("labels: 3 blocks in 0.")
     assert lines[3] == "hello [bold]"
 
@@ -52,7 +52,7 @@ def test_the_time_left(capsys, clock):
         assert told(capsys) == []
         clock.now += 60
         advance()
-        assert told(capsys) == ["1/40 blocks, 2 %, 39 min 0 s left"]
+        assert told(capsys) == ["1 of 40 blocks, 2 %, 39 min 0 s left"]
         clock.now += 0.1
         advance()
         assert told(capsys) == []  # so soon behind the line before
@@ -61,10 +61,10 @@ def test_the_time_left(capsys, clock):
         clock.now += 5
         advance(35)
         # 37 / 3 * 120.1 s and 2 / 38 * 125.1 s, rounded up
-        assert told(capsys) == ["3/40 blocks, 8 %, 24 min 42 s left", "38/40 blocks, 95 %, 7 s left"]
+        assert told(capsys) == ["3 of 40 blocks, 8 %, 24 min 42 s left", "38 of 40 blocks, 95 %, 7 s left"]
         clock.now += 5
         advance(2, "the end")
-    assert told(capsys) == ["40/40 blocks, 100 %  the end", "40 blocks in 130.1 s  the end"]
+    assert told(capsys) == ["40 of 40 blocks, 100 %  the end", "40 blocks in 130.1 s  the end"]
 
 
 def test_steps_of_an_earlier_run_take_no_time(capsys, clock):
@@ -75,8 +75,8 @@ def test_steps_of_an_earlier_run_take_no_time(capsys, clock):
             clock.now += 10
             advance()
     assert told(capsys) == [
-        "51/100 iterations, 51 %, at most 8 min 10 s left",
-        "52/100 iterations, 52 %, at most 8 min 0 s left",
+        "51 of 100 iterations, 51 %, at most 8 min 10 s left",
+        "52 of 100 iterations, 52 %, at most 8 min 0 s left",
         "52 iterations in 20.0 s",
     ]
 
@@ -161,7 +161,7 @@ def test_lines_of_json(capsys, clock):
     assert out == ""
     lines = [json.loads(line) for line in err.splitlines()]
     assert [(line["level"], line["stage"], line["event"], line["message"]) for line in lines] == [
-        ("info", "fit", "progress", "labels: 1/2 blocks, 50 %, 5 s left  half"),
+        ("info", "fit", "progress", "labels: 1 of 2 blocks, 50 %, 5 s left  half"),
         ("debug", "fit", "iteration", "iteration: iteration 1, inertia 2.5"),
         ("warning", "fit", "warning", "mind the gap"),
         ("info", "fit", "done", "labels: 2 blocks in 5.0 s"),

@@ -31,8 +31,8 @@ class Days:
     def write(self, **fit):
         text = JOB.read_text(encoding="utf-8")
         for old, new in {
-            '"demo/photos"': f'"{self.root}/photos"',
-            '"daily/': f'"{self.root}/',
+            '"../demo/photos"': f'"{self.root}/photos"',
+            '"../daily/': f'"{self.root}/',
             "palette-1.zarr": self.names["palette"],
             "codes-1.zarr": self.names["codes"],
             "[ingest]": "[ingest]\nshard_mib = 0.006",

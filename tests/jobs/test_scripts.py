@@ -31,9 +31,11 @@ def test_a_script_is_short_and_uses_the_public_names_alone(path):
     assert not (JOBS / "__init__.py").exists()
 
 
-def test_the_demo(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    script = runpy.run_path(str(JOBS / "demo.py"))
+def test_the_demo(tmp_path, capsys):
+    (tmp_path / "jobs").mkdir()
+    for name in ("demo.py", "demo.toml"):
+        (tmp_path / "jobs" / name).write_text((JOBS / name).read_text(encoding="utf-8"))
+    script = runpy.run_path(str(tmp_path / "jobs" / "demo.py"))
 
     def write_photos(folder):
         folder.mkdir(parents=True)

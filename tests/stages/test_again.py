@@ -126,6 +126,17 @@ def test_totals_are_those_of_a_run_that_makes_all(photos, tmp_path, sync):
     assert run(tmp_path / "few.npy", tmp_path / "few", sync, k=8, resume=True).n_exact == first.n_exact == 1
 
 
+def test_a_second_source_is_refused_in_a_folder_that_is_finished(photos, tmp_path, sync):
+    """Its images would take the place of those that are there, one with the same key without a word."""
+    run(photos, tmp_path / "q", sync)
+    before = {path: path.read_bytes() for path in (tmp_path / "q").rglob("*") if path.is_file()}
+    write(tmp_path / "other", a=4)
+    with pytest.raises(UsageError, match=f"holds images of {photos}; .* found {tmp_path}/other"):
+        run(tmp_path / "other", tmp_path / "q", sync, update=True)
+    assert before == {path: path.read_bytes() for path in (tmp_path / "q").rglob("*") if path.is_file()}
+    assert run(f"file://{photos}/", tmp_path / "q", sync, update=True).n_kept == 3
+
+
 def test_without_update_a_finished_folder_is_left_alone(photos, tmp_path, sync):
     run(photos, tmp_path / "q", sync)
     write(photos, b=20)

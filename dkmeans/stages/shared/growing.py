@@ -19,7 +19,7 @@ from dkmeans.artefacts.dataset import Dataset, DatasetManifest
 from dkmeans.artefacts.digests import read_digests
 from dkmeans.artefacts.index import read_files, read_index, read_skipped
 from dkmeans.artefacts.manifests import article, digest, kind_of, validated
-from dkmeans.artefacts.refusals import changed_option
+from dkmeans.artefacts.refusals import changed_option, recorded_options
 from dkmeans.config.stages import IngestConfig
 from dkmeans.errors import InputError, UsageError
 from dkmeans.events.reporter import Reporter
@@ -143,7 +143,7 @@ def _why_not(
     config: IngestConfig, versions: dict[str, str], store: Store, manifest: DatasetManifest
 ) -> str | None:
     """The reason why the dataset is no beginning of what the source holds now; None if it is."""
-    now = config.recorded()
+    now = recorded_options(config)
     if changed := changed_option({"config": manifest.config}, {"config": now}):
         before = manifest.config.get(changed)
         return f"it was made with {changed} = {before!r}, found {now[changed]!r} now."

@@ -16,6 +16,7 @@ from dkmeans.artefacts.former import Record, read_former, refuse_files
 from dkmeans.artefacts.held import Claim
 from dkmeans.artefacts.index import write_skipped
 from dkmeans.artefacts.manifests import digest
+from dkmeans.artefacts.refusals import recorded_options
 from dkmeans.clustering.loop import LloydResult
 from dkmeans.compute.connecting import connect
 from dkmeans.compute.executor import Executor
@@ -38,7 +39,6 @@ from dkmeans.stages.shared.quantized import Written, describe_image
 from dkmeans.stages.shared.remaking import Quantizing
 from dkmeans.stages.shared.writing import IfLarger, Remade, check_image_memory, remake_images
 from dkmeans.storage.store import Store, open_store
-from dkmeans.storage.urls import resolve_url
 
 __all__ = ["write_folder"]
 
@@ -157,8 +157,7 @@ def _quantize(
 
 def _options(config: QuantizeConfig, result: LloydResult | None) -> str:
     """Digest of the options that decide the bytes of each file, and of the palette that all have."""
-    options = {name: value for name, value in config.recorded().items() if name != "destination"}
-    options["source"] = resolve_url(config.source)
+    options = {name: value for name, value in recorded_options(config).items() if name != "destination"}
     palette = "" if result is None else centers_sha256(result.centers)
     return digest([json.dumps(options, sort_keys=True), palette])
 
