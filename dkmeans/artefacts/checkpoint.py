@@ -1,4 +1,4 @@
-"""The state of a fit that is under way, as one object beside its output: written whole, read or begun anew.
+"""The state of a fit that is under way, as one object beside its output: written whole, read or begun again.
 
 With the rows, the config and the seed, centers and history are all that the next iteration needs: every
 random number has gone into the first centers, and the first checkpoint is made of these.

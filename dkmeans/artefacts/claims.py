@@ -270,10 +270,10 @@ def _finished(
 ) -> Finished[_M] | None:
     """A complete output, if nothing is left to do; None if there is."""
     if not (config.resume or terms.updates or terms.changed == "keep"):
-        hint = ", or pass --update to do what has changed since" if terms.changed == "follow" else ""
+        hint = ", or pass --update to do only what has changed since" if terms.changed == "follow" else ""
         hint = ", or pass --update to add what is new" if terms.adds else hint
         raise OutputExistsError(
-            f"{url} is already there; expected a new place. Choose another, or pass --overwrite to delete "
+            f"{url} already exists; expected a new place. Choose another, or pass --overwrite to replace "
             f"it{hint}."
         )
     _goes_on(url, found, recorded, terms)
@@ -301,12 +301,12 @@ def _goes_on(url: str, found: dict[str, Any], recorded: dict[str, Any], terms: T
     if not (same := same_input(found, recorded)) and terms.changed == "refuse":
         raise UsageError(
             f"{url} was begun from another input, or the input has changed since. "
-            "Pass --overwrite to begin anew."
+            "Pass --overwrite to start again."
         )
     if changed := changed_option(found, recorded):
         before, now = former_option(found, changed), recorded["config"][changed]
         raise UsageError(
             f"{url} was begun with {changed} = {before!r}, found {now!r} now. "
-            "Resume with the same options, or pass --overwrite to begin anew."
+            "Resume with the same options, or pass --overwrite to start again."
         )
     return same or terms.changed == "follow"

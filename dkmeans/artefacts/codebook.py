@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dkmeans.artefacts.dataset import Dataset
 from dkmeans.artefacts.held import Claim
 from dkmeans.artefacts.manifests import CHECKPOINT, Artefact, Manifest, Space, read_manifest
-from dkmeans.errors import MismatchError
+from dkmeans.errors import InputError, MismatchError
 from dkmeans.features.space import FeatureSpace
 from dkmeans.storage import arrays
 from dkmeans.storage.store import Store, open_store
@@ -148,14 +148,24 @@ class Codebook(Artefact[CodebookManifest]):
 
         Raises
         ------
+        InputError
+            If patches are wanted, and the dataset has none.
         MismatchError
             Stating both kinds.
         """
-        found = dataset.space(on)
-        if found != self.manifest.space:
+        if on == "patches" and dataset.patch is None:
+            raise InputError(
+                f"{dataset.url} holds no patches; expected a dataset of them. Ingest with --patch, or use "
+                "compress, which codes pixels."
+            )
+        found, own = dataset.space(on), self.manifest.space
+        if found != own:
+            remedy = f"Use a codebook that was fit on such {on}"
+            if (own.patch is None) != (found.patch is None):
+                remedy += f", or {'compress' if own.patch is None else 'reconstruct'}, which takes this one"
             raise MismatchError(
-                f"the codebook {self.url} was fit on {self.manifest.space.describe()}, the dataset "
-                f"{dataset.url} gives {found.describe()}. Use a codebook that was fit on such a dataset."
+                f"the codebook {self.url} was fit on {own.describe()}, the dataset {dataset.url} gives "
+                f"{found.describe()}. {remedy}."
             )
 
 

@@ -58,7 +58,7 @@ class FileBatch:
         key = self.keys[position][-1 if copied else 0]
         if isinstance(self.held, Finished):
             raise InputError(
-                f"{self.folder.url}: {key} is damaged, or its record is. Make it anew with --overwrite."
+                f"{self.folder.url}: {key} is damaged, or its record is. Make it again with --overwrite."
             )
         self.held.check()
         self.folder.put(key, data)

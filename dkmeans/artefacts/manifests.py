@@ -185,7 +185,7 @@ def node_checksums(store: Store) -> dict[str, int]:
 def damaged(url: str, key: str, why: str) -> InputError:
     """The error for an object of an artefact that is not as it was written."""
     return InputError(
-        f"{url}: {key} is damaged: {why}. Bring it back from a copy, or make the output anew with "
+        f"{url}: {key} is damaged: {why}. Restore it from a copy, or make the output again with "
         "--overwrite; `dkmeans verify` tells what else is damaged."
     )
 
@@ -276,7 +276,7 @@ def read_root(store: Store, kind: str | None = None) -> dict[str, Any]:
     if manifest.get("format_version") not in (_UPGRADED, FORMAT_VERSION):
         raise InputError(
             f"{url} has format version {manifest.get('format_version')}; this dkmeans reads {_UPGRADED} and "
-            f"{FORMAT_VERSION}. Make it anew with --overwrite, or use the version of dkmeans that wrote it: "
+            f"{FORMAT_VERSION}. Make it again with --overwrite, or use the version of dkmeans that wrote it: "
             f"{manifest.get('versions', {}).get('dkmeans')}."
         )
     if not _is_whole(manifest):

@@ -28,8 +28,8 @@ _FORMERLY = {"relaxation": 1.0, "min_gain": 0.0}
 def unfinished(url: str) -> OutputUnfinishedError:
     """The error for an output that was begun and is neither resumed nor overwritten."""
     return OutputUnfinishedError(
-        f"{url} was begun by another run and not finished. If that run is dead, go on with --resume; "
-        "--overwrite deletes it and begins anew."
+        f"{url} was begun by another run and not finished. If that run is dead, continue it with --resume; "
+        "--overwrite deletes it and starts again."
     )
 
 
@@ -37,8 +37,8 @@ def taken(url: str, by: dict[str, Any] | None) -> OutputTakenError:
     """The error for an output that the run with the claim `by` has taken over."""
     who = f"a run on {by['host']}, begun {by['began']}," if by and "host" in by else "another run"
     return OutputTakenError(
-        f"{url}: {who} has taken over this output. This run stops and leaves it to that one; "
-        "`dkmeans status` tells how far it is."
+        f"{url}: {who} has taken over this output, so this run stops; `dkmeans status` "
+        "shows how far that one is."
     )
 
 

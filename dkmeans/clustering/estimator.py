@@ -58,7 +58,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     max_iter : int
         Most iterations of a start.
     tol : float
-        Stop when the squared center shift is at most this times the mean variance of the features.
+        Stop when the squared center shift is at most this fraction of the mean variance of the features.
     min_gain : float
         Stop when an iteration takes away less than this part of the inertia, in the mean of the last five; 0
         leaves it to `tol`.

@@ -50,7 +50,7 @@ def _step(
     previous: NDArray[Any] | None,
     hint: tuple[str, int] | None,
 ) -> Stats:
-    """Take a step on one block, on a worker; `hint` names the labels of a block that is read anew."""
+    """Take a step on one block, on a worker; `hint` names the labels of a block that is read again."""
     stats = _hinted_step(block, centers, previous, hint)
     count(rows=stats.counts.sum().item())
     return stats

@@ -1,4 +1,4 @@
-"""The rows of a fit, cut into blocks that workers hold, or read anew for each step."""
+"""The rows of a fit, cut into blocks that workers hold, or read again for each step."""
 
 from __future__ import annotations
 

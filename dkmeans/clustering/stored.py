@@ -104,7 +104,7 @@ class StoredRows:
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"{self._name}: the metadata of the Zarr array {self._place} is damaged: {error!r}. "
-                "Write it anew."
+                "Write it again."
             ) from error
         if _layout(found) != _layout(self._metadata):
             raise ValueError(
@@ -122,7 +122,7 @@ class StoredRows:
                 said = f"{type(again).__name__}: {again}"
                 return ValueError(
                     f"{self._name}: the chunk {key} of the Zarr array {self._place} is damaged ({said}). "
-                    "Write it anew, or pass the other rows."
+                    "Write it again, or pass the other rows."
                 )
         said = f"{type(error).__name__}: {error}"
         return ValueError(

@@ -204,8 +204,8 @@ def _kept(claimed: Sequence[str]) -> str:
     try:
         found = kept(claimed)
     except DkmeansError as error:
-        return f"what is finished is kept, go on with --resume. It cannot be seen now: {error}"
-    return f"kept {found}. Go on with --resume." if found else "nothing was kept"
+        return f"what is finished is kept and can be resumed with --resume. It cannot be read now: {error}"
+    return f"kept {found}. Continue with --resume." if found else "nothing was kept"
 
 
 def _pairs(options: Sequence[str]) -> dict[str, str]:

@@ -41,9 +41,9 @@ class RunConfig(StageConfig):
     job: str
     """Path of the job file."""
     dry_run: bool = False
-    """Print what each stage would take, rows, bytes, memory, requests and seconds, and write nothing."""
+    """Print what each stage would need (rows, bytes, memory, requests and seconds) and write nothing."""
     price_per_hour: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    """With --dry-run: price of a worker for an hour, such as 0.4, for that of the job."""
+    """With --dry-run: price of one worker for an hour, such as 0.4, to estimate the price of the job."""
 
 
 class JobConfig(Model):

@@ -38,12 +38,12 @@ SHARED = {
         _everywhere(
             "--storage-option",
             metavar="KEY=VALUE",
-            help="Option of the object store, such as endpoint or aws_access_key_id; may be repeated.",
+            help="Option of the object store, such as endpoint or aws_access_key_id; can be repeated.",
         ),
     ),
     "events": (
         str | None,
-        _everywhere("--events", help="URL or file of a log of events, one JSON object a line."),
+        _everywhere("--events", help="URL or file for a log of events, one JSON object per line."),
     ),
     "as_json": (bool, _everywhere("--json", help="Print one JSON object at the end.")),
     "quiet": (bool, _everywhere("--quiet", help="Print no report, and log as with --log-level warning.")),
@@ -53,8 +53,7 @@ SHARED = {
         _everywhere(
             "--log-level",
             metavar=f"{{{', '.join(LEVELS)}}}",
-            help="What is less than this is not said; debug tells each event and the traceback of an error. "
-            "[info]",
+            help="Lowest level that is logged; debug adds each event and the traceback of an error. [info]",
             autocompletion=lambda: list(LEVELS),
         ),
     ),
@@ -63,7 +62,7 @@ SHARED = {
         _everywhere(
             "--log-format",
             metavar=f"{{{', '.join(FORMS)}}}",
-            help="Of what is said on stderr; json is one object a line. [text]",
+            help="Format of the log on stderr; json is one object per line. [text]",
             autocompletion=lambda: list(FORMS),
         ),
     ),

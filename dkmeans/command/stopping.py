@@ -97,7 +97,7 @@ class _Job:
                 self.number, heard = signal.SIGINT, time.monotonic()
                 if self.say is not None:
                     end = b"\n" if sys.stderr.isatty() else b""  # of the line that holds a bar, and a ^C
-                    os.write(2, end + self.say("stopping; Ctrl-C again ends at once"))
+                    os.write(2, end + self.say("stopping; press Ctrl-C again to stop at once"))
                 signal.pthread_kill(self.main, signal.SIGTERM)
             elif time.monotonic() - heard > _AGAIN_SECONDS:
                 os._exit(128 + signal.SIGINT)

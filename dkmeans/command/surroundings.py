@@ -74,7 +74,7 @@ def check() -> None:
     except OSError as error:
         raise UsageError(
             f"the current folder cannot be found: {error.strerror}; expected one that exists. It may be "
-            "removed or made anew: cd to a folder, then run again."
+            "removed or made again: cd to a folder, then run again."
         ) from error
 
 
@@ -91,7 +91,7 @@ def check_dask() -> None:
     except Exception as error:  # of YAML, or of the file system
         what = " ".join(str(error).split())
         raise UsageError(
-            f"Dask's configuration cannot be read: {what}. Mend that file, or set DASK_CONFIG to another "
+            f"Dask's configuration cannot be read: {what}. Fix that file, or set DASK_CONFIG to another "
             "folder."
         ) from error
 

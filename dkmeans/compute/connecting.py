@@ -105,7 +105,7 @@ def _accounted(executor: Executor, reporter: Reporter, stage: str) -> Iterator[N
 def _told(executor: Executor, reporter: Reporter, stage: str) -> Iterator[None]:
     began, before, n_threads = time.perf_counter(), executor.tally(), executor.n_threads()
     reporter.milestone(
-        "begin", f"{stage} begins on {n_threads} thread{'s' if n_threads > 1 else ''}", n_threads=n_threads
+        "begin", f"{stage} begins on {words.counted(n_threads, 'threads')}", n_threads=n_threads
     )
     error: str | None = None
     try:
@@ -134,7 +134,7 @@ def _opened(config: ClusterConfig, reporter: Reporter) -> Iterator[Executor]:
     if config.scheduler in ("threads", "sync"):
         n_threads = n_cores() if config.scheduler == "threads" else 1
         executor: Executor = InProcess(n_threads, device=config.device)
-        reporter.say(f"running on {n_threads} thread{'s' if n_threads > 1 else ''} in this process")
+        reporter.say(f"running on {words.counted(n_threads, 'threads')} in this process")
         _check_devices(executor, reporter)
         yield executor
         return

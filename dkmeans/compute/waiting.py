@@ -30,7 +30,7 @@ _FETCH_TIMES = 5
 
 
 def _gone(what: object) -> ClusterError:
-    return ClusterError(f"the scheduler is gone: {what}. Start it, then go on with --resume.")
+    return ClusterError(f"the scheduler is gone: {what}. Start it, then continue with --resume.")
 
 
 def ask(client: Any, question: Callable[[], Any], seconds: float | None = None) -> Any:
@@ -108,12 +108,12 @@ def _no_workers(client: Any, seconds: float) -> ClusterError:
 
     if isinstance(client.cluster, LocalCluster):
         return ClusterError(
-            f"no worker of the local cluster has stayed alive for {seconds:g} s, most often for want of "
-            "memory. Give each more by --memory-limit, or take fewer --workers; then go on with --resume."
+            f"no worker of the local cluster has stayed alive for {seconds:g} s, mostly because memory ran "
+            "out. Give each more by --memory-limit, or take fewer --workers; then continue with --resume."
         )
     return ClusterError(
-        f"no worker has been there for {seconds:g} s, though tasks wait for one. Start some, or see why the "
-        "cluster starts none, then go on with --resume; --connect-seconds waits longer."
+        f"no worker has been connected for {seconds:g} s, although tasks wait for one. Start some, or find "
+        "out why the cluster starts none, then continue with --resume; --connect-seconds waits longer."
     )
 
 
@@ -180,7 +180,7 @@ def _fetched(client: Any, futures: Sequence[Any], watch: Watch) -> list[Any]:
     _raise_failed(futures)
     raise ClusterError(
         f"the results of {len(futures)} tasks could not be fetched: {broken}. See that the scheduler reaches "
-        "the workers, then go on with --resume."
+        "the workers, then continue with --resume."
     ) from broken
 
 
@@ -192,7 +192,7 @@ def _raise_failed(futures: Sequence[Any]) -> None:
             try:
                 future.result()
             except TimeoutError as error:  # the task's own, not that of a wait
-                raise ClusterError(f"a task timed out: {error}. Go on with --resume.") from error
+                raise ClusterError(f"a task timed out: {error}. Continue with --resume.") from error
 
 
 def _wait_for(running: concurrent.futures.Future[Any], watch: Watch) -> None:
@@ -202,7 +202,7 @@ def _wait_for(running: concurrent.futures.Future[Any], watch: Watch) -> None:
         if time.monotonic() > end:  # Dask itself tries for ever
             raise ClusterError(
                 f"results of tasks that are done have not come for {_FETCH_SECONDS:g} s. See that the "
-                "scheduler reaches the workers, then go on with --resume."
+                "scheduler reaches the workers, then continue with --resume."
             )
 
 

@@ -150,7 +150,7 @@ class StageConfig(Model):
     overwrite: bool = False
     """Delete the output first, if it is an artefact of dkmeans."""
     resume: bool = False
-    """Go on with an unfinished output; a finished one of the same config is left as it is."""
+    """Continue an unfinished output; a finished one with the same options is left as it is."""
 
     def recorded(self) -> dict[str, Any]:
         """The options that decide what is written, as JSON values, for the claim and the manifest."""
@@ -172,7 +172,7 @@ def _explain_one(details: dict[str, Any], model: type[BaseModel]) -> str:
     if details["type"] == "extra_forbidden":
         return f"unknown key {where!r}{_nearest(where, model)}"
     if details["type"] == "missing":
-        return f"{KEYS.get(where, where)} is missing; it has to be given"
+        return f"{KEYS.get(where, where)} is missing; it is required"
     message = details["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     if location and location[0] == "storage":  # whose values may be secrets

@@ -15,11 +15,11 @@ class ReadingConfig(StageConfig):
     """How images are read."""
 
     max_skipped: Allowance = 0
-    """Images that may be skipped because they cannot be read: a number, a share of all such as 5%, or all."""
+    """How many unreadable images may be skipped: a number, a share such as 5%, or all."""
     profile: Literal["keep", "srgb"] = "keep"
-    """Colors of images with a profile: keep their numbers, or convert them to sRGB by littleCMS."""
+    """Images with a color profile: keep their numbers, or convert them to sRGB with littleCMS."""
     max_image_pixels: int = Field(default=178_956_970, ge=1)
-    """Pixels of the largest image that is decoded: the guard against decompression bombs."""
+    """Pixels of the largest image to decode, as a guard against decompression bombs."""
 
 
 class PngConfig(StageConfig):
@@ -42,35 +42,35 @@ class IngestConfig(ReadingConfig):
     dataset: str
     """URL of the dataset to write."""
     color: Literal["auto", "rgb", "gray", "rgba"] = "auto"
-    """Channels of the stored pixels: 3, 1 or 4; auto takes as few as hold what all images have."""
+    """Channels of the stored pixels: rgb 3, gray 1, rgba 4; auto uses as few as all images need."""
     patch: Size | None = None
-    """Height and width of the patches in pixels, such as 5 or 8x6; not given, no patches are stored."""
+    """Height and width of the patches in pixels, such as 5 or 8x6; by default no patches are stored."""
     stride: Size = (1, 1)
     """Rows and columns from one patch to the next, in pixels."""
     blank_threshold: float = Field(default=0.0, ge=-1.0, le=1.0)
-    """A patch is kept when its sum exceeds this share of the largest possible sum; -1 keeps all."""
+    """Keep a patch if its sum exceeds this share of the largest possible sum; -1 keeps all."""
     shard_mib: float = Field(default=64.0, gt=0, le=4096)
-    """MiB of rows in one shard: what one task writes, and what one block of a fit holds."""
+    """MiB of rows in one shard, which is what one task writes and one block of a fit holds."""
     update: bool = False
-    """Append the images that are new in the source to a dataset that is complete."""
+    """Append images that are new in the source to a complete dataset."""
 
 
 class LearningConfig(StageConfig):
     """How centers are learned."""
 
     init: Literal["k-means||", "k-means||-cached", "k-means++", "random"] = "k-means||"
-    """How the first centers are chosen; the cached k-means|| takes half the time of dask-ml's at large k.
-    In the place of k-means|| up to 256 colors take the best of several starts on a coarse grid."""
+    """How to choose the first centers; the cached k-means|| takes half the time of dask-ml's at large k.
+    For up to 256 colors, k-means|| is replaced by the best of several starts on a coarse grid."""
     max_iter: int = Field(default=100, ge=1)
-    """Most Lloyd iterations."""
+    """Maximum number of Lloyd iterations."""
     tol: float = Field(default=1e-5, ge=0, allow_inf_nan=False)
-    """Stop when the squared center shift is at most this times the mean variance of the features."""
+    """Stop when the squared center shift is at most this fraction of the mean variance of the features."""
     min_gain: float = Field(default=2e-5, ge=0, lt=1)
-    """Stop when an iteration takes away less than this part of the inertia, in the mean of the last five; it
-    means the same for any number of clusters, and 0 leaves it to --tol."""
+    """Stop when an iteration reduces the inertia by less than this fraction, on average over the last five.
+    It means the same for any number of clusters; 0 leaves the decision to --tol."""
     relaxation: float = Field(default=1.9, ge=1, le=1.99)
-    """Move centers so many times the way to the means of their rows while many rows move, for fewer
-    iterations, in hundredths; 1 is Lloyd's plain step."""
+    """Move centers this many times the distance to the means of their rows while many rows still move, for
+    fewer iterations; in hundredths. 1 is Lloyd's plain step."""
     seed: int = Field(default=0, ge=0)
     """Seed of every random number."""
 
@@ -84,13 +84,13 @@ class CheckpointConfig(LearningConfig):
     """How the state of a fit is kept while it is under way."""
 
     checkpoint_seconds: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    """Least seconds from one checkpoint to the next; 0 makes one after each iteration."""
+    """Minimum seconds between checkpoints; 0 writes one after each iteration."""
 
 
 class FitConfig(CheckpointConfig):
     """Learn a codebook by exact k-means.
 
-    Clusters the pixels or the patches of a dataset. The same data, options and seed give the same bits, on
+    Clusters the pixels or the patches of a dataset. The same data, options and seed give the same bits on
     any number of workers.
     """
 
@@ -101,18 +101,18 @@ class FitConfig(CheckpointConfig):
     n_clusters: int = Field(ge=1, validation_alias=AliasChoices("n_clusters", "k"))
     """Number of clusters."""
     on: Literal["pixels", "patches"] = "pixels"
-    """What to cluster: single pixels, or patches."""
+    """What to cluster: single pixels or patches."""
     start: str | None = Field(default=None, validation_alias=AliasChoices("start", "from"))
-    """URL of a codebook whose centers are the first ones, such as yesterday's of a dataset that grew."""
+    """URL of a codebook to start from, such as yesterday's for a dataset that has grown."""
     once: bool = False
-    """Leave a complete codebook of the same options as it is, though its dataset has changed since."""
+    """Leave a complete codebook with the same options as it is, even if its dataset has changed since."""
 
 
 class SweepConfig(CheckpointConfig):
     """Learn a codebook for each of several numbers of clusters.
 
-    Rows are read once, seeds drawn once. Tells how inertia falls with more clusters, and where the curve
-    bends.
+    Reads the rows once and draws the seeds once. Shows how the inertia falls with more clusters, and where
+    the curve bends.
     """
 
     dataset: str
@@ -120,27 +120,27 @@ class SweepConfig(CheckpointConfig):
     sweep: str
     """URL of the folder of codebooks to write."""
     n_clusters: Counts = Field(validation_alias=AliasChoices("n_clusters", "k"))
-    """Numbers of clusters, such as 100,200,500 or 100:1000:100 with both ends."""
+    """Numbers of clusters, such as 100,200,500, or 100:1000:100 with both ends included."""
     on: Literal["pixels", "patches"] = "pixels"
-    """What to cluster: single pixels, or patches."""
+    """What to cluster: single pixels or patches."""
 
 
 class CutConfig(StageConfig):
     """Cut a codebook down to fewer clusters, without a new fit.
 
-    Joins its centers by Ward's linkage, and reads the dataset that it was fit on once, for counts and
-    inertia.
+    Joins its centers by Ward's linkage, and reads the dataset that it was fit on once, for the counts and
+    the inertia.
     """
 
     codebook: str
-    """URL of the codebook to read; the dataset that it was fit on is read too."""
+    """URL of the codebook to read; the dataset that it was fit on is read as well."""
     cut: str
     """URL of the codebook to write."""
     n_clusters: int = Field(ge=1, validation_alias=AliasChoices("n_clusters", "k"))
     """Number of clusters to keep, fewer than the codebook has."""
     n_neighbors: int | None = Field(default=None, ge=1)
-    """Join two groups only where a center of one is among so many nearest neighbors of one of the other;
-    not given, any two."""
+    """Join two groups only if a center of one is among this many nearest neighbors of a center of the other;
+    by default any two may be joined."""
 
 
 class ExportConfig(Model):
@@ -157,7 +157,7 @@ class ExportConfig(Model):
     to: Literal["npz", "sklearn", "faiss"]
     """The library that reads the file; sklearn and faiss need ``pip install 'dkmeans[export]'``."""
     overwrite: bool = False
-    """Replace a file that is there already."""
+    """Replace an existing file."""
 
 
 class CompressConfig(PngConfig):
@@ -174,13 +174,13 @@ class CompressConfig(PngConfig):
     result: str
     """URL of the result to write."""
     images: str | None = None
-    """URL of a folder for one indexed PNG per image; not given, none are written."""
+    """URL of a folder for one indexed PNG per image; by default none are written."""
     update: bool = False
-    """Make what is new in the dataset since an earlier run; of other centers all codes are new."""
+    """Do only what is new in the dataset since an earlier run; with other centers, all codes are new."""
 
 
 class ReconstructConfig(PngConfig):
-    """Put images together from a codebook of patches.
+    """Rebuild images from a codebook of patches.
 
     Takes a codebook that was fit on patches. Writes the codes and, with --images, one PNG per image.
     """
@@ -192,44 +192,44 @@ class ReconstructConfig(PngConfig):
     result: str
     """URL of the result to write."""
     images: str | None = None
-    """URL of a folder for one PNG per image; not given, none are written."""
+    """URL of a folder for one PNG per image; by default none are written."""
     update: bool = False
-    """Make what is new in the dataset since an earlier run; of other centers all codes are new."""
+    """Do only what is new in the dataset since an earlier run; with other centers, all codes are new."""
 
 
 class ColorsConfig(StageConfig):
     """Which colors, and how many, images are reduced to."""
 
     n_clusters: int = Field(default=256, ge=1, validation_alias=AliasChoices("n_clusters", "k"))
-    """Most colors of an image, or patches of an archive."""
+    """Maximum number of colors of an image, or of patches in the codebook of an archive."""
     quality: int | None = Field(default=None, ge=30, le=100)
-    """In place of --k: the fewest colors of each image that reach this quality, 30 to 100: a mean squared
-    error of at most (100 - quality) / 2, so 80 is a PSNR of 38.1 dB, and 100 loses nothing."""
+    """Instead of --k: the fewest colors with which each image reaches this quality, 30 to 100: a mean
+    squared error of at most (100 - quality) / 2, so 80 is a PSNR of 38.1 dB and 100 loses nothing."""
     min_psnr: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    """In place of --k: the fewest colors of each image that reach this PSNR, in dB."""
+    """Instead of --k: the fewest colors with which each image reaches this PSNR, in dB."""
     min_ssim: float | None = Field(default=None, gt=0, le=1)
-    """In place of --k: the fewest colors of each image that reach this SSIM, above 0 and up to 1."""
+    """Instead of --k: the fewest colors with which each image reaches this SSIM, above 0 and at most 1."""
     max_bytes: Bytes | None = None
-    """The most colors of each image, up to --k, whose file has at most so many bytes, such as 100KiB."""
+    """As many colors for each image, up to --k, as fit into a file of at most this size, such as 100KiB."""
     palette: str = "per-image"
-    """A palette for each image (per-image), one for all (shared), or given colors, as by pngquant's --map:
-    path or URL of a PNG, a GIMP palette (.gpl), a color table (.act), a text of lines such as #ff8800, or a
-    codebook. An archive has one for all."""
+    """A palette for each image (per-image), one for all images (shared), or given colors, like pngquant's
+    --map: path or URL of a PNG, a GIMP palette (.gpl), a color table (.act), a text file with lines such as
+    #ff8800, or a codebook. An archive always has one for all images."""
     keep: Colors | None = None
-    """Colors that any pixel may take, exactly as they are, such as "#ff0000,#ffffff"; --k counts them too."""
+    """Colors that the palette must contain exactly, such as "#ff0000,#ffffff"; they count towards --k."""
 
 
 class UpdateConfig(PngConfig):
     """Which files are written, beside those that are there, and in place of smaller ones."""
 
     if_larger: Literal["keep", "copy", "skip", "error"] = "copy"
-    """What becomes of an image whose PNG would be larger than its file: keep the PNG, copy the file as it is,
-    skip the image, or stop with an error. With --color, --profile, --keep or a palette that is not per image,
-    keep unless another is given."""
+    """What to do with an image whose PNG would be larger than its source: keep the PNG, copy the source, skip
+    the image, or stop with an error. With --color, --profile, --keep or a palette that is not per image, the
+    default is keep."""
     update: bool = False
-    """Make what is new or has changed since an earlier run, or was made with other options."""
+    """Do only what is new or has changed since an earlier run, or was made with other options."""
     prune: bool = False
-    """With --update: delete the files of images that are gone from the source."""
+    """With --update: delete the files of images that no longer exist in the source."""
 
 
 class QuantizeConfig(LearningConfig, ReadingConfig, ColorsConfig, UpdateConfig):
@@ -243,31 +243,33 @@ class QuantizeConfig(LearningConfig, ReadingConfig, ColorsConfig, UpdateConfig):
     source: str
     """A folder or URL prefix of images, one image, an IDX file, or an .npy stack."""
     destination: str
-    """URL of the folder of PNG files, or of the archive, to write; of files the keys stay the same.
-    Of one image also one file, such as small.png."""
+    """URL of the folder of PNG files, or of the archive, to write; images keep their keys. For one
+    image it may be a file, such as small.png."""
     init: Literal["k-means||", "k-means||-cached", "k-means++", "random"] = "k-means||"
-    """How the first centers for all images are chosen; a palette per image has starts of its own."""
+    """How to choose the first centers of a shared palette; a palette per image has its own starts."""
     to: Literal["png", "archive"] = "png"
     """One indexed PNG for each image, or one Zarr archive of codes for ``dkmeans decode``."""
     patch: Size | None = None
-    """Archives only: code patches of this height and width, side by side; not given, single pixels."""
+    """Archives only: code patches of this height and width, side by side; by default single pixels."""
     dither: Literal["none", "floyd-steinberg", "ordered"] = "none"
-    """PNG only: mix colors by error diffusion, or by a fixed mask of blue noise."""
+    """PNG only: mix colors by error diffusion, or by a fixed blue-noise mask."""
     dither_strength: float = Field(default=1.0, ge=0, le=1)
-    """Part of an error that --dither makes up for; less is less grain."""
+    """Share of the error that --dither compensates; less gives less grain."""
     report: str | None = None
-    """Path of an HTML page to write, with before and after of the images and a table of all."""
+    """Path of an HTML page to write, with images before and after, and a table of all."""
     color: Literal["auto", "rgb", "gray", "rgba"] = "auto"
-    """Channels: 3, 1 or 4; auto leaves each image its own, and of one palette for all as few as hold them."""
+    """Channels: rgb 3, gray 1, rgba 4; auto keeps those of each image; a shared palette has
+    as few as all need."""
     space: Literal["rgb", "linear", "oklab"] = "rgb"
-    """In which colors are compared: sRGB as stored, linear light, or OKLab, where distances look equal."""
+    """Space in which colors are compared: sRGB as stored, linear light, or OKLab, which is close to
+    perception."""
 
 
 class DecodeConfig(PngConfig):
     """Turn codes into image files again.
 
     Takes an archive of dkmeans quantize, or a result of dkmeans compress or reconstruct, and needs nothing
-    besides it. Writes one PNG for each image, indexed where its palette fits.
+    else. Writes one PNG per image, indexed where its palette fits.
     """
 
     archive: str
@@ -280,8 +282,8 @@ class ReportConfig(Model):
     """Show results on one page of pictures.
 
     The HTML page needs no network: originals and results under a slider, a table of all files, codebooks,
-    curves, PSNR, SSIM and bytes. Takes what compress, reconstruct and quantize have written; of quantize an
-    original that is gone or has changed is told on the page.
+    curves, PSNR, SSIM and bytes. Takes what compress, reconstruct and quantize have written. If an
+    original of quantize is gone or has changed, the page says so.
     """
 
     page: str

@@ -32,7 +32,7 @@ class DictionaryConfig(StudyConfig):
         default=(*range(100, 1000, 100), *range(1000, 10_001, 1000)),
         validation_alias=AliasChoices("n_clusters", "k"),
     )
-    """Numbers of clusters, such as 100,200,500 or 100:1000:100 with both ends."""
+    """Numbers of clusters, such as 100,200,500, or 100:1000:100 with both ends included."""
     color: Literal["rgb", "gray"] = "gray"
     """Channels: 3 or 1."""
     patch: Size = (5, 5)

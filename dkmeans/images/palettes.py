@@ -56,7 +56,7 @@ def parse_palette(data: bytes, name: str) -> NDArray[np.uint8]:
     try:
         colors = _colors(data, name)
     except ValueError as error:
-        raise InputError(f"{name}: {error}. Mend the palette, or pass another.") from None
+        raise InputError(f"{name}: {error}. Fix the palette, or pass another.") from None
     return checked(colors, name)
 
 

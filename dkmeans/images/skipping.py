@@ -92,8 +92,8 @@ class Skipping:
             listed = f"; those found until then are listed in {self.place}" if self.place else ""
             raise SkippedError(
                 f"{n_skipped} images{share} cannot be used, --max-skipped allows {self.max_skipped}; the "
-                f"first: {self.first}. The work stopped there{listed}. Mend or remove them and pass "
-                f"{self.again}, or go on with {self.on} --max-skipped {n_skipped}, with more, or with all."
+                f"first: {self.first}. The work stopped there{listed}. Fix or remove them and pass "
+                f"{self.again}, or continue with {self.on} --max-skipped {n_skipped}, with more, or with all."
             )
 
     def watch(self) -> Callable[[Iterable[object]], None]:

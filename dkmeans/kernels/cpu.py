@@ -74,7 +74,7 @@ class Block:
         self._centers: NDArray[np.float32] | None = None  # those that the labels belong to
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Leave behind what is known: another process begins anew."""
+        """Leave behind what is known: another process starts again."""
         with self._lock:
             return Block, (self._rows(), self._as_given(self._weights) if self._weights.size else None)
 

@@ -154,7 +154,7 @@ class Block:
         self._known: tuple[_Floats, NDArray[np.int32]] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Leave behind what is known: another process begins anew."""
+        """Leave behind what is known: another process starts again."""
         return Block, (self._rows, self._weights if self._weights.size else None)
 
     def __sizeof__(self) -> int:

@@ -117,7 +117,7 @@ def _fitted_dataset(codebook: Codebook) -> Dataset:
     if dataset.manifest.digest != codebook.manifest.dataset_digest:
         raise MismatchError(
             f"the dataset {dataset.url} has changed since {codebook.url} was fit on it; expected the same "
-            "images. Fit again with --overwrite, or bring back the dataset."
+            "images. Fit again with --overwrite, or restore the dataset."
         )
     return dataset
 

@@ -94,7 +94,7 @@ def create_array(
         if not nodes.same_layout(there, node):
             raise StorageError(
                 f"{store.url}: the array {name!r} is already there with another shape or chunks. "
-                "Run with --overwrite to begin anew."
+                "Run with --overwrite to start again."
             )
         if table is not None and there != node:
             store.put(nodes.node_key(name), nodes.encode_node(node))
@@ -295,5 +295,5 @@ def check_whole(store: Store, name: str) -> None:
     if missing:
         raise InputError(
             f"{store.url}: {len(missing)} of {len(wanted)} shards of {name} are gone or empty, the first is "
-            f"{_shard_key(array, missing[0])}. Bring them back from a copy, or make it anew with --overwrite."
+            f"{_shard_key(array, missing[0])}. Restore them from a copy, or make it again with --overwrite."
         )

@@ -30,7 +30,8 @@ _MEANINGS = {
         "this web server sends no parts of files, which a large one is read in. Copy the file first."
     ),
     "error sending request": (
-        "the store does not answer. Check the endpoint and the network; what was begun goes on with --resume."
+        "the store does not answer. Check the endpoint and the network; what was begun "
+        "can be continued with --resume."
     ),
 }
 """Meanings of texts in obstore's errors, and the remedy."""

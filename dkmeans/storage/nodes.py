@@ -132,6 +132,6 @@ def read_node(store: Store, name: str) -> dict[str, Any]:
 def damaged(url: str, name: str, what: str, why: str) -> InputError:
     """The error for a part of an array that is not as it was written; `what` is its key below the array."""
     return InputError(
-        f"{url}: {what} of the array {name} is damaged: {why.rstrip('.')}. Bring it back from a copy, or "
-        "make the output anew with --overwrite; `dkmeans verify` tells what else is damaged."
+        f"{url}: {what} of the array {name} is damaged: {why.rstrip('.')}. Restore it from a copy, or "
+        "make the output again with --overwrite; `dkmeans verify` tells what else is damaged."
     )

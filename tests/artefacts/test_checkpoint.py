@@ -227,7 +227,7 @@ def test_a_fit_says_that_its_checkpoint_is_damaged_and_begins_anew(
     run(dataset, url, sync, stop=3)
     Store(url).put(CHECKPOINT, DAMAGED[name])
     seeds = seeded(monkeypatch)
-    with pytest.warns(UserWarning, match=r"the checkpoint is damaged: .*; the fit begins anew"):
+    with pytest.warns(UserWarning, match=r"the checkpoint is damaged: .*; the fit starts again"):
         again = run(dataset, url, sync, resume=True)
     assert len(seeds) == 1
     assert (again.centers_sha256, again.inertia, again.n_iter) == (

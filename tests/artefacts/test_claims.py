@@ -240,7 +240,7 @@ def other_input(url):
 
 
 NEW, AGAIN, DONE = "claimed anew", "goes on", "finished"
-EXISTS = (OutputExistsError, r"is already there; expected a new place\. Choose another, or pass --overwrite")
+EXISTS = (OutputExistsError, r"already exists; expected a new place\. Choose another, or pass --overwrite")
 UNFINISHED = (
     OutputUnfinishedError,
     r"begun by another run and not finished\. .* --resume; --overwrite deletes",
@@ -665,7 +665,7 @@ def test_a_stale_claim_is_refused_without_resume(url, start, options):
     start(url)
     start(url, resume=True)
     found = contents(url)
-    with pytest.raises(OutputUnfinishedError, match=r"If that run is dead, go on with --resume; --overwrite"):
+    with pytest.raises(OutputUnfinishedError, match=r"is dead, continue it with --resume; --overwrite"):
         start(url, **options)
     assert contents(url) == found
 

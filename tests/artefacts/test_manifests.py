@@ -103,7 +103,7 @@ def rewrite_root(url, *, again=False, without=(), **changes):
         (
             lambda url: rewrite_root(url, format_version=99, versions={"dkmeans": "7.1"}),
             "small",
-            r"has format version 99; this dkmeans reads 2 and 3\. Make it anew with --overwrite, or use the "
+            r"has format version 99; this dkmeans reads 2 and 3\. Make it again with --overwrite, or use the "
             r"version of dkmeans that wrote it: 7\.1\.",
         ),
         (lambda url: rewrite_root(url, format_version=None), "small", r"has format version None"),

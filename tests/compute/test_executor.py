@@ -403,7 +403,7 @@ def test_a_job_whose_workers_are_all_gone_stops(processes):
         began = time.monotonic()
         with pytest.raises(
             ClusterError,
-            match=r"no worker has been there for 2 s, though.*Start some.*--resume",
+            match=r"no worker has been connected for 2 s, though.*Start some.*--resume",
         ) as caught:
             place.run([delayed(time.sleep)(30)])
         assert 2 < time.monotonic() - began < 20
@@ -440,7 +440,7 @@ def time_out():
 
 def test_a_task_that_times_out_ends_the_job(workers):
     """Its error is not taken for our own waiting, which would go on for ever."""
-    with pytest.raises(ClusterError, match=r"a task timed out: the task's own\. Go on with --resume"):
+    with pytest.raises(ClusterError, match=r"a task timed out: the task's own\. Continue with --resume"):
         workers.run([delayed(square)(1), delayed(time_out)()])
 
 

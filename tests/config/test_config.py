@@ -41,8 +41,8 @@ RESULT = {"dataset": "data", "codebook": "book", "result": "out"}
             "relaxation, seed, checkpoint_seconds, dataset, codebook, k, on",
         ),
         (FitConfig, {**FIT, "n_clusters": 3}, "unknown key 'k'; it is given twice"),
-        (FitConfig, {"dataset": "a", "k": 3}, "codebook is missing; it has to be given"),
-        (FitConfig, {"dataset": "a", "codebook": "b"}, "k is missing; it has to be given"),
+        (FitConfig, {"dataset": "a", "k": 3}, "codebook is missing; it is required"),
+        (FitConfig, {"dataset": "a", "codebook": "b"}, "k is missing; it is required"),
         (FitConfig, {**FIT, "k": 0}, "k: found 0; expected greater than or equal to 1"),
         (FitConfig, {**FIT, "k": 2.5}, "k: found 2.5; expected a valid integer, got a number with"),
         (FitConfig, {**FIT, "k": "few"}, "k: found 'few'; expected a valid integer"),
@@ -115,7 +115,7 @@ def test_patch_sizes_are_rows_by_columns(given, size):
         ("", "patch: found ''; expected a size such as 5 or 8x8"),
         (True, "patch: found True; expected a size such as 5 or 8x8"),
         (5.5, "patch: found 5.5; expected a valid tuple"),
-        ([8], "patch.1 is missing; it has to be given"),
+        ([8], "patch.1 is missing; it is required"),
         ([8, 6, 3], "patch: found [8, 6, 3]; "),
     ],
 )
@@ -251,7 +251,7 @@ def test_every_path_and_url_is_known_as_one():
     for model in models:
         for name, field in model.model_fields.items():
             text = field.description or ""
-            if "str" in str(field.annotation) and re.search(r"\b(URL|URLs|Path|File|folder|IDX)\b", text):
+            if "str" in str(field.annotation) and re.search(r"\b(URL|URLs|Path|PEM|folder|IDX)\b", text):
                 told.add(name)
     # An address, and what is a word or a file, which job files know.
     assert told - {"scheduler", "palette"} <= PLACES
@@ -274,7 +274,7 @@ def test_every_path_and_url_is_known_as_one():
         ('[report]\npage = "p"\nresult = ["r"]\n', "unknown key 'result'; did you mean 'results'?"),
         (
             f'[[fit]]\n{FIT_TABLE}[[fit]]\ndataset = "a"\nk = 3\n',
-            ": [[fit]] number 2: codebook is missing; it has to be given",
+            ": [[fit]] number 2: codebook is missing; it is required",
         ),
         (f"[fit]\n{FIT_TABLE}".replace("k = 3", "k = 0"), ": [fit]: k: found 0; expected greater than"),
         ("fit = 3\n", ": fit: found 3; expected a table such as [fit]"),

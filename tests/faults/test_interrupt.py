@@ -112,12 +112,12 @@ def test_ctrl_c_in_an_ingest(local, tmp_path):
     hook = SELF.format(module="dkmeans.storage.arrays", name="write_rows", number=9, sent="SIGINT")
     command = [*local.command("ingest"), "--scheduler", "sync", "--events", str(log)]
     err = ended(start(hook + MAIN, *command), 130)
-    assert "stopping; Ctrl-C again ends at once" in err.splitlines()
+    assert "stopping; press Ctrl-C again to stop at once" in err.splitlines()
     told = status(local.url("ingest"))["shards"]
     assert told["pixels"]["finished"] == told["pixels"]["total"]
     assert 2 <= told["patches"]["finished"] < told["patches"]["total"]
     shards = [f"{of['finished']} of {of['total']} shards of {name}" for name, of in told.items()]
-    last = f"interrupted; kept {' and '.join(shards)} in {local.url('ingest')}. Go on with --resume."
+    last = f"interrupted; kept {' and '.join(shards)} in {local.url('ingest')}. Continue with --resume."
     assert err.splitlines()[-1] == last
     events = [json.loads(line) for line in log.read_text().splitlines()]
     assert (events[-1]["event"], events[-1]["error"]) == ("end", "KeyboardInterrupt: SIGINT")
@@ -129,11 +129,12 @@ def test_ctrl_c_on_threads(local, tmp_path):
     err = ended(start(hook + MAIN, *local.command("ingest"), "--scheduler", "threads"), 130)
     lines = err.splitlines()
     assert lines[0].startswith("running on ")
-    assert "stopping; Ctrl-C again ends at once" in lines
+    assert "stopping; press Ctrl-C again to stop at once" in lines
     told = status(local.url("ingest"))["shards"]["patches"]
     assert told["finished"] < told["total"]
     kept = (
-        rf"interrupted; kept .* and (\d+) of {told['total']} shards of patches in .*\. Go on with --resume\."
+        rf"interrupted; kept .* and (\d+) of {told['total']} shards of patches in .*\. Continue with "
+        r"--resume\."
     )
     # A shard that a thread is just writing may be there a moment after it was said.
     assert int(re.fullmatch(kept, lines[-1])[1]) <= told["finished"]
@@ -167,7 +168,8 @@ def test_sigterm_in_a_fit(local, tmp_path):
     run(local.command("ingest"))
     last = interrupted(local, "fit", "SIGTERM", "dkmeans.artefacts.checkpoint", "save", 4, code=143)
     # A signal that is sent to the process itself is handled at once: before the fourth checkpoint.
-    assert last == f"interrupted; kept iteration 2 of at most 6 in {local.url('fit')}. Go on with --resume."
+    kept = f"kept iteration 2 of at most 6 in {local.url('fit')}"
+    assert last == f"interrupted; {kept}. Continue with --resume."
     resumed(local, "fit", tmp_path)
 
 
@@ -208,7 +210,7 @@ def test_all_processes_of_a_local_cluster_get_a_signal(stage, sent, outputs, und
     proxy.plan(first_of("PUT", 4, lambda: os.killpg(process.pid, sent)))
     err = ended(process, 128 + sent)
     proxy.plan(lambda *_: None)
-    assert re.fullmatch(rf"interrupted; kept .* in {outputs.url(stage)}. Go on with --resume.\n", err)
+    assert re.fullmatch(rf"interrupted; kept .* in {outputs.url(stage)}. Continue with --resume.\n", err)
     until(lambda: not left(process.pid))
     run([*outputs.command(stage), "--resume"])
     assert stored(outputs.url(stage)) == undisturbed[stage]
@@ -256,7 +258,7 @@ def test_a_sweep_tells_of_its_codebooks(local, dkmeans, monkeypatch):
     within = f"iteration 1 of at most 100 in {url}/codebooks/3"
     assert (code, err.splitlines()[-1]) == (
         130,
-        f"interrupted; kept 1 of 3 codebooks in {url}; {within}. Go on with --resume.",
+        f"interrupted; kept 1 of 3 codebooks in {url}; {within}. Continue with --resume.",
     )
 
 
@@ -300,7 +302,7 @@ def test_a_second_ctrl_c_ends_at_once():
     """Though the first has not come through: no Python runs in the main thread."""
     with started("with stoppable():\n    zlib.compress(bytes(2 << 30), 9)") as process:
         process.send_signal(signal.SIGINT)
-        assert process.stderr.readline() == "stopping; Ctrl-C again ends at once\n"
+        assert process.stderr.readline() == "stopping; press Ctrl-C again to stop at once\n"
         process.send_signal(signal.SIGINT)  # the same once more, as from a program that passes it on
         time.sleep(0.7)
         assert process.poll() is None

@@ -189,8 +189,8 @@ def refused(bucket, **options):
     open_dataset(str(bucket.dataset))
     said = str(caught.value)
     assert said.startswith(f"{bucket.dataset}: nothing can be appended: ")
-    assert said.endswith(" Pass --overwrite to make it anew.")
-    return said.split(": ", 2)[2].removesuffix(" Pass --overwrite to make it anew.")
+    assert said.endswith(" Pass --overwrite to make it again.")
+    return said.split(": ", 2)[2].removesuffix(" Pass --overwrite to make it again.")
 
 
 def test_images_that_are_not_as_they_were(bucket):
@@ -260,7 +260,7 @@ def test_too_many_that_cannot_be_read_leave_it_as_it_is(bucket):
     (bucket.images / "2.png").write_bytes(b"no image")
     with pytest.warns(UserWarning, match="skipped"), pytest.raises(SkippedError) as caught:
         bucket.ingest(update=True, **TINY)
-    assert "The work stopped there. Mend or remove them and pass --update, or go on with --update" in str(
+    assert "The work stopped there. Fix or remove them and pass --update, or go on with --update" in str(
         caught.value
     )
     assert read_arrays(bucket.dataset) == before

@@ -784,7 +784,7 @@ def test_people_see_totals_and_scripts_every_image(photos, tmp_path, dkmeans):
     lines = out.splitlines()
     assert re.fullmatch(r"5 images, .+ KiB -> .+ KiB, -\d+ %", lines[0])
     assert re.fullmatch(r"smallest gain: .+ % \(.+\); largest: -\d+ % \(.+\)", lines[1])
-    assert re.match(r"PSNR .+ dB in the mean, .+ dB at worst \(.+\)", lines[2])
+    assert re.match(r"mean PSNR .+ dB, worst .+ dB \(.+\)", lines[2])
     assert lines[3:] == [str(tmp_path / "a")]
     code, out, _ = dkmeans(*arguments, "--overwrite", "--quiet")
     assert (code, out) == (0, "")

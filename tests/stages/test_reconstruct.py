@@ -23,7 +23,7 @@ from dkmeans import (
     reconstruct,
 )
 from dkmeans.config.stages import DecodeConfig
-from dkmeans.errors import MismatchError
+from dkmeans.errors import InputError, MismatchError
 from dkmeans.features import patches
 from dkmeans.kernels import exact, reference
 from dkmeans.stages.decode import decode
@@ -126,12 +126,12 @@ def test_the_codes_decode_by_themselves(photos, tmp_path, sync, stride):
 
 
 def test_a_codebook_that_does_not_fit(dataset, palette, patch_codebook, photos, tmp_path, sync):
-    with pytest.raises(MismatchError, match="was fit on pixels"):
+    with pytest.raises(MismatchError, match=r"was fit on pixels .* or compress, which takes this one"):
         run(dataset, palette, tmp_path / "r", sync)
     ingest(IngestConfig(source=str(photos), dataset=str(tmp_path / "d"), patch=6), sync)
     with pytest.raises(MismatchError, match=r"patches of 4x5.*patches of 6x6"):
         run(tmp_path / "d", patch_codebook, tmp_path / "r", sync)
     ingest(IngestConfig(source=str(photos), dataset=str(tmp_path / "none")), sync)
-    with pytest.raises(MismatchError, match="patches of 4x5"):
+    with pytest.raises(InputError, match="holds no patches; expected a dataset of them"):
         run(tmp_path / "none", patch_codebook, tmp_path / "r", sync)
     assert not (tmp_path / "r").exists()

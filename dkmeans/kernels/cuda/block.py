@@ -84,7 +84,7 @@ class Block:
         self._rough = False  # whether the rows were sorted by label alone: the next step tells their spread
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Leave behind what is known: another process begins anew."""
+        """Leave behind what is known: another process starts again."""
         with self._lock:
             return Block, (self._rows(np.arange(self.n_rows)), self._weights())
 

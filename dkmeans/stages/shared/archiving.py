@@ -77,7 +77,7 @@ def _encode(
     if held.before == "other":
         reporter.warn(
             f"{source.url} has changed since this archive was begun, and all its images share what they are "
-            "coded by: all is made anew"
+            "coded by: everything is made again"
         )
     images, skipping = gather_images(config, source, held, executor, reporter)
     check_patch(config.patch, images.channels)

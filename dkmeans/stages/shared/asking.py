@@ -107,7 +107,7 @@ def _of_codebook(url: str) -> NDArray[np.uint8]:
     space = codebook.manifest.space
     if space.patch is not None or space.dtype != np.uint8:
         raise MismatchError(
-            f"the codebook {url} was fit on {space.describe()}; expected pixels of uint8. Pass such a one."
+            f"the codebook {url} was fit on {space.describe()}; expected pixels of uint8. Pass one of these."
         )
     colors = space.to_pixels(codebook.centers)[np.newaxis]
     return checked(convert_color(colors, "rgb" if space.channels == 1 else COLORS[space.channels])[0], url)

@@ -100,7 +100,7 @@ class _Image:
 
 
 def _crowded(images: Iterable[_Image]) -> list[_Image]:
-    """The images that have to choose anew; of those with one key the ones at the lowest level.
+    """The images that have to choose again; of those with one key the ones at the lowest level.
 
     Those that keep a key of an earlier run give way only to each other.
     """

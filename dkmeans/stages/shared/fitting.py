@@ -156,11 +156,11 @@ def _begun(claim: Claim[CodebookManifest], reporter: Reporter) -> State | None:
     try:
         found = checkpoint.load(claim.store)
     except ValueError as error:
-        reporter.warn(f"{error}; the fit begins anew")
+        reporter.warn(f"{error}; the fit starts again")
         return None
     if found is None or not same_run(found[1], claim.recorded):  # of a run that --overwrite has ended
         return None
-    reporter.say(f"going on behind iteration {len(found[0].history)}")
+    reporter.say(f"continuing after iteration {len(found[0].history)}")
     return found[0]
 
 

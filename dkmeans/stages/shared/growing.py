@@ -133,7 +133,7 @@ def made_alike(images: SourceCollection, kept: Kept, asked: Color, url: str) -> 
 
 
 def _refusal(url: str, why: str) -> str:
-    return f"{url}: nothing can be appended: {why} Pass --overwrite to make it anew."
+    return f"{url}: nothing can be appended: {why} Pass --overwrite to make it again."
 
 
 # Why not

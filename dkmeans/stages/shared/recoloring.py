@@ -24,6 +24,7 @@ from dkmeans.config.cluster import ClusterConfig
 from dkmeans.config.stages import QuantizeConfig
 from dkmeans.errors import InputError, UsageError
 from dkmeans.events.reporter import Reporter
+from dkmeans.events.words import counted
 from dkmeans.features.space import FeatureSpace
 from dkmeans.images.collections import SourceCollection, widest
 from dkmeans.images.decode import CHANNELS
@@ -202,9 +203,9 @@ def _if_larger(config: QuantizeConfig) -> IfLarger:
 def _tell_kept(files: Files, reporter: Reporter) -> None:
     n_left = len(files.wanted.sources) - len(files.kept)
     if files.kept and n_left:
-        reporter.say(f"{len(files.kept)} images are as they were, {n_left} are made")
+        reporter.say(f"{counted(len(files.kept), 'images')} unchanged, {n_left:,} to make")
     elif files.former.records and n_left:
-        reporter.say("the palette, the options or all images are others than before: all images are made")
+        reporter.say("the palette, the options or all images have changed: all images are made again")
 
 
 def _tell_gone(files: Files, records: list[Record], source: str, reporter: Reporter) -> None:
@@ -214,12 +215,12 @@ def _tell_gone(files: Files, records: list[Record], source: str, reporter: Repor
         what = "deleted" if files.prunes else "kept"
         more = "" if files.prunes else "; --update --prune deletes them"
         reporter.warn(
-            f"{len(found)} files of images that {source} holds no more, or that cannot be read, are {what}: "
-            f"{names}{more}"
+            f"{counted(len(found), 'files')} {what}, whose images are no longer in {source} or cannot be "
+            f"read: {names}{more}"
         )
     if left := [str(each.image["name"]) for each in records if each.key is None]:
         names = ", ".join(left[:_NAMED]) + (", ..." if len(left) > _NAMED else "")
-        reporter.warn(f"{len(left)} images are left out, as their PNG would be larger: {names}")
+        reporter.warn(f"{counted(len(left), 'images')} left out, as the PNG would be larger: {names}")
 
 
 def _facts(made: list[dict[str, Any]], n_clusters: int, source: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ __all__ = ["gain_lines", "quality_lines", "skipped_lines"]
 
 def gain_lines(images: Sequence[QuantizedImage], source_bytes: int, stored_bytes: int) -> list[str]:
     """Say how many bytes there were and are, and which image gained the least and the most."""
-    count = f"{len(images):,} image{'s' if len(images) != 1 else ''}"
+    count = words.counted(len(images), "images")
     sizes = f"{words.size(source_bytes)} -> {words.size(stored_bytes)}"
     line = f"{count}, {sizes}, {words.change(stored_bytes / source_bytes - 1)}"
     copied = [image.name for image in images if image.copied]
@@ -43,7 +43,7 @@ def quality_lines(images: Sequence[QuantizedImage], mean_psnr: float | None, n_e
     if len(images) == 1:
         return [f"PSNR {words.psnr(mean_psnr)}"]
     worst, name = min((image.psnr, image.name) for image in images if image.psnr is not None)
-    line = f"PSNR {words.psnr(mean_psnr)} in the mean, {words.psnr(worst)} at worst ({_name(name)})"
+    line = f"mean PSNR {words.psnr(mean_psnr)}, worst {words.psnr(worst)} ({_name(name)})"
     return [f"{line}; {exact}" if n_exact else line]
 
 

@@ -45,7 +45,7 @@ def test_images_that_were_copied_are_counted_and_the_first_named():
 
 def test_the_worst_image_by_its_name():
     images = [image("a", 1, 1, 40.0), image("b", 1, 1, 31.04), image("c", 1, 1, None)]
-    line = "PSNR 35.5 dB in the mean, 31.0 dB at worst (b)"
+    line = "mean PSNR 35.5 dB, worst 31.0 dB (b)"
     assert quality_lines(images, 35.52, 1) == [f"{line}; 1 lost nothing"]
     assert quality_lines(images[:2], 35.52, 0) == [line]
 
