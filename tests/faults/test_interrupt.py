@@ -137,7 +137,9 @@ def test_ctrl_c_on_threads(local, tmp_path):
         r"--resume\."
     )
     # A shard that a thread is just writing may be there a moment after it was said.
-    assert int(re.fullmatch(kept, lines[-1])[1]) <= told["finished"]
+    found = re.fullmatch(kept, lines[-1])
+    assert found, err
+    assert int(found[1]) <= told["finished"]
     resumed(local, "ingest", tmp_path)
 
 
