@@ -16,6 +16,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Cluster
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from dkmeans.artefacts.codebook import Codebook, open_codebook
 from dkmeans.clustering.blocks import check_blocks, check_values
 from dkmeans.clustering.fitted import fitted_kmeans
 from dkmeans.clustering.inputs import check_kind, check_rows, check_weights, compute_sizes, join_features
@@ -190,7 +191,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         if array.shape[0] < self.n_clusters:
             raise ValueError(f"n_samples={array.shape[0]} should be >= n_clusters={self.n_clusters}.")
         weights = check_weights(sample_weight, array)
-        self._n_init = choose_n_init(self)
+        self._n_init = choose_n_init(self, array)
         progress = Progress(self.verbose, self.callback)
         cluster = self._cluster(array)
         rows, starts = load_starts(self, array, weights, cluster, self._n_init, progress.seeding)
@@ -264,20 +265,29 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         return -lloyd(rows, State(centers), max_iter=0, tol=0).inertia
 
     @classmethod
-    def from_centers(cls, centers: NDArray[Any], inertia: float, n_iter: int, **parameters: Any) -> Self:
-        """Make a fitted estimator of centers that were found elsewhere; it has no `labels_`.
+    def from_codebook(cls, codebook: Codebook | str) -> Self:
+        """Make a fitted estimator of a codebook; it has no `labels_`, which belong to the rows of a fit.
+
+        It takes rows of the space that the centers were fit in, ``codebook.manifest.space``: pixels as they
+        are stored or patches laid flat, and of other spaces, or with alpha, what ``space.from_stored`` makes
+        of them. Its labels are the nearest centers, where `dkmeans.Codebook.predict` and `dkmeans.compress`
+        give opaque pixels opaque ones.
 
         Parameters
         ----------
-        centers : ndarray of shape (n_clusters, n_features)
-        inertia : float
-        n_iter : int
-        **parameters
-            Of the estimator, such as `max_iter`.
+        codebook : Codebook or str
+            Or the URL of one.
+
+        Raises
+        ------
+        InputError
+            If nothing is at the URL, it is unfinished, or it is something else.
         """
-        model = cls(len(centers), **parameters)
-        model.cluster_centers_ = np.array(centers)
-        model.inertia_, model.n_iter_, model.n_features_in_ = inertia, n_iter, centers.shape[1]
+        found = open_codebook(codebook) if isinstance(codebook, str) else codebook
+        model = cls(found.n_clusters, max_iter=found.manifest.max_iter)
+        model.cluster_centers_ = found.centers.copy()
+        model.inertia_, model.n_iter_ = found.manifest.inertia, found.manifest.n_iter
+        model.n_features_in_ = found.manifest.n_features
         model._sklearn_dtype = np.float64
         return model
 
