@@ -9,7 +9,6 @@ from dkmeans.artefacts.folder import ImageFolder as ImageFolder
 from dkmeans.artefacts.folder import open_folder as open_folder
 from dkmeans.artefacts.sweep import Sweep as Sweep
 from dkmeans.artefacts.sweep import open_sweep as open_sweep
-from dkmeans.clustering.estimator import KMeans as KMeans
 from dkmeans.command.job import JobConfig as JobConfig
 from dkmeans.command.job import RunConfig as RunConfig
 from dkmeans.command.job import load_job as load_job
@@ -31,6 +30,8 @@ from dkmeans.config.studies import DictionaryConfig as DictionaryConfig
 from dkmeans.config.studies import FacesConfig as FacesConfig
 from dkmeans.config.studies import PaletteConfig as PaletteConfig
 from dkmeans.errors import DkmeansError as DkmeansError
+from dkmeans.estimators.kmeans import KMeans as KMeans
+from dkmeans.estimators.minibatch import MiniBatchKMeans as MiniBatchKMeans
 from dkmeans.report.page import write_report as write_report
 from dkmeans.stages.compress import compress as compress
 from dkmeans.stages.cut import cut as cut
@@ -67,6 +68,7 @@ __all__ = [
     "IngestConfig",
     "JobConfig",
     "KMeans",
+    "MiniBatchKMeans",
     "PaletteConfig",
     "QuantizeConfig",
     "ReconstructConfig",

@@ -26,7 +26,7 @@ MODULES = sorted(ROOT.rglob("*.py"))
 LAYERS = [
     ["command"],
     ["studies"],
-    ["stages", "report"],
+    ["stages", "report", "estimators"],
     ["artefacts"],
     ["clustering", "images"],
     ["features", "compute"],  # compute asks the kernels whether a worker has a GPU

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +13,11 @@ from numpy.typing import NDArray
 from dkmeans.artefacts.dataset import Dataset
 from dkmeans.artefacts.held import Claim
 from dkmeans.artefacts.manifests import CHECKPOINT, Artefact, Manifest, Space, read_manifest
+from dkmeans.clustering.labels import label_rows
 from dkmeans.errors import InputError, MismatchError
 from dkmeans.features.space import FeatureSpace
 from dkmeans.storage import arrays
 from dkmeans.storage.store import Store, open_store
-
-if TYPE_CHECKING:
-    from dkmeans.clustering.estimator import KMeans
 
 __all__ = [
     "HISTORY",
@@ -126,22 +124,36 @@ class Codebook(Artefact[CodebookManifest]):
         """Kind of the rows that it was fit on: ``pixels`` or ``patches``."""
         return "patches" if self.manifest.space.patch else "pixels"
 
-    def to_kmeans(self) -> KMeans:
-        """Make a fitted `dkmeans.KMeans` of it, which finds the nearest centers of rows of any array.
+    def predict(self, rows: NDArray[Any]) -> NDArray[np.int32]:
+        """Find the center of each row, as `compress` and `reconstruct` do.
 
-        It takes rows of the space that the centers were fit in, ``manifest.space``: pixels as they are stored
-        or patches laid flat, and of other spaces, or with alpha, what ``manifest.space.from_stored`` makes of
-        them. Its labels are the nearest centers, where `compress` gives opaque pixels opaque ones.
+        Rows are encoded as those of the fit were: colors in its space, and opaque pixels get opaque centers.
+        ``KMeans.from_codebook(codebook).predict`` takes rows that are encoded already, of Dask and Zarr too.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n_rows, n_features), uint8 or uint16 as the images
+            As a dataset stores them: pixels, or patches of ``manifest.space.pixel_shape`` laid flat. Those of
+            an image are ``image.reshape(-1, channels)``; of gray images there is one channel.
 
         Returns
         -------
-        dkmeans.KMeans
-            Without `labels_`, which belong to the rows of a fit.
-        """
-        from dkmeans.clustering.estimator import KMeans
+        ndarray of shape (n_rows,), int32
+            Indices into `centers`, the lowest where several are as near.
 
-        found = self.manifest
-        return KMeans.from_centers(self.centers, found.inertia, found.n_iter, max_iter=found.max_iter)
+        Raises
+        ------
+        MismatchError
+            If the rows have another dtype or shape.
+        """
+        space = self.manifest.space
+        if rows.dtype != space.dtype or rows.ndim != 2 or rows.shape[1] != space.n_features:
+            raise MismatchError(
+                f"found rows of {rows.dtype} and of shape {rows.shape}; {self.url} was fit on "
+                f"{space.describe()}; expected {space.dtype} and (n_rows, {space.n_features}). Reshape or "
+                "convert them."
+            )
+        return label_rows(space.from_stored(rows), self.centers, "cpu", space)
 
     def check_fits(self, dataset: Dataset, on: str) -> None:
         """Refuse a dataset whose rows are not of the kind that the centers were fit on.

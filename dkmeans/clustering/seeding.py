@@ -36,7 +36,7 @@ from dkmeans.compute.tree import reduced
 from dkmeans.errors import DistinctRowsError
 from dkmeans.kernels import Block, arithmetic, is_exact
 
-__all__ = ["Seeds", "draw_positions", "draw_seeds", "find_distinct_rows", "seed_centers"]
+__all__ = ["Seeds", "draw_positions", "draw_seeds", "find_distinct_rows", "is_palette", "seed_centers"]
 
 _SAMPLE_PER_CLUSTER = 50
 _DRAWN_PER_CLUSTER = 12
@@ -116,7 +116,7 @@ def seed_centers(rows: Rows, n_clusters: int, init: str, seed: int, say: _Say = 
 
     "k-means||" of few colors is the best of several starts.
     """
-    if init == "k-means||" and n_clusters <= _PALETTE and rows.n_features <= 4 and is_exact(rows.dtype):
+    if init == "k-means||" and is_palette(rows.dtype, rows.n_features, n_clusters):
         say("reading the sample")
         colors, times = count_distinct(rows.take(draw_positions(rows.n_rows, n_clusters, seed)))
         if len(colors) >= n_clusters:
@@ -124,6 +124,11 @@ def seed_centers(rows: Rows, n_clusters: int, init: str, seed: int, say: _Say = 
             own = int(_streams(seed)[3].generate_state(1)[0])
             return find_starts(colors, times, n_clusters, own, rows.n_rows)[0]
     return draw_seeds(rows, n_clusters, init, seed, say).centers(n_clusters, say)
+
+
+def is_palette(dtype: np.dtype[Any], n_features: int, n_clusters: int) -> bool:
+    """Tell whether seeds of "k-means||" are the best of several starts: for few colors."""
+    return n_clusters <= _PALETTE and n_features <= 4 and is_exact(dtype)
 
 
 def draw_seeds(rows: Rows, n_clusters: int, init: str, seed: int, say: _Say = _silent) -> Seeds:

@@ -15,6 +15,7 @@ from dkmeans.artefacts.codebook import Codebook, open_codebook
 from dkmeans.artefacts.manifests import sealed
 from dkmeans.config.stages import ExportConfig
 from dkmeans.errors import UsageError
+from dkmeans.estimators.kmeans import KMeans
 from dkmeans.stages.shared.targets import is_folder, open_target, put_target, taken
 from dkmeans.storage.store import Store
 
@@ -109,7 +110,7 @@ def _sklearn(codebook: Codebook) -> bytes:
     """A fitted ``sklearn.cluster.KMeans``: of float64, which scikit-learn makes of integer rows."""
     import skops.io
 
-    return bytes(skops.io.dumps(codebook.to_kmeans().to_sklearn()))
+    return bytes(skops.io.dumps(KMeans.from_codebook(codebook).to_sklearn()))
 
 
 def _faiss(codebook: Codebook) -> bytes:

@@ -65,26 +65,47 @@ def first_rows(X, n_clusters, random_state):
     return X[:n_clusters]
 
 
+FEW, MANY = np.empty((2**13, 32)), np.empty((2**13, 64))
+"""Of 8 clusters the one is worked on in no time, the other is just above."""
+PIXELS = np.empty((900, 3), np.uint8)
+
+
 @pytest.mark.parametrize(
-    ("init", "n_init", "expected"),
+    ("init", "n_init", "rows", "expected"),
     [
-        ("k-means||", "auto", 1),
-        ("k-means||-cached", "auto", 1),
-        ("k-means++", "auto", 1),
-        ("random", "auto", 10),
-        (first_rows, "auto", 10),
-        (first_rows, 2, 2),
-        (FIRST, "auto", 1),
-        (FIRST.tolist(), 1, 1),
-        ("k-means||", 3, 3),
-        ("random", np.int64(2), 2),
+        ("k-means||", "auto", FEW, 10),
+        ("k-means||", "auto", MANY, 1),
+        ("k-means||", "auto", PIXELS, 1),
+        ("k-means||", "auto", PIXELS.astype(float), 10),
+        ("k-means||", "auto", FEW.astype(np.uint8), 10),
+        ("k-means||-cached", "auto", FEW, 1),
+        ("k-means++", "auto", FEW, 1),
+        ("random", "auto", FEW, 10),
+        ("random", "auto", MANY, 10),
+        (first_rows, "auto", MANY, 10),
+        (first_rows, 2, MANY, 2),
+        (FIRST, "auto", FEW, 1),
+        (FIRST.tolist(), 1, FEW, 1),
+        ("k-means||", 3, MANY, 3),
+        ("k-means||", 1, FEW, 1),
+        ("random", np.int64(2), FEW, 2),
     ],
-    ids=lambda value: getattr(value, "__name__", str(value)),
+    ids=lambda value: getattr(value, "__name__", str(getattr(value, "shape", value))),
 )
-def test_how_many_starts(init, n_init, expected):
+def test_how_many_starts(init, n_init, rows, expected):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert choose_n_init(KMeans(6, init=init, n_init=n_init)) == expected
+        assert choose_n_init(KMeans(8, init=init, n_init=n_init), rows) == expected
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float64])
+def test_starts_that_auto_adds_are_drawn_by_k_means_plus_plus(dtype):
+    rows = blobs(n_middles=12, n_rows=400, n_features=5).astype(dtype)
+    first, *others = spawn_seeds(3, 10)
+    single = [KMeans(12, n_init=1, random_state=first).fit(rows)]
+    single += [KMeans(12, init="k-means++", n_init=1, random_state=seed).fit(rows) for seed in others]
+    assert len({model.inertia_ for model in single}) > 1
+    assert_same_fit(KMeans(12, random_state=3).fit(rows), min(single, key=lambda model: model.inertia_))
 
 
 def test_given_centers_are_one_start(values):

@@ -16,6 +16,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Cluster
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from dkmeans.artefacts.codebook import Codebook, open_codebook
 from dkmeans.clustering.blocks import check_blocks, check_values
 from dkmeans.clustering.fitted import fitted_kmeans
 from dkmeans.clustering.inputs import check_kind, check_rows, check_weights, compute_sizes, join_features
@@ -54,7 +55,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     n_init : int or "auto"
         Starts, of which the one of the lowest inertia is taken. The first has the seed of `random_state`
         itself, so that ``n_init=1`` gives the bits of ``dkmeans fit``; the others have seeds spawned from it.
-        "auto" is what it is in scikit-learn: 10 for ``init="random"`` and a callable, else 1; see below.
+        "auto" is 10 for ``init="random"`` and a callable, else 1, as in scikit-learn; but for "k-means||" it
+        is 10 where that costs little: of at most 2,097,152 rows times features times clusters, unless these
+        are few colors of integers, whose seeds are the best of several starts already.
     max_iter : int
         Most iterations of a start.
     tol : float
@@ -104,29 +107,26 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     this process and is worked on here. Chunks of it that were never written are its fill value, damaged ones
     are an error.
 
-    Inertia of the best of `n_init` starts as a part of the lowest known: the median and the worst of 20
-    seeds, here and in scikit-learn 1.9.1 (``make bench-starts``). One start is in the median about as good as
-    one of scikit-learn's, and may be far from the lowest as that may; ten were at most 1.1 % above it.
+    Inertia of one start, and of the default, as a part of the lowest known: the median and the worst of 20
+    seeds, beside the single start of scikit-learn 1.9.1 (``make bench-starts``; docs/estimator.md has more).
+    The ten starts of "auto" are one of k-means|| and nine of k-means++, which is as good on few rows.
 
-    ================  ======  ======  ======  ============  =========
-    rows (clusters)   n_init  median  worst   scikit-learn  its worst
-    ================  ======  ======  ======  ============  =========
-    blobs of 5 (5)    1       1.096   1.111   1.048         1.120
-    ..                10      1.000   1.000   1.000         1.001
-    blobs of 12 (12)  1       1.054   1.156   1.100         1.159
-    ..                10      1.000   1.001   1.000         1.001
-    iris (8)          1       1.025   1.311   1.101         1.223
-    ..                10      1.005   1.011   1.004         1.022
-    wine (3)          1       1.001   1.241   1.001         1.003
-    ..                10      1.000   1.000   1.000         1.001
-    digits (10)       1       1.001   1.072   1.004         1.046
-    ..                10      1.000   1.001   1.000         1.001
-    ================  ======  ======  ======  ============  =========
+    ================  =====  ======  =======  ======  ============  =========
+    rows (clusters)   start  worst   default  worst   scikit-learn  its worst
+    ================  =====  ======  =======  ======  ============  =========
+    blobs of 5 (5)    1.096  1.111   1.000    1.000   1.048         1.120
+    blobs of 12 (12)  1.054  1.156   1.000    1.000   1.100         1.159
+    iris (8)          1.025  1.310   1.000    1.012   1.101         1.223
+    wine (3)          1.001  1.241   1.000    1.000   1.001         1.004
+    digits (10)       1.001  1.072   1.000    1.000   1.003         1.046
+    patches (64)      1.005  1.013   1.005    1.013   1.006         1.012
+    a photo (16)      1.000  1.008   1.000    1.008   1.029         1.072
+    ================  =====  ======  =======  ======  ============  =========
 
     Rows of weight zero take part in nothing; their labels are those that `predict` gives them. A fit of
     integer weights is one of as many repetitions of each row, but that the greatest common divisor of all
     weights draws no other seeds: weights times a whole number give the same centers, of rows of floats
-    weights times any number.
+    weights times any number. "auto" counts each row once, whatever its weight.
 
     Rows that would be changed without a word are refused by a ValueError that says how to go on: a masked
     value; blocks of Dask of another type, dtype or shape than their array declares; integers beyond 2**53;
@@ -190,7 +190,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         if array.shape[0] < self.n_clusters:
             raise ValueError(f"n_samples={array.shape[0]} should be >= n_clusters={self.n_clusters}.")
         weights = check_weights(sample_weight, array)
-        self._n_init = choose_n_init(self)
+        self._n_init = choose_n_init(self, array)
         progress = Progress(self.verbose, self.callback)
         cluster = self._cluster(array)
         rows, starts = load_starts(self, array, weights, cluster, self._n_init, progress.seeding)
@@ -264,20 +264,29 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         return -lloyd(rows, State(centers), max_iter=0, tol=0).inertia
 
     @classmethod
-    def from_centers(cls, centers: NDArray[Any], inertia: float, n_iter: int, **parameters: Any) -> Self:
-        """Make a fitted estimator of centers that were found elsewhere; it has no `labels_`.
+    def from_codebook(cls, codebook: Codebook | str) -> Self:
+        """Make a fitted estimator of a codebook; it has no `labels_`, which belong to the rows of a fit.
+
+        It takes rows of the space that the centers were fit in, ``codebook.manifest.space``: pixels as they
+        are stored or patches laid flat, and of other spaces, or with alpha, what ``space.from_stored`` makes
+        of them. Its labels are the nearest centers, where `dkmeans.Codebook.predict` and `dkmeans.compress`
+        give opaque pixels opaque ones.
 
         Parameters
         ----------
-        centers : ndarray of shape (n_clusters, n_features)
-        inertia : float
-        n_iter : int
-        **parameters
-            Of the estimator, such as `max_iter`.
+        codebook : Codebook or str
+            Or the URL of one.
+
+        Raises
+        ------
+        InputError
+            If nothing is at the URL, it is unfinished, or it is something else.
         """
-        model = cls(len(centers), **parameters)
-        model.cluster_centers_ = np.array(centers)
-        model.inertia_, model.n_iter_, model.n_features_in_ = inertia, n_iter, centers.shape[1]
+        found = open_codebook(codebook) if isinstance(codebook, str) else codebook
+        model = cls(found.n_clusters, max_iter=found.manifest.max_iter)
+        model.cluster_centers_ = found.centers.copy()
+        model.inertia_, model.n_iter_ = found.manifest.inertia, found.manifest.n_iter
+        model.n_features_in_ = found.manifest.n_features
         model._sklearn_dtype = np.float64
         return model
 
