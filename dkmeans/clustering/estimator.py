@@ -8,18 +8,15 @@ from typing import Any, Self
 
 import dask.array as da
 import numpy as np
-import scipy.sparse
 import sklearn.cluster
-from dask.base import get_scheduler
 from dask.system import CPU_COUNT
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from dkmeans.clustering.blocks import check_blocks, check_values
 from dkmeans.clustering.fitted import fitted_kmeans
-from dkmeans.clustering.inputs import check_kind, check_rows, check_weights, compute_sizes, join_features
+from dkmeans.clustering.inputs import as_rows, check_weights, compute_sizes, find_client
 from dkmeans.clustering.lloyd import known_labels, lloyd, round_centers
 from dkmeans.clustering.loop import LloydResult, State
 from dkmeans.clustering.parameters import check_parameters, choose_n_init
@@ -27,8 +24,7 @@ from dkmeans.clustering.parts import compute_distances, find_nearest, load_array
 from dkmeans.clustering.progress import Callback, Progress
 from dkmeans.clustering.restarts import load_starts
 from dkmeans.clustering.rows import Rows
-from dkmeans.clustering.sparse import SparseRows
-from dkmeans.clustering.stored import StoredRows, is_stored
+from dkmeans.clustering.stored import StoredRows
 from dkmeans.compute.distributed import Distributed
 from dkmeans.compute.executor import Executor
 from dkmeans.compute.in_process import InProcess
@@ -38,7 +34,7 @@ __all__ = ["KMeans"]
 
 
 class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):  # type: ignore[misc]
-    """K-means on arrays of NumPy, SciPy, Dask and Zarr, with the interface of scikit-learn.
+    """K-means on arrays of NumPy, SciPy, Dask and Zarr and on tables, with the interface of scikit-learn.
 
     Rows of uint8 and uint16, with integer weights or none, are clustered exactly, as ``dkmeans fit`` does:
     the result is a function of the rows, the parameters and the seed, the same bits for any chunks, threads
@@ -102,10 +98,10 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
     Notes
     -----
-    Rows of Dask and Zarr arrays are worked on where the active client of Dask has its workers, if there is
-    one, and held in their memory during a fit. A Zarr array has to be there too, or it lies in the memory of
-    this process and is worked on here. Chunks of it that were never written are its fill value, damaged ones
-    are an error.
+    Rows of Dask and Zarr, arrays and DataFrames, are worked on where the active client of Dask has its
+    workers, if there is one, and held in their memory during a fit. A Zarr array has to be there too, or it
+    lies in the memory of this process and is worked on here. Chunks of it that were never written are its
+    fill value, damaged ones are an error.
 
     Sparse rows of SciPy give what the dense array of them gives, bit for bit: they are made dense block by
     block. All blocks stay dense during a fit if they take at most half of the memory, else each step makes
@@ -181,7 +177,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
         Parameters
         ----------
-        X : array-like, sparse matrix or array, or array of Dask or Zarr, of shape (n_rows, n_features)
+        X : array-like, sparse array, array of Dask or Zarr, or DataFrame of Dask, (n_rows, n_features)
         y : Ignored
         sample_weight : array-like or Dask array of shape (n_rows,), or None
             How often each row counts, zero or more; None counts each once.
@@ -229,7 +225,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
         Parameters
         ----------
-        X : array-like, sparse matrix or array, or array of Dask or Zarr, of shape (n_rows, n_features)
+        X : array-like, sparse array, array of Dask or Zarr, or DataFrame of Dask, (n_rows, n_features)
 
         Returns
         -------
@@ -244,7 +240,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
         Parameters
         ----------
-        X : array-like, sparse matrix or array, or array of Dask or Zarr, of shape (n_rows, n_features)
+        X : array-like, sparse array, array of Dask or Zarr, or DataFrame of Dask, (n_rows, n_features)
 
         Returns
         -------
@@ -262,7 +258,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
         Parameters
         ----------
-        X : array-like, sparse matrix or array, or array of Dask or Zarr, of shape (n_rows, n_features)
+        X : array-like, sparse array, array of Dask or Zarr, or DataFrame of Dask, (n_rows, n_features)
         y : Ignored
         sample_weight : array-like or Dask array of shape (n_rows,), or None
         """
@@ -326,22 +322,14 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         return tags
 
     def _checked(self, X: Any, *, reset: bool = False) -> Any:
-        """Check `X` and its columns: an array of NumPy or Dask, or the rows of one of Zarr."""
-        check_kind(X, "X")
-        if not (isinstance(X, da.Array) or is_stored(X)):
-            array = check_rows(validate_data(self, X, reset=reset, accept_sparse="csr"))
-            if scipy.sparse.issparse(array):
-                return SparseRows(array)
-            check_values(array, "X")
-            return array
-        validate_data(self, check_rows(X), reset=reset, skip_check_array=True)
-        return join_features(check_blocks(X, "X")) if isinstance(X, da.Array) else StoredRows(X, "X")
+        """Check `X` and its columns; see `as_rows`."""
+        return as_rows(self, X, reset=reset)
 
     def _cluster(self, array: Any) -> Executor:
         """Choose where to work on `array`: threads, or the workers of the client that Dask would take."""
         n_threads = CPU_COUNT if self.n_jobs in (None, -1) else int(self.n_jobs)
         in_memory = array.in_memory if isinstance(array, StoredRows) else not isinstance(array, da.Array)
-        client = None if in_memory else getattr(get_scheduler(), "__self__", None)
+        client = None if in_memory else find_client()
         if client is None:
             return InProcess(n_threads, device=self.device)
         return Distributed(client, device=self.device)
