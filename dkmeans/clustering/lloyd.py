@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -22,7 +23,7 @@ from dkmeans.compute.tree import combined, reduced
 from dkmeans.kernels import Block, Stats, arithmetic
 from dkmeans.storage.access import count
 
-__all__ = ["known_labels", "lloyd"]
+__all__ = ["known_labels", "lloyd", "round_centers"]
 
 _Far = tuple[NDArray[Any], NDArray[Any]]
 """Distances, and the rows that are so far."""
@@ -201,6 +202,17 @@ def lloyd(
         )
     finally:
         steps.close()
+
+
+def round_centers(rows: Rows, result: LloydResult) -> LloydResult:
+    """Round the centers of rows of floats to float32, with the counts and the inertia of the rounded ones.
+
+    They are given in float64; labels of rows are to be looked for with these.
+    """
+    limits = np.finfo(np.float32)  # a center without rows may lie beyond
+    rounded = np.clip(result.centers, limits.min, limits.max).astype(np.float32).astype(np.float64)
+    found = lloyd(rows, State(rounded), max_iter=0, tol=0)
+    return replace(found, history=result.history, converged=result.converged)
 
 
 def _known_labels(block: Block, centers: NDArray[Any]) -> NDArray[np.int32]:

@@ -183,8 +183,8 @@ def _targets(
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Find where a plain step moves the centers to, and which of them have no rows.
 
-    These move to the rows that are farthest from their centers. `stayed` says that the centers are the means
-    of the same rows, of which floats would only round anew.
+    These move to the rows that are farthest from their centers, and stay where all rows lie on theirs.
+    `stayed` says that the centers are the means of the same rows, of which floats would only round anew.
     """
     numbers, dtype = arithmetic(steps.dtype), steps.dtype
     empty = np.flatnonzero(stats.counts == 0)
@@ -192,6 +192,7 @@ def _targets(
         return centers, empty
     new = numbers.update_centers(stats, centers, dtype)
     if len(empty):
-        _, far = steps.farthest(centers, len(empty))
+        distances, far = steps.farthest(centers, len(empty))
+        far = far[distances > 0]  # a row that lies on a center makes no second one better
         new[empty[: len(far)]] = numbers.snap(far, dtype)
     return new, empty

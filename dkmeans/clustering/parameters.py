@@ -55,6 +55,12 @@ def check_parameters(model: Any) -> None:
     check("verbose", _is_int(model.verbose, 0), "an int >= 0")
     check("callback", model.callback is None or callable(model.callback), "a callable or None")
     check("copy_x", isinstance(model.copy_x, bool | np.bool_), "a bool")
+    if isinstance(model.algorithm, str) and model.algorithm == "elkan" and model.n_clusters == 1:
+        warnings.warn(
+            "algorithm='elkan' doesn't make sense for a single cluster. It is of no account here.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
     check("algorithm", model.algorithm in _ALGORITHMS, f"one of {', '.join(_ALGORITHMS)}")
     check_places(model)
 

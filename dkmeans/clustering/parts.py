@@ -1,4 +1,4 @@
-"""NumPy, Dask and Zarr arrays, with or without weights, as the rows of a fit, and row by row results of one.
+"""Arrays of NumPy, SciPy, Dask and Zarr as the rows of a fit, and row by row results of one.
 
 Rows of uint8 and uint16 stay what they are if their weights are integers; everything else is worked on in
 float64, of which rows of float32 are kept in half the memory.
@@ -20,6 +20,7 @@ from dkmeans.clustering.blocks import SMALLEST, check_blocks, check_scale, check
 from dkmeans.clustering.counted import count_part, load_counted_rows
 from dkmeans.clustering.labels import label_rows
 from dkmeans.clustering.rows import Rows, load_given_rows
+from dkmeans.clustering.sparse import SparseRows
 from dkmeans.clustering.stored import StoredRows
 from dkmeans.clustering.weighted import WeightedRows, choose_unit, load_weighted_rows, sums_fit, weigh
 from dkmeans.compute.executor import Executor
@@ -45,7 +46,7 @@ def _work_dtype(array: Any, centers: NDArray[Any] | None = None) -> np.dtype[Any
 
 
 def _cuts(array: Any, dtype: np.dtype[Any], n_threads: int) -> list[tuple[int, int]]:
-    """Cut an array of NumPy or Zarr into blocks; those of floats do not depend on the threads."""
+    """Cut an array of NumPy, SciPy or Zarr into blocks; those of floats do not depend on the threads."""
     n_rows, n_features = array.shape
     chunk = array.chunks[0] if isinstance(array, StoredRows) else 1
     layout, row_bytes = RowLayout(chunk, chunk), n_features * dtype.itemsize
@@ -57,10 +58,10 @@ def _cuts(array: Any, dtype: np.dtype[Any], n_threads: int) -> list[tuple[int, i
 
 
 def _read(array: Any, start: int, stop: int) -> NDArray[Any]:
-    """Read rows of an array of NumPy, which are checked already, or of Zarr."""
-    if not isinstance(array, StoredRows):
+    """Read rows of an array of NumPy, which are checked already, or of SciPy or Zarr."""
+    if isinstance(array, np.ndarray):
         return np.asarray(array[start:stop])
-    rows = array.read(start, stop)
+    rows: NDArray[Any] = array.read(start, stop)
     check_values(rows, "X")
     return rows
 
@@ -73,7 +74,7 @@ def _parts(array: Any, dtype: np.dtype[Any], n_threads: int) -> tuple[list[tuple
         held = [number for number, (start, stop) in enumerate(cuts) if start < stop]
         return [cuts[number] for number in held], [parts[number] for number in held]
     cuts = _cuts(array, dtype, n_threads)
-    read = delayed(_read) if isinstance(array, StoredRows) else _read
+    read = _read if isinstance(array, np.ndarray) else delayed(_read)
     return cuts, [read(array, *cut) for cut in cuts]
 
 
@@ -93,11 +94,11 @@ def load_array_rows(
     positions: NDArray[np.int64] | None = None,
     centers: NDArray[Any] | None = None,
 ) -> Rows:
-    """Load the rows of an array that have a weight into memory.
+    """Load the rows of an array that have a weight into memory, sparse ones only if it holds them dense.
 
     Parameters
     ----------
-    array : array of NumPy or Dask, or StoredRows, of shape (n_rows, n_features)
+    array : array of NumPy or Dask, StoredRows or SparseRows, of shape (n_rows, n_features)
         Of Dask in one chunk along the features, all of known sizes.
     weights : array of NumPy or Dask, of shape (n_rows,), or None
         How often each row counts; None counts each once.
@@ -120,7 +121,8 @@ def load_array_rows(
     values, sizes = delayed(_values), [stop - start for start, stop in cuts]
     kept = [values(part, None, dtype) for part in parts]
     if not is_worth_counting(dtype, n_features, sum(sizes) // len(parts)):
-        rows = load_given_rows(kept, sizes, n_features, dtype, cluster)
+        stay = _stay(array, dtype, cluster)
+        rows = load_given_rows(kept, sizes, n_features, dtype, cluster, resident=stay)
         in_range = isinstance(array, np.ndarray) and find_largest(array[:1]) >= SMALLEST
         return rows if in_range else _check_scale(rows, centers)
     taken = np.empty(0, np.int64) if positions is None else positions
@@ -158,7 +160,14 @@ def _weighted_rows(array: Any, weights: Any, cluster: Executor, dtype: np.dtype[
     used = [number for number, part in enumerate(found) if part.n_positive]
     values, times = delayed(_values), [times[number] for number in used]
     kept = [values(parts[number], part, dtype) for number, part in zip(used, times, strict=True)]
-    return load_weighted_rows(kept, times, unit, n_features, dtype, cluster)
+    stay = _stay(array, dtype, cluster)
+    return load_weighted_rows(kept, times, unit, n_features, dtype, cluster, resident=stay)
+
+
+def _stay(array: Any, dtype: np.dtype[Any], cluster: Executor) -> bool:
+    """Whether the rows stay in memory during a fit."""
+    kept = floats.kept_dtype(array.dtype) if dtype == _FLOAT else dtype
+    return not isinstance(array, SparseRows) or array.stay(cluster, kept.itemsize)
 
 
 def find_nearest(rows: NDArray[Any], centers: NDArray[Any], device: str) -> NDArray[np.int32]:
@@ -204,7 +213,7 @@ def map_rows(
     dtype: np.dtype[Any],
     width: int | None = None,
 ) -> Any:
-    """Apply `function` to the rows: of NumPy at once, of Dask and Zarr as a lazy array of Dask.
+    """Apply `function` to the rows: of NumPy and SciPy at once, of Dask and Zarr as a lazy array of Dask.
 
     A Zarr array in the memory of this process is worked on at once, as no other process can read it.
 
@@ -212,7 +221,7 @@ def map_rows(
     ----------
     function : callable
         Its result is of shape (n_rows,), or (n_rows, width).
-    array : array of NumPy or Dask, or StoredRows, of shape (n_rows, n_features)
+    array : array of NumPy or Dask, StoredRows or SparseRows, of shape (n_rows, n_features)
     cluster : Executor
     dtype : numpy dtype
         That of the result.
@@ -226,8 +235,8 @@ def map_rows(
         else:
             part = delayed(function)
             found = np.concatenate(cluster.run([part(values) for values in parts]))
-            is_array = not isinstance(array, StoredRows)
-            return found if is_array else da.from_array(found, (sizes, *found.shape[1:]))
+            is_stored = isinstance(array, StoredRows)
+            return da.from_array(found, (sizes, *found.shape[1:])) if is_stored else found
     shape = {"drop_axis": 1} if width is None else {"chunks": (array.chunks[0], (width,))}
     meta = np.empty((0,) if width is None else (0, 0), dtype)
     return array.map_blocks(function, dtype=dtype, meta=meta, **shape)

@@ -1,13 +1,11 @@
-"""What the estimator tells while it fits: lines on stderr, and calls of a function of the user's."""
+"""What the estimator tells while it fits: lines on stdout, and calls of a function of the user's."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
-from dkmeans.clustering.loop import State
-from dkmeans.events.reporter import Reporter
+from dkmeans.clustering.loop import State, gain_left
 
 __all__ = ["Callback", "Progress"]
 
@@ -17,7 +15,9 @@ Callback = Callable[[int, float, float], object]
 
 @dataclass(frozen=True)
 class Progress:
-    """Tells how far a fit is.
+    """Tells how far a fit is, in the words of scikit-learn and where it tells it.
+
+    Plain lines on stdout look the same on a terminal, in a notebook and in a log.
 
     Attributes
     ----------
@@ -25,30 +25,42 @@ class Progress:
         0 says nothing, 1 a line an iteration, 2 also what seeding does and how many rows move.
     callback : callable or None
         Is called after each iteration.
+    min_gain : float
+        Gain below which the iterations end.
     """
 
     verbose: int
     callback: Callback | None
+    min_gain: float
 
-    @cached_property
-    def _reporter(self) -> Reporter:
-        return Reporter(level="info" if self.verbose else "error")
+    def _say(self, text: str) -> None:
+        if self.verbose:
+            print(text, flush=True)
 
     def seeding(self, note: str) -> None:
         """Tell what seeding does."""
         if self.verbose > 1:
-            self._reporter.say(f"Initialization: {note}")
+            self._say(f"Initialization: {note}")
 
     def begin(self) -> None:
         """Tell that the first centers of a start are there."""
-        self._reporter.say("Initialization complete")
+        self._say("Initialization complete")
 
     def iteration(self, state: State) -> None:
         """Tell of the iteration that ends with `state`; they are counted from 0, as in scikit-learn."""
         number, last = len(state.history) - 1, state.history[-1]
-        more = f", center shift {last.center_shift}, {last.moved:g} moved" if self.verbose > 1 else ""
-        self._reporter.say(f"Iteration {number}, inertia {last.inertia}{more}")
+        more = f", center shift {last.center_shift:g}, {last.moved:g} moved" if self.verbose > 1 else ""
+        self._say(f"Iteration {number}, inertia {last.inertia:.10g}{more}")
         if state.converged:
-            self._reporter.say(f"Converged at iteration {number}")
+            self._say(f"Converged at iteration {number}: {self._reason(state)}.")
         if self.callback is not None:
             self.callback(number, last.inertia, last.center_shift)
+
+    def _reason(self, state: State) -> str:
+        """Tell why the iterations are over."""
+        shift, gain = state.history[-1].center_shift, gain_left([step.inertia for step in state.history])
+        if not shift:
+            return "strict convergence"
+        if gain < self.min_gain:
+            return f"gain of {gain:.2g} an iteration below min_gain"
+        return f"center shift {shift:.6g} within tolerance"

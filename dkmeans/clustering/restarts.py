@@ -14,6 +14,7 @@ from dkmeans.clustering.parameters import are_centers, check_centers, seed_of, s
 from dkmeans.clustering.parts import as_dask, load_array_rows
 from dkmeans.clustering.rows import Rows
 from dkmeans.clustering.seeding import draw_positions, find_distinct_rows, seed_centers
+from dkmeans.clustering.sparse import SparseRows
 from dkmeans.clustering.stored import StoredRows
 from dkmeans.compute.executor import Executor
 from dkmeans.errors import DistinctRowsError
@@ -30,7 +31,7 @@ def load_starts(
     Parameters
     ----------
     model : dkmeans.KMeans
-    array : array of NumPy or Dask, or StoredRows, of shape (n_rows, n_features)
+    array : array of NumPy or Dask, StoredRows or SparseRows, of shape (n_rows, n_features)
     weights : array of NumPy or Dask, of shape (n_rows,), or None
     cluster : Executor
     n_starts : int
@@ -67,7 +68,10 @@ def _snap(rows: Rows, centers: NDArray[Any]) -> NDArray[Any]:
 
 def _made(init: Callable[..., Any], array: Any, n_clusters: int, seed: int) -> NDArray[np.float64]:
     """Have a callable make the first centers."""
-    rows = as_dask(array, array.chunks[0]) if isinstance(array, StoredRows) else array
+    if isinstance(array, StoredRows):
+        rows = as_dask(array, array.chunks[0])
+    else:
+        rows = array.matrix if isinstance(array, SparseRows) else array
     state = np.random.RandomState(np.random.MT19937(np.random.SeedSequence(seed)))
     return check_centers(init(rows, n_clusters, random_state=state), n_clusters, array.shape[1])
 

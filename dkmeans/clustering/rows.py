@@ -78,8 +78,10 @@ def load_given_rows(
     dtype: np.dtype[Any],
     cluster: Executor,
     weights: Sequence[Any] | None = None,
+    *,
+    resident: bool = True,
 ) -> Rows:
-    """Load rows into memory, a block for each part.
+    """Load rows, a block for each part.
 
     Parameters
     ----------
@@ -91,12 +93,15 @@ def load_given_rows(
     cluster : Executor
     weights : sequence of ndarray or Delayed, or None
         How often each row of each part counts; None counts each once.
+    resident : bool
+        Whether the blocks are kept in memory; if not, each step makes its own.
     """
     load = delayed(kernels.load)
     times = weights if weights is not None else [None] * len(parts)
     tasks = [load(part, cluster.device, weight) for part, weight in zip(parts, times, strict=True)]
     borders = np.concatenate([[0], np.cumsum(sizes)]).tolist()
-    return Rows(cluster.persist(tasks), list(pairwise(borders)), n_features, dtype, cluster, True)
+    blocks = cluster.persist(tasks) if resident else tasks
+    return Rows(blocks, list(pairwise(borders)), n_features, dtype, cluster, resident)
 
 
 def _take(block: Block, positions: NDArray[np.int64]) -> NDArray[Any]:

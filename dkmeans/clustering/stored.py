@@ -25,7 +25,7 @@ from dkmeans.errors import DkmeansError, StorageError
 from dkmeans.storage import arrays
 from dkmeans.storage.zarr_stores import ReadingStore
 
-__all__ = ["StoredRows", "is_stored"]
+__all__ = ["StoredRows", "is_stored", "names_of_group"]
 
 _IN_MEMORY = {"MemoryStore", "GpuMemoryStore", "ManagedMemoryStore", "MemoryFileSystem"}
 """Types of zarr, obstore and fsspec that keep what they hold in this process."""
@@ -34,6 +34,11 @@ _IN_MEMORY = {"MemoryStore", "GpuMemoryStore", "ManagedMemoryStore", "MemoryFile
 def is_stored(array: Any) -> bool:
     """Whether `array` is one of Zarr's."""
     return isinstance(array, zarr.Array)
+
+
+def names_of_group(value: Any) -> list[str] | None:
+    """Names of the arrays of a group of Zarr; None of anything else."""
+    return sorted(value.array_keys()) if isinstance(value, zarr.Group) else None
 
 
 class StoredRows:

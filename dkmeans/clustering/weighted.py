@@ -165,8 +165,10 @@ def load_weighted_rows(
     n_features: int,
     dtype: np.dtype[Any],
     cluster: Executor,
+    *,
+    resident: bool = True,
 ) -> WeightedRows:
-    """Load rows into memory, a block for each part.
+    """Load rows, a block for each part.
 
     Parameters
     ----------
@@ -179,11 +181,13 @@ def load_weighted_rows(
     n_features : int
     dtype : numpy dtype
     cluster : Executor
+    resident : bool
+        See `load_given_rows`.
     """
     end, last, positive = delayed(_ends), delayed(_last), delayed(_positive)
     ends = cluster.persist([end(part, unit) for part in weights])
     sizes = cluster.run([last(part) for part in ends])
     weight_dtype = np.dtype(np.int64) if kernels.is_exact(dtype) else np.dtype(np.float64)
     times = [positive(part, weight_dtype) for part in weights]
-    rows = load_given_rows(parts, sizes, n_features, dtype, cluster, times)
-    return WeightedRows(rows.blocks, rows.cuts, n_features, dtype, cluster, True, tuple(ends))
+    rows = load_given_rows(parts, sizes, n_features, dtype, cluster, times, resident=resident)
+    return WeightedRows(rows.blocks, rows.cuts, n_features, dtype, cluster, resident, tuple(ends))

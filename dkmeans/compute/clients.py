@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import signal
@@ -36,6 +37,7 @@ def local_client(config: ClusterConfig) -> Iterator[Any]:
     """Start a scheduler and workers on this machine; a client of them."""
     import distributed
 
+    _check_main()
     _check_open_files(config.workers)
     threads = config.threads_per_worker or max(1, n_cores() // config.workers)
     limit = _memory_limit(config.memory_limit)
@@ -117,6 +119,32 @@ def _start_resource_tracker() -> None:
     finally:
         sys.warnoptions.pop()
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+def _check_main() -> None:
+    """Refuse a script that starts workers wherever it is run or imported: each worker would run it again.
+
+    Python imports the script anew in a process that it spawns; only what is under a test of ``__name__`` is
+    left out.
+
+    Raises
+    ------
+    ClusterError
+        If the script is under way at its top level, and tests its name nowhere.
+    """
+    main = sys.modules["__main__"]
+    path = getattr(main, "__file__", None)
+    if path is None or dask.config.get("distributed.worker.multiprocessing-method") == "fork":
+        return
+    frame = inspect.currentframe()
+    while frame is not None and not (frame.f_globals is vars(main) and frame.f_code.co_name == "<module>"):
+        frame = frame.f_back
+    with suppress(OSError, UnicodeDecodeError):  # a script that cannot be read is not judged
+        if frame is not None and "__main__" not in Path(path).read_text(encoding="utf-8"):
+            raise ClusterError(
+                f"{path}: found no guard around what starts workers; expected one, as each worker imports "
+                'the script again. Put it below `if __name__ == "__main__":`, or use scheduler="threads".'
+            )
 
 
 def _check_open_files(workers: int) -> None:

@@ -9,25 +9,23 @@ from typing import Any, Self
 import dask.array as da
 import numpy as np
 import sklearn.cluster
-from dask.base import get_scheduler
 from dask.system import CPU_COUNT
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from dkmeans.artefacts.codebook import Codebook, open_codebook
-from dkmeans.clustering.blocks import check_blocks, check_values
 from dkmeans.clustering.fitted import fitted_kmeans
-from dkmeans.clustering.inputs import check_kind, check_rows, check_weights, compute_sizes, join_features
-from dkmeans.clustering.lloyd import known_labels, lloyd
+from dkmeans.clustering.inputs import as_rows, check_weights, compute_sizes, find_client
+from dkmeans.clustering.lloyd import known_labels, lloyd, round_centers
 from dkmeans.clustering.loop import LloydResult, State
 from dkmeans.clustering.parameters import check_parameters, choose_n_init
 from dkmeans.clustering.parts import compute_distances, find_nearest, load_array_rows, map_rows
 from dkmeans.clustering.progress import Callback, Progress
 from dkmeans.clustering.restarts import load_starts
 from dkmeans.clustering.rows import Rows
-from dkmeans.clustering.stored import StoredRows, is_stored
+from dkmeans.clustering.stored import StoredRows
 from dkmeans.compute.distributed import Distributed
 from dkmeans.compute.executor import Executor
 from dkmeans.compute.in_process import InProcess
@@ -37,7 +35,7 @@ __all__ = ["KMeans"]
 
 
 class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):  # type: ignore[misc]
-    """K-means on arrays of NumPy, Dask and Zarr, with the interface of scikit-learn.
+    """K-means on arrays of NumPy, SciPy, Dask and Zarr and on tables, with the interface of scikit-learn.
 
     Rows of uint8 and uint16, with integer weights or none, are clustered exactly, as ``dkmeans fit`` does:
     the result is a function of the rows, the parameters and the seed, the same bits for any chunks, threads
@@ -69,7 +67,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         Go so many times the way from a center to the mean of its rows while many rows move, from 1, the plain
         step of scikit-learn, to 1.99, in hundredths: fewer iterations to the same inertia.
     verbose : int
-        0 says nothing; 1 a line an iteration, on stderr; 2 also what seeding does and how many rows move.
+        0 says nothing; 1 a line an iteration, on stdout; 2 also what seeding does and how many rows move.
     callback : callable or None
         ``callback(iteration, inertia, center_shift)`` is called after each iteration, counted from 0 in each
         start; inertia is that of the centers that it began with, center_shift the squared distance to the
@@ -89,7 +87,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     Attributes
     ----------
     cluster_centers_ : ndarray of shape (n_clusters, n_features)
-        float32, on the grid of `dkmeans.kernels.exact`, after an exact fit; else float64.
+        float32, on the grid of `dkmeans.kernels.exact`, after an exact fit. Else computed in float64; float32
+        at the end if the rows are.
     labels_ : ndarray of shape (n_rows,), int32
         Index of the nearest center of each row, the lowest on ties; of Dask and Zarr input a lazy Dask array.
     inertia_ : float
@@ -102,10 +101,15 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
     Notes
     -----
-    Rows of Dask and Zarr arrays are worked on where the active client of Dask has its workers, if there is
-    one, and held in their memory during a fit. A Zarr array has to be there too, or it lies in the memory of
-    this process and is worked on here. Chunks of it that were never written are its fill value, damaged ones
-    are an error.
+    Rows of Dask and Zarr, arrays and DataFrames, are worked on where the active client of Dask has its
+    workers, if there is one, and held in their memory during a fit. A Zarr array has to be there too, or it
+    lies in the memory of this process and is worked on here. Chunks of it that were never written are its
+    fill value, damaged ones are an error.
+
+    Sparse rows of SciPy give what the dense array of them gives, bit for bit: they are made dense block by
+    block. All blocks stay dense during a fit if they take at most half of the memory, else each step makes
+    its own anew, one for each thread. Centers are dense, and so is the sample that first centers are drawn
+    from: 20,000 rows, or 50 for each cluster if that is more.
 
     Inertia of one start, and of the default, as a part of the lowest known: the median and the worst of 20
     seeds, beside the single start of scikit-learn 1.9.1 (``make bench-starts``; docs/estimator.md has more).
@@ -173,7 +177,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
         Parameters
         ----------
-        X : array-like, or array of Dask or Zarr, of shape (n_rows, n_features)
+        X : array-like, sparse array, array of Dask or Zarr, or DataFrame of Dask, (n_rows, n_features)
         y : Ignored
         sample_weight : array-like or Dask array of shape (n_rows,), or None
             How often each row counts, zero or more; None counts each once.
@@ -191,11 +195,14 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             raise ValueError(f"n_samples={array.shape[0]} should be >= n_clusters={self.n_clusters}.")
         weights = check_weights(sample_weight, array)
         self._n_init = choose_n_init(self, array)
-        progress = Progress(self.verbose, self.callback)
+        progress = Progress(self.verbose, self.callback, self.min_gain)
         cluster = self._cluster(array)
         rows, starts = load_starts(self, array, weights, cluster, self._n_init, progress.seeding)
         fits = (self._iterate(rows, first, progress) for first in starts)
         result = min(fits, key=lambda fit: fit.inertia)  # the first of equals
+        single = array.dtype == np.float32
+        if single:
+            result = round_centers(rows, result)
         n_found = int(np.count_nonzero(result.counts))
         if n_found < self.n_clusters:
             warnings.warn(
@@ -204,12 +211,12 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
                 ConvergenceWarning,
                 stacklevel=2,
             )
-        self.cluster_centers_ = result.centers
+        self.cluster_centers_ = result.centers.astype(np.float32) if single else result.centers
         self.inertia_ = result.inertia
         self.n_iter_ = len(result.history)
-        self._sklearn_dtype = np.float32 if array.dtype == np.float32 else np.float64
+        self._sklearn_dtype = np.float32 if single else np.float64
         # Not those of rows without a weight, nor of counted ones, are known; those of Dask are lazy.
-        known = isinstance(array, np.ndarray) and type(rows) is Rows
+        known = not isinstance(array, da.Array | StoredRows) and type(rows) is Rows and rows.resident
         self.labels_ = known_labels(rows, result.centers) if known else self._labels(array)
         return self
 
@@ -218,7 +225,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
         Parameters
         ----------
-        X : array-like, or array of Dask or Zarr, of shape (n_rows, n_features)
+        X : array-like, sparse array, array of Dask or Zarr, or DataFrame of Dask, (n_rows, n_features)
 
         Returns
         -------
@@ -233,7 +240,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
         Parameters
         ----------
-        X : array-like, or array of Dask or Zarr, of shape (n_rows, n_features)
+        X : array-like, sparse array, array of Dask or Zarr, or DataFrame of Dask, (n_rows, n_features)
 
         Returns
         -------
@@ -251,7 +258,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
         Parameters
         ----------
-        X : array-like, or array of Dask or Zarr, of shape (n_rows, n_features)
+        X : array-like, sparse array, array of Dask or Zarr, or DataFrame of Dask, (n_rows, n_features)
         y : Ignored
         sample_weight : array-like or Dask array of shape (n_rows,), or None
         """
@@ -319,24 +326,19 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
     def _checked(self, X: Any, *, reset: bool = False) -> Any:
-        """Check `X` and its columns: an array of NumPy or Dask, or the rows of one of Zarr."""
-        check_kind(X, "X")
-        if not (isinstance(X, da.Array) or is_stored(X)):
-            array = check_rows(validate_data(self, X, reset=reset))
-            check_values(array, "X")
-            return array
-        validate_data(self, check_rows(X), reset=reset, skip_check_array=True)
-        return join_features(check_blocks(X, "X")) if isinstance(X, da.Array) else StoredRows(X, "X")
+        """Check `X` and its columns; see `as_rows`."""
+        return as_rows(self, X, reset=reset)
 
     def _cluster(self, array: Any) -> Executor:
         """Choose where to work on `array`: threads, or the workers of the client that Dask would take."""
         n_threads = CPU_COUNT if self.n_jobs in (None, -1) else int(self.n_jobs)
-        in_memory = isinstance(array, np.ndarray) or (isinstance(array, StoredRows) and array.in_memory)
-        client = None if in_memory else getattr(get_scheduler(), "__self__", None)
+        in_memory = array.in_memory if isinstance(array, StoredRows) else not isinstance(array, da.Array)
+        client = None if in_memory else find_client()
         if client is None:
             return InProcess(n_threads, device=self.device)
         return Distributed(client, device=self.device)

@@ -250,7 +250,7 @@ def test_floats_end_where_scikit_learn_ends_from_the_same_centers(dtype):
     np.testing.assert_allclose(ours.cluster_centers_, theirs.cluster_centers_, rtol=1e-5)
     assert ours.inertia_ == pytest.approx(theirs.inertia_, rel=1e-5)
     assert ours.n_iter_ == theirs.n_iter_
-    assert ours.cluster_centers_.dtype == np.float64
+    assert ours.cluster_centers_.dtype == dtype
     np.testing.assert_allclose(ours.transform(rows), theirs.transform(rows), rtol=1e-4)
     assert ours.transform(rows).dtype == dtype
     np.testing.assert_array_equal(ours.transform(rows).argmin(axis=1), ours.labels_)

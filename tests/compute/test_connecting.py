@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import subprocess
+import sys
 import time
 import warnings
 from pathlib import Path
@@ -80,6 +81,34 @@ def test_small_work_runs_on_all_cores_of_this_process(capsys):
     n = len(os.sched_getaffinity(0))
     assert place.n_threads() == n
     assert said == f"running on {n} thread{'s' if n > 1 else ''} in this process\n"
+
+
+SCRIPT = """
+from dkmeans import ClusterConfig
+from dkmeans.compute.connecting import connect
+from dkmeans.events.reporter import SILENT
+
+def start():
+    with connect(ClusterConfig(workers=1, threads_per_worker=1), SILENT):
+        print("started")
+
+{guard}start()
+"""
+
+
+@pytest.mark.parametrize("guard", ["", 'if __name__ == "__main__": '], ids=["without", "with"])
+def test_a_script_without_a_guard_is_told_before_its_workers_run_it(tmp_path, guard):
+    script = tmp_path / "job.py"
+    script.write_text(SCRIPT.format(guard=guard), encoding="utf-8")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    if guard:
+        assert (done.stdout, done.returncode) == ("started\n", 0), done.stderr
+        return
+    assert done.stdout == ""
+    assert done.stderr.count("Traceback") == 1  # none of a worker
+    assert done.stderr.splitlines()[-1].startswith(
+        f"dkmeans.errors.ClusterError: {script}: found no guard around what starts workers; expected one"
+    )
 
 
 @pytest.mark.parametrize("pixels", [None, lambda: 50_000_000])
