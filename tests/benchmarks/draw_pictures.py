@@ -14,13 +14,14 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from skimage import data
 
 import dkmeans
 
-__all__ = ["FIGURES", "PICTURES", "PLOTS", "draw_before_and_after", "draw_plots", "read_figures"]
+__all__ = ["FIGURES", "PICTURES", "draw_before_and_after", "draw_plot", "draw_plots", "read_figures"]
 
 FIGURES = Path(__file__).with_name("figures.toml")
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
@@ -76,5 +77,63 @@ def draw_before_and_after(path: Path) -> None:
     page.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
+# The plots
+
+
+def _draw_lines(axes: Any, figure: dict[str, Any], colors: list[str]) -> None:
+    for (name, values), color in zip(figure["series"].items(), colors, strict=False):
+        axes.plot(figure["x"][: len(values)], values, "o-", color=color, label=name)
+    axes.set_xscale("log")
+    axes.set_xticks(figure["x"], [f"{x:,}" for x in figure["x"]])
+    axes.minorticks_off()
+    if figure["log_y"]:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+    else:
+        axes.set_ylim(bottom=0)
+
+
+def _draw_curves(axes: Any, figure: dict[str, Any], colors: list[str]) -> None:
+    for (name, points), color in zip(figure["series"].items(), colors, strict=False):
+        axes.plot(*zip(*points, strict=True), "o-", color=color, label=name)
+
+
+def _draw_bars(axes: Any, figure: dict[str, Any], colors: list[str]) -> None:
+    width = 0.8 / len(figure["series"])
+    for number, ((name, values), color) in enumerate(zip(figure["series"].items(), colors, strict=False)):
+        places = np.arange(len(values)) + number * width
+        axes.bar_label(axes.bar(places, values, width * 0.95, color=color, label=name))
+    middles = np.arange(len(figure["groups"])) + 0.4 - width / 2
+    axes.set_xticks(middles, [group.replace(", ", "\n") for group in figure["groups"]])
+
+
+_DRAWN = {"lines": _draw_lines, "curves": _draw_curves, "bars": _draw_bars}
+
+
+def draw_plot(figure: dict[str, Any], path: Path) -> None:
+    """Draw one of the recorded figures; the same figure gives the same file."""
+    style = {"svg.hashsalt": "dkmeans", "svg.fonttype": "path", "font.size": 10}
+    with matplotlib.rc_context(style):
+        page = Figure(figsize=(7.2, 4.2), layout="constrained")
+        axes = page.subplots()
+        _DRAWN[figure["kind"]](axes, figure, [_OURS, *_OTHERS])
+        axes.set(title=figure["title"], xlabel=figure["x_label"], ylabel=figure["y_label"])
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+        if len(figure["series"]) > 1:
+            axes.legend(frameon=False)
+        page.savefig(path, metadata={"Date": None}, facecolor="white")
+
+
+def draw_plots(folder: Path) -> list[Path]:
+    """Draw all recorded figures into a folder, and give the files."""
+    paths = []
+    for name, figure in read_figures().items():
+        paths.append(folder / f"performance_{name}.svg")
+        draw_plot(figure, paths[-1])
+    return paths
+
+
 if __name__ == "__main__":
     draw_before_and_after(PICTURES / "before_after.png")
+    draw_plots(PICTURES)
