@@ -1,4 +1,4 @@
-"""Steps of docs/explained/margins.md that no other test tries: budgets of rounding, and the margin of floats."""
+"""Steps of docs/explained/margins.md that no other test tries: budgets of rounding, the margin of floats."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_the_error_of_a_score_of_floats_is_below_its_bound(n_features, kind, fus
 
 @pytest.mark.parametrize("n_features", WIDTHS)
 def test_the_margin_of_floats_covers_the_errors_of_what_it_is_made_of(n_features):
-    """|x| and the lowered C are rounded, too. For |x| = 1 and every |c| of the best center and distance to it.
+    """|x| and the lowered C are rounded, too; for |x| = 1, and all |c| and distances of the best center.
 
     |x|^2 is one chain, wrong by (d + 2) u at most; C is 1.01 times what the nearest center can have at most.
     """
