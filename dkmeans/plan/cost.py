@@ -23,7 +23,7 @@ __all__ = [
 
 _USUAL_GAIN = 2e-5
 _ITERATIONS = {"pixels": ((16, 16), (64, 31), (256, 28)), "patches": ((100, 66), (1_000, 55), (10_000, 45))}
-"""Iterations after which ``--min-gain`` ended fits of so many clusters; README, "Measured"."""
+"""Iterations after which ``--min-gain`` ended fits of so many clusters; see docs/performance.md."""
 _FEWER, _MORE = 0.6, 1.6
 """How far fits of other data were from these."""
 _GAIN_POWER = -0.4

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 from skimage import data
 
@@ -19,11 +22,13 @@ from dkmeans.studies.palette import study
 ROOT = Path(dkmeans.__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"```(sh|python)\n(.*?)```", re.DOTALL)
+TEXTS = sorted([*(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "explained").glob("*.md")])
 PAGES = [
     page
-    for page in sorted((ROOT / "docs").glob("*.md"))
+    for page in TEXTS
     if BLOCK.search(page.read_text("utf-8")) and page.name != "planning.md"  # test_planning_page.py runs it
 ]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
 def write_small_photos(folder):
@@ -47,6 +52,13 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
+OTHER_TOOLS = (
+    "daily.md",
+    "watching.md",
+    "planning.md",
+    "why_not.md",
+    "performance.md",
+)  # whose options they name, too
 ALONE = ("calibrate", "export", "report", "info", "status", "verify")  # which take no cluster
 
 
@@ -54,6 +66,18 @@ def run(command, arguments):
     with pytest.raises(SystemExit) as caught:
         command(arguments)
     assert not caught.value.code, arguments
+
+
+def check_install(program, arguments):
+    """What is not run here names what there is: the project and its extras, the targets of the image."""
+    if program == "docker":
+        file, target = (arguments[arguments.index(option) + 1] for option in ("-f", "--target"))
+        assert arguments[0] == "build"
+        assert re.search(rf"^FROM .* AS {target}$", (ROOT / file).read_text("utf-8"), re.MULTILINE)
+        return
+    name, _, extras = arguments[1].partition("[")
+    assert (arguments[0], name) == ("install", PROJECT["name"])
+    assert set(filter(None, extras.rstrip("]").split(","))) <= set(PROJECT["optional-dependencies"])
 
 
 def run_blocks(text):
@@ -67,6 +91,7 @@ def run_blocks(text):
             continue
         for line in block.strip().splitlines():
             program, *arguments = shlex.split(line)
+            assert program in ("make", "dkmeans", "pip", "pipx", "docker", "source"), line
             if program == "make":
                 (target,) = arguments
                 assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
@@ -77,18 +102,30 @@ def run_blocks(text):
                 # In this process; a local cluster for each of them would only take time.
                 sync = ["--scheduler", "sync"] if arguments[0] not in ALONE else []
                 run(main, arguments + sync)
-            else:
+            elif program == "source":
                 assert line == "source .venv/bin/activate"
+            else:
+                check_install(program, arguments)
             ran.append(f"{program} {' '.join(arguments[:1])}")
     return ran, left
 
 
 def test_every_command(here):
-    ran, _ = run_blocks(README)
-    wanted = ["ingest", "fit", "compress", "reconstruct", "report", "info", "status", "verify", "run"]
+    write_small_photos("photos")
+    shutil.copy("photos/coffee.png", "photo.png")
+    ran, left = run_blocks(README)
+    wanted = ["quantize", "ingest", "fit", "compress"]
     assert {"python", "make demo", "make test", *(f"dkmeans {name}" for name in wanted)} <= set(ran)
-    for name in ("report.html", "demo/report.html", "compressed/coffee.png", "reconstructed/astronaut.png"):
+    for name in ("few-colors.html", "demo/report.html", "compressed/coffee.png", "few-colors/astronaut.png"):
         assert (here / name).stat().st_size > 500
+    with Image.open("small.png") as image:
+        assert len(image.convert("RGB").getcolors()) <= 16
+    (names,) = left
+    assert names["few_colors"].shape == names["pixels"].shape
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 120
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -100,6 +137,17 @@ def test_every_command_of_docs(here, page):
     assert len(ran) >= 1
     if page.name == "reading.md":
         check_reading(left)
+    if page.name == "recipes.md":
+        check_recipes(here, ran)
+
+
+def check_recipes(here, ran):
+    """The whole tour and the pipeline have been run, and have written what they say."""
+    wanted = ["ingest", "fit", "compress", "reconstruct", "report", "info", "status", "verify", "run"]
+    wanted += ["sweep", "cut", "quantize"]
+    assert {"python", *(f"dkmeans {name}" for name in wanted)} <= set(ran)
+    for name in ("report.html", "tour.html", "compressed/coffee.png", "reconstructed/astronaut.png"):
+        assert (here / name).stat().st_size > 500
 
 
 def check_reading(left):
@@ -123,19 +171,42 @@ def test_the_codes_are_an_image_in_five_lines():
     assert "dkmeans" not in first
 
 
-def test_files_that_the_readme_names_exist():
-    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", README):
-        assert (ROOT / link).is_file(), link
+@pytest.mark.parametrize("page", [ROOT / "README.md", *TEXTS], ids=lambda page: page.name)
+def test_files_that_a_page_names_exist(page):
+    for link in re.findall(r"\]\((?!https?:|#)([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / link).exists(), link
 
 
 def test_the_table_of_exit_codes():
     from dkmeans import errors
 
+    page = (ROOT / "docs" / "failures.md").read_text(encoding="utf-8")
     codes = {cls.exit_code for name, cls in vars(errors).items() if name in errors.__all__}
-    assert {int(code) for code in re.findall(r"^\| (\d) \|", README, re.MULTILINE)} == codes | {0}
+    assert {int(code) for code in re.findall(r"^\| (\d) \|", page, re.MULTILINE)} == codes | {0}
 
 
-def test_commands_that_the_readme_names_exist():
-    named = set(re.findall(r"`dkmeans ([a-z]\w*)", README))
-    assert {"quantize", "palette", "dictionary", "faces", "cut", "sweep", "decode"} <= named
-    assert named <= {command.name for command in make_app().registered_commands}
+def named_commands(page):
+    return re.findall(r"`dkmeans ([a-z]\w*)([^`]*)`", page.read_text(encoding="utf-8"))
+
+
+def test_the_recipes_name_the_commands():
+    named = {name for name, _ in named_commands(ROOT / "docs" / "recipes.md")}
+    assert {"quantize", "palette", "dictionary", "faces", "cut", "compress", "decode"} <= named
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *TEXTS], ids=lambda page: page.name)
+def test_commands_and_options_that_a_page_names_exist(page):
+    app = make_app()
+    known = typer.main.get_command(app).commands
+    text = page.read_text(encoding="utf-8")
+    assert {name for name, _ in named_commands(page)} <= set(known)
+    options = {option for command in known.values() for p in command.params for option in p.opts}
+    foreign = {"--install-completion", "--target", "--user", "--help", "--version"}
+    if page.name in OTHER_TOOLS:
+        return
+    named = {
+        option
+        for code in re.findall(r"`([^`\n]+)`", text)
+        for option in re.findall(r"(?<![\w-])--[a-z-]+", code)
+    }
+    assert named <= options | foreign, named - options - foreign
