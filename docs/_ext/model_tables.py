@@ -89,13 +89,12 @@ def _table(model: type[BaseModel], *, python: bool = False) -> str:
     rows = [
         row(
             f"`{name if python else KEYS.get(name, name)}`",
-            _kind(hints[name], field),
             _default(hints[name], field, python=python),
-            marked(" ".join((field.description or "").split())),
+            f"{_kind(hints[name], field)}: {marked(' '.join((field.description or '').split()))}",
         )
         for name, field in sorted(model.model_fields.items(), key=lambda item: not item[1].is_required())
     ]
-    return "\n".join([f"| {'field' if python else 'key'} | value | default | |", "|---|---|---|---|", *rows])
+    return "\n".join([f"| {'field' if python else 'key'} | default | value |", "|---|---|---|", *rows])
 
 
 def _kind(hint: Any, field: FieldInfo) -> str:
