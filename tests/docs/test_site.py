@@ -56,7 +56,7 @@ class Page(HTMLParser):
         self.anchors |= {found[name] or "" for name in ("id", "name") if name in found}
         if tag == "a" and found.get("href"):
             self.links.append(found["href"] or "")
-        elif tag == "link" and found.get("rel") != "canonical" and found.get("href"):
+        elif tag == "link" and found.get("rel") in ("stylesheet", "preload", "icon") and found.get("href"):
             self.loads.append(found["href"] or "")
         elif found.get("src"):
             self.loads.append(found["src"] or "")
