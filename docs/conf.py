@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from myst_nb.core.execute.inline import ModifiedNotebookClient
+from nbclient import NotebookClient
 from sphinx.application import Sphinx
 
 import dkmeans
@@ -49,7 +49,7 @@ nb_execution_raise_on_error = True
 nb_execution_timeout = 180  # seconds of one cell
 nb_merge_streams = True
 # Output of commands comes in pieces, which myst-nb would join by ends of lines.
-ModifiedNotebookClient.coalesce_streams = True
+NotebookClient.coalesce_streams = True
 
 autosummary_generate = True
 templates_path = ["_templates"]
