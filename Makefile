@@ -32,7 +32,7 @@ endef
 # Options of a benchmark: make bench BENCH='--data FILE --n 2000000 --k 1000'; BENCH=--help lists them.
 BENCH ?=
 
-.PHONY: help setup lock demo studies test test-all test-gpu test-lowest test-latest soak bench bench-floats bench-pixels bench-quality bench-relaxation bench-seeds bench-starts bench-perceptual bench-overhead bench-storage bench-billion bench-checksums bench-scaling bench-rate bench-start bench-dither bench-png bench-folder bench-gpu stubs architecture schemas coverage lint types clean
+.PHONY: help setup lock demo studies test test-all test-gpu test-lowest test-latest soak bench bench-floats bench-pixels bench-quality bench-relaxation bench-seeds bench-starts bench-perceptual bench-overhead bench-storage bench-billion bench-checksums bench-scaling bench-rate bench-start bench-dither bench-png bench-folder bench-gpu stubs architecture schemas docs coverage lint types clean
 
 help: ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -153,6 +153,10 @@ architecture: $(READY) ## draw docs/architecture.md anew, from the code
 schemas: $(READY) ## write the JSON schemas of docs/schemas anew, from the models of the manifests
 	PYTHONPATH=tests $(BIN)/python tests/schemas.py
 
+docs: $(READY) ## build the site into docs/_build/html, run every cell of it, and look at every page and link
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --nitpicky --jobs auto --quiet docs docs/_build/html
+	$(BIN)/python -m pytest -q -m 'not gpu' tests/docs
+
 coverage: $(READY) ## run the tests and name the lines that none has run
 	$(BIN)/python $(PYTEST) --cov=dkmeans --cov-report=term-missing:skip-covered $(TESTS)
 
@@ -164,4 +168,4 @@ types: $(READY) ## check types
 	$(BIN)/mypy
 
 clean: ## delete what was installed and built
-	rm -rf .venv .venv-* demo studies build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* demo studies docs/_build docs/reference/generated build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

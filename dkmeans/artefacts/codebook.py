@@ -158,6 +158,13 @@ class Codebook(Artefact[CodebookManifest]):
     def check_fits(self, dataset: Dataset, on: str) -> None:
         """Refuse a dataset whose rows are not of the kind that the centers were fit on.
 
+        Parameters
+        ----------
+        dataset : Dataset
+            Whose rows are to be coded.
+        on : {"pixels", "patches"}
+            Which rows.
+
         Raises
         ------
         InputError
@@ -203,6 +210,16 @@ def write_codebook(
 
 def open_codebook(url: str) -> Codebook:
     """Open a codebook that is complete.
+
+    Parameters
+    ----------
+    url : str
+        Where it lies: a path, or a URL of an object store.
+
+    Returns
+    -------
+    Codebook
+        With its arrays in memory.
 
     Raises
     ------

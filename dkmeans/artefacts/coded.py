@@ -195,13 +195,35 @@ class CodedImages(Artefact[CodedManifest]):
         return index.offset
 
     def part(self, start: int, stop: int) -> CodedPart:
-        """The images `start` to `stop`, for one task."""
+        """Choose some images, for one task.
+
+        Parameters
+        ----------
+        start, stop : int
+            The first one, and the one after the last.
+
+        Returns
+        -------
+        CodedPart
+            Reads what it needs of them.
+        """
         cut, index = slice(start, stop + 1), self.index
         sizes, tags = index.sizes(start, stop), index.tags_of(start, stop)
         return CodedPart(self, sizes, self.code_offset[cut], self._packed[cut], tags)
 
     def image(self, position: int) -> NDArray[Any]:
-        """One image; shape (height, width, channels)."""
+        """Read one image.
+
+        Parameters
+        ----------
+        position : int
+            Of the image, from 0 on.
+
+        Returns
+        -------
+        ndarray of shape (height, width, channels)
+            uint8 or uint16, as the codes stand for.
+        """
         return next(self.part(position, position + 1).images())
 
 
@@ -272,6 +294,16 @@ def row_offset(index: ImageIndex, patch: tuple[int, int] | None) -> NDArray[np.i
 
 def open_coded(url: str) -> CodedImages:
     """Open coded images that are complete.
+
+    Parameters
+    ----------
+    url : str
+        Where it lies: a path, or a URL of an object store.
+
+    Returns
+    -------
+    CodedImages
+        Its arrays are read when they are asked for.
 
     Raises
     ------

@@ -185,20 +185,59 @@ class Dataset(Artefact[DatasetManifest]):
         return arrays.read_rows(self.store, "patch_offset")
 
     def space(self, on: str) -> FeatureSpace:
-        """The feature space of its rows: of its pixels, or of its patches."""
+        """Tell in which space its rows are.
+
+        Parameters
+        ----------
+        on : {"pixels", "patches"}
+            Which rows.
+
+        Returns
+        -------
+        FeatureSpace
+            The dtype and channels of a row, and the size of a patch.
+        """
         patch = self.patch if on == "patches" else None
         return FeatureSpace(self.dtype, self.channels, patch)
 
     def skipped(self) -> list[SkippedImage]:
-        """Name and reason of each image that ingest could not read."""
+        """Read which images ingest could not read.
+
+        Returns
+        -------
+        list of SkippedImage
+            Name and reason of each.
+        """
         return read_skipped(self.store)
 
     def part(self, start: int, stop: int) -> DatasetPart:
-        """The images `start` to `stop`, for one task."""
+        """Choose some images, for one task.
+
+        Parameters
+        ----------
+        start, stop : int
+            The first one, and the one after the last.
+
+        Returns
+        -------
+        DatasetPart
+            Reads what it needs of them.
+        """
         return DatasetPart(self, start, stop)
 
     def image(self, position: int) -> NDArray[Any]:
-        """One image; shape (height, width, channels)."""
+        """Read one image.
+
+        Parameters
+        ----------
+        position : int
+            Of the image, from 0 on.
+
+        Returns
+        -------
+        ndarray of shape (height, width, channels)
+            uint8 or uint16, as it is stored.
+        """
         return next(self.part(position, position + 1).images())
 
 
@@ -233,6 +272,16 @@ class DatasetPart:
 
 def open_dataset(url: str) -> Dataset:
     """Open a dataset that is complete.
+
+    Parameters
+    ----------
+    url : str
+        Where it lies: a path, or a URL of an object store.
+
+    Returns
+    -------
+    Dataset
+        Its arrays are read when they are asked for.
 
     Raises
     ------

@@ -167,7 +167,12 @@ class ImageFolder(Artefact[FolderManifest]):
     """A folder of image files that is complete. Images without a file, or without a source, do not count."""
 
     def batches(self) -> Iterator[tuple[list[dict[str, Any]], list[int]] | InputError]:
-        """Yield what each record tells, see `parse_record`, or what is wrong with it.
+        """Read the records, one after the other.
+
+        Yields
+        ------
+        (list of dict, list of int) or InputError
+            The images that a record tells of and the CRC-32C of their files, or what is wrong with it.
 
         Raises
         ------
@@ -235,7 +240,17 @@ class ImageFolder(Artefact[FolderManifest]):
         return found
 
     def image(self, position: int) -> NDArray[Any]:
-        """One image; shape (height, width, channels), of three channels where these are not known.
+        """Read one image.
+
+        Parameters
+        ----------
+        position : int
+            Of the image, from 0 on.
+
+        Returns
+        -------
+        ndarray of shape (height, width, channels)
+            Of three channels where these are not known.
 
         Raises
         ------
@@ -248,7 +263,13 @@ class ImageFolder(Artefact[FolderManifest]):
         return decode(data, key, COLORS[channels], max_pixels=_MOST_PIXELS)
 
     def damaged(self) -> Iterator[tuple[list[dict[str, Any]], list[str]]]:
-        """Yield the images of each record, and what is damaged of them, in words."""
+        """Read all files, and compare them with their records.
+
+        Yields
+        ------
+        (list of dict, list of str)
+            The images of each record, and what is damaged of them, in words.
+        """
         for batch in self.batches():
             if isinstance(batch, InputError):
                 yield [], [str(batch)]
@@ -268,6 +289,16 @@ def _counting(images: list[dict[str, Any]], files: list[Any]) -> tuple[list[dict
 
 def open_folder(url: str) -> ImageFolder:
     """Open a folder of image files that is complete.
+
+    Parameters
+    ----------
+    url : str
+        Where it lies: a path, or a URL of an object store.
+
+    Returns
+    -------
+    ImageFolder
+        Its arrays are read when they are asked for.
 
     Raises
     ------

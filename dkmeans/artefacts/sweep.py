@@ -63,7 +63,23 @@ class Sweep(Artefact[SweepManifest]):
         return self.manifest.elbow
 
     def codebook(self, n_clusters: int) -> Codebook:
-        """One of the codebooks."""
+        """Read one of the codebooks.
+
+        Parameters
+        ----------
+        n_clusters : int
+            One of `n_clusters`.
+
+        Returns
+        -------
+        Codebook
+            With its arrays in memory.
+
+        Raises
+        ------
+        InputError
+            If the sweep has none of so many clusters.
+        """
         return read_codebook(codebook_store(self.store, n_clusters))
 
 
@@ -82,6 +98,16 @@ def write_sweep(claim: Claim[SweepManifest], curves: dict[str, NDArray[Any]], **
 
 def open_sweep(url: str) -> Sweep:
     """Open a sweep that is complete.
+
+    Parameters
+    ----------
+    url : str
+        Where it lies: a path, or a URL of an object store.
+
+    Returns
+    -------
+    Sweep
+        Its arrays are read when they are asked for.
 
     Raises
     ------

@@ -109,6 +109,16 @@ def _runs(stage: Stage, found: Any) -> Any:
 def load_job(path: str) -> JobConfig:
     """Read and validate a job file; relative paths in it are relative to its folder.
 
+    Parameters
+    ----------
+    path : str
+        Of a TOML file.
+
+    Returns
+    -------
+    JobConfig
+        All that is in it.
+
     Raises
     ------
     InputError

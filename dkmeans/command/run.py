@@ -29,9 +29,24 @@ def _run(config: RunConfig, cluster: ClusterConfig, reporter: Any) -> Any:
 
 
 def run_job(job: JobConfig, reporter: Reporter | None = None) -> dict[str, Any]:
-    """Run all stages of `job` on one cluster; their reports by stage, and ``plan``: what each was to take.
+    """Run all stages of a job on one cluster.
 
-    Progress goes to stderr, unless another `reporter` is given.
+    Parameters
+    ----------
+    job : JobConfig
+        The stages, their options, and where they run.
+    reporter : Reporter, optional
+        Told of progress, which goes to stderr by default.
+
+    Returns
+    -------
+    dict of str to list of dict
+        The reports of the runs of each stage by its name; under ``plan`` what each stage was to take.
+
+    Raises
+    ------
+    DkmeansError
+        As the stages raise it.
     """
     from dkmeans.compute.connecting import connect
 

@@ -46,6 +46,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     Parameters
     ----------
     n_clusters : int
+        Number of centers, at most the number of rows.
     init : {"k-means||", "k-means||-cached", "k-means++", "random"}, callable or array-like
         How the first centers are chosen, or the centers themselves, of shape (n_clusters, n_features), or
         what makes such: ``init(X, n_clusters, random_state)``, called with all rows, those of Zarr as a
@@ -96,7 +97,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     n_iter_ : int
         Of the start that was taken.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,), object
+    feature_names_in_ : ndarray of shape (n_features,), object
         Only if the columns of the input have names.
 
     Notes
@@ -178,9 +179,16 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         Parameters
         ----------
         X : array-like, sparse array, array of Dask or Zarr, or DataFrame of Dask, (n_rows, n_features)
+            The rows.
         y : Ignored
+            There for scikit-learn.
         sample_weight : array-like or Dask array of shape (n_rows,), or None
             How often each row counts, zero or more; None counts each once.
+
+        Returns
+        -------
+        KMeans
+            The fitted estimator itself.
 
         Raises
         ------
@@ -226,6 +234,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         Parameters
         ----------
         X : array-like, sparse array, array of Dask or Zarr, or DataFrame of Dask, (n_rows, n_features)
+            The rows.
 
         Returns
         -------
@@ -241,6 +250,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         Parameters
         ----------
         X : array-like, sparse array, array of Dask or Zarr, or DataFrame of Dask, (n_rows, n_features)
+            The rows.
 
         Returns
         -------
@@ -259,8 +269,16 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         Parameters
         ----------
         X : array-like, sparse array, array of Dask or Zarr, or DataFrame of Dask, (n_rows, n_features)
+            The rows.
         y : Ignored
+            There for scikit-learn.
         sample_weight : array-like or Dask array of shape (n_rows,), or None
+            How often each row counts; None counts each once.
+
+        Returns
+        -------
+        float
+            At most 0; the nearer, the better.
         """
         check_is_fitted(self)
         array = compute_sizes(self._checked(X))
@@ -284,6 +302,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         codebook : Codebook or str
             Or the URL of one.
 
+        Returns
+        -------
+        KMeans
+            Ready for `predict`, `transform` and `score`.
+
         Raises
         ------
         InputError
@@ -303,6 +326,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         Its labels are the same but where rounding decides between two centers. Lazy labels are computed. As
         one fitted by scikit-learn, it takes the dtype that was fitted: float32, or what becomes float64. A
         Generator as `random_state`, which scikit-learn does not take, becomes None.
+
+        Returns
+        -------
+        sklearn.cluster.KMeans
+            Ready for `predict`, `transform` and `score`.
         """
         check_is_fitted(self)
         centers = np.array(self.cluster_centers_, self._sklearn_dtype)

@@ -40,6 +40,12 @@ def write_report(config: ReportConfig) -> PageReport:
     Parameters
     ----------
     config : ReportConfig
+        Path of the page, URLs of the results, and the options.
+
+    Returns
+    -------
+    PageReport
+        Where the page lies, how many results it shows, its bytes, and seconds.
 
     Raises
     ------

@@ -61,8 +61,16 @@ def cut(
     Parameters
     ----------
     config : CutConfig
+        URLs of what is read and written, and the options.
     executor : ClusterConfig or Executor
+        Where the tasks run: a cluster to start or to connect to, `InProcess` or `Distributed`.
     reporter : Reporter
+        Told of progress; by default nobody is.
+
+    Returns
+    -------
+    CutReport
+        Numbers of clusters and rows, inertia in squared units of the stored values, and seconds.
 
     Raises
     ------

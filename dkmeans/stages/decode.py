@@ -71,8 +71,16 @@ def decode(
     Parameters
     ----------
     config : DecodeConfig
+        URLs of what is read and written, and the options.
     executor : ClusterConfig or Executor
+        Where the tasks run: a cluster to start or to connect to, `InProcess` or `Distributed`.
     reporter : Reporter
+        Told of progress; by default nobody is.
+
+    Returns
+    -------
+    DecodeReport
+        Numbers of images and pixels, bytes of the files, and seconds.
 
     Raises
     ------

@@ -43,6 +43,12 @@ def export(config: ExportConfig) -> ExportReport:
     Parameters
     ----------
     config : ExportConfig
+        URLs of the codebook and of the file, and which library is to read it.
+
+    Returns
+    -------
+    ExportReport
+        What was written, its bytes, and seconds.
 
     Raises
     ------

@@ -37,8 +37,17 @@ def fit(
     Parameters
     ----------
     config : FitConfig
+        URLs of what is read and written, and the options.
     executor : ClusterConfig or Executor
+        Where the tasks run: a cluster to start or to connect to, `InProcess` or `Distributed`.
     reporter : Reporter
+        Told of progress; by default nobody is.
+
+    Returns
+    -------
+    FitReport
+        Inertia in squared units of the stored values, iterations, whether they converged, the checksum of the
+        centers, and seconds.
 
     Raises
     ------

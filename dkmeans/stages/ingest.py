@@ -66,8 +66,16 @@ def ingest(
     Parameters
     ----------
     config : IngestConfig
+        URLs of what is read and written, and the options.
     executor : ClusterConfig or Executor
+        Where the tasks run: a cluster to start or to connect to, `InProcess` or `Distributed`.
     reporter : Reporter
+        Told of progress; by default nobody is.
+
+    Returns
+    -------
+    IngestReport
+        Numbers of images, pixels and patches, what was skipped, the digest of the dataset, and seconds.
 
     Raises
     ------

@@ -121,8 +121,16 @@ def quantize(
     Parameters
     ----------
     config : QuantizeConfig
+        URLs of what is read and written, and the options.
     executor : ClusterConfig or Executor
+        Where the tasks run: a cluster to start or to connect to, `InProcess` or `Distributed`.
     reporter : Reporter
+        Told of progress; by default nobody is.
+
+    Returns
+    -------
+    QuantizeReport
+        For all images and for each: colors, bytes, quality (PSNR in dB, SSIM), and seconds.
 
     Raises
     ------

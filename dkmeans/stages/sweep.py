@@ -71,8 +71,16 @@ def sweep(
     Parameters
     ----------
     config : SweepConfig
+        URLs of what is read and written, and the options.
     executor : ClusterConfig or Executor
+        Where the tasks run: a cluster to start or to connect to, `InProcess` or `Distributed`.
     reporter : Reporter
+        Told of progress; by default nobody is.
+
+    Returns
+    -------
+    SweepReport
+        For each number of clusters inertia, mean squared error and iterations; the elbow; seconds.
 
     Raises
     ------

@@ -116,6 +116,11 @@ def storage_options(options: Mapping[str, str]) -> Iterator[None]:
     options : mapping of str to str
         Names as obstore has them. One that begins with ``aws_``, ``google_`` or ``azure_`` is for such a
         store only; another is for every store but local ones.
+
+    Yields
+    ------
+    None
+        As a context manager: the options hold within ``with``.
     """
     merged = {**dict(current_access().options), **{key.lower(): value for key, value in options.items()}}
     given = replace(current_access(), options=tuple(sorted(merged.items())), job=uuid.uuid4().hex)

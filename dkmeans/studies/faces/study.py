@@ -43,8 +43,16 @@ def faces(
     Parameters
     ----------
     config : FacesConfig
+        URLs of the images and of the folder to write, and the options.
     cluster : ClusterConfig or Executor
+        Where the tasks run: a cluster to start or to connect to, `InProcess` or `Distributed`.
     reporter : Reporter
+        Told of progress; by default nobody is.
+
+    Returns
+    -------
+    StudyReport
+        Where the page lies, how many pictures it has, and its bytes.
 
     Raises
     ------

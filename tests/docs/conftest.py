@@ -1,0 +1,8 @@
+"""The modules of docs/_ext, which are no package."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[2] / "docs" / "_ext"))
