@@ -15,6 +15,8 @@ class StudyConfig(LearningConfig):
 
     out: str
     """URL of the folder to write: index.html, numbers.json, tables, figures, and what they come from."""
+    max_iter: int = Field(default=1000, ge=1)
+    """Most Lloyd iterations; so many that the fits converge."""
 
 
 class DictionaryConfig(StudyConfig):
