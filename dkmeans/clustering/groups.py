@@ -103,9 +103,10 @@ def _least_inertia(
     """Fit each number of clusters from a few starts; the choices of greedy k-means++ serve them all."""
     block, snap = kernels.load(rows), arithmetic(rows.dtype).snap
     weights = np.ones(len(rows), np.int64)
-    found = []
+    least = np.full(len(sizes), np.inf)
     for _ in range(_STARTS):
         chosen = rows[choose_greedily(rows, weights, max(sizes), rng, _TRIALS)]
         starts = (State(snap(chosen[:k], rows.dtype)) for k in sizes)
-        found.append([iterate(block, start, max_iter=_MAX_ITER, tol=_TOL).inertia for start in starts])
-    return np.min(found, axis=0)
+        found = [iterate(block, start, max_iter=_MAX_ITER, tol=_TOL).inertia for start in starts]
+        least = np.minimum(least, found)
+    return least

@@ -29,9 +29,9 @@ def draw(made: Made) -> Study:
     lead = (
         f"{{/dataset/n_patches:integer}} patches of {{/dataset/height:integer}} × {{/dataset/width:integer}} "
         f"pixels from {{/dataset/n_images:integer}} {made.noun}, each replaced by the nearest of "
-        f"{{/by_k/0/n_clusters:integer}} to {{/by_k/{last}/n_clusters:integer}} typical ones. {_enough(made)} "
-        f"From the smallest to the largest dictionary a pixel is off by {{/by_k/0/rmse:number}} to "
-        f"{{/by_k/{last}/rmse:number}} of 255 levels (root mean square; {{/by_k/0/psnr:psnr}} to "
+        f"{{/by_k/0/n_clusters:integer}} to {{/by_k/{last}/n_clusters:integer}} typical ones. "
+        f"{_enough(made)} From the smallest to the largest dictionary a pixel is off by "
+        f"{{/by_k/0/rmse:number}} to {{/by_k/{last}/rmse:number}} of 255 levels (root mean square; {{/by_k/0/psnr:psnr}} to "
         f"{{/by_k/{last}/psnr:psnr}})."
     )
     sections = (_how_many(made), _samples(made), _centers(made), _rebuilt(made), _cover(made), _kinds(made))
@@ -43,11 +43,11 @@ def _enough(made: Made) -> Text:
     if made.facts["enough"]:
         return (
             "{/enough/n_clusters:integer} of them are enough for {/most:share} of the patches to be within "
-            "{/near:integer} levels of their nearest, about what is hard to see in so small a patch."
+            "{/near:integer} of 255 levels of the nearest (root mean square)."
         )
     last = f"/by_k/{len(made.facts['by_k']) - 1}"
     return (
-        f"Even {{{last}/n_clusters:integer}} come within {{/near:integer}} levels of no more than "
+        f"Even {{{last}/n_clusters:integer}} come within {{/near:integer}} of 255 levels of no more than "
         f"{{{last}/coverage/{made.facts['near']}:share}} of the patches, so that more would help."
     )
 
@@ -68,7 +68,7 @@ def _how_many(made: Made) -> Section:
         "method): there a pixel is off by {/elbow/rmse:number} of 255 levels ({/elbow/psnr:psnr}), and from "
         "there on each further cluster gains less."
         if made.facts["elbow"]
-        else "The curve of the error has no elbow: each further cluster gains about as much as the one before."
+        else "The curve of the error has no elbow: no number of clusters stands out."
     )
     groups: Text = (
         " The patches fall into {/n_groups:integer} groups, by the gap statistic on a sample."
@@ -235,8 +235,9 @@ def _rebuilt(made: Made) -> Section:
     answer = (
         "The first image is {/by_k/0/tried/0/n_patches:integer} overlapping patches. The smallest dictionary "
         "writes it with {/by_k/0/tried/0/n_codes:integer} different ones at {/by_k/0/tried/0/psnr:psnr}, the "
-        f"largest with {{/by_k/{last}/tried/0/n_codes:integer}} at {{/by_k/{last}/tried/0/psnr:psnr}}. As a "
-        "pixel is the mean of all patches that cover it, the image comes out better than its single patches."
+        f"largest with {{/by_k/{last}/tried/0/n_codes:integer}} at {{/by_k/{last}/tried/0/psnr:psnr}}. An "
+        "image comes out better than its single patches: a pixel is the mean of all that cover it, and what "
+        "is blank stays blank."
     )
     return Section("What is one image made of?", (answer, *shown, table))
 
