@@ -31,8 +31,8 @@ def draw(made: Made) -> Study:
         f"pixels from {{/dataset/n_images:integer}} {made.noun}, each replaced by the nearest of "
         f"{{/by_k/0/n_clusters:integer}} to {{/by_k/{last}/n_clusters:integer}} typical ones. "
         f"{_enough(made)} From the smallest to the largest dictionary a pixel is off by "
-        f"{{/by_k/0/rmse:number}} to {{/by_k/{last}/rmse:number}} of 255 levels (root mean square; {{/by_k/0/psnr:psnr}} to "
-        f"{{/by_k/{last}/psnr:psnr}})."
+        f"{{/by_k/0/rmse:number}} to {{/by_k/{last}/rmse:number}} of 255 levels (root mean "
+        f"square; {{/by_k/0/psnr:psnr}} to {{/by_k/{last}/psnr:psnr}})."
     )
     sections = (_how_many(made), _samples(made), _centers(made), _rebuilt(made), _cover(made), _kinds(made))
     return Study(f"A dictionary of {made.noun}", lead, facts, sections)

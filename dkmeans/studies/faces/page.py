@@ -40,8 +40,8 @@ def draw(made: Made) -> Study:
         "{/levels/kmeans/rmse:number} of 255 gray values (root mean square), which shows as steps where the "
         "image is smooth, and takes {/bytes/bits:integer} bits instead of 8. k-means on whole images finds "
         f"{{/gallery/n_clusters:integer}} typical {made.noun}. Cut down to fewer without a new fit, they "
-        "have {/hierarchy/least_ratio:number} to {/hierarchy/largest_ratio:number} times the squared error of a "
-        f"new one{_worth(made)}."
+        "have {/hierarchy/least_ratio:number} to {/hierarchy/largest_ratio:number} times the squared error of "
+        f"a new one{_worth(made)}."
     )
     sections = (draw_levels(made), draw_bytes(made), _gallery(made), _hierarchy(made))
     return Study(f"{made.dataset.n_images:,} {made.noun} in few numbers", lead, made.facts, sections)
@@ -93,8 +93,8 @@ def _hierarchy(made: Made) -> Section:
         "{/hierarchy/largest_ratio:number} times that of a direct fit of the same size"
         f"{_worth(made)}. Ward's linkage joins the {{/hierarchy/n_clusters:integer}} centers of the gallery "
         "step by step; a codebook of any smaller size is one cut through that tree. A direct fit ends in the "
-        "good codebook that lies next to its seeds, not in the best one, so that a cut may come nearer to the "
-        "images."
+        "good codebook that lies next to its seeds, not in the best one, so that a cut may come nearer to "
+        "the images."
     )
     curves = Pictures((_inertia_plot(made), _ratio_plot(made)))
     parts = (answer, curves, _cut_table(made), _cut_galleries(made))
