@@ -50,8 +50,8 @@ def test_rows_without_groups(kind, seed):
 def test_the_gap_is_right_more_often_than_elbow_and_silhouette():
     """Blobs of 2 to 12 groups in 2, 3 and 8 dimensions, which may overlap; sizes 1 to 15.
 
-    Right of 33: the gap 25, the mean silhouette 17, the elbow 8. With a box along the axes of the data the
-    gap is right in 26, but finds groups in rows that only vary together, as colors do.
+    Right of 33: the gap 23, the mean silhouette 16, the elbow 8. With a box along the axes of the data the
+    gap is right about as often, but finds groups in rows that only vary together, as colors do.
     """
     sizes, right = list(range(1, 16)), dict.fromkeys(("gap", "silhouette", "elbow"), 0)
     for n_groups, (number, n_features) in itertools.product(range(2, 13), enumerate((2, 3, 8))):
@@ -62,7 +62,6 @@ def test_the_gap_is_right_more_often_than_elbow_and_silhouette():
         right["gap"] += find_groups(rows, sizes, seed=0) == n_groups
         right["silhouette"] += sizes[1 + int(np.argmax(scores))] == n_groups
         right["elbow"] += find_elbow(sizes, [fit.inertia_ for fit in fits]) == n_groups
-    print(right)
     assert right["gap"] >= 22
     assert right["gap"] > max(right["silhouette"], right["elbow"]) + 3
 

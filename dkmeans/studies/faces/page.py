@@ -40,8 +40,8 @@ def draw(made: Made) -> Study:
         "{/levels/kmeans/rmse:number} of 255 gray values (root mean square), which shows as steps where the "
         "image is smooth, and takes {/bytes/bits:integer} bits instead of 8. k-means on whole images finds "
         f"{{/gallery/n_clusters:integer}} typical {made.noun}. Cut down to fewer without a new fit, they "
-        "have {/hierarchy/least_ratio:number} to {/hierarchy/largest_ratio:number} times the squared error of "
-        f"a new one{_worth(made)}."
+        "have {/hierarchy/least_ratio:number} to {/hierarchy/largest_ratio:number} times the squared error "
+        f"of a new one{_worth(made)}."
     )
     sections = (draw_levels(made), draw_bytes(made), _gallery(made), _hierarchy(made))
     return Study(f"{made.dataset.n_images:,} {made.noun} in few numbers", lead, made.facts, sections)
