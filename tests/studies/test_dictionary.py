@@ -164,6 +164,9 @@ def test_it_is_resumed_and_not_written_twice(out):
 def test_the_embedded_digits(tmp_path):
     learned, tried = (np.load(url) for url in write_digits(str(tmp_path)))
     assert (len(learned), len(tried)) == (1618, 179)
+    times = [(tmp_path / name).stat().st_mtime_ns for name in ("learn.npy", "test.npy")]
+    write_digits(str(tmp_path))  # by a study that is resumed, which takes them for the same
+    assert [(tmp_path / name).stat().st_mtime_ns for name in ("learn.npy", "test.npy")] == times
     small = load_digits().images[[0, 1700]]
     assert learned.shape[1:] == tried.shape[1:] == (28, 28)
     for large, digit in zip((learned[0], tried[1700 - 1618]), small, strict=True):

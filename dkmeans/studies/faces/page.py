@@ -39,9 +39,9 @@ def draw(made: Made) -> Study:
         "pixels. In {/levels/n_levels:integer} gray levels chosen by k-means a pixel is off by "
         "{/levels/kmeans/rmse:number} of 255 gray values (root mean square), which shows as steps where the "
         "image is smooth, and takes {/bytes/bits:integer} bits instead of 8. k-means on whole images finds "
-        f"{{/gallery/n_clusters:integer}} typical {made.noun}. Cut down to fewer without a new fit, they "
-        "have {/hierarchy/least_ratio:number} to {/hierarchy/largest_ratio:number} times the squared error "
-        f"of a new one{_worth(made)}."
+        f"{{/gallery/n_clusters:integer}} typical {made.noun}. Cut down to fewer without a new fit, "
+        "this codebook has {/hierarchy/least_ratio:number} to {/hierarchy/largest_ratio:number} times the "
+        f"squared error of a direct fit{_worth(made)}."
     )
     sections = (draw_levels(made), draw_bytes(made), _gallery(made), _hierarchy(made))
     return Study(f"{made.dataset.n_images:,} {made.noun} in few numbers", lead, made.facts, sections)
@@ -50,8 +50,8 @@ def draw(made: Made) -> Study:
 def _worth(made: Made) -> str:
     """What the ratios of cuts mean for who has to choose."""
     if made.facts["hierarchy"]["largest_ratio"] <= _AS_GOOD:
-        return ": a cut is as good"
-    return ": where the error counts, fit anew"
+        return ", so that it is as good"
+    return "; where the error counts, fit anew"
 
 
 def _centers(made: Made, codebook: Codebook) -> NDArray[np.uint8]:

@@ -10,6 +10,7 @@ from dkmeans.studies.palette.facts import Made
 
 __all__ = ["goals_section", "image_goals", "needs"]
 
+_MORE = "over {/max_colors:integer}"
 _START, _ALIKE = 1, 2
 """Positions among the goals: 35 dB to start with, and 40 dB."""
 
@@ -96,7 +97,7 @@ def _goal_table(made: Made) -> Table:
         else "The smallest of the measured numbers that reach each goal; fewer may do. Files are those of "
         "all photos with the number that is enough for every one."
     )
-    header = ("Goal", "Easiest photo", "Every photo", "Photos that reach it", "Files")
+    header = ("Goal", "Easiest photo", "Every photo", "Reached by", "Files")
     return Table("goals", header, rows, found)
 
 
@@ -142,4 +143,4 @@ def image_goals(made: Made, position: int) -> Text:
 
 def _colors(made: Made, pointer: str, n_colors: int | None) -> Text:
     """A number of colors, or that more are needed than were tried."""
-    return f"{{{pointer}:integer}}" if n_colors is not None else "more than {/max_colors:integer}"
+    return f"{{{pointer}:integer}}" if n_colors is not None else _MORE
