@@ -42,13 +42,14 @@ def _enough(made: Made) -> Text:
     """The advice: the smallest dictionary that comes near to most patches."""
     if made.facts["enough"]:
         return (
-            "{/enough/n_clusters:integer} of them are enough for {/most:share} of the patches to be within "
-            "{/near:integer} of 255 levels of the nearest (root mean square)."
+            "A dictionary of {/enough/n_clusters:integer} brings {/most:share} of the patches within "
+            "{/near:integer} of 255 levels of the nearest of its own (root mean square)."
         )
     last = f"/by_k/{len(made.facts['by_k']) - 1}"
     return (
-        f"Even {{{last}/n_clusters:integer}} come within {{/near:integer}} of 255 levels of no more than "
-        f"{{{last}/coverage/{made.facts['near']}:share}} of the patches, so that more would help."
+        f"Even a dictionary of {{{last}/n_clusters:integer}} brings no more than "
+        f"{{{last}/coverage/{made.facts['near']}:share}} of the patches within {{/near:integer}} of 255 "
+        "levels of the nearest of its own (root mean square)."
     )
 
 
