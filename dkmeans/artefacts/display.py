@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -19,13 +19,16 @@ if TYPE_CHECKING:
     from dkmeans.artefacts.codebook import CodebookManifest
     from dkmeans.artefacts.coded import CodedManifest
     from dkmeans.artefacts.dataset import DatasetManifest
+    from dkmeans.artefacts.sweep import SweepManifest
 
 __all__ = [
     "N_THUMBNAILS",
     "Fact",
+    "curve",
     "describe_codebook",
     "describe_coded",
     "describe_dataset",
+    "describe_sweep",
     "gallery",
     "page",
     "text",
@@ -45,7 +48,11 @@ _GALLERY_PIXELS = 1 << 20
 _GALLERY_WIDTH = 720
 _GAP = 2
 _COLORS = {1: "gray", 2: "gray-alpha", 3: "rgb", 4: "rgba"}
-_Pictures = Iterable[tuple[str, NDArray[np.uint8] | None]]
+_CURVE = (420, 200)
+"""Width and height of a curve in pixels."""
+_MARGIN = 24
+_Picture = NDArray[np.uint8] | str | None
+_Pictures = Iterable[tuple[str, _Picture]]
 
 
 class Fact(NamedTuple):
@@ -71,8 +78,8 @@ def page(kind: str, url: str, facts: Sequence[Fact], pictures: Callable[[], _Pic
     kind, url : str
     facts : sequence of Fact
     pictures : callable
-        Gives captions and pixels, (height, width, 1 | 3 | 4) uint8, or None for words alone. It may fail:
-        that is said in their place.
+        Gives captions and pixels, (height, width, 1 | 3 | 4) uint8, an SVG, or None for words alone. It may
+        fail: that is said in their place.
     """
     cells = (
         f'<tr><th style="text-align:left">{html.escape(name)}</th>'
@@ -88,16 +95,18 @@ def page(kind: str, url: str, facts: Sequence[Fact], pictures: Callable[[], _Pic
     return f"<div><table>{''.join(cells)}</table>{''.join(shown)}</div>"
 
 
-def _figure(caption: str, pixels: NDArray[np.uint8] | None) -> str:
-    if pixels is None:
-        return f"<p>{html.escape(caption)}</p>"
-    from dkmeans.images.encode import encode_png  # here, as text() needs no library for images
-
-    data = base64.b64encode(encode_png(pixels)).decode("ascii")
+def _figure(caption: str, picture: _Picture) -> str:
     name = html.escape(caption)
+    if picture is None:
+        return f"<p>{name}</p>"
+    if not isinstance(picture, str):
+        from dkmeans.images.encode import encode_png  # here, as text() needs no library for images
+
+        data = base64.b64encode(encode_png(picture)).decode("ascii")
+        picture = f'<img alt="{name}" src="data:image/png;base64,{data}">'
     return (
-        '<figure style="display:inline-block;margin:4px;vertical-align:top">'
-        f'<img alt="{name}" src="data:image/png;base64,{data}"><figcaption>{name}</figcaption></figure>'
+        f'<figure style="display:inline-block;margin:4px;vertical-align:top">{picture}'
+        f"<figcaption>{name}</figcaption></figure>"
     )
 
 
@@ -128,6 +137,17 @@ def describe_codebook(found: CodebookManifest) -> list[Fact]:
     ]
 
 
+def describe_sweep(found: SweepManifest) -> list[Fact]:
+    """Facts of a sweep."""
+    sizes, noun = found.n_clusters, "patches" if found.space.patch else "colors"
+    span = f"{sizes[0]:,} {noun}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,} {noun}"
+    facts = [_number(len(sizes), "codebook"), Fact("centers", span, span), _number(found.n_rows, "row")]
+    for name, words, n in (("elbow", "elbow at", found.elbow), ("groups", "groups:", found.n_groups)):
+        value = "none found" if n is None else f"{n:,}"
+        facts.append(Fact(name, value, f"{words} {value}" if n is not None else f"no {name}"))
+    return facts
+
+
 def describe_coded(found: CodedManifest) -> list[Fact]:
     """Facts of coded images."""
     of = f"{found.n_clusters:,} {'colors' if found.decoder == 'palette' else 'patches'}"
@@ -150,6 +170,45 @@ def _values(channels: int, dtype: str) -> Fact:
 
 def _size(size: Any) -> str:
     return f"{size[0]}x{size[1]}"
+
+
+def curve(
+    n_clusters: Sequence[int], mse: NDArray[np.float64], marks: Mapping[str, int | None]
+) -> tuple[str, str]:
+    """A caption and an SVG: the mean squared error against the number of clusters, on a logarithmic axis.
+
+    Parameters
+    ----------
+    n_clusters : sequence of int
+        Ascending.
+    mse : ndarray of shape (n,), float64
+    marks : mapping of str to int or None
+        Numbers of clusters to circle and name.
+    """
+    width, height = _CURVE
+    across = np.log(np.array(n_clusters, np.float64))
+    xs = _MARGIN + (across - across[0]) / max(across[-1] - across[0], 1e-9) * (width - 2 * _MARGIN)
+    ys = height - _MARGIN - mse / max(float(mse.max()), 1e-300) * (height - 2 * _MARGIN)
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(xs, ys, strict=True))
+    shown = [f'<polyline points="{path}" fill="none" stroke="currentColor"></polyline>']
+    for k, error, x, y in zip(n_clusters, mse, xs, ys, strict=True):
+        told = f"{k:,} clusters: mean squared error {error:.3g}"
+        shown.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3"><title>{told}</title></circle>')
+        if names := [name for name, at in marks.items() if at == k]:
+            shown.append(
+                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="7" fill="none" stroke="currentColor"></circle>'
+            )
+            anchor, aside = ("start", 9) if x < width / 2 else ("end", -9)
+            at_mark = f'x="{x + aside:.1f}" y="{y - 9:.1f}" text-anchor="{anchor}"'
+            shown.append(f"<text {at_mark}>{', '.join(names)}: {k:,}</text>")
+    for k, x, anchor in ((n_clusters[0], xs[0], "start"), (n_clusters[-1], xs[-1], "end")):
+        shown.append(f'<text x="{x:.1f}" y="{height - 6}" text-anchor="{anchor}">{k:,}</text>')
+    caption = "mean squared error against the number of clusters"
+    svg = (
+        f'<svg role="img" aria-label="{caption}" width="{width}" height="{height}" fill="currentColor" '
+        f'font-size="11" font-family="sans-serif">{"".join(shown)}</svg>'
+    )
+    return caption, svg
 
 
 def thumbnails(

@@ -21,7 +21,15 @@ CURVES = ("n_clusters", "inertia", "mse", "n_iter", "converged", "seconds")
 
 
 class SweepManifest(Manifest):
-    """The manifest of a sweep: the numbers of clusters, and the one at the bend of the curve, if any."""
+    """The manifest of a sweep: the numbers of clusters, and what they tell.
+
+    Attributes
+    ----------
+    elbow : int or None
+        The number of clusters at the bend of the curve of inertia, if it has one.
+    n_groups : int or None
+        That of the groups that the rows fall into by the gap statistic, if there are any.
+    """
 
     kind: Literal["sweep"] = "sweep"
     names: ClassVar[tuple[str, ...]] = ("codebooks", "curves", "seeds")
@@ -31,6 +39,7 @@ class SweepManifest(Manifest):
     n_features: int
     space: Space
     elbow: int | None
+    n_groups: int | None = None
 
     @classmethod
     def upgraded(cls, found: dict[str, Any]) -> dict[str, Any]:
@@ -52,6 +61,19 @@ class Sweep(Artefact[SweepManifest]):
 
     curves: dict[str, NDArray[Any]]
 
+    def __repr__(self) -> str:
+        from dkmeans.artefacts import display
+
+        return display.text("Sweep", self.url, display.describe_sweep(self.manifest))
+
+    def _repr_html_(self) -> str:
+        from dkmeans.artefacts import display
+
+        facts = display.describe_sweep(self.manifest)
+        marks = {"elbow": self.elbow, "groups": self.n_groups}
+        curve = display.curve(self.n_clusters, self.curves["mse"], marks)
+        return display.page("Sweep", self.url, facts, lambda: [curve])
+
     @property
     def n_clusters(self) -> list[int]:
         """The numbers of clusters, ascending."""
@@ -61,6 +83,14 @@ class Sweep(Artefact[SweepManifest]):
     def elbow(self) -> int | None:
         """The number of clusters at the bend of the curve of inertia; None if it has none."""
         return self.manifest.elbow
+
+    @property
+    def n_groups(self) -> int | None:
+        """The number of groups that the rows fall into; None if there are none, or nobody has looked.
+
+        By the gap statistic, see `dkmeans.clustering.groups`.
+        """
+        return self.manifest.n_groups
 
     def codebook(self, n_clusters: int) -> Codebook:
         """Read one of the codebooks.

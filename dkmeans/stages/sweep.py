@@ -18,6 +18,7 @@ from dkmeans.artefacts.dataset import Dataset, open_dataset
 from dkmeans.artefacts.held import Claim
 from dkmeans.artefacts.sweep import SweepManifest, codebook_store, open_sweep, write_sweep
 from dkmeans.clustering.elbow import find_elbow
+from dkmeans.clustering.groups import draw_group_sample, find_groups
 from dkmeans.clustering.rows import Rows
 from dkmeans.clustering.sampling import Sample
 from dkmeans.clustering.seeding import Seeds, draw_seeds
@@ -25,6 +26,7 @@ from dkmeans.compute.connecting import connect
 from dkmeans.compute.executor import Executor
 from dkmeans.config.cluster import ClusterConfig
 from dkmeans.config.stages import FitConfig, LearningConfig, SweepConfig
+from dkmeans.events import words
 from dkmeans.events.reporter import SILENT, Reporter
 from dkmeans.stages.shared.fitting import check_rows, fit_rows
 from dkmeans.stages.shared.rows import open_rows
@@ -41,13 +43,15 @@ _Say = Callable[[str], None]
 class SweepReport:
     """The report of sweep: for each number of clusters its curves, see `dkmeans.artefacts.sweep.Sweep`.
 
-    Inertia in squared units of the stored values; `elbow` is None where the curve has none.
+    Inertia in squared units of the stored values; `elbow` is None where the curve has none, and `n_groups`
+    where the rows fall into no groups that are told apart (see `dkmeans.clustering.groups`).
     """
 
     sweep: str
     n_rows: int
     n_features: int
     elbow: int | None
+    n_groups: int | None
     n_clusters: list[int]
     inertia: list[float]
     mse: list[float]
@@ -55,6 +59,23 @@ class SweepReport:
     converged: list[bool]
     iteration_seconds: list[float]
     seconds: float
+
+    def summary(self) -> list[str]:
+        """Lines for people: the curve, where it bends, and how many groups there are."""
+        lines = [f"{'clusters':>9}  {'mean squared error':>18}  iterations"]
+        for k, mse, n_iter, converged in zip(
+            self.n_clusters, self.mse, self.n_iter, self.converged, strict=True
+        ):
+            stopped = "" if converged else ", not converged"
+            lines.append(f"{k:9,}  {words.number(mse):>18}  {n_iter:>10,}{stopped}")
+        lines.append(
+            "no elbow: no number stands out by what more clusters gain"
+            if self.elbow is None
+            else f"elbow at {self.elbow:,} clusters: beyond it, each further one gains less"
+        )
+        if self.n_groups is not None:
+            lines.append(f"the rows fall into {self.n_groups:,} groups, by the gap statistic on a sample")
+        return [*lines, self.sweep]
 
 
 def sweep(
@@ -134,7 +155,9 @@ def _write(
             if isinstance(inner, Claim):
                 fit_rows(one, dataset, rows(), partial(first, k), inner, reporter)
             checkpoint.remove(place)
+    reporter.say("looking for groups in a sample")
     curves, facts = _measure(config, held.store)
+    facts["n_groups"] = _find_groups(config, rows())
     held.discard(_SEEDS)
     write_sweep(held, curves, **facts)
 
@@ -176,9 +199,14 @@ def _measure(config: SweepConfig, store: Store) -> tuple[dict[str, NDArray[Any]]
     return curves, {**facts, "n_clusters": config.n_clusters, "elbow": bend}
 
 
+def _find_groups(config: SweepConfig, rows: Rows) -> int | None:
+    positions = draw_group_sample(rows.n_rows, rows.n_features, max(config.n_clusters), config.seed)
+    return find_groups(rows.take(positions), config.n_clusters, config.seed)
+
+
 def _report(url: str, seconds: float) -> SweepReport:
     found = open_sweep(url)
     curves = {name: values.tolist() for name, values in found.curves.items()}
     curves["iteration_seconds"] = curves.pop("seconds")
-    facts = {name: getattr(found.manifest, name) for name in ("n_rows", "n_features", "elbow")}
+    facts = {name: getattr(found.manifest, name) for name in ("n_rows", "n_features", "elbow", "n_groups")}
     return SweepReport(sweep=url, seconds=seconds, **facts, **curves)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dkmeans.images.encode import encode_png
-from dkmeans.storage.store import open_store
+from dkmeans.storage.store import Store, open_store
 
 __all__ = ["write_digits", "write_faces", "write_photos"]
 
@@ -26,7 +26,7 @@ def write_photos(url: str) -> None:
 
     store = open_store(url)
     for name in _PHOTOS:
-        store.put(f"{name}.png", encode_png(getattr(data, name)()))
+        _write(store, f"{name}.png", encode_png(getattr(data, name)()))
 
 
 def write_digits(url: str) -> tuple[str, str]:
@@ -45,8 +45,8 @@ def write_digits(url: str) -> tuple[str, str]:
     digits = np.rint(np.clip(large, 0, 1) * 255).astype(np.uint8)
     n_learned = len(digits) - len(digits) // _TEST_SHARE
     store = open_store(url)
-    store.put("learn.npy", _npy(digits[:n_learned]))
-    store.put("test.npy", _npy(digits[n_learned:]))
+    _write(store, "learn.npy", _npy(digits[:n_learned]))
+    _write(store, "test.npy", _npy(digits[n_learned:]))
     return store.url_of("learn.npy"), store.url_of("test.npy")
 
 
@@ -58,7 +58,13 @@ def write_faces(url: str) -> None:
     images, store = data.lfw_subset(), open_store(url)
     for number, image in enumerate(images[: len(images) // 2]):
         pixels = img_as_ubyte(image).reshape(*image.shape, 1)
-        store.put(f"{number:03}.png", encode_png(pixels))
+        _write(store, f"{number:03}.png", encode_png(pixels))
+
+
+def _write(store: Store, key: str, data: bytes) -> None:
+    """Write an object that is not there yet: a new time would make it another image to a study resumed."""
+    if store.get_or_none(key) != data:
+        store.put(key, data)
 
 
 def _npy(values: NDArray[Any]) -> bytes:

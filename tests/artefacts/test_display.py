@@ -112,6 +112,25 @@ def test_codebooks(made):
     assert page.words[-1] == "5 of 5, the most frequent first"
 
 
+def test_sweeps(made, tmp_path):
+    """The curve: a point for each codebook, at heights in proportion to the errors, and the marks."""
+    config = dkmeans.SweepConfig(dataset=made["d"], sweep=str(tmp_path / "s"), k=[1, 2, 3, 4])
+    dkmeans.sweep(config, dkmeans.ClusterConfig(scheduler="sync"))
+    sweep = dkmeans.open_sweep(str(tmp_path / "s"))
+    assert repr(sweep).startswith("Sweep(s: 4 codebooks, 1 to 4 colors, 576 rows, ")
+    page = page_of(sweep)
+    assert {"svg", "polyline", "circle", "text"} <= page.tags
+    assert f"1 clusters: mean squared error {sweep.curves['mse'][0]:.3g}" in page.words
+    (points,) = re.findall(r'<polyline points="([^"]+)"', sweep._repr_html_())
+    heights = 176 - np.array([float(point.split(",")[1]) for point in points.split()])
+    expected = sweep.curves["mse"] / sweep.curves["mse"][0] * 152
+    np.testing.assert_allclose(heights, expected, atol=0.06)
+    assert sweep.elbow is None or f"elbow: {sweep.elbow}" in page.words
+    text = display.curve([2, 4, 8], np.array([9.0, 4, 1]), {"elbow": 4, "groups": 4})[1]
+    assert ">elbow, groups: 4</text>" in text
+    assert display.curve([5], np.zeros(1), {"elbow": None})[1].count("<circle") == 1
+
+
 def test_coded_images(made):
     compressed, reconstructed = dkmeans.open_coded(made["c"]), dkmeans.open_coded(made["r"])
     assert repr(compressed) == "CodedImages(c.zarr: 3 images, 576 codes, 4 colors)"

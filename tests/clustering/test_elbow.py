@@ -1,6 +1,7 @@
 """The bend of a curve of errors."""
 
 import numpy as np
+import pytest
 
 from dkmeans.clustering.elbow import find_elbow
 
@@ -21,6 +22,21 @@ def test_numbers_far_apart_count_by_their_distance():
 
 def test_a_straight_line_has_none():
     assert find_elbow(range(1, 11), np.arange(10, 0, -1.0).tolist()) is None
+
+
+@pytest.mark.parametrize(
+    ("n_clusters", "errors", "elbow"),
+    [
+        ([100, 200, 400, 800], [100, 80, 65, 52], 400),  # 0.3 below the chord, less than a step of a third
+        ([100, 300, 500, 700, 900], [100, 70, 50, 35, 25], 500),  # 0.17 below it, less than a fourth
+        ([1, 2, 3, 4], [100, 30, 20, 10], 2),
+        ([1, 2, 3, 4], [40, 30, 20, 10], None),
+        ([1, 2, 3, 4, 5], [50, 39, 30, 20, 10], None),  # 0.025 below it: as good as straight
+        ([1, 2, 3, 4, 5], [100, 98, 90, 70, 0], None),  # bends the other way
+    ],
+)
+def test_four_and_five_points(n_clusters, errors, elbow):
+    assert find_elbow(n_clusters, errors) == elbow
 
 
 def test_few_or_equal_points_have_none():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from dkmeans import IngestConfig, SweepConfig, ingest, open_codebook, open_datas
 from dkmeans import sweep as run_sweep
 from dkmeans.clustering import seeding
 from dkmeans.errors import DistinctRowsError, InputError, OutputExistsError, OutputUnfinishedError, UsageError
+from dkmeans.events import words
 from dkmeans.kernels import exact, reference
 from dkmeans.stages import sweep as stage
 from dkmeans.storage.store import Store
@@ -151,4 +154,25 @@ def test_a_codebook_is_no_sweep(dataset, tmp_path, sync):
 def test_the_command(dataset, tmp_path, dkmeans):
     code, out, _ = dkmeans("sweep", dataset, tmp_path / "s", "--k", "1:6", "--scheduler", "sync")
     assert code == 0
-    assert f"elbow  {open_sweep(str(tmp_path / 's')).elbow}" in out
+    found = open_sweep(str(tmp_path / "s"))
+    assert f"elbow at {found.elbow} clusters" in out
+    for k, mse in zip(found.n_clusters, found.curves["mse"], strict=True):
+        assert re.search(
+            rf"^ +{k} +{re.escape(words.number(mse))} +\d+(, not converged)?$", out, re.MULTILINE
+        )
+    assert not re.search(r"\d\.\d{4}|None", out)
+
+
+def test_groups_are_found_where_there_are_some(tmp_path, sync):
+    """Pixels of five colors, each a little blurred, and pixels of all colors."""
+    rng = np.random.default_rng(0)
+    colors = np.array([[20, 30, 40], [230, 20, 20], [30, 220, 60], [60, 40, 230], [220, 220, 210]])
+    grouped = colors[rng.integers(0, 5, (1, 40, 50))] + rng.normal(0, 6, (1, 40, 50, 3))
+    for name, images in (("grouped", grouped), ("even", rng.uniform(0, 255, (1, 40, 50, 3)))):
+        np.save(tmp_path / f"{name}.npy", np.clip(np.rint(images), 0, 255).astype(np.uint8))
+        source, dataset = str(tmp_path / f"{name}.npy"), str(tmp_path / name)
+        ingest(IngestConfig(source=source, dataset=dataset), sync)
+    assert sweep(tmp_path / "grouped", tmp_path / "a", sync, k="2:9").n_groups == 5
+    assert sweep(tmp_path / "even", tmp_path / "b", sync, k="2:9").n_groups is None
+    assert open_sweep(str(tmp_path / "a")).n_groups == 5
+    assert "Sweep(a: 8 codebooks, 2 to 9 colors, 2,000 rows, " in repr(open_sweep(str(tmp_path / "a")))

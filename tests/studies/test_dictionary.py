@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -66,6 +67,7 @@ def test_errors_and_coverage_are_those_of_all_patches(out, facts, place):
     assert found["n_clusters"] == KS[place]
     assert found["mse"] == pytest.approx(mean_squared_error(rows, nearest), rel=1e-6)
     assert found["psnr"] == pytest.approx(peak_signal_noise_ratio(rows, nearest, data_range=255), rel=1e-6)
+    assert found["rmse"] == pytest.approx(np.sqrt(mean_squared_error(rows, nearest)), rel=1e-6)
     rms = distances.min(axis=1) / 3  # of 9 values
     for bound, share in found["coverage"].items():
         assert share == pytest.approx(np.mean(rms <= int(bound)), abs=1e-9)
@@ -130,6 +132,11 @@ def test_the_page_answers_every_question(out, facts):
         "What are the clusters?",
     ):
         assert text.count(f">{title}</h2>") == 1
+    covered = [row["n_clusters"] for row in facts["by_k"] if row["coverage"]["16"] >= 0.9]
+    assert facts["enough"] == (facts["by_k"][KS.index(covered[0])] if covered else None)
+    assert facts["n_groups"] == open_sweep(str(out / "sweep")).n_groups
+    words = f"A dictionary of {covered[0]} brings" if covered else "Even a dictionary of 25 brings no more"
+    assert words in re.sub(r"<[^>]+>", "", text)
     elbow = open_sweep(str(out / "sweep")).elbow
     assert facts["elbow"] == (None if elbow is None else facts["by_k"][KS.index(elbow)])
     assert sorted(path.name for path in (out / "tables").iterdir()) == [
@@ -153,6 +160,9 @@ def test_it_is_resumed_and_not_written_twice(out):
 def test_the_embedded_digits(tmp_path):
     learned, tried = (np.load(url) for url in write_digits(str(tmp_path)))
     assert (len(learned), len(tried)) == (1618, 179)
+    times = [(tmp_path / name).stat().st_mtime_ns for name in ("learn.npy", "test.npy")]
+    write_digits(str(tmp_path))  # by a study that is resumed, which takes them for the same
+    assert [(tmp_path / name).stat().st_mtime_ns for name in ("learn.npy", "test.npy")] == times
     small = load_digits().images[[0, 1700]]
     assert learned.shape[1:] == tried.shape[1:] == (28, 28)
     for large, digit in zip((learned[0], tried[1700 - 1618]), small, strict=True):

@@ -27,6 +27,8 @@ _SAMPLE = 100_000
 """Patches in which the coverage is measured."""
 _WITHIN = (8, 16, 32)
 """Root mean square errors, in 255ths of the range, within which a patch counts as covered."""
+_NEAR, _MOST = 16, 0.9
+"""The one of these that the advice takes, and the part of the patches that it wants covered."""
 _SHOWN = (100, 400, 1000, 2000, 5000, 10_000)
 _N_RANDOM = 5
 DIRECTIONS = ("right", "down right", "down", "down left", "left", "up left", "up", "up right")
@@ -105,6 +107,10 @@ def gather(config: DictionaryConfig, dataset: Dataset, test: Dataset, sweep: Swe
     facts = {
         "dataset": _about(dataset, sample),
         "elbow": None if sweep.elbow is None else rows[sweep.n_clusters.index(sweep.elbow)],
+        "n_groups": sweep.n_groups,
+        "near": _NEAR,
+        "most": _MOST,
+        "enough": next((row for row in rows if row["coverage"][str(_NEAR)] >= _MOST), None),
         "by_k": rows,
         "shown": {str(k): _kinds(book, dataset) for k, book in books.items()},
         "tried": names,
@@ -155,7 +161,8 @@ def _shown(n_clusters: list[int]) -> list[int]:
 
 def _curve(sweep: Sweep, place: int, limit: int) -> dict[str, Any]:
     values: dict[str, Any] = {name: array[place].item() for name, array in sweep.curves.items()}
-    return {**values, "psnr": psnr(values["mse"], limit)}
+    rmse = math.sqrt(values["mse"]) * (255 / limit)
+    return {**values, "rmse": rmse, "psnr": psnr(values["mse"], limit)}
 
 
 def _coverage(sample: NDArray[Any], book: Codebook, limit: int) -> dict[str, Any]:

@@ -26,20 +26,31 @@ def draw(made: Made) -> Study:
     """The page as data."""
     facts = made.facts
     last = len(facts["by_k"]) - 1
-    bend = (
-        "The curve bends at {/elbow/n_clusters:integer} clusters: beyond it, more of them gain little."
-        if facts["elbow"]
-        else "The curve of errors has no elbow: each further cluster gains about what it costs."
-    )
     lead = (
         f"{{/dataset/n_patches:integer}} patches of {{/dataset/height:integer}} × {{/dataset/width:integer}} "
-        f"pixels from {{/dataset/n_images:integer}} {made.noun}, by codebooks of "
-        f"{{/by_k/0/n_clusters:integer}} to {{/by_k/{last}/n_clusters:integer}} typical patches. {bend} "
-        f"From the smallest to the largest codebook a patch is told with {{/by_k/0/psnr:psnr}} to "
-        f"{{/by_k/{last}/psnr:psnr}}."
+        f"pixels from {{/dataset/n_images:integer}} {made.noun}, each replaced by the nearest of "
+        f"{{/by_k/0/n_clusters:integer}} to {{/by_k/{last}/n_clusters:integer}} typical ones. "
+        f"{_enough(made)} From the smallest to the largest dictionary a pixel is off by "
+        f"{{/by_k/0/rmse:number}} to {{/by_k/{last}/rmse:number}} of 255 levels (root mean "
+        f"square; {{/by_k/0/psnr:psnr}} to {{/by_k/{last}/psnr:psnr}})."
     )
     sections = (_how_many(made), _samples(made), _centers(made), _rebuilt(made), _cover(made), _kinds(made))
     return Study(f"A dictionary of {made.noun}", lead, facts, sections)
+
+
+def _enough(made: Made) -> Text:
+    """The advice: the smallest dictionary that comes near to most patches."""
+    if made.facts["enough"]:
+        return (
+            "A dictionary of {/enough/n_clusters:integer} brings {/most:share} of the patches within "
+            "{/near:integer} of 255 levels of the nearest of its own (root mean square)."
+        )
+    last = f"/by_k/{len(made.facts['by_k']) - 1}"
+    return (
+        f"Even a dictionary of {{{last}/n_clusters:integer}} brings no more than "
+        f"{{{last}/coverage/{made.facts['near']}:share}} of the patches within {{/near:integer}} of 255 "
+        "levels of the nearest of its own (root mean square)."
+    )
 
 
 def _per_k(made: Made, name: str) -> NDArray[np.float64]:
@@ -53,13 +64,19 @@ def _marks(made: Made) -> dict[str, tuple[float, float]]:
 
 def _how_many(made: Made) -> Section:
     rows = made.facts["by_k"]
-    answer: Text = (
-        "By the kneedle method the elbow is at {/elbow/n_clusters:integer} clusters, with a mean squared "
-        "error of {/elbow/mse:number} and {/elbow/psnr:psnr}. It is where the curve is farthest from the "
-        "straight line between its ends; whoever needs a smaller error goes beyond it."
+    bend: Text = (
+        "The curve of the error bends at {/elbow/n_clusters:integer} clusters (its elbow, by the kneedle "
+        "method): there a pixel is off by {/elbow/rmse:number} of 255 levels ({/elbow/psnr:psnr}), and from "
+        "there on each further cluster gains less."
         if made.facts["elbow"]
-        else "The kneedle method finds no elbow in this curve."
+        else "The curve of the error has no elbow: no number of clusters stands out."
     )
+    groups: Text = (
+        " The patches fall into {/n_groups:integer} groups, by the gap statistic on a sample."
+        if made.facts["n_groups"]
+        else ""
+    )
+    answer = f"{_enough(made)} {bend}{groups}"
     curve = Shown(
         "mse",
         plots.lines(
@@ -89,11 +106,21 @@ def _how_many(made: Made) -> Section:
     )
     table = Table(
         "by_k",
-        ("Clusters", "MSE", "PSNR", "Inertia", "Iterations", "Their time", "Patches of a center (median)"),
+        (
+            "Clusters",
+            "MSE",
+            "RMSE",
+            "PSNR",
+            "Inertia",
+            "Iterations",
+            "Their time",
+            "Patches of a center (median)",
+        ),
         tuple(
             (
                 f"{{/by_k/{place}/n_clusters:integer}}",
                 f"{{/by_k/{place}/mse:number}}",
+                f"{{/by_k/{place}/rmse:number}}",
                 f"{{/by_k/{place}/psnr:psnr}}",
                 f"{{/by_k/{place}/inertia:number}}",
                 f"{{/by_k/{place}/n_iter:integer}}" + ("" if row["converged"] else ", not converged"),
@@ -207,10 +234,11 @@ def _rebuilt(made: Made) -> Section:
         ),
     )
     answer = (
-        "One image is {/by_k/0/tried/0/n_patches:integer} overlapping patches. By the smallest codebook it "
-        "uses {/by_k/0/tried/0/n_codes:integer} different ones, by the largest "
-        f"{{/by_k/{last}/tried/0/n_codes:integer}}: the more centers, the more patches have "
-        "one of their own."
+        "The first image is {/by_k/0/tried/0/n_patches:integer} overlapping patches. The smallest dictionary "
+        "writes it with {/by_k/0/tried/0/n_codes:integer} different ones at {/by_k/0/tried/0/psnr:psnr}, the "
+        f"largest with {{/by_k/{last}/tried/0/n_codes:integer}} at {{/by_k/{last}/tried/0/psnr:psnr}}. An "
+        "image comes out better than its single patches: a pixel is the mean of all that cover it, and what "
+        "is blank stays blank."
     )
     return Section("What is one image made of?", (answer, *shown, table))
 
@@ -221,10 +249,10 @@ def _cover(made: Made) -> Section:
     last = len(rows) - 1
     middle = bounds[len(bounds) // 2]
     answer = (
-        f"Within a root mean square error of {middle} of 255 levels, {{/by_k/0/n_clusters:integer}} clusters "
-        f"cover {{/by_k/0/coverage/{middle}:share}} of the patches and "
-        f"{{/by_k/{last}/n_clusters:integer}} cover {{/by_k/{last}/coverage/{middle}:share}}; measured on "
-        "{/dataset/n_sample:integer} patches drawn at random."
+        f"A patch is covered if its nearest center is off by no more than {middle} of 255 levels (root mean "
+        f"square). {{/by_k/0/n_clusters:integer}} clusters cover {{/by_k/0/coverage/{middle}:share}} of the "
+        f"patches and {{/by_k/{last}/n_clusters:integer}} cover {{/by_k/{last}/coverage/{middle}:share}}; "
+        "measured on {/dataset/n_sample:integer} patches drawn at random."
     )
     curve = Shown(
         "coverage",

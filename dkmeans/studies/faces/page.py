@@ -21,6 +21,8 @@ _WIDE, _HALF = 1060, 530
 """Pixels that a picture across the page, and one of two beside each other, may be wide."""
 _COLUMNS = 5
 """Centers beside each other in one of two pictures."""
+_AS_GOOD = 1.05
+"""Ratio of squared errors, a fifth of a decibel, up to which two codebooks count as equally good."""
 _KINDS = {"direct": "direct fit", "cut": "cut, any two joined", "linked": "cut, neighbors joined"}
 """Codebooks of one size: key in the facts, and words."""
 
@@ -35,14 +37,21 @@ def draw(made: Made) -> Study:
     lead = (
         f"{{/images/n_images:integer}} {made.noun} of {{/images/height:integer}} × {{/images/width:integer}} "
         "pixels. In {/levels/n_levels:integer} gray levels chosen by k-means a pixel is off by "
-        "{/levels/kmeans/rmse:number} of 255 gray values (root mean square), and takes "
-        "{/bytes/bits:integer} bits instead of 8. k-means on whole images finds "
-        f"{{/gallery/n_clusters:integer}} typical {made.noun}; this codebook is then cut down to smaller "
-        "ones without a new fit, at {/hierarchy/least_ratio:number} to {/hierarchy/largest_ratio:number} "
-        "times the inertia of a direct fit."
+        "{/levels/kmeans/rmse:number} of 255 gray values (root mean square), which shows as steps where the "
+        "image is smooth, and takes {/bytes/bits:integer} bits instead of 8. k-means on whole images finds "
+        f"{{/gallery/n_clusters:integer}} typical {made.noun}. Cut down to fewer without a new fit, "
+        "this codebook has {/hierarchy/least_ratio:number} to {/hierarchy/largest_ratio:number} times the "
+        f"squared error of a direct fit{_worth(made)}."
     )
     sections = (draw_levels(made), draw_bytes(made), _gallery(made), _hierarchy(made))
     return Study(f"{made.dataset.n_images:,} {made.noun} in few numbers", lead, made.facts, sections)
+
+
+def _worth(made: Made) -> str:
+    """What the ratios of cuts mean for who has to choose."""
+    if made.facts["hierarchy"]["largest_ratio"] <= _AS_GOOD:
+        return ", so that it is as good"
+    return "; where the error counts, fit anew"
 
 
 def _centers(made: Made, codebook: Codebook) -> NDArray[np.uint8]:
@@ -58,6 +67,10 @@ def _gallery(made: Made) -> Section:
         "The largest of these groups has {/gallery/largest:integer} of {/images/n_images:integer} images, "
         "and {/gallery/n_single:integer} centers stand for one image alone."
     )
+    if 2 * made.facts["gallery"]["n_single"] > made.gallery.n_clusters:
+        answer += (
+            " So most of them are single images, not types: a smaller --gallery shows what images share."
+        )
     shown = Shown(
         "gallery",
         figures.grid(_centers(made, made.gallery), columns, _zoom(made, columns, _WIDE)),
@@ -76,11 +89,12 @@ def _zoom(made: Made, columns: int, widest: int) -> int:
 
 def _hierarchy(made: Made) -> Section:
     answer = (
-        "The inertia of a cut is {/hierarchy/least_ratio:number} to {/hierarchy/largest_ratio:number} times "
-        "that of a direct fit of the same size. Ward's linkage joins the {/hierarchy/n_clusters:integer} "
-        "centers of the gallery step by step; a codebook of any smaller size is one cut through that tree. "
-        "A direct fit ends in the good codebook that lies next to its seeds, not in the best one, so that a "
-        "cut may come nearer to the images."
+        "The inertia of a cut, its squared error over all images, is {/hierarchy/least_ratio:number} to "
+        "{/hierarchy/largest_ratio:number} times that of a direct fit of the same size"
+        f"{_worth(made)}. Ward's linkage joins the {{/hierarchy/n_clusters:integer}} centers of the gallery "
+        "step by step; a codebook of any smaller size is one cut through that tree. A direct fit ends in the "
+        "good codebook that lies next to its seeds, not in the best one, so that a cut may come nearer to "
+        "the images."
     )
     curves = Pictures((_inertia_plot(made), _ratio_plot(made)))
     parts = (answer, curves, _cut_table(made), _cut_galleries(made))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dkmeans.clustering.elbow import find_elbow
 from dkmeans.config.stages import QuantizeConfig
+from dkmeans.config.studies import PaletteConfig
 from dkmeans.errors import InputError
 from dkmeans.images.decode import SkippedImage, eight_bits
 from dkmeans.images.sources import open_source
@@ -38,18 +39,25 @@ class Made:
     photos: dict[int, list[NDArray[np.uint8]]]
 
 
-def gather(kind: str, source: str, reports: dict[int, QuantizeReport], folders: dict[int, str]) -> Made:
+def gather(
+    config: PaletteConfig,
+    source: str,
+    reports: dict[int, QuantizeReport],
+    folders: dict[int, str],
+    goals: dict[str, Any],
+) -> Made:
     """Gather what quantize told about each number of colors, and the images that it wrote into `folders`.
 
     Parameters
     ----------
-    kind : {"per-image", "shared"}
-        Of the palettes.
+    config : PaletteConfig
     source : str
         URL of the originals.
     reports : dict of int to QuantizeReport
         By the number of colors.
     folders : dict of int to str
+    goals : dict
+        Facts of `dkmeans.studies.palette.goals`.
     """
     first = next(iter(reports.values()))
     names = [image.name for image in first.images]
@@ -77,10 +85,11 @@ def gather(kind: str, source: str, reports: dict[int, QuantizeReport], folders: 
     spread = np.linspace(0, len(names) - 1, min(_MOST_SHOWN, len(names)))
     shown = [int(position) for position in np.rint(spread)]
     facts = {
-        "palette": kind,
+        "palette": config.palette,
         "source_bytes": first.source_bytes,
         "n_pixels": first.n_pixels,
         "n_images": len(names),
+        **goals,
         "elbow": _elbow(rows, [row["inertia"] for row in rows]),
         "by_k": rows,
         "images": [

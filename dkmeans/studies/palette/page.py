@@ -9,6 +9,7 @@ from dkmeans.features.histogram import Histogram
 from dkmeans.report import figures, plots
 from dkmeans.report.references import literal
 from dkmeans.report.study import Pictures, Section, Shown, Study, Table, Text
+from dkmeans.studies.palette.advice import goals_section, image_goals, needs
 from dkmeans.studies.palette.facts import Made
 
 __all__ = ["draw"]
@@ -17,21 +18,19 @@ __all__ = ["draw"]
 def draw(made: Made) -> Study:
     """The page as data."""
     facts, last = made.facts, len(made.facts["by_k"]) - 1
-    noun = "photo" if facts["n_images"] == 1 else "photos"
-    bend = (
-        "The curve of the error bends at {/elbow:integer} colors: beyond it, more of them gain little. "
-        if facts["elbow"]
-        else "The curve of the error has no elbow. "
-    )
+    one = facts["n_images"] == 1
     each = "each with a palette of its own" if facts["palette"] == "per-image" else "with one palette for all"
     lead = (
-        f"{{/n_images:integer}} {noun} in {{/by_k/0/n_clusters:integer}} to "
-        f"{{/by_k/{last}/n_clusters:integer}} colors, {each}. {bend}With "
-        f"{{/by_k/{last}/n_clusters:integer}} colors the mean PSNR is {{/by_k/{last}/psnr:psnr}}, and the "
-        f"files take {{/by_k/{last}/stored_bytes:size}} instead of {{/source_bytes:size}}."
+        f"{{/n_images:integer}} photo{'' if one else 's'} in {{/by_k/0/n_clusters:integer}} to "
+        f"{{/by_k/{last}/n_clusters:integer}} colors{'' if one else f', {each}'}. {needs(made)}"
     )
-    sections = (_how_many(made), *(_photo(made, position) for position in made.photos), _colors(made))
-    title = f"How many colors {'does a photo' if facts['n_images'] == 1 else 'do photos'} need?"
+    sections = (
+        goals_section(made),
+        _by_k(made),
+        *(_photo(made, position) for position in made.photos),
+        _colors(made),
+    )
+    title = f"How many colors {'does a photo' if one else 'do photos'} need?"
     return Study(title, lead, facts, sections)
 
 
@@ -39,28 +38,34 @@ def _ks(made: Made) -> NDArray[np.float64]:
     return np.array([row["n_clusters"] for row in made.facts["by_k"]], np.float64)
 
 
-def _how_many(made: Made) -> Section:
+def _by_k(made: Made) -> Section:
     rows = made.facts["by_k"]
     inertia = np.array([row["inertia"] for row in rows])
     bend = made.facts["elbow"]
-    answer: Text = (
-        "By the kneedle method the elbow is at {/elbow:integer} colors. Inertia is the sum of the squared "
-        "differences between pixels and their colors, intensities from 0 to 1: what scikit-learn gives for "
-        "pixels divided by 255."
-        if bend
-        else "The kneedle method finds no elbow in this curve. Inertia is the sum of the squared differences "
-        "between pixels and their colors, intensities from 0 to 1."
+    place = next((place for place, row in enumerate(rows) if row["n_clusters"] == bend), None)
+    elbow: Text = (
+        "The curve of the inertia has no elbow."
+        if place is None
+        else "The curve of the inertia bends at {/elbow:integer} colors (its elbow, by the kneedle method). "
+        "That is where further colors begin to gain less, not where photos begin to look good: the mean PSNR "
+        f"is {{/by_k/{place}/psnr:psnr}} there."
     )
-    marks = {"elbow": (bend, float(inertia[_ks(made) == bend][0]))} if bend else {}
+    answer = (
+        f"{elbow} Inertia is the sum of the squared differences between pixels and their colors, intensities "
+        "from 0 to 1: what scikit-learn gives for pixels divided by 255."
+    )
+    marks = {} if place is None else {"elbow": (bend, float(inertia[place]))}
     curve = Shown(
         "inertia",
-        plots.lines(_ks(made), {"inertia": inertia}, x_label="colors", y_label="inertia", marks=marks),
+        plots.lines(
+            _ks(made), {"inertia": inertia}, x_label="colors", y_label="inertia", log_x=True, marks=marks
+        ),
         "Inertia against the number of colors",
     )
     psnr = np.array([np.nan if row["psnr"] is None else row["psnr"] for row in rows])
     quality = Shown(
         "psnr",
-        plots.lines(_ks(made), {"mean PSNR": psnr}, x_label="colors", y_label="mean PSNR in dB"),
+        plots.lines(_ks(made), {"mean PSNR": psnr}, x_label="colors", y_label="mean PSNR in dB", log_x=True),
         "Mean PSNR against the number of colors",
     )
     table = Table(
@@ -78,7 +83,7 @@ def _how_many(made: Made) -> Section:
             for place, row in enumerate(rows)
         ),
     )
-    return Section("How many colors?", (answer, Pictures((curve, quality)), table))
+    return Section("What each number of colors gives", (answer, Pictures((curve, quality)), table))
 
 
 def _photo(made: Made, position: int) -> Section:
@@ -102,11 +107,9 @@ def _photo(made: Made, position: int) -> Section:
             f"{{{row}/stored_bytes:size}}"
         )
         shown.append(Shown(f"photo-{position}-{k}", figures.photo(pixels), f"{name} in {k} colors", caption))
-    bend = made.facts["images"][position]["elbow"]
     answer = (
-        f"{{{image}/width:integer}} × {{{image}/height:integer}} pixels of "
-        f"{{{image}/n_colors:integer}} distinct colors. "
-        + (f"Its curve bends at {{{image}/elbow:integer}} colors." if bend else "Its curve has no elbow.")
+        f"{{{image}/width:integer}} × {{{image}/height:integer}} pixels of {{{image}/n_colors:integer}} "
+        f"distinct colors. {image_goals(made, position)}"
     )
     strips = Shown(
         f"palettes-{position}",
@@ -129,13 +132,12 @@ def _colors(made: Made) -> Section:
     ks = [row["n_clusters"] for row in made.facts["by_k"]]
     table = Table(
         "colors",
-        ("Image", "Before", *(f"With {k}" for k in ks), "Elbow"),
+        ("Image", "Before", *(f"With {k}" for k in ks)),
         tuple(
             (
                 literal(image["name"]),
                 f"{{/images/{position}/n_colors:integer}}",
                 *(f"{{/by_k/{place}/images/{position}/n_colors:integer}}" for place in range(len(ks))),
-                f"{{/images/{position}/elbow:integer}}" if image["elbow"] else "none",
             )
             for position, image in enumerate(made.facts["images"])
         ),
