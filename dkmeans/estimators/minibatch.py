@@ -41,6 +41,7 @@ class MiniBatchKMeans(KMeans):
     Parameters
     ----------
     n_clusters : int
+        Number of clusters.
     init : {"k-means++", "random"}, callable or array-like of shape (n_clusters, n_features)
     max_iter : int
         Maximum number of passes: `fit` takes at most ``max_iter * n_rows / batch_size`` batches.
@@ -136,9 +137,16 @@ class MiniBatchKMeans(KMeans):
         Parameters
         ----------
         X : array-like of shape (n_rows, n_features)
+            The rows.
         y : Ignored
+            Taken because scikit-learn passes it.
         sample_weight : array-like of shape (n_rows,), or None
             How often each row counts, zero or more; None counts each once.
+
+        Returns
+        -------
+        MiniBatchKMeans
+            This estimator.
 
         Raises
         ------
@@ -160,9 +168,16 @@ class MiniBatchKMeans(KMeans):
         Parameters
         ----------
         X : array-like of shape (n_rows, n_features)
+            The rows.
         y : Ignored
+            Taken because scikit-learn passes it.
         sample_weight : array-like of shape (n_rows,), or None
             How often each row counts, zero or more; None counts each once.
+
+        Returns
+        -------
+        MiniBatchKMeans
+            This estimator.
 
         Raises
         ------
@@ -184,6 +199,11 @@ class MiniBatchKMeans(KMeans):
         """Make a fitted ``sklearn.cluster.MiniBatchKMeans`` of it, which learns on from further batches.
 
         Its labels are the same but where rounding decides between two centers.
+
+        Returns
+        -------
+        sklearn.cluster.MiniBatchKMeans
+            A copy.
         """
         check_is_fitted(self, "_updates")
         model = copy.deepcopy(self._updates)
