@@ -85,7 +85,7 @@ class MiniBatchKMeans(KMeans):
     n_steps_ : int
         Batches so far.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,), object
+    feature_names_in_ : ndarray of shape (n_features,), object
         Only if the columns of the input have names.
 
     See Also
