@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from dkmeans.features.histogram import Histogram
 from dkmeans.report import figures, plots
 from dkmeans.report.references import literal
-from dkmeans.report.study import Pictures, Section, Shown, Study, Table, Text
+from dkmeans.report.study import Pictures, Section, Shown, Slider, Step, Study, Table, Text
 from dkmeans.studies.palette.facts import Made
 
 __all__ = ["draw"]
@@ -32,7 +34,7 @@ def draw(made: Made) -> Study:
     )
     sections = (_how_many(made), *(_photo(made, position) for position in made.photos), _colors(made))
     title = f"How many colors {'does a photo' if facts['n_images'] == 1 else 'do photos'} need?"
-    return Study(title, lead, facts, sections)
+    return Study(title, lead, facts, sections, made.folders)
 
 
 def _ks(made: Made) -> NDArray[np.float64]:
@@ -86,22 +88,23 @@ def _photo(made: Made, position: int) -> Section:
     image = f"/images/{position}"
     name = made.facts["images"][position]["name"]
     original, *reduced = made.photos[position]
-    shown = [
-        Shown(
-            f"photo-{position}-original",
-            figures.photo(original),
-            f"{name}, the original",
-            f"Original: {{{image}/n_colors:integer}} colors, {{{image}/source_bytes:size}}",
+    ks = [row["n_clusters"] for row in made.facts["by_k"]]
+    files = made.files[position]
+    before = Shown(
+        f"photo-{position}-original",
+        figures.photo(original),
+        f"{name}, the original",
+        f"Original: {{{image}/n_colors:integer}} colors, {{{image}/source_bytes:size}}",
+        file=files[0],
+    )
+    steps = tuple(
+        Step(
+            f"{{/by_k/{place}/n_clusters:integer}} color{'s' if k > 1 else ''}",
+            (Shown(f"photo-{position}-{k}", figures.photo(pixels), f"{name} in {k} colors", file=file),),
+            _step_facts(f"/by_k/{place}/images/{position}", made.facts["by_k"][place]["images"][position]),
         )
-    ]
-    for place, pixels in enumerate(reduced):
-        row = f"/by_k/{place}/images/{position}"
-        k = made.facts["by_k"][place]["n_clusters"]
-        caption = (
-            f"{{/by_k/{place}/n_clusters:integer}} color{'s' if k > 1 else ''}: {{{row}/psnr:psnr}}, "
-            f"{{{row}/stored_bytes:size}}"
-        )
-        shown.append(Shown(f"photo-{position}-{k}", figures.photo(pixels), f"{name} in {k} colors", caption))
+        for place, (k, pixels, file) in enumerate(zip(ks, reduced, files[1:], strict=True))
+    )
     bend = made.facts["images"][position]["elbow"]
     answer = (
         f"{{{image}/width:integer}} × {{{image}/height:integer}} pixels of "
@@ -114,7 +117,19 @@ def _photo(made: Made, position: int) -> Section:
         f"The colors of {name}, each as wide as its share of the pixels",
         "The palettes, each color as wide as its share of the pixels.",
     )
-    return Section(name, (answer, Pictures(tuple(shown), columns=3), strips))
+    start = ks.index(bend) if bend else len(ks) // 2
+    return Section(name, (answer, Slider("Colors", steps, start, before), strips))
+
+
+def _step_facts(at: str, row: dict[str, Any]) -> tuple[tuple[str, Text], ...]:
+    """What is told of a photo in some number of colors, whose facts are `row`."""
+    ssim = f"{{{at}/ssim:number}}" if row["ssim"] is not None else "n/a"
+    return (
+        ("PSNR", f"{{{at}/psnr:psnr}}"),
+        ("SSIM", ssim),
+        ("File", f"{{{at}/stored_bytes:size}}"),
+        ("Distinct colors", f"{{{at}/n_colors:integer}}"),
+    )
 
 
 def _sorted_colors(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
