@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from dkmeans.images.encode import encode_png
 
 __all__ = ["Picture", "eight_bits", "gallery", "grid", "photo", "share_strip", "share_strips"]
 
@@ -60,9 +61,9 @@ def _to_image(pixels: NDArray[np.uint8]) -> Image.Image:
 
 
 def _to_png(image: Image.Image, scale: float = 1.0) -> Picture:
-    file = io.BytesIO()
-    image.save(file, format="PNG", optimize=True)
-    return Picture(file.getvalue(), image.width, image.height, scale=scale)
+    pixels = np.asarray(image)
+    data = encode_png(pixels[..., np.newaxis] if pixels.ndim == 2 else pixels)  # few colors as a palette
+    return Picture(data, image.width, image.height, scale=scale)
 
 
 def photo(pixels: NDArray[np.uint8], largest: tuple[int, int] = _LARGEST) -> Picture:

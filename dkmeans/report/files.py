@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from dkmeans.artefacts.folder import ImageFolder
 from dkmeans.events import words
+from dkmeans.report.layout import csv_file
+from dkmeans.report.links import relative
 from dkmeans.report.subjects import Subject
-from dkmeans.storage.urls import is_local
 
-__all__ = ["Cell", "FileTable", "file_rows", "file_table", "link", "shown_files"]
+__all__ = ["Cell", "FileTable", "file_rows", "file_table", "shown_files"]
 
 _KEPT = (
     *("name", "width", "height", "source_bytes", "stored_bytes", "change", "n_source_colors", "n_colors"),
@@ -39,6 +38,17 @@ class FileTable:
 
     titles: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
+
+    @property
+    def csv(self) -> bytes:
+        """The same with exact values as a CSV file; a PSNR where nothing is lost is empty, as null is."""
+        return csv_file([self.titles, *([_exact(cell) for cell in row] for row in self.rows)])
+
+
+def _exact(cell: Cell) -> str | float | None:
+    if cell.value is None:
+        return cell.text
+    return cell.value if math.isfinite(cell.value) else None
 
 
 def file_rows(subject: Subject) -> tuple[dict[str, Any], ...]:
@@ -122,7 +132,7 @@ _COLUMNS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
 def file_table(subject: Subject, rows: tuple[dict[str, Any], ...], page: Path) -> FileTable:
     """The table as the page at `page` shows it, with links to the files that it can reach."""
     columns = [column for column in _COLUMNS if any(_has(row, column[0]) for row in rows)]
-    links = [link(url, page) for url in subject.file_urls] or [None] * len(rows)
+    links = [relative(url, str(page)) for url in subject.file_urls] or [None] * len(rows)
     table = []
     for row, href in zip(rows, links, strict=True):
         size = f"{row['width']:,} × {row['height']:,}"
@@ -138,9 +148,6 @@ def _has(row: dict[str, Any], name: str) -> bool:
 def _cell(row: dict[str, Any], name: str, tell: Callable[[Any], str]) -> Cell:
     if name == "psnr" and row["exact"]:
         return Cell(words.psnr(None), math.inf)
-    return Cell("n/a") if name not in row else Cell(tell(row[name]), row[name])
-
-
-def link(url: str, page: Path) -> str | None:
-    """The way from the page to a local file, relative, so that both can be moved together; else None."""
-    return quote(os.fsencode(os.path.relpath(url, page.parent))) if is_local(url) else None
+    if name not in row:
+        return Cell("n/a")
+    return Cell(tell(row[name]), int(row[name]) if isinstance(row[name], bool) else row[name])

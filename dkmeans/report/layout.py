@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import base64
+import csv
+import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from dkmeans.report import references
 from dkmeans.report.figures import Picture
 
-__all__ = ["Display", "csv_uri", "display", "extension", "least_width", "named", "numeric"]
+__all__ = ["Display", "csv_file", "csv_uri", "display", "extension", "least_width", "named", "numeric"]
 
 _INSIDE = 1094  # pixels of a page that is as wide as it gets, within a section
 _GAP = 20
@@ -78,6 +81,13 @@ def named(files: Iterable[tuple[str, bytes]]) -> dict[str, bytes]:
 def extension(picture: Picture) -> str:
     """``png`` or ``svg``."""
     return _EXTENSIONS[picture.media]
+
+
+def csv_file(rows: Iterable[Iterable[Any]]) -> bytes:
+    """A table as a CSV file; None is empty."""
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows(rows)
+    return file.getvalue().encode()
 
 
 def csv_uri(data: bytes) -> str:

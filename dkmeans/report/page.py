@@ -15,6 +15,9 @@ from pathlib import Path
 from dkmeans.config.stages import ReportConfig
 from dkmeans.errors import StorageError, UsageError
 from dkmeans.report import template
+from dkmeans.report.facts import ResultFacts
+from dkmeans.report.layout import csv_file, csv_uri
+from dkmeans.report.links import relative
 from dkmeans.report.sections import draw
 from dkmeans.report.subjects import Subject, open_subject
 from dkmeans.storage.urls import is_local, resolve_url
@@ -72,10 +75,35 @@ def write_page(config: ReportConfig, subjects: Sequence[Subject]) -> PageReport:
     sections = [draw(subject, config.n_images, page) for subject in subjects]
     numbers = json.dumps([asdict(section.facts) for section in sections], indent=1, ensure_ascii=False)
     json_file = page.with_suffix(".json")
-    values = {"title": config.title, "sections": sections, "numbers": json_file.name}
-    html = template.render("page.html", **values).encode()
+    html = template.render(
+        "page.html",
+        title=config.title,
+        sections=sections,
+        numbers=json_file.name,
+        link=lambda url: relative(url, str(page)),
+        csv_uri=csv_uri,
+        glance=_glance([section.facts for section in sections]),
+    ).encode()
     _write({json_file: numbers.encode(), page: html})
     return PageReport(str(page), len(sections), len(html), time.perf_counter() - began)
+
+
+def _glance(results: Sequence[ResultFacts]) -> bytes:
+    """The table of all results as a CSV file."""
+    titles = (
+        *("Result", "Clusters", "Images", "Mean PSNR", "Mean SSIM", "Source bytes", "Raw bytes"),
+        *("Bytes of codes and codebook", "Bytes of image files", "Bits per pixel", "Iterations"),
+        *("Converged", "Inertia", "Centers SHA-256"),
+    )
+    rows = [
+        (
+            *(facts.result, facts.n_clusters, facts.n_images, facts.mean_psnr, facts.mean_ssim),
+            *(facts.bytes.source, facts.bytes.raw, facts.bytes.compressed, facts.bytes.images),
+            *(facts.bits_per_pixel, facts.n_iter, facts.converged, facts.inertia, facts.centers_sha256),
+        )
+        for facts in results
+    ]
+    return csv_file([titles, *rows])
 
 
 def check_page(page: str) -> Path:

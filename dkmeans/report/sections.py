@@ -16,7 +16,8 @@ from dkmeans.features.space import FeatureSpace
 from dkmeans.report import facts, figures, gathering, plots
 from dkmeans.report.facts import ImageFacts, ResultFacts
 from dkmeans.report.figures import Picture
-from dkmeans.report.files import FileTable, file_rows, file_table, link, shown_files
+from dkmeans.report.files import FileTable, file_rows, file_table, shown_files
+from dkmeans.report.links import relative
 from dkmeans.report.subjects import Subject
 
 __all__ = ["Pair", "Section", "draw"]
@@ -121,7 +122,9 @@ def draw(subject: Subject, n_images: int, page: Path) -> Section:
 
 def _draw_pair(subject: Subject, position: int, why: str, page: Path) -> Pair:
     image, originals = subject.result.image(position), subject.originals
-    links: list[str | None] = [None, link(subject.file_urls[position], page) if subject.file_urls else None]
+    links: list[str | None] = [None, None]
+    if subject.file_urls:
+        links[1] = relative(subject.file_urls[position], str(page))
     original: NDArray[Any] | str
     if isinstance(originals, Dataset):
         original = originals.image(position)
@@ -131,7 +134,7 @@ def _draw_pair(subject: Subject, position: int, why: str, page: Path) -> Pair:
         except MismatchError as error:
             original = str(error)
         url = originals.file_url(position)
-        links[0] = None if url is None else link(url, page)
+        links[0] = None if url is None else relative(url, str(page))
     found = gathering.measure_image(subject, position, original, image, why)
     limit = _display_limit(image if isinstance(original, str) else original)
     shown = figures.eight_bits(image, limit)

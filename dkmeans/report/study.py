@@ -6,19 +6,28 @@ Every number on the page comes from the facts: a `Text` holds references to them
 
 from __future__ import annotations
 
-import csv
 import functools
-import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
-from dkmeans.report import layout, references, template
+from dkmeans.report import layout, links, references, template
 from dkmeans.report.figures import Picture
 from dkmeans.storage.store import Store, open_store
 
-__all__ = ["Pictures", "Section", "Shown", "Study", "StudyReport", "Table", "Text", "write_study"]
+__all__ = [
+    "Pictures",
+    "Section",
+    "Shown",
+    "Slider",
+    "Step",
+    "Study",
+    "StudyReport",
+    "Table",
+    "Text",
+    "write_study",
+]
 
 Text = str
 """Plain text with references to numbers; `references.literal` doubles the braces of any other text."""
@@ -42,6 +51,8 @@ class Shown:
     caption : Text
     crisp : bool
         Enlarged without smoothing, by a whole number, as far as there is room.
+    file : str or None
+        URL of the file that it shows; linked where the page can reach it.
     """
 
     name: str
@@ -49,6 +60,7 @@ class Shown:
     alt: str
     caption: Text = ""
     crisp: bool = False
+    file: str | None = None
 
     @property
     def pair(self) -> tuple[Picture, ...]:
@@ -62,6 +74,49 @@ class Pictures:
 
     shown: tuple[Shown, ...]
     columns: int = 2
+
+
+@dataclass(frozen=True)
+class Step:
+    """One position of a slider.
+
+    Attributes
+    ----------
+    label : Text
+        Such as the number of clusters.
+    shown : tuple of Shown
+        Beside each other; one alone where the slider has an original.
+    facts : tuple of (str, Text)
+        What is told of it: a name in plain text, and a value.
+    """
+
+    label: Text
+    shown: tuple[Shown, ...]
+    facts: tuple[tuple[str, Text], ...]
+
+
+@dataclass(frozen=True)
+class Slider:
+    """Steps of which one is shown at a time; on paper and without a script all of them are.
+
+    Attributes
+    ----------
+    label : str
+        What is chosen, in plain text.
+    steps : tuple of Step
+    start : int
+        Place of the step that is shown first.
+    original : Shown or None
+        As large as each picture of the steps: it lies over the one that is chosen, up to a line to drag.
+    columns : int
+        Pictures beside each other where all are shown.
+    """
+
+    label: str
+    steps: tuple[Step, ...]
+    start: int = 0
+    original: Shown | None = None
+    columns: int = 3
 
 
 @dataclass(frozen=True)
@@ -85,22 +140,39 @@ class Table:
     caption: Text = ""
 
 
+Part: TypeAlias = Text | Shown | Pictures | Slider | Table
+
+
 @dataclass(frozen=True)
 class Section:
     """A heading in plain text, and what lies below it; a str is a paragraph."""
 
     title: str
-    parts: tuple[Text | Shown | Pictures | Table, ...]
+    parts: tuple[Part, ...]
 
 
 @dataclass(frozen=True)
 class Study:
-    """A page: `title` in plain text, `lead` with the answer, `facts` of JSON values, and the sections."""
+    """A page.
+
+    Attributes
+    ----------
+    title : str
+        Plain text.
+    lead : Text
+        The answer.
+    facts : dict
+        JSON values.
+    sections : tuple of Section
+    made : tuple of str
+        URLs of what else the study has written; linked where the page can reach it.
+    """
 
     title: str
     lead: Text
     facts: dict[str, Any]
     sections: tuple[Section, ...]
+    made: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -140,14 +212,14 @@ def write_study(url: str | Store, study: Study) -> StudyReport:
         [(f"figures/{name}", picture.data) for one in shown for name, picture in _figure_files(one)]
         + [(f"tables/{table.name}.csv", _csv(facts, table)) for table in tables]
     )
-    html = _render(study, facts, listed).encode()
     store = open_store(url)
+    html = _render(study, facts, listed, store.url_of(_PAGE)).encode()
     for key, data in (listed | {_NUMBERS: numbers.encode(), _PAGE: html}).items():
         store.put(key, data)
     return StudyReport(store.url_of(_PAGE), len(shown), len(html))
 
 
-def _render(study: Study, facts: Any, listed: dict[str, bytes]) -> str:
+def _render(study: Study, facts: Any, listed: dict[str, bytes], page: str) -> str:
     return template.render(
         "study.html",
         study=study,
@@ -157,20 +229,28 @@ def _render(study: Study, facts: Any, listed: dict[str, bytes]) -> str:
         html=functools.partial(references.html, facts),
         plain=functools.partial(references.plain, facts),
         file_uri=lambda key: layout.csv_uri(listed[key]),
+        files=[_NUMBERS, *listed],
+        link=lambda url: links.relative(url, page),
         display=layout.display,
         least_width=layout.least_width,
         numeric=layout.numeric,
     )
 
 
-def _parts(study: Study) -> Iterator[Text | Shown | Pictures | Table]:
+def _parts(study: Study) -> Iterator[Part]:
     return (part for section in study.sections for part in section.parts)
 
 
-def _shown(part: Text | Shown | Pictures | Table) -> tuple[Shown, ...]:
-    if isinstance(part, Pictures):
-        return part.shown
-    return (part,) if isinstance(part, Shown) else ()
+def _shown(part: Part) -> tuple[Shown, ...]:
+    match part:
+        case Shown():
+            return (part,)
+        case Pictures():
+            return part.shown
+        case Slider():
+            original = () if part.original is None else (part.original,)
+            return (*original, *(one for step in part.steps for one in step.shown))
+    return ()
 
 
 def _figure_files(shown: Shown) -> Iterator[tuple[str, Picture]]:
@@ -184,8 +264,5 @@ def _csv(facts: Any, table: Table) -> bytes:
             raise ValueError(
                 f"table {table.name}: a row of {len(row)} below a header of {len(table.header)}: {row}"
             )
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(table.header)
-    writer.writerows([references.raw(facts, cell) for cell in row] for row in table.rows)
-    return file.getvalue().encode()
+    rows = ([references.raw(facts, cell) for cell in row] for row in table.rows)
+    return layout.csv_file([table.header, *rows])

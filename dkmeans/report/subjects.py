@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dkmeans.artefacts.codebook import Codebook, open_codebook
 from dkmeans.artefacts.coded import CodedImages, CodedManifest
 from dkmeans.artefacts.dataset import Dataset, open_dataset
-from dkmeans.artefacts.folder import FolderManifest, ImageFolder
+from dkmeans.artefacts.folder import FolderManifest, ImageFolder, open_folder
 from dkmeans.artefacts.kinds import open_images
 from dkmeans.artefacts.manifests import digest
 from dkmeans.errors import InputError, MismatchError
@@ -118,11 +118,22 @@ class Subject:
 
     @property
     def file_urls(self) -> list[str]:
-        """The URL of the file of each image; empty for coded images."""
+        """URL of the file of each image; empty for coded images without files, or whose files are gone."""
         if self.file is not None:
             return [self.file]
-        result = self.result
-        return [result.store.url_of(key) for key in result.keys] if isinstance(result, ImageFolder) else []
+        folder = self._folder
+        return [] if folder is None else [folder.store.url_of(key) for key in folder.keys]
+
+    @cached_property
+    def _folder(self) -> ImageFolder | None:
+        """The folder of the files."""
+        if isinstance(self.result, ImageFolder):
+            return self.result
+        try:
+            found = None if self.result.manifest.images is None else open_folder(self.result.manifest.images)
+        except InputError:
+            return None
+        return found if found is None or len(found.keys) == len(self.result.index) else None
 
 
 def open_subject(url: str) -> Subject:

@@ -1,4 +1,4 @@
-"""The templates of the pages, and the filters that they may use."""
+"""The templates of the pages, the style sheets and scripts within them, and the filters that they may use."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from dkmeans.events import words
 
 __all__ = ["render"]
 
-_SCRIPT = "page.js"
+_SCRIPTS = ("start", "theme", "compare", "slider", "tables", "zoom", "paper")
 
 
 def render(name: str, **values: Any) -> str:
     """The template `name` of this folder with these values; what is no markup is escaped.
 
-    A template may have the script ``page.js`` as `script`, which a browser runs, and no other, if the policy
-    of the page names its `script_digest`.
+    Every page has the scripts of ``assets/`` as `script`, which a browser runs, and no other, since the
+    policy of the page names their `script_digest`. ``asset(name)`` is a style sheet of that folder.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("dkmeans", "report"),
@@ -30,8 +30,13 @@ def render(name: str, **values: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {name: getattr(words, name) for name in words.__all__}
-    assert environment.loader is not None
-    script = environment.loader.get_source(environment, _SCRIPT)[0]
+
+    def asset(file: str) -> Markup:
+        assert environment.loader is not None
+        return Markup(environment.loader.get_source(environment, f"assets/{file}")[0])
+
+    script = "(() => {\n" + "\n".join(asset(f"{each}.js") for each in _SCRIPTS) + "\n})();"
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    environment.globals |= {"asset": asset}
     values |= {"script": Markup(script), "script_digest": f"sha256-{digest}"}
     return environment.get_template(name).render(**values)

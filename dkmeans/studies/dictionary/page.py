@@ -10,7 +10,7 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 
 from dkmeans import kernels
 from dkmeans.report import figures, plots
-from dkmeans.report.study import Pictures, Section, Shown, Study, Table, Text
+from dkmeans.report.study import Pictures, Section, Shown, Slider, Step, Study, Table, Text
 from dkmeans.studies.dictionary.facts import DIRECTIONS, Made
 
 __all__ = ["draw"]
@@ -139,24 +139,26 @@ def _tiles(made: Made, values: NDArray[Any]) -> NDArray[np.uint8]:
 
 def _samples(made: Made) -> Section:
     n_random = len(made.random)
-    shown = []
+    known = list(made.sweep.n_clusters)
+    steps = []
     for k, book in made.books.items():
         labels = kernels.load(made.random).labels(book.centers)
         tiles = np.concatenate([_tiles(made, made.random), _tiles(made, book.centers[labels])])
-        shown.append(
-            Shown(
-                f"random-{k}",
-                figures.grid(tiles, n_random, max(1, _THIRD // n_random // made.patch[1])),
-                f"{n_random} patches above their nearest of {k} centers",
-                f"{k:,} clusters",
-                crisp=True,
-            )
+        shown = Shown(
+            f"random-{k}",
+            figures.grid(tiles, n_random, max(1, _THIRD // n_random // made.patch[1])),
+            f"{n_random} patches above their nearest of {k} centers",
+            crisp=True,
         )
+        at = f"/by_k/{known.index(k)}"
+        facts = (("MSE", f"{{{at}/mse:number}}"), ("PSNR", f"{{{at}/psnr:psnr}}"))
+        steps.append(Step(f"{{{at}/n_clusters:integer}} clusters", (shown,), facts))
     answer = (
         f"The same {n_random} patches, drawn at random, each above its nearest center. The more centers "
         "there are, the more of a patch its center keeps."
     )
-    return Section("How well does a center stand for a patch?", (answer, Pictures(tuple(shown), columns=3)))
+    slider = Slider("Clusters", tuple(steps))
+    return Section("How well does a center stand for a patch?", (answer, slider))
 
 
 def _ordered(centers: NDArray[np.float32], columns: int) -> NDArray[np.int64]:
@@ -197,20 +199,7 @@ def _centers(made: Made) -> Section:
 
 def _rebuilt(made: Made) -> Section:
     last = len(made.facts["by_k"]) - 1
-    shown = []
-    for place, tried in enumerate(made.tried):
-        tiles = np.stack([tried.original, *tried.results])
-        width = tiles.shape[2]
-        columns = min(len(tiles), max(1, _WIDE // (max(width, 48) + 2)), 10)
-        zoom = max(1, (_WIDE // columns - 2) // width)
-        caption = (
-            f"{{/tried/{place}:text}}: the original, then by {{/by_k/0/n_clusters:integer}} to "
-            f"{{/by_k/{last}/n_clusters:integer}} patches, {{/by_k/0/tried/{place}/psnr:psnr}} to "
-            f"{{/by_k/{last}/tried/{place}/psnr:psnr}}."
-        )
-        pixels = figures.eight_bits(tiles, made.limit)
-        alt = f"{tried.name}, and how each codebook puts it together"
-        shown.append(Shown(f"rebuilt-{place}", figures.grid(pixels, columns, zoom), alt, caption, crisp=True))
+    shown = [_rebuilt_slider(made, place) for place in range(len(made.tried))]
     table = Table(
         "rebuilt",
         (
@@ -241,6 +230,34 @@ def _rebuilt(made: Made) -> Section:
         "is blank stays blank."
     )
     return Section("What is one image made of?", (answer, *shown, table))
+
+
+def _rebuilt_slider(made: Made, place: int) -> Slider:
+    """One image, and what each codebook makes of it."""
+    tried = made.tried[place]
+
+    def draw_one(pixels: NDArray[Any]) -> figures.Picture:
+        return figures.photo(figures.eight_bits(pixels, made.limit))
+
+    steps = []
+    for row, result in enumerate(tried.results):
+        k = made.facts["by_k"][row]["n_clusters"]
+        at = f"/by_k/{row}/tried/{place}"
+        shown = Shown(f"rebuilt-{place}-{k}", draw_one(result), f"{tried.name} by {k} patches", crisp=True)
+        facts = (
+            ("PSNR", f"{{{at}/psnr:psnr}}"),
+            ("Distinct codes", f"{{{at}/n_codes:integer}}"),
+            ("Share of the five most used", f"{{{at}/top_share:share}}"),
+        )
+        steps.append(Step(f"{{/by_k/{row}/n_clusters:integer}} clusters", (shown,), facts))
+    before = Shown(
+        f"rebuilt-{place}-original",
+        draw_one(tried.original),
+        f"{tried.name}, the original",
+        f"Original: {{/tried/{place}:text}}",
+        crisp=True,
+    )
+    return Slider("Clusters", tuple(steps), len(steps) // 2, before)
 
 
 def _cover(made: Made) -> Section:

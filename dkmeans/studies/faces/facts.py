@@ -76,6 +76,12 @@ class Made:
     facts: dict[str, Any]
 
     @property
+    def urls(self) -> tuple[str, ...]:
+        """Where all that was made lies."""
+        books = (book for size in self.sizes for book in (size.cut, size.linked, size.direct))
+        return self.dataset.url, self.codes.url, self.gallery.url, *(book.url for book in books)
+
+    @property
     def noun(self) -> str:
         """The noun for the images."""
         return "faces" if self.config.source is None else "images"

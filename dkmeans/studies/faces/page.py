@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dkmeans.artefacts.codebook import Codebook
 from dkmeans.features.space import FeatureSpace
 from dkmeans.report import figures, plots
-from dkmeans.report.study import Pictures, Section, Shown, Study, Table, Text
+from dkmeans.report.study import Pictures, Section, Shown, Slider, Step, Study, Table, Text
 from dkmeans.studies.faces.facts import Made
 from dkmeans.studies.faces.levels import draw_bytes, draw_levels
 
@@ -44,7 +44,8 @@ def draw(made: Made) -> Study:
         f"squared error of a direct fit{_worth(made)}."
     )
     sections = (draw_levels(made), draw_bytes(made), _gallery(made), _hierarchy(made))
-    return Study(f"{made.dataset.n_images:,} {made.noun} in few numbers", lead, made.facts, sections)
+    title = f"{made.dataset.n_images:,} {made.noun} in few numbers"
+    return Study(title, lead, made.facts, sections, made.urls)
 
 
 def _worth(made: Made) -> str:
@@ -144,15 +145,20 @@ def _cut_table(made: Made) -> Table:
     return Table("cuts", header, tuple(rows), caption)
 
 
-def _cut_galleries(made: Made) -> Pictures:
-    """Direct fits on the left, cuts on the right; those of neighbors look much the same."""
+def _cut_galleries(made: Made) -> Slider:
+    """A direct fit beside the cut of the same size; cuts by neighbors look much the same."""
     zoom = _zoom(made, _COLUMNS, _HALF)
-    shown = []
+    steps = []
     for number, size in enumerate(made.sizes):
+        at, k, shown = f"/hierarchy/sizes/{number}", size.direct.n_clusters, []
         for name, codebook in (("direct", size.direct), ("cut", size.cut)):
-            k, words = codebook.n_clusters, _KINDS[name]
             picture = figures.grid(_centers(made, codebook), _COLUMNS, zoom)
-            caption = f"{{/hierarchy/sizes/{number}/k:integer}} centers: {words}"
-            alt = f"{k} typical {made.noun}: {words}"
+            alt = f"{k} typical {made.noun}: {_KINDS[name]}"
+            caption = _KINDS[name].capitalize()
             shown.append(Shown(f"{name}-{k}", picture, alt, caption, crisp=True))
-    return Pictures(tuple(shown), columns=2)
+        facts = (
+            ("Inertia of the direct fit", f"{{{at}/direct/inertia:number}}"),
+            ("Inertia of the cut", f"{{{at}/cut/inertia:number}}"),
+        )
+        steps.append(Step(f"{{{at}/k:integer}} centers", tuple(shown), facts))
+    return Slider("Centers", tuple(steps), len(steps) // 2, columns=1)

@@ -13,7 +13,7 @@ from dkmeans.config.stages import QuantizeConfig
 from dkmeans.config.studies import PaletteConfig
 from dkmeans.errors import InputError
 from dkmeans.images.decode import SkippedImage, eight_bits
-from dkmeans.images.sources import open_source
+from dkmeans.images.sources import FileSource, open_source
 from dkmeans.stages.quantize import QuantizeReport
 
 __all__ = ["Made", "gather"]
@@ -33,10 +33,16 @@ class Made:
     photos : dict of int to list of ndarray
         For each position of an image that is shown, the image, and what is left of it with each number of
         colors; each of shape (height, width, 3), uint8.
+    files : dict of int to list of str or None
+        URLs of the files that they were read from; None of an image in a stack.
+    folders : tuple of str
+        URLs of all that was written.
     """
 
     facts: dict[str, Any]
     photos: dict[int, list[NDArray[np.uint8]]]
+    files: dict[int, list[str | None]]
+    folders: tuple[str, ...]
 
 
 def gather(
@@ -105,7 +111,9 @@ def gather(
         ],
     }
     places = [source, *folders.values()]
-    return Made(facts, {position: [_read(place, position) for place in places] for position in shown})
+    photos = {position: [_read(place, position) for place in places] for position in shown}
+    files = {position: [_file(place, position) for place in places] for position in shown}
+    return Made(facts, photos, files, tuple(folders.values()))
 
 
 def _elbow(rows: list[dict[str, Any]], inertia: list[float]) -> int | None:
@@ -119,3 +127,9 @@ def _read(url: str, position: int) -> NDArray[np.uint8]:
     if isinstance(image, SkippedImage):
         raise InputError(f"{url}: {image.key}: {image.reason}. Run the study again with --overwrite.")
     return eight_bits(image.pixels)
+
+
+def _file(url: str, position: int) -> str | None:
+    """The URL of the file of one image."""
+    found = open_source(url)
+    return found.folder.url_of(found.files[position].key) if isinstance(found, FileSource) else None

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from dkmeans.features.histogram import Histogram
 from dkmeans.report import figures, plots
 from dkmeans.report.references import literal
-from dkmeans.report.study import Pictures, Section, Shown, Study, Table, Text
+from dkmeans.report.study import Pictures, Section, Shown, Slider, Step, Study, Table, Text
 from dkmeans.studies.palette.advice import goals_section, image_goals, needs
 from dkmeans.studies.palette.facts import Made
 
 __all__ = ["draw"]
+
+_GOOD = 35.0
+"""PSNR in dB of the size that is shown first."""
 
 
 def draw(made: Made) -> Study:
@@ -31,7 +36,7 @@ def draw(made: Made) -> Study:
         _colors(made),
     )
     title = f"How many colors {'does a photo' if one else 'do photos'} need?"
-    return Study(title, lead, facts, sections)
+    return Study(title, lead, facts, sections, made.folders)
 
 
 def _ks(made: Made) -> NDArray[np.float64]:
@@ -91,22 +96,23 @@ def _photo(made: Made, position: int) -> Section:
     image = f"/images/{position}"
     name = made.facts["images"][position]["name"]
     original, *reduced = made.photos[position]
-    shown = [
-        Shown(
-            f"photo-{position}-original",
-            figures.photo(original),
-            f"{name}, the original",
-            f"Original: {{{image}/n_colors:integer}} colors, {{{image}/source_bytes:size}}",
+    ks = [row["n_clusters"] for row in made.facts["by_k"]]
+    files = made.files[position]
+    before = Shown(
+        f"photo-{position}-original",
+        figures.photo(original),
+        f"{name}, the original",
+        f"Original: {{{image}/n_colors:integer}} colors, {{{image}/source_bytes:size}}",
+        file=files[0],
+    )
+    steps = tuple(
+        Step(
+            f"{{/by_k/{place}/n_clusters:integer}} color{'s' if k > 1 else ''}",
+            (Shown(f"photo-{position}-{k}", figures.photo(pixels), f"{name} in {k} colors", file=file),),
+            _step_facts(f"/by_k/{place}/images/{position}", made.facts["by_k"][place]["images"][position]),
         )
-    ]
-    for place, pixels in enumerate(reduced):
-        row = f"/by_k/{place}/images/{position}"
-        k = made.facts["by_k"][place]["n_clusters"]
-        caption = (
-            f"{{/by_k/{place}/n_clusters:integer}} color{'s' if k > 1 else ''}: {{{row}/psnr:psnr}}, "
-            f"{{{row}/stored_bytes:size}}"
-        )
-        shown.append(Shown(f"photo-{position}-{k}", figures.photo(pixels), f"{name} in {k} colors", caption))
+        for place, (k, pixels, file) in enumerate(zip(ks, reduced, files[1:], strict=True))
+    )
     answer = (
         f"{{{image}/width:integer}} × {{{image}/height:integer}} pixels of {{{image}/n_colors:integer}} "
         f"distinct colors. {image_goals(made, position)}"
@@ -117,7 +123,21 @@ def _photo(made: Made, position: int) -> Section:
         f"The colors of {name}, each as wide as its share of the pixels",
         "The palettes, each color as wide as its share of the pixels.",
     )
-    return Section(name, (answer, Pictures(tuple(shown), columns=3), strips))
+    found = [row["images"][position]["psnr"] for row in made.facts["by_k"]]
+    good = (place for place, psnr in enumerate(found) if psnr is None or psnr >= _GOOD)
+    start = next(good, len(ks) - 1)
+    return Section(name, (answer, Slider("Colors", steps, start, before), strips))
+
+
+def _step_facts(at: str, row: dict[str, Any]) -> tuple[tuple[str, Text], ...]:
+    """What is told of a photo in some number of colors, whose facts are `row`."""
+    ssim = f"{{{at}/ssim:number}}" if row["ssim"] is not None else "n/a"
+    return (
+        ("PSNR", f"{{{at}/psnr:psnr}}"),
+        ("SSIM", ssim),
+        ("File", f"{{{at}/stored_bytes:size}}"),
+        ("Distinct colors", f"{{{at}/n_colors:integer}}"),
+    )
 
 
 def _sorted_colors(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
