@@ -21,7 +21,7 @@ PYTEST := -m pytest -n $(JOBS) --dist loadfile
 # Where: make test TESTS=tests/images. QUICK=1: only what the versions of other packages break first.
 QUICK ?=
 TESTS ?= $(if $(QUICK),tests/storage tests/compute tests/artefacts \
-  tests/clustering tests/images tests/stages tests/features tests/kernels/test_nearest.py)
+  tests/clustering tests/estimators tests/images tests/stages tests/features tests/kernels/test_nearest.py)
 
 # An environment made anew, of versions that are chosen now.
 define test_versions

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 import sklearn.cluster
-from clustering.sklearn_cases import FAILING
+from estimators.sklearn_cases import FAILING
 
 THEIRS = Path(sklearn.cluster.__file__).parent / "tests" / "test_k_means.py"
 IMPORT = "from sklearn.cluster import KMeans, "
