@@ -65,9 +65,9 @@ def first_rows(X, n_clusters, random_state):
     return X[:n_clusters]
 
 
-FEW, MANY = np.empty((2**13, 32)), np.empty((2**13, 64))
+FEW, MANY = np.zeros((2**13, 32)), np.zeros((2**13, 64))
 """Of 8 clusters the one is worked on in no time, the other is just above."""
-PIXELS = np.empty((900, 3), np.uint8)
+PIXELS = np.zeros((900, 3), np.uint8)
 
 
 @pytest.mark.parametrize(
