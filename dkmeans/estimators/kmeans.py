@@ -29,6 +29,7 @@ from dkmeans.clustering.stored import StoredRows
 from dkmeans.compute.distributed import Distributed
 from dkmeans.compute.executor import Executor
 from dkmeans.compute.in_process import InProcess
+from dkmeans.estimators.display import fitted_html
 from dkmeans.kernels import arithmetic
 
 __all__ = ["KMeans"]
@@ -223,6 +224,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         self.inertia_ = result.inertia
         self.n_iter_ = len(result.history)
         self._sklearn_dtype = np.float32 if single else np.float64
+        self._rows_dtype = str(array.dtype)
         # Not those of rows without a weight, nor of counted ones, are known; those of Dask are lazy.
         known = not isinstance(array, da.Array | StoredRows) and type(rows) is Rows and rows.resident
         self.labels_ = known_labels(rows, result.centers) if known else self._labels(array)
@@ -318,6 +320,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         model.inertia_, model.n_iter_ = found.manifest.inertia, found.manifest.n_iter
         model.n_features_in_ = found.manifest.n_features
         model._sklearn_dtype = np.float64
+        model._rows_dtype = "" if found.manifest.space.patch else str(found.manifest.space.dtype)
         return model
 
     def to_sklearn(self) -> sklearn.cluster.KMeans:
@@ -346,6 +349,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         if hasattr(self, "feature_names_in_"):
             model.feature_names_in_ = self.feature_names_in_
         return model
+
+    def _html_repr(self) -> str:
+        """Make what a notebook shows: scikit-learn's picture and, once it is fitted, what was found."""
+        shown: str = super()._html_repr()
+        return shown + fitted_html(self) if hasattr(self, "cluster_centers_") else shown
 
     @property
     def _n_features_out(self) -> int:

@@ -244,6 +244,7 @@ class MiniBatchKMeans(KMeans):
         self._updates = updates
         self.cluster_centers_ = updates.cluster_centers_.copy()  # further batches move these in place
         self.n_steps_ = updates.n_steps_
+        self._rows_dtype = str(array.dtype)
         if not self.compute_labels:
             if hasattr(updates, "inertia_"):
                 self.inertia_ = updates.inertia_

@@ -250,9 +250,3 @@ def test_a_gallery_of_whole_images_is_small():
     ((caption, picture),) = display.gallery(centers, np.ones(50, np.int64), space)
     assert caption.startswith("4 of 50")
     assert picture.shape == (4 * 514, 514, 4)
-
-
-def test_the_estimator_keeps_the_html_of_scikit_learn():
-    model = dkmeans.KMeans(n_clusters=2).fit(np.array([[1, 2, 3], [200, 100, 50]], np.uint8))
-    assert repr(model) == "KMeans(n_clusters=2)"
-    assert "KMeans" in model._repr_html_()
