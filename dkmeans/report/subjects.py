@@ -118,7 +118,7 @@ class Subject:
 
     @property
     def file_urls(self) -> list[str]:
-        """The URL of the file of each image; empty for coded images without files, or whose files are gone."""
+        """URL of the file of each image; empty for coded images without files, or whose files are gone."""
         if self.file is not None:
             return [self.file]
         folder = self._folder

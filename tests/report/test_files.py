@@ -6,7 +6,6 @@ import json
 import math
 import re
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +15,8 @@ from report.markup import Page
 
 from dkmeans.config.cluster import ClusterConfig
 from dkmeans.config.stages import QuantizeConfig, ReportConfig
-from dkmeans.report.files import file_rows, file_table, link, shown_files
+from dkmeans.report.files import file_rows, file_table, shown_files
+from dkmeans.report.links import relative
 from dkmeans.report.page import write_report
 from dkmeans.report.subjects import open_subject
 from dkmeans.stages.quantize import quantize
@@ -132,7 +132,7 @@ def test_links_lead_from_the_page_to_the_files(made):
     ],
 )
 def test_links_are_relative(url, expected):
-    assert link(url, Path("/pages/page.html")) == expected
+    assert relative(url, "/pages/page.html") == expected
 
 
 def test_nothing_is_loaded_and_only_our_script_runs(made):
@@ -150,10 +150,10 @@ def at(page):
     """Where the line of the first slider is, in percent, as the eye and as a screen reader has it."""
     return page.evaluate(
         """() => {
-          const duo = document.querySelector(".duo"), box = duo.getBoundingClientRect();
-          const line = duo.querySelector(".line").getBoundingClientRect();
-          const clip = getComputedStyle(duo.querySelector(".frame")).clipPath;
-          const input = duo.querySelector("input");
+          const frame = document.querySelector(".front .frame"), box = frame.getBoundingClientRect();
+          const line = frame.querySelector(".line").getBoundingClientRect();
+          const clip = getComputedStyle(frame.querySelector("img")).clipPath;
+          const input = frame.querySelector("input");
           return [100 * (line.left - box.left) / box.width, clip, input.ariaValueText];
         }"""
     )
@@ -161,9 +161,9 @@ def at(page):
 
 def test_the_line_follows_mouse_finger_and_keys(browser, made):
     def work(page):
-        duo = page.locator(".duo").first
-        duo.scroll_into_view_if_needed()
-        box = duo.bounding_box()
+        frame = page.locator(".front .frame").first
+        frame.scroll_into_view_if_needed()
+        box = frame.bounding_box()
         found = [at(page)]
         x, y = box["x"], box["y"] + box["height"] / 2
         page.mouse.move(x + 0.5 * box["width"], y)
@@ -178,11 +178,11 @@ def test_the_line_follows_mouse_finger_and_keys(browser, made):
         found.append(at(page))
         page.keyboard.press("Home")
         found.append(at(page))
-        duo.dispatch_event("pointerdown", {"pointerType": "touch", "button": 0, "pointerId": 1})
+        frame.dispatch_event("pointerdown", {"pointerType": "touch", "button": 0, "pointerId": 1})
         found.append(at(page))  # a finger that may be about to scroll
         finger = {"pointerType": "touch", "pointerId": 1, "clientX": x + 0.75 * box["width"]}
-        duo.dispatch_event("pointermove", finger)
-        duo.dispatch_event("pointerup", finger)
+        frame.dispatch_event("pointermove", finger)
+        frame.dispatch_event("pointerup", finger)
         found.append(at(page))
         return found
 
@@ -252,7 +252,7 @@ def test_without_a_script_both_lie_open(made, tmp_path, browser):
 def test_clear_pixels_are_seen_as_such(browser, made, facts):
     """Over a checkerboard whose two colors differ, on a light page and a dark one."""
     assert facts["channels"] == 4
-    script = "() => getComputedStyle(document.querySelector('.frame')).backgroundImage"
+    script = "() => getComputedStyle(document.querySelector('.frame img')).backgroundImage"
     for scheme in ("light", "dark"):
         found = browser.look(made / "page.html", "desktop", scheme, lambda page: page.evaluate(script))
         colors = re.findall(r"rgb\([\d, ]+\)", found)

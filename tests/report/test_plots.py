@@ -236,5 +236,6 @@ def test_every_color_stands_out_from_the_page(colors, page):
 
 
 def test_the_page_has_the_color_that_these_contrasts_are_for():
-    style = Path(plots.__file__).with_name("base.html").read_text(encoding="utf-8")
+    assets = Path(plots.__file__).with_name("assets")
+    style = "".join((assets / f"{name}.css").read_text(encoding="utf-8") for name in ("page", "dark"))
     assert re.findall(r"--card: (#[0-9a-f]{6})", style) == [LIGHT[1], DARK[1]]

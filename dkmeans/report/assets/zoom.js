@@ -10,7 +10,7 @@
   const pan = make("div", { className: "pan", tabIndex: 0 }, dialog);
   pan.setAttribute("role", "group");
   for (const element of [dialog, pan]) element.setAttribute("aria-labelledby", title.id);
-  const picture = make("img", {}, pan);
+  const picture = make("img", {}); // in the dialog once it shows one
   let factor = 1, fit = 1; // of what fits, and that in pixels for each of the picture
 
   const scale = wanted => {
@@ -24,6 +24,7 @@
 
   const open = image => {
     title.textContent = image.alt;
+    pan.replaceChildren(picture);
     const [width, height] = ["width", "height"].map(name => image.getAttribute(name));
     Object.assign(picture, { src: image.currentSrc, alt: image.alt, width, height });
     picture.classList.toggle("alpha", image.classList.contains("alpha"));

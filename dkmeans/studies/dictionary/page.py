@@ -215,9 +215,7 @@ def _rebuilt_slider(made: Made, place: int) -> Slider:
     for row, result in enumerate(tried.results):
         k = made.facts["by_k"][row]["n_clusters"]
         at = f"/by_k/{row}/tried/{place}"
-        shown = Shown(
-            f"rebuilt-{place}-{k}", draw_one(result), f"{tried.name} by {k} patches", crisp=True
-        )
+        shown = Shown(f"rebuilt-{place}-{k}", draw_one(result), f"{tried.name} by {k} patches", crisp=True)
         facts = (
             ("PSNR", f"{{{at}/psnr:psnr}}"),
             ("Distinct codes", f"{{{at}/n_codes:integer}}"),

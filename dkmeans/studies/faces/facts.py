@@ -79,7 +79,7 @@ class Made:
     def urls(self) -> tuple[str, ...]:
         """Where all that was made lies."""
         books = (book for size in self.sizes for book in (size.cut, size.linked, size.direct))
-        return tuple(each.url for each in (self.dataset, self.codes, self.gallery, *books))
+        return self.dataset.url, self.codes.url, self.gallery.url, *(book.url for book in books)
 
     @property
     def noun(self) -> str:
