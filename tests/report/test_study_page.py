@@ -241,3 +241,36 @@ def test_a_file_in_the_place_of_the_folder(tmp_path):
 def test_names_of_files_may_stand_in_a_text(tmp_path):
     write_study(str(tmp_path), with_part(references.literal("a{b}.png {/x:number}")))
     assert "a{b}.png {/x:number}" in Page((tmp_path / "index.html").read_text(encoding="utf-8")).text
+
+
+def test_on_paper_a_table_is_whole(browser, folder):
+    """No column is cut, no number is torn, and the heads, which are buttons on a screen, are words."""
+
+    def work(page):
+        page.emulate_media(media="print")
+        page.set_viewport_size({"width": 700, "height": 1000})  # A4 within its margins
+        table = page.locator("table").first
+        return (
+            table.evaluate("table => [table.scrollWidth, table.parentElement.clientWidth]"),
+            table.locator("thead th").all_inner_texts(),
+            table.locator("data").evaluate_all("all => all.map(each => each.getClientRects().length)"),
+        )
+
+    (wide, room), heads, lines = browser.look(folder / "index.html", "desktop", "dark", work)
+    assert wide <= room
+    assert [" ".join(head.split()) for head in heads] == list(TABLE.header)
+    assert set(lines) == {1}
+
+
+def test_on_a_phone_a_remark_goes_below_its_number(browser, tmp_path):
+    """What follows a number wraps; the number stays in one line."""
+    remark = "{/sweep/1/k:integer}, and it has not converged in the iterations that it was given"
+    row = ("{/sweep/1/name:text}", remark, "{/sweep/1/bytes:size}")
+    write_study(str(tmp_path), with_part(Table("remarks", ("Name", "Iterations", "Bytes"), (row,))))
+
+    def work(page):
+        cell = page.locator("tbody th, tbody td").last
+        return cell.evaluate("cell => [cell.getBoundingClientRect().right, innerWidth]")
+
+    right, window = browser.look(tmp_path / "index.html", "phone", "light", work)
+    assert right <= window
