@@ -95,7 +95,7 @@ def test_help_of_each_command(dkmeans, monkeypatch, name):
 def test_help_shows_sizes_and_numbers_as_they_are_typed(dkmeans):
     assert "[1x1]" in dkmeans("ingest", "--help")[1]
     if "palette" in COMMANDS:
-        assert "[1,2,3,5,10,15,20]" in dkmeans("palette", "--help")[1]
+        assert "[2,4,8,16,32,64,128,256]" in dkmeans("palette", "--help")[1]
 
 
 def test_no_arguments_show_the_help(dkmeans):

@@ -403,7 +403,7 @@ def test_a_job_whose_workers_are_all_gone_stops(processes):
         began = time.monotonic()
         with pytest.raises(
             ClusterError,
-            match=r"no worker has been connected for 2 s, though.*Start some.*--resume",
+            match=r"no worker has been connected for 2 s, although.*Start some.*--resume",
         ) as caught:
             place.run([delayed(time.sleep)(30)])
         assert 2 < time.monotonic() - began < 20

@@ -260,7 +260,7 @@ def test_too_many_that_cannot_be_read_leave_it_as_it_is(bucket):
     (bucket.images / "2.png").write_bytes(b"no image")
     with pytest.warns(UserWarning, match="skipped"), pytest.raises(SkippedError) as caught:
         bucket.ingest(update=True, **TINY)
-    assert "The work stopped there. Fix or remove them and pass --update, or go on with --update" in str(
+    assert "The work stopped there. Fix or remove them and pass --update, or continue with --update" in str(
         caught.value
     )
     assert read_arrays(bucket.dataset) == before
