@@ -292,9 +292,10 @@ def _goes_on(url: str, found: dict[str, Any], recorded: dict[str, Any], terms: T
     """
     if terms.updates:
         before, now = former_option(found, "source"), recorded["config"].get("source")
-        if before != now:
+        if "config" in found and before != now:
+            held = f"images of {before}" if before else "what another command has written"
             raise UsageError(
-                f"{url} holds images of {before}; --update continues with the same source, found {now}. "
+                f"{url} holds {held}; --update continues with the same source, found {now}. "
                 "Choose another output, or pass --overwrite to delete this one."
             )
         return True

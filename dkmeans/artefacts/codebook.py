@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from dkmeans.artefacts.dataset import Dataset
 from dkmeans.artefacts.held import Claim
@@ -124,7 +124,7 @@ class Codebook(Artefact[CodebookManifest]):
         """Kind of the rows that it was fit on: ``pixels`` or ``patches``."""
         return "patches" if self.manifest.space.patch else "pixels"
 
-    def predict(self, rows: NDArray[Any]) -> NDArray[np.int32]:
+    def predict(self, rows: ArrayLike) -> NDArray[np.int32]:
         """Find the center of each row, as `compress` and `reconstruct` do.
 
         Rows are encoded as those of the fit were: colors in its space, and opaque pixels get opaque centers.
@@ -132,7 +132,7 @@ class Codebook(Artefact[CodebookManifest]):
 
         Parameters
         ----------
-        rows : ndarray of shape (n_rows, n_features), uint8 or uint16 as the images
+        rows : array-like of shape (n_rows, n_features), uint8 or uint16 as the images
             As a dataset stores them: pixels, or patches of ``manifest.space.pixel_shape`` laid flat. Those of
             an image are ``image.reshape(-1, channels)``; of gray images there is one channel.
 
@@ -146,7 +146,7 @@ class Codebook(Artefact[CodebookManifest]):
         MismatchError
             If the rows have another dtype or shape.
         """
-        space = self.manifest.space
+        space, rows = self.manifest.space, np.asarray(rows)
         if rows.dtype != space.dtype or rows.ndim != 2 or rows.shape[1] != space.n_features:
             raise MismatchError(
                 f"found rows of {rows.dtype} and of shape {rows.shape}; {self.url} was fit on "

@@ -14,6 +14,8 @@ def number(value: float) -> str:
     value = float(f"{value:.3g}")
     if value == 0:
         return "0"
+    if not math.isfinite(value):
+        return f"{value:g}"
     power = math.floor(math.log10(abs(value)))
     if not -4 < power < 6:
         raised = str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))

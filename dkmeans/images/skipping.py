@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from dkmeans.errors import SkippedError
 from dkmeans.events.reporter import Reporter
+from dkmeans.events.words import counted
 from dkmeans.images.decode import SkippedImage
 from dkmeans.storage.access import count
 
@@ -88,10 +89,11 @@ class Skipping:
         n_skipped = len(self.images)
         if n_skipped > self.allowed:
             self.keep(self.images)
-            share = f" of {self.n_found}" if isinstance(self.max_skipped, str) else ""
+            of_all = f"{n_skipped:,} of {self.n_found:,} images"
+            what = of_all if isinstance(self.max_skipped, str) else counted(n_skipped, "images")
             listed = f"; those found until then are listed in {self.place}" if self.place else ""
             raise SkippedError(
-                f"{n_skipped} images{share} cannot be used, --max-skipped allows {self.max_skipped}; the "
+                f"{what} cannot be used, --max-skipped allows {self.max_skipped}; the "
                 f"first: {self.first}. The work stopped there{listed}. Fix or remove them and pass "
                 f"{self.again}, or continue with {self.on} --max-skipped {n_skipped}, with more, or with all."
             )

@@ -74,6 +74,7 @@ def test_labels_of_a_codebook_are_the_codes_of_compress(tmp_path):
     ("rows", "found"),
     [
         (np.zeros((5, 3)), r"rows of float64 and of shape \(5, 3\)"),
+        ([[1, 2, 3]], r"rows of int64 and of shape \(1, 3\)"),
         (np.zeros((5, 4), np.uint8), r"rows of uint8 and of shape \(5, 4\)"),
         (np.zeros((5, 2, 3), np.uint8), r"rows of uint8 and of shape \(5, 2, 3\)"),
     ],

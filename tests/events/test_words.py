@@ -35,6 +35,8 @@ def test_one_of_many_is_in_the_singular(n, unit, text):
         ("mean_psnr", 29.19591969582556, "29.2 dB"),
         ("inertia", 212428352.1356501, "2.12 × 10⁸"),
         ("mse", 77.84469352588343, "77.8"),
+        ("mse", float("inf"), "inf"),
+        ("mse", float("nan"), "nan"),
         ("dtype", "uint8", "uint8"),
         ("shards", {"pixels": {"finished": 1, "total": 1200}}, "pixels 1 of 1,200"),
         ("shards", {}, "none"),

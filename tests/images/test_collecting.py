@@ -275,7 +275,7 @@ def test_a_share_is_of_all_that_were_found(tmp_path, allowed, enough):
     if enough:
         assert len(gather(tmp_path, max_skipped=allowed)[0].index) == 4
     else:
-        with pytest.raises(SkippedError, match="1 images of 5 cannot be used, --max-skipped allows 19%"):
+        with pytest.raises(SkippedError, match="1 of 5 images cannot be used, --max-skipped allows 19%"):
             gather(tmp_path, max_skipped=allowed)
 
 
@@ -292,6 +292,6 @@ def test_headers_are_read_no_further_than_the_limit(tmp_path, monkeypatch):
         return headers(source, **options)
 
     monkeypatch.setattr(FileSource, "headers", counted)
-    with pytest.raises(SkippedError, match=r"1 images cannot be used.*000\.png"):
+    with pytest.raises(SkippedError, match=r"1 image cannot be used.*000\.png"):
         gather(tmp_path, memory=1)
     assert seen == [256]

@@ -137,6 +137,13 @@ def test_a_second_source_is_refused_in_a_folder_that_is_finished(photos, tmp_pat
     assert run(f"file://{photos}/", tmp_path / "q", sync, update=True).n_kept == 3
 
 
+def test_what_another_command_has_written_is_not_updated(photos, tmp_path, sync):
+    run(photos, tmp_path / "a", sync, to="archive")
+    decode(DecodeConfig(archive=str(tmp_path / "a"), images=str(tmp_path / "q")), sync)
+    with pytest.raises(UsageError, match=f"q holds what another command has written; .* found {photos}"):
+        run(photos, tmp_path / "q", sync, update=True)
+
+
 def test_without_update_a_finished_folder_is_left_alone(photos, tmp_path, sync):
     run(photos, tmp_path / "q", sync)
     write(photos, b=20)
