@@ -1,6 +1,7 @@
 """What the GPU kernels need of CuPy, made of NumPy, with kernels that the C++ compiler builds for the host.
 
-It shows that our kernels and what drives them are right, not that CuPy or a GPU is.
+It shows that our kernels and what drives them are right, not that CuPy or a GPU is. What is asked of it waits
+in the queue of a stream, see `machine`; an array's shape is known at once, its values later.
 """
 
 import ctypes
@@ -10,10 +11,22 @@ import re
 import shutil
 import subprocess
 import tempfile
+from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
+from emulation.machine import (
+    GARBAGE,
+    Device,
+    Event,
+    Memory,
+    PinnedArray,
+    PinnedPool,
+    Stream,
+    empty_pinned,
+    machine,
+)
 
 HEADER = Path(__file__).with_name("emulator.h")
 COMPILER = shutil.which("c++")
@@ -29,28 +42,113 @@ TYPES = {
     "i64": np.int64,
     "u64": np.int64,  # two's complement
 }
-GUARD = 64
-"""Bytes around each array that nobody may write to."""
 
 
 class DeviceArray(np.ndarray):
-    """What stands for an array on the GPU."""
+    """What stands for an array on the GPU. Views are made at once; all that reads or writes is done later."""
+
+    def __array_finalize__(self, parent):
+        self.memory = getattr(parent, "memory", None)
+
+    def __array_ufunc__(self, ufunc, method, *inputs, out=None, **options):
+        function = getattr(ufunc, method)
+        return deferred(function, *inputs, **options) if out is None else self.put(out[0], function, inputs)
+
+    def put(self, target, function, inputs):
+        """Do what `target += 1` and its like mean."""
+        raws, place = [raw(value) for value in inputs], raw(target)
+        machine.enqueue(lambda: np.copyto(place, function(*raws), casting="same_kind"))
+        return target
+
+    def __array_function__(self, function, types, args, options):
+        raise TypeError(f"numpy.{function.__name__} of an array on the GPU")
+
+    def __getitem__(self, key):
+        if isinstance(key, DeviceArray):
+            return deferred(lambda values, chosen: values[chosen], self, key)
+        parts = key if isinstance(key, tuple) else (key,)
+        return super().__getitem__(parts if ... in parts else (*parts, ...))  # of an element too an array
+
+    def __setitem__(self, key, value):
+        assert not (isinstance(value, np.ndarray) and type(value) is not DeviceArray), "values of the host"
+        place, where, given = raw(self), raw(key), raw(value)
+        machine.enqueue(lambda: place.__setitem__(where, given))
+
+    def astype(self, dtype):
+        return deferred(lambda values: values.astype(dtype), self)
+
+    def sum(self, **options):
+        return deferred(lambda values: values.sum(**options), self)
+
+    def max(self, **options):
+        return deferred(lambda values: values.max(**options), self)
 
     def get(self, out, blocking=True):
-        out[...] = self
+        """Copy to the host, whose `out` is written when the stream comes there."""
+        assert blocking or isinstance(out, PinnedArray), "a copy that nobody waits for needs pinned memory"
+        given, place = raw(self), out.view(np.ndarray)
+        machine.enqueue(lambda: np.copyto(place, given))
+        if blocking:
+            machine.wait()
 
     def set(self, values):
-        self[...] = values
+        """Copy from the host, whose pinned memory is read when the stream comes there."""
+        assert (values.dtype, values.shape) == (self.dtype, self.shape)
+        place, given = raw(self), values.view(np.ndarray)
+        if not isinstance(values, PinnedArray):
+            given = given.copy()
+        machine.enqueue(lambda: np.copyto(place, given))
+
+    def __int__(self):
+        return int(asnumpy(self))
+
+
+def raw(value):
+    """The array of NumPy's that has the values of an array on the GPU; anything else as it is."""
+    if type(value) is not DeviceArray:
+        return value
+    offset = value.ctypes.data - value.memory.buffer.ctypes.data - value.memory.start
+    return value.memory.array(value.shape, value.dtype, offset, value.strides)
 
 
 def empty(shape, dtype=float):
-    """Memory full of garbage, with guards around it, and where CUDA would put it: at a multiple of 256."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    buffer = np.full(size + 256 + 2 * GUARD, 0xA5, np.uint8)
-    start = GUARD + -(buffer.ctypes.data + GUARD) % 256
-    array = buffer[start : start + size].view(dtype).reshape(shape).view(DeviceArray)
-    array.guards = buffer[:start], buffer[start + size :]
+    memory = Memory(int(np.prod(shape)) * np.dtype(dtype).itemsize)
+    array = memory.array(shape, dtype).view(DeviceArray)
+    array.memory = memory
     return array
+
+
+def like(values):
+    """An array for such values, in their order of memory."""
+    if values.flags.f_contiguous and not values.flags.c_contiguous:
+        return empty(values.T.shape, values.dtype).T
+    return empty(values.shape, values.dtype)
+
+
+def deferred(function, *args, **options):
+    """Have `function` give its result later; of zeros it tells the shape and the type at once."""
+    out = like(
+        np.asarray(
+            function(*[np.zeros_like(raw(a)) if type(a) is DeviceArray else a for a in args], **options)
+        )
+    )
+    raws, place = [raw(a) for a in args], raw(out)
+    machine.enqueue(lambda: np.copyto(place, function(*raws, **options)))
+    return out
+
+
+def on_device(function):
+    return partial(deferred, function)
+
+
+def at_once(function):
+    """For results whose shape depends on the values: CuPy waits for them too."""
+
+    def run(*args, **options):
+        machine.wait()
+        return asarray(function(*[raw(a) for a in args], **options))
+
+    return run
 
 
 def filled(shape, value, dtype):
@@ -62,17 +160,24 @@ def filled(shape, value, dtype):
 def asarray(values, dtype=None):
     if type(values) is DeviceArray and dtype in (None, values.dtype):
         return values
-    values = np.asarray(values, dtype)
-    if values.flags.f_contiguous and not values.flags.c_contiguous:  # as CuPy, which keeps the order
-        return filled(values.T.shape, values.T, values.dtype).T
-    return filled(values.shape, values, values.dtype)
+    values = np.asanyarray(values, dtype)
+    array = like(values)
+    array.set(values)
+    return array
 
 
-def check_guards(array):
-    while isinstance(array, np.ndarray):
-        for guard in getattr(array, "guards", ()):
-            assert (guard == 0xA5).all(), "a kernel wrote beyond an array"
-        array = array.base
+def ascontiguousarray(values):
+    return values if values.flags.c_contiguous else deferred(np.ascontiguousarray, values)
+
+
+def asnumpy(values):
+    machine.wait()
+    return np.array(raw(values))
+
+
+def check_guards(memory):
+    for guard in memory:
+        assert (guard == GARBAGE).all(), "a kernel wrote beyond an array"
 
 
 def parameters(text, defined):
@@ -130,9 +235,9 @@ class RawModule:
             converted = [grid[0], grid[1] if len(grid) > 1 else 1, *block]
             for arg, (pointer, dtype, declaration, _) in zip(args, self.kernels[name], strict=True):
                 converted.append(self.convert(arg, pointer, dtype, f"{name}: {declaration}"))
-            function(*converted)
-            for arg in args:
-                check_guards(arg)
+            used = [(raw(arg), arg.memory.guards()) for arg in args if type(arg) is DeviceArray]
+            assert all(arg.memory.device == machine.device() for arg in args if type(arg) is DeviceArray)
+            machine.enqueue(partial(run_kernel, function, converted, used))
 
         return launch
 
@@ -149,51 +254,37 @@ class RawModule:
         return ctypes.c_void_p(arg.ctypes.data)
 
 
-class Stream:
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        return None
-
-    def synchronize(self):
-        pass
+def run_kernel(function, converted, used):
+    function(*converted)
+    for _, memory in used:
+        check_guards(memory)
 
 
-def modules(folder):
-    """Stand-ins for ``cupy`` and ``cupyx``, with `cupy.devices` GPUs of `cupy.memory` bytes."""
+def modules(folder, seed=0):
+    """Stand-ins for ``cupy`` and ``cupyx``, with `cupy.devices` GPUs of `cupy.memory` bytes.
+
+    `seed` chooses the order in which streams that do not wait for each other come to their turns.
+    """
+    machine.restart(seed)
     cupy, cupyx = ModuleType("cupy"), ModuleType("cupyx")
     cupy.ndarray = DeviceArray  # which dask.array looks for, where it is loaded after cupy
-    for name in (
-        "arange",
-        "cumsum",
-        "flatnonzero",
-        "partition",
-        "where",
-        "zeros_like",
-        "concatenate",
-        "maximum",
-        "rint",
-        "sqrt",
-    ):
+    for name in ("cumsum", "partition", "where", "zeros_like", "maximum", "rint", "sqrt"):
         setattr(cupy, name, on_device(getattr(np, name)))
+    cupy.concatenate = lambda arrays, axis=0: deferred(lambda *each: np.concatenate(each, axis), *arrays)
+    cupy.flatnonzero = at_once(np.flatnonzero)
+    cupy.arange = lambda n, dtype: asarray(np.arange(n, dtype=dtype))
     cupy.empty, cupy.asarray, cupy.full = empty, asarray, filled
-    cupy.ascontiguousarray = lambda values: values if values.flags.c_contiguous else asarray(values)
+    cupy.ascontiguousarray, cupy.asnumpy = ascontiguousarray, asnumpy
     cupy.zeros = lambda shape, dtype: filled(shape, 0, dtype)
-    cupy.asnumpy = lambda values: np.array(values)
-    cupy.devices, cupy.memory = 1, 1 << 40
+    cupy.devices, cupy.memory, cupy.machine, pinned = 1, 1 << 40, machine, PinnedPool()
     cupy.RawModule = type("RawModule", (RawModule,), {"folder": folder})
     runtime = SimpleNamespace(
         getDeviceCount=lambda: cupy.devices, memGetInfo=lambda: (cupy.memory, cupy.memory)
     )
-    device = SimpleNamespace(compute_capability="90")
     cupy.cuda = SimpleNamespace(
-        runtime=runtime, Device=lambda: device, Stream=Stream, get_current_stream=Stream
+        runtime=runtime, Device=Device, Event=Event, Stream=Stream, get_current_stream=machine.current
     )
     cupy.get_default_memory_pool = lambda: SimpleNamespace(free_bytes=lambda: 0)
-    cupyx.empty_pinned = np.empty
+    cupy.get_default_pinned_memory_pool = lambda: pinned
+    cupyx.empty_pinned = partial(empty_pinned, pinned)
     return cupy, cupyx
-
-
-def on_device(function):
-    return lambda *args, **options: asarray(function(*args, **options))

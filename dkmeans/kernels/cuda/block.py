@@ -1,14 +1,14 @@
 """A block of rows on an NVIDIA GPU: its Lloyd steps, exact.
 
 The rows lie on the device between the steps, sorted by label, in pieces. Where they do not fit they are
-offloaded to pinned memory of the host, and two streams take turns: while one computes, the other copies. Only
-the sums come back to the host.
+offloaded to pinned memory of the host. The pieces take turns on two streams, see `streams`: while one computes,
+the other copies. Only the sums come back to the host.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,6 +27,7 @@ from dkmeans.kernels.cuda.candidates import (
 )
 from dkmeans.kernels.cuda.compiled import STRIPES, kernels
 from dkmeans.kernels.cuda.piece import Piece
+from dkmeans.kernels.cuda.streams import streams
 from dkmeans.kernels.exact import ChunkStats
 
 __all__ = ["Block"]
@@ -62,30 +63,35 @@ class Block:
         self.n_features: int = rows.shape[1]
         self.dtype = rows.dtype
         self._lock = threading.Lock()
+        self._device = cupy.cuda.Device()
+        self._streams = streams()
         self._kernels = kernels(rows.dtype, self.n_features)
         self._weighted = weights is not None
-        self._streams = cupy.cuda.Stream(), cupy.cuda.Stream()
         # Words, label, order, a part of a pivot and spread, weight; sorted, a run has half a tile more.
         row_bytes = 4 * self._kernels.n_words + 10 + 8 * self._weighted
         step = max(1, _PIECE_BYTES // row_bytes)
         self._cuts = [(first, min(first + step, self.n_rows)) for first in range(0, self.n_rows, step)]
-        self._squares = 0
         self._pieces: list[Piece] = []
-        with _taking_memory:
+        with _taking_memory, self._working():
             self.resident = self.n_rows * row_bytes * 5 // 4 < _free_bytes()
-            for number, (start, stop) in enumerate(self._cuts):
-                with self._streams[number % 2]:
-                    times = None if weights is None else weights[start:stop]
-                    piece = Piece(self._kernels, rows[start:stop], times)
-                    self._squares += piece.squares()
-                    self._release(piece)
-                    self._pieces.append(piece)
+            squares = cupy.zeros((len(self._cuts), STRIPES), np.int64)
+            self._streams.take_turns(len(self._cuts), lambda n: self._load(n, rows, weights, squares[n]))
+            stripes = self._streams.download(squares)
+        self._squares = sum(map(int, stripes.sum(axis=1)))  # those of a piece fit into int64
         self._centers: NDArray[np.float32] | None = None  # those that the labels belong to
         self._rough = False  # whether the rows were sorted by label alone: the next step tells their spread
 
+    def _load(self, number: int, rows: NDArray[Any], weights: NDArray[np.int64] | None, squares: Any) -> None:
+        """Make a piece, and add the squares of its values up."""
+        cut = slice(*self._cuts[number])
+        piece = Piece(self._kernels, self._streams, rows[cut], None if weights is None else weights[cut])
+        piece.add_squares_to(squares)
+        self._release(piece)
+        self._pieces.append(piece)
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Leave behind what is known: another process starts again."""
-        with self._lock:
+        with self._lock, self._working():
             return Block, (self._rows(np.arange(self.n_rows)), self._weights())
 
     def __sizeof__(self) -> int:
@@ -93,18 +99,18 @@ class Block:
 
     def rows(self, positions: NDArray[np.int64] | None = None) -> NDArray[Any]:
         """Copy the rows at `positions`, all if None; shape (n, n_features), on the host."""
-        with self._lock:
+        with self._lock, self._working():
             return self._rows(np.arange(self.n_rows) if positions is None else positions)
 
     def lloyd(self, centers: NDArray[np.float32], previous: NDArray[np.float32] | None = None) -> ChunkStats:
         """Assign the rows to `centers` and sum them up."""
-        with self._lock:
+        with self._lock, self._working():
             if previous is None:
                 self._start(centers)
             else:
                 self._ensure_labels(previous)
                 self._step(centers)
-            totals = np.asarray(cupy.asnumpy(self._totals))
+            totals = self._streams.download(self._totals)
             sums, moved, reassigned = self._parts(totals, len(centers))
             for piece, stripes in zip(self._pieces, reassigned, strict=True):
                 piece.reassigned = int(stripes.sum())
@@ -114,50 +120,64 @@ class Block:
 
     def labels(self, centers: NDArray[np.float32]) -> NDArray[np.int32]:
         """Find the nearest center of each row, the lowest index on ties; shape (n_rows,), on the host."""
-        with self._lock:
+        with self._lock, self._working():
             self._ensure_labels(centers)
             found = np.empty(self.n_rows, np.int32)
-            for number, (start, stop) in enumerate(self._cuts):
-                with self._at(number) as piece:
-                    found[start:stop] = piece.labels()
+
+            def copy(number: int, piece: Piece) -> None:
+                found[slice(*self._cuts[number])] = piece.labels()
+
+            self._each(copy)
             return found
 
     def adopt(self, labels: NDArray[np.int32], centers: NDArray[np.float32]) -> None:
         """Know what another block of these rows knew, whose `labels(centers)` these are."""
-        with self._lock:
+        with self._lock, self._working():
             self._centers = None
             sums = self._new_totals(len(centers))[0]
-            for number, (start, stop) in enumerate(self._cuts):
-                with self._at(number) as piece:
-                    piece.adopt(labels[start:stop])
-                    piece.sort(len(centers))
-                    piece.add_to(sums)
+
+            def adopt(number: int, piece: Piece) -> None:
+                piece.adopt(labels[slice(*self._cuts[number])])
+                piece.sort(len(centers))
+                piece.add_to(sums)
+
+            self._each(adopt)
             self._centers, self._rough = centers.copy(), True
 
     def farthest(self, centers: NDArray[np.float32], n: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
         """Find the `n` distinct rows farthest from their centers."""
-        with self._lock:
+        with self._lock, self._working():
             self._ensure_labels(centers)
             integers = on_grid(padded(centers, self._kernels.width), self.dtype)
             distances = [np.empty(0, np.int64)]
             rows = [np.empty((0, self.n_features), self.dtype)]
-            for number in range(len(self._pieces)):
-                with self._at(number) as piece:
-                    far, row = piece.farthest(integers, n)
-                    distances.append(far)
-                    rows.append(row)
+
+            def find(_: int, piece: Piece) -> None:
+                far, row = piece.farthest(integers, n)
+                distances.append(far)
+                rows.append(row)
+
+            self._each(find)
             return pick_farthest(np.concatenate(rows), np.concatenate(distances), n)
 
     # The methods from here on run under the lock.
 
     @contextmanager
-    def _at(self, number: int) -> Iterator[Piece]:
-        """Bring a piece to the device, and make its stream the current one."""
-        with self._streams[number % 2]:
+    def _working(self) -> Iterator[None]:
+        """Make the device of the rows and the main stream the current ones."""
+        with self._device, self._streams.main:
+            yield
+
+    def _each(self, work: Callable[[int, Piece], None]) -> None:
+        """Call ``work(number, piece)`` for all pieces in turn, each on the device; see `Streams.take_turns`."""
+
+        def on_device(number: int) -> None:
             piece = self._pieces[number]
             piece.fetch()
-            yield piece
+            work(number, piece)
             self._release(piece)
+
+        self._streams.take_turns(len(self._pieces), on_device)
 
     def _release(self, piece: Piece) -> None:
         if not self.resident:
@@ -165,20 +185,25 @@ class Block:
 
     def _rows(self, positions: NDArray[np.int64]) -> NDArray[Any]:
         out = np.empty((len(positions), self.n_features), self.dtype)
-        for number, (start, stop) in enumerate(self._cuts):
+
+        def copy(number: int, piece: Piece) -> None:
+            start, stop = self._cuts[number]
             inside = (positions >= start) & (positions < stop)
             if inside.any():
-                with self._at(number) as piece:
-                    out[inside] = piece.rows(positions[inside] - start)
+                out[inside] = piece.rows(positions[inside] - start)
+
+        self._each(copy)
         return out
 
     def _weights(self) -> NDArray[np.int64] | None:
         if not self._weighted:
             return None
         times = np.empty(self.n_rows, np.int64)
-        for number, (start, stop) in enumerate(self._cuts):
-            with self._at(number) as piece:
-                times[start:stop] = piece.weights()
+
+        def copy(number: int, piece: Piece) -> None:
+            times[slice(*self._cuts[number])] = piece.weights()
+
+        self._each(copy)
         return times
 
     def _new_totals(self, n_clusters: int) -> tuple[Any, Any, Any]:
@@ -206,15 +231,17 @@ class Block:
         middle = np.rint(few.mean(axis=0, keepdims=True)).astype(np.float32)
         to_few = make_lists(self._kernels, middle, few)
         from_few = make_lists(self._kernels, np.rint(few), centers) if len(centers) > _FEW else None
-        for number, stripes in enumerate(reassigned):
-            with self._at(number) as piece:
-                piece.use_one_pivot()
-                piece.search(to_few, None, moved, stripes)
-                if from_few is not None:
-                    piece.sort(len(few))
-                    piece.search(from_few, None, moved, stripes)
-                piece.sort(len(centers))
-                piece.add_to(sums)
+
+        def start(number: int, piece: Piece) -> None:
+            piece.use_one_pivot()
+            piece.search(to_few, None, moved, reassigned[number])
+            if from_few is not None:
+                piece.sort(len(few))
+                piece.search(from_few, None, moved, reassigned[number])
+            piece.sort(len(centers))
+            piece.add_to(sums)
+
+        self._each(start)
         self._totals[sums.size :] = 0
         self._centers, self._rough = centers.copy(), True
 
@@ -227,9 +254,11 @@ class Block:
         reassigned[...] = self.n_rows if self._rough else 0  # so that they are sorted before the next step
         self._rough = False
         lists: CandidateLists = near_centers(self._kernels, centers)
-        for number, stripes in enumerate(reassigned):
-            with self._at(number) as piece:
-                if piece.reassigned > _REASSIGNED * piece.n_rows:
-                    piece.sort(n_clusters)
-                piece.search(lists, sums, moved, stripes)
+
+        def step(number: int, piece: Piece) -> None:
+            if piece.reassigned > _REASSIGNED * piece.n_rows:
+                piece.sort(n_clusters)
+            piece.search(lists, sums, moved, reassigned[number])
+
+        self._each(step)
         self._centers = centers.copy()

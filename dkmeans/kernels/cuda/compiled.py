@@ -103,6 +103,10 @@ class Kernels:
 
 
 @lru_cache
-def kernels(dtype: np.dtype[Any], n_features: int) -> Kernels:
-    """Compile the kernels for one kind of rows, once; CuPy keeps them on disk."""
+def _on_device(dtype: np.dtype[Any], n_features: int, device: int) -> Kernels:
     return Kernels(dtype, n_features)
+
+
+def kernels(dtype: np.dtype[Any], n_features: int) -> Kernels:
+    """Compile the kernels for one kind of rows and the current device, once; CuPy keeps them on disk."""
+    return _on_device(dtype, n_features, cupy.cuda.Device().id)

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from dkmeans.kernels.cpu import pick_farthest
 from dkmeans.kernels.cuda.candidates import CandidateLists
-from dkmeans.kernels.cuda.compiled import NO_ROW, SPREADS, STRIPES, TILE, Kernels
+from dkmeans.kernels.cuda.compiled import NO_ROW, SPREADS, TILE, Kernels
+from dkmeans.kernels.cuda.streams import Streams, free_pinned
 
 __all__ = ["Piece"]
 
@@ -28,17 +29,21 @@ class Piece:
     Parameters
     ----------
     kernels : Kernels
+    streams : Streams
+        Whose pinned memory is used for copies.
     rows : ndarray of shape (n_rows, n_features), uint8 or uint16
     weights : ndarray of shape (n_rows,), int64, or None
     """
 
-    def __init__(self, kernels: Kernels, rows: NDArray[Any], weights: NDArray[np.int64] | None) -> None:
+    def __init__(
+        self, kernels: Kernels, streams: Streams, rows: NDArray[Any], weights: NDArray[np.int64] | None
+    ) -> None:
         self.n_rows = len(rows)
         self.reassigned = 0  # rows, since they were sorted, as of the last step
-        self._kernels = kernels
+        self._kernels, self._streams = kernels, streams
         n_tiles = -(-self.n_rows // TILE)
         n_slots = n_tiles * TILE
-        given = cupy.asarray(np.ascontiguousarray(rows))
+        given = streams.upload(rows)
         words = cupy.zeros((n_tiles, kernels.n_words, TILE), np.uint32)
         kernels.launch_threads("pack", self.n_rows, given, self.n_rows, words)
         labels = cupy.full(n_slots, NO_ROW, np.int32)
@@ -53,9 +58,8 @@ class Piece:
             "pivots": cupy.zeros(n_tiles, np.int32),
         }
         if weights is not None:
-            times = np.zeros(n_slots, np.int64)
-            times[: self.n_rows] = weights
-            self._on_device["weights"] = cupy.asarray(times)
+            times = self._on_device["weights"] = cupy.zeros(n_slots, np.int64)
+            times[: self.n_rows] = streams.upload(weights.astype(np.int64))
         self._offloaded: dict[str, Any] = {}
         self._changed = set(self._on_device)
 
@@ -74,6 +78,8 @@ class Piece:
             if held is None or held.shape != array.shape:
                 # The memory of the old one may go to anyone at once: nothing may read it any more.
                 cupy.cuda.get_current_stream().synchronize()
+                held = self._offloaded[name] = None
+                free_pinned()
                 held = self._offloaded[name] = cupyx.empty_pinned(array.shape, array.dtype)
             array.get(out=held, blocking=False)
         self._on_device, self._changed = {}, set()
@@ -157,7 +163,7 @@ class Piece:
     def adopt(self, labels: NDArray[np.int32]) -> None:
         """Take `labels`, of the rows as they were given, as known."""
         order = self._array("order")
-        given = cupy.asarray(labels)
+        given = self._streams.upload(labels)
         self._write(labels=cupy.where(order >= 0, given[order], np.int32(NO_ROW)))
 
     # Results
@@ -168,12 +174,10 @@ class Piece:
         arrays = (self._array(name) for name in ("words", "labels", "weights"))
         self._kernels.launch_warps("sum_up", n_tiles, *arrays, n_tiles, sums)
 
-    def squares(self) -> int:
-        """Sum the squares of all values of all rows; waits for it."""
-        stripes = cupy.zeros(STRIPES, np.int64)
+    def add_squares_to(self, stripes: Any) -> None:
+        """Add the squares of all values of all rows; `stripes`, of shape (STRIPES,), are parts of the sum."""
         arrays = (self._array(name) for name in ("words", "labels", "weights"))
         self._kernels.launch_threads("sum_of_squares", self._n_slots, *arrays, self._n_slots, stripes)
-        return int(stripes.sum())
 
     def labels(self) -> NDArray[np.int32]:
         """Copy the labels of the rows as they were given to the host; waits for them."""
@@ -186,9 +190,9 @@ class Piece:
 
     def weights(self) -> NDArray[np.int64]:
         """Copy the weights of the rows as they were given to the host; waits for them."""
-        order = np.asarray(cupy.asnumpy(self._array("order")))
+        order = self._streams.download(self._array("order"))
         times = np.empty(self.n_rows, np.int64)
-        times[order[order >= 0]] = np.asarray(cupy.asnumpy(self._array("weights")))[order >= 0]
+        times[order[order >= 0]] = self._streams.download(self._array("weights"))[order >= 0]
         return times
 
     def farthest(self, integers: Any, n: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
@@ -202,7 +206,7 @@ class Piece:
             floor = 0 if every else cupy.partition(far, far.size - wanted)[far.size - wanted]
             slots = cupy.flatnonzero(far >= floor)
             rows = self._unpack(slots.astype(np.int32))
-            found = pick_farthest(rows, np.asarray(cupy.asnumpy(far[slots])), n)
+            found = pick_farthest(rows, self._streams.download(far[slots]), n)
             if len(found[0]) >= n or every:
                 return found
             wanted *= 2
@@ -212,11 +216,11 @@ class Piece:
         self._kernels.launch_threads(
             "unsort", self._n_slots, values, self._array("order"), self._n_slots, out
         )
-        return np.asarray(cupy.asnumpy(out))
+        return self._streams.download(out)
 
     def _unpack(self, slots: Any) -> NDArray[Any]:
         out = cupy.empty((slots.size, self._kernels.n_features), self._kernels.dtype)
         self._kernels.launch_threads(
             "unpack", int(slots.size), self._array("words"), slots, int(slots.size), out
         )
-        return np.asarray(cupy.asnumpy(out))
+        return self._streams.download(out)
