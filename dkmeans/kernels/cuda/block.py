@@ -1,8 +1,8 @@
 """A block of rows on an NVIDIA GPU: its Lloyd steps, exact.
 
 The rows lie on the device between the steps, sorted by label, in pieces. Where they do not fit they are
-offloaded to pinned memory of the host. The pieces take turns on two streams, see `streams`: while one computes,
-the other copies. Only the sums come back to the host.
+offloaded to pinned memory of the host. The pieces take turns on two streams, see `streams`: while one
+computes, the other copies. Only the sums come back to the host.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ class Block:
             yield
 
     def _each(self, work: Callable[[int, Piece], None]) -> None:
-        """Call ``work(number, piece)`` for all pieces in turn, each on the device; see `Streams.take_turns`."""
+        """Call ``work(number, piece)`` for all pieces, each on the device; see `Streams.take_turns`."""
 
         def on_device(number: int) -> None:
             piece = self._pieces[number]
