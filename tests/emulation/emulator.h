@@ -15,6 +15,7 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #define __global__
@@ -48,6 +49,7 @@ struct Fiber {
   std::unique_ptr<char[]> stack{new char[STACK]};
   bool begun = false, done = false;
   int exchanges = 0;
+  std::vector<std::pair<float4*, const float4*>> copies;  // begun and not awaited
 };
 
 static ucontext_t origin;
@@ -97,6 +99,7 @@ inline void run_block(int n_threads) {
     Fiber& fiber = fibers[thread];
     fiber.begun = fiber.done = false;
     fiber.exchanges = 0;
+    fiber.copies.clear();
     getcontext(&fiber.context);
     fiber.context.uc_stack.ss_sp = fiber.stack.get();
     fiber.context.uc_stack.ss_size = STACK;
@@ -150,6 +153,13 @@ T exchange(T value, int from) {
 
 }  // namespace emulator
 
+// As late as it may be, so that who does not wait finds what was there before.
+inline void begin_copy(float4* to, const float4* from) { emulator::current().copies.emplace_back(to, from); }
+inline void await_copies() {
+  for (auto [to, from] : emulator::current().copies) *to = *from;
+  emulator::current().copies.clear();
+}
+
 inline void __syncthreads() { emulator::wait(emulator::block, blockDim.x); }
 inline void __syncwarp() { emulator::wait_for_warp(); }
 
@@ -170,6 +180,7 @@ inline unsigned __ballot_sync(unsigned, bool value) {
 }
 inline bool __any_sync(unsigned mask, bool value) { return __ballot_sync(mask, value); }
 inline int __ffs(unsigned bits) { return __builtin_ffs((int)bits); }
+inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 
 template <class T>
 T atomicAdd(T* at, T value) {

@@ -15,7 +15,10 @@ from dkmeans.kernels.exact import fraction_bits
 __all__ = ["LISTS_BYTES", "CandidateLists", "make_lists", "near_centers", "on_grid", "padded"]
 
 LISTS_BYTES = 1 << 29
-"""Device memory that lists may take: all centers near each of 11,000, the nearest 1,336 of 100,000."""
+"""Device memory that lists may take."""
+_LISTED = 512
+"""Centers of a list at most: of 5x5 patches and 10,000 centers 95 % of the tiles need no others, and writing
+all centers of each list would take as long as the search. Tensor cores, which score at small cost, have more."""
 _DISTANCES = 1 << 26
 """Distances from pivots to centers that are on the device at a time."""
 
@@ -78,6 +81,8 @@ def make_lists(kernels: Kernels, pivots: NDArray[np.float32], centers: NDArray[n
     n_pivots, n_clusters, group = len(pivots), len(centers), kernels.group
     slot_bytes = 8 if kernels.tensor else 4
     affordable = max(1, LISTS_BYTES // (slot_bytes * group * n_pivots))
+    if not kernels.tensor:
+        affordable = min(affordable, _LISTED // group)
     capacity = group * min(-(-n_clusters // group), affordable)
     from_, to = padded(pivots, kernels.width), padded(centers, kernels.width)
     words, halves, norm = _for_tensor_cores(kernels, from_, to) if kernels.tensor else (None, None, None)

@@ -73,16 +73,3 @@ __device__ inline void add_to_stripe(u64* stripes, i64 value) {
   for (int step = LANES / 2; step; step /= 2) value += __shfl_xor_sync(ALL, value, step);
   if (threadIdx.x % LANES == 0 && value) atomicAdd(stripes + blockIdx.x % STRIPES, (u64)value);
 }
-
-// The center at a position of the list, or, where all are looked at, of that number.
-__device__ inline int member(const CandidateLists& lists, int pivot, int at, bool all) {
-  return all ? at : lists.members[(size_t)pivot * lists.capacity + at];
-}
-
-// The state of the rows of a lane: scores less |x'|^2 / 2, and the position of the best in the list.
-struct State {
-  float square[ROWS], norm[ROWS];  // |x'|^2, |x'|
-  float best[ROWS], second[ROWS];
-  float limit[ROWS];  // no center farther than that from the pivot can be as near as the best
-  int found[ROWS];
-};

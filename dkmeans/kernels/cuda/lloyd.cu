@@ -1,4 +1,4 @@
-// The search of a Lloyd step, after layout.cu and scores.cu or scores_tensor.cu: pruned by the triangle inequality, near
+// The search of a Lloyd step, after layout.cu, state.cu and scores.cu or scores_tensor.cu: pruned by the triangle inequality, near
 // ties resolved in integers.
 //
 // Each tile has a pivot: a point with integer coordinates near its rows. For a row x, its pivot o and the best center
@@ -8,64 +8,15 @@
 // float32. Where the second best is within their errors of the best, the row is resolved in int64 among all centers that
 // were scored.
 
-__device__ inline void reset(State& state) {
-#pragma unroll
-  for (int r = 0; r < ROWS; r++) {
-    state.best[r] = state.second[r] = FAR;
-    state.found[r] = 0;
-  }
-}
-
-__device__ inline void lower_limit(const CandidateLists& lists, State& state, int r) {
-  float distance = fmaxf(2 * state.best[r] + state.square[r], 0);
-  float error = margin_of(lists, state.best[r], state.square[r], state.norm[r]);
-  float limit = (state.norm[r] + sqrtf(distance + error)) * (1 + 4 * GAMMA);
-  state.limit[r] = fminf(state.limit[r], limit);
-}
-
-// Score the group of centers from position `at` on, and keep the best and the second best of each row.
-__device__ inline void score_group(const CandidateLists& lists, const unsigned* words, int tile, int pivot, int at, int n,
-                                   bool all, Rows& rows, Scratch& scratch, State& state) {
-  float scores[ROWS][GROUP] = {};
-  score(lists, words, tile, pivot, at, n, all, rows, scratch, scores);
-#pragma unroll
-  for (int r = 0; r < ROWS; r++) {
-    float before = state.best[r];
-#pragma unroll
-    for (int j = 0; j < GROUP; j++) {
-      float s = scores[r][j];
-      state.second[r] = fminf(state.second[r], fmaxf(state.best[r], s));
-      if (s < state.best[r]) state.found[r] = at + j;
-      state.best[r] = fminf(state.best[r], s);
-    }
-    if (state.best[r] < before) lower_limit(lists, state, r);
-  }
-}
-
-// Whether a row of the tile may gain from a center at distance `low` from the pivot.
-__device__ inline bool any_within_limit(const State& state, float low) {
-  return __any_sync(ALL, fmaxf(state.limit[0], state.limit[1]) >= low);
-}
-
-// Go down the list of the pivot, or through all centers; how many were looked at.
-__device__ inline int search_list(const CandidateLists& lists, const unsigned* words, int tile, int pivot, bool all,
-                                  Rows& rows, Scratch& scratch, State& state) {
-  int n = all ? lists.n_clusters : lists.lengths[pivot];
-  const float* lower_bounds = lists.lower_bounds + (size_t)pivot * (lists.capacity / GROUP);
-  for (int at = 0; at < n; at += GROUP) {
-    if (!any_within_limit(state, all ? 0.0f : lower_bounds[at / GROUP])) return at;
-    score_group(lists, words, tile, pivot, at, n, all, rows, scratch, state);
-  }
-  return n;
-}
-
-// The nearest of the first n centers of the list to one row, the lowest index on ties; the whole warp looks.
+// The nearest center to one row, the lowest index on ties, of the first n of the list or, where that is not enough, of
+// all; the whole warp looks.
 __device__ inline int resolve_exactly(const CandidateLists& lists, const unsigned* words, int tile, int row, int pivot,
                                       int n, bool all) {
+  const int* members = lists.members + (size_t)pivot * lists.capacity;
   i64 least = 0x7fffffffffffffffll;
   int nearest = 0x7fffffff;
-  for (int at = threadIdx.x % LANES; at < n; at += LANES) {
-    int center = member(lists, pivot, at, all);
+  for (int at = threadIdx.x % LANES; at < (all ? lists.n_clusters : n); at += LANES) {
+    int center = all ? at : members[at];
     i64 distance = exact_distance(words, tile, row, lists.integers + (size_t)center * WIDTH);
     if (distance < least || (distance == least && center < nearest)) {
       least = distance;
@@ -123,30 +74,26 @@ extern "C" __global__ void __launch_bounds__(WARPS* LANES, LEAST_BLOCKS) search(
 #pragma unroll
   for (int r = 0; r < ROWS; r++) {
     old[r] = labels[tile * TILE + row_of(lane, r)];
-    state.norm[r] = sqrtf(state.square[r]);
     state.limit[r] = old[r] == NO_ROW ? -1.0f : FAR;
+    state.best[r] = state.second[r] = FAR;
   }
 
-  int n;
-  bool all = false;  // through all centers: where the list ends before the last row is done
-#pragma unroll 1
-  for (;; all = true) {
-    reset(state);
-    n = search_list(lists, words, tile, pivot, all, rows, scratches[warp], state);
-    if (all || n < lengths[pivot] || n == n_clusters || !any_within_limit(state, radii[pivot])) break;
-  }
+  int n = search_list(lists, words, tile, pivot, rows, scratches[warp], state);
+  // Where the list ends before the last row is done.
+  bool beyond = n == lengths[pivot] && n < n_clusters && any_within_limit(state, radii[pivot]);
+  if (beyond) search_beyond(lists, words, tile, pivot, rows, scratches[warp], state);
 
   i64 n_moved = 0, n_reassigned = 0;
 #pragma unroll
   for (int r = 0; r < ROWS; r++) {
     int slot = tile * TILE + row_of(lane, r);
     bool row = old[r] != NO_ROW;
-    now[r] = row ? member(lists, pivot, state.found[r], all) : NO_ROW;
-    float error = margin_of(lists, state.best[r], state.square[r], state.norm[r]);
+    now[r] = row ? state.found[r] : NO_ROW;
+    float error = margin_of(lists, state.best[r], state.square[r]);
     unsigned open = __ballot_sync(ALL, row && state.second[r] <= state.best[r] + error);
     for (; open; open &= open - 1) {
       int other = __ffs(open) - 1;
-      int nearest = resolve_exactly(lists, words, tile, row_of(other, r), pivot, n, all);
+      int nearest = resolve_exactly(lists, words, tile, row_of(other, r), pivot, n, beyond);
       if (lane == other) now[r] = nearest;
     }
     i64 weight = !row ? 0 : weights ? weights[slot] : 1;

@@ -1,22 +1,52 @@
 // Scores on the cores for single numbers, after layout.cu. With x' = x - o of a row and g = o - c of a center, both exact
 // in float32, the score is s = |g|^2 / 2 + x'.g. Its error is below 4 gamma (|x'| + b)^2 for any center that may be the
 // nearest, gamma = (FEATURES + 2) 2^-24; nearest.py derives it.
+//
+// While a group is scored, the centers of the next one are copied to shared memory, and the numbers of those after it
+// are read: a warp would wait for each of the two about as long as it scores.
 
 constexpr int GROUP = 8;  // centers that are scored at a time: each that is read from shared memory serves two rows
-constexpr int SHARE = LANES / GROUP;  // lanes that fetch one of them
+constexpr int SHARE = LANES / GROUP;  // lanes that read one of them
 constexpr int CHUNKS = (FEATURES + 31) / 32;  // features that are in registers at a time: all, up to 32
 constexpr int CHUNK = WIDTH / CHUNKS;
 constexpr int USED = CHUNKS == 1 ? FEATURES : CHUNK;
-constexpr int LEAST_BLOCKS = CHUNKS > 1 ? 3 : 4;  // of threads on a multiprocessor
+#if __CUDA_ARCH__ >= 1000
+constexpr int LEAST_BLOCKS = 3;  // of threads on a multiprocessor; more of them, and the compiler spills registers
+#else
+constexpr int LEAST_BLOCKS = CHUNKS > 1 ? 3 : 4;
+#endif
+constexpr float LESS = 1 - 4 * GAMMA;  // for an error of distances
 
+// Of a group and of the one before, which some lanes may still read.
 struct Scratch {
-  float4 gaps[GROUP * CHUNK / 4];  // of the centers of a group
-  float biases[GROUP];
+  float4 centers[2][GROUP * CHUNK / 4];  // each lane reads what it has copied
+  float4 gaps[2][GROUP * CHUNK / 4];
+  float biases[2][GROUP];
+  int members[2][GROUP];
+  int queue[GROUP + LANES];
 };
 
 struct Rows {
   float x[ROWS][CHUNK];  // one chunk, less the pivot
 };
+
+#ifndef EMULATED
+// Begin to copy 16 bytes to shared memory; not before `await_copies` are they there.
+__device__ inline void begin_copy(float4* to, const float4* from) {
+#if __CUDA_ARCH__ >= 800
+  unsigned address = __cvta_generic_to_shared(to);
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 16;" ::"r"(address), "l"(from) : "memory");
+#else
+  *to = *from;
+#endif
+}
+
+__device__ inline void await_copies() {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.wait_all;" ::: "memory");
+#endif
+}
+#endif
 
 // Features of one chunk of the rows of this lane, less the pivot.
 __device__ inline void read_rows(const unsigned* words, int tile, int chunk, const float* pivot,
@@ -52,62 +82,147 @@ __device__ inline void load_tile(const CandidateLists& lists, const unsigned* wo
 }
 
 // Two errors of scores, where b belongs to the best; it widens b too.
-__device__ inline float margin_of(const CandidateLists&, float best, float square, float norm) {
-  float sum = norm + sqrtf(fmaxf(2 * best + square, 0));
+__device__ inline float margin_of(const CandidateLists&, float best, float square) {
+  float sum = sqrtf(square) + sqrtf(fmaxf(2 * best + square, 0));
   return 8 * GAMMA * sum * sum;
 }
 
-// Pivot less center, for the features of one chunk of the centers of a group; what this lane adds to their squares.
-__device__ inline float fetch(const CandidateLists& lists, int pivot, int center, int chunk, float4* gaps) {
-  int lane = threadIdx.x % LANES, share = lane % SHARE;
+// Begin to copy this lane's share of a chunk of the center that it has of a group.
+__device__ inline void copy_center(const CandidateLists& lists, int center, int chunk, float4* centers) {
+  const float4* from = reinterpret_cast<const float4*>(lists.centers + (size_t)max(center, 0) * WIDTH + chunk * CHUNK);
+  for (int four = threadIdx.x % SHARE; four < CHUNK / 4; four += SHARE)
+    begin_copy(centers + threadIdx.x % LANES / SHARE * (CHUNK / 4) + four, from + four);
+}
+
+// Pivot less center, of this lane's share; what it adds to their squares.
+__device__ inline float write_gaps(const CandidateLists& lists, int pivot, int chunk, const float4* centers,
+                                   float4* gaps) {
   const float4* from = reinterpret_cast<const float4*>(lists.pivots + (size_t)pivot * WIDTH + chunk * CHUNK);
-  const float4* to = reinterpret_cast<const float4*>(lists.centers + (size_t)center * WIDTH + chunk * CHUNK);
   float squares = 0;
 #pragma unroll
-  for (int four = share; four < CHUNK / 4; four += SHARE) {
-    float4 o = from[four], c = to[four];
+  for (int four = threadIdx.x % SHARE; four < CHUNK / 4; four += SHARE) {
+    int at = threadIdx.x % LANES / SHARE * (CHUNK / 4) + four;
+    float4 o = from[four], c = centers[at];
     float4 g = make_float4(o.x - c.x, o.y - c.y, o.z - c.z, o.w - c.w);
-    gaps[lane / SHARE * (CHUNK / 4) + four] = g;
+    gaps[at] = g;
     squares += g.x * g.x + g.y * g.y + g.z * g.z + g.w * g.w;
   }
   return squares;
 }
 
-// Scores of the group of centers from position `at` on, for the rows of the lane; FAR beyond the n-th.
-__device__ inline void score(const CandidateLists& lists, const unsigned* words, int tile, int pivot, int at, int n,
-                             bool all, Rows& rows, Scratch& scratch, float (&scores)[ROWS][GROUP]) {
-  int lane = threadIdx.x % LANES, mine = at + lane / SHARE;
-  int center = mine < n ? member(lists, pivot, mine, all) : -1;
-  float squares = 0;
-#pragma unroll 1
-  for (int chunk = 0; chunk < CHUNKS; chunk++) {
-    squares += fetch(lists, pivot, center < 0 ? 0 : center, chunk, scratch.gaps);
-    if (chunk == CHUNKS - 1) {
-      for (int step = 1; step < SHARE; step *= 2) squares += __shfl_xor_sync(ALL, squares, step);
-      if (lane % SHARE == 0) scratch.biases[lane / SHARE] = center < 0 ? FAR : squares / 2;
-    }
-    if (CHUNKS > 1) read_rows(words, tile, chunk, lists.pivots + (size_t)pivot * WIDTH, rows.x);
-    __syncwarp();
-#pragma unroll
-    for (int j = 0; j < GROUP; j++) {
-#pragma unroll
-      for (int four = 0; four < CHUNK / 4; four++) {
-        float4 g = scratch.gaps[j * (CHUNK / 4) + four];
-        float of[4] = {g.x, g.y, g.z, g.w};
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-          int feature = 4 * four + i;
-          if (feature >= USED) continue;
-#pragma unroll
-          for (int r = 0; r < ROWS; r++) scores[r][j] = fmaf(rows.x[r][feature], of[i], scores[r][j]);
-        }
-      }
-    }
-    if (chunk < CHUNKS - 1) __syncwarp();
-  }
+// Add x'.g of one chunk to the scores of the centers of a group.
+__device__ inline void add_products(const Rows& rows, const float4* gaps, float (&scores)[ROWS][GROUP]) {
 #pragma unroll
   for (int j = 0; j < GROUP; j++)
 #pragma unroll
-    for (int r = 0; r < ROWS; r++) scores[r][j] += scratch.biases[j];
-  __syncwarp();  // before the next group takes the place of this one
+    for (int four = 0; four < CHUNK / 4; four++) {
+      float4 g = gaps[j * (CHUNK / 4) + four];
+      float of[4] = {g.x, g.y, g.z, g.w};
+#pragma unroll
+      for (int i = 0; i < 4; i++) {
+        int feature = 4 * four + i;
+        if (feature >= USED) continue;
+#pragma unroll
+        for (int r = 0; r < ROWS; r++) scores[r][j] = fmaf(rows.x[r][feature], of[i], scores[r][j]);
+      }
+    }
+}
+
+// Score a group for the rows of the lane, and keep the best and the second best of each. Each lane tells which center it
+// has a share of, -1 for none, and which one of the next group: the first chunk of that is copied meanwhile. `half`: of
+// the scratch, in turn.
+__device__ inline void score_group(const CandidateLists& lists, const unsigned* words, int tile, int pivot, int center,
+                                   int next, int half, Rows& rows, Scratch& scratch, State& state) {
+  float scores[ROWS][GROUP] = {}, squares = 0;
+#pragma unroll 1
+  for (int chunk = 0; chunk < CHUNKS; chunk++) {
+    int part = (half + chunk) % 2;  // of the scratch
+    bool last = chunk == CHUNKS - 1;
+    await_copies();
+    squares += write_gaps(lists, pivot, chunk, scratch.centers[part], scratch.gaps[part]);
+    copy_center(lists, last ? next : center, last ? 0 : chunk + 1, scratch.centers[1 - part]);
+    if (last) {
+      for (int step = 1; step < SHARE; step *= 2) squares += __shfl_xor_sync(ALL, squares, step);
+      int slot = threadIdx.x % LANES / SHARE;
+      scratch.biases[half][slot] = center < 0 ? FAR : squares / 2;  // the same by all that have a share
+      scratch.members[half][slot] = center;
+    }
+    if (CHUNKS > 1) read_rows(words, tile, chunk, lists.pivots + (size_t)pivot * WIDTH, rows.x);
+    __syncwarp();  // so nobody reads the other half of the gaps any more
+    add_products(rows, scratch.gaps[part], scores);
+  }
+#pragma unroll
+  for (int r = 0; r < ROWS; r++) {
+#pragma unroll
+    for (int j = 0; j < GROUP; j++) scores[r][j] += scratch.biases[half][j];
+    keep_best(lists, scores[r], scratch.members[half], state, r);
+  }
+}
+
+// Go down the list of the pivot; how many of it were looked at.
+__device__ inline int search_list(const CandidateLists& lists, const unsigned* words, int tile, int pivot, Rows& rows,
+                                  Scratch& scratch, State& state) {
+  int n = lists.lengths[pivot], slot = threadIdx.x % LANES / SHARE, half = 0, at = 0;
+  const float* lower_bounds = lists.lower_bounds + (size_t)pivot * (lists.capacity / GROUP);
+  const int* members = lists.members + (size_t)pivot * lists.capacity;
+  auto listed = [&](int from) { return from + slot < n ? members[from + slot] : -1; };
+  int center = listed(0), next = listed(GROUP);
+  float low = n ? lower_bounds[0] : 0;
+  copy_center(lists, center, 0, scratch.centers[0]);
+#pragma unroll 1
+  for (; at < n && any_within_limit(state, low); at += GROUP) {
+    int after = listed(at + 2 * GROUP);
+    if (at + GROUP < n) low = lower_bounds[at / GROUP + 1];
+    score_group(lists, words, tile, pivot, center, next, half, rows, scratch, state);
+    center = next;
+    next = after;
+    half = (half + CHUNKS) % 2;
+  }
+  await_copies();  // before others go to the same place
+  return at < n ? at : n;
+}
+
+// Distance from the pivot to a center, with a relative error below gamma.
+__device__ inline float from_pivot(const CandidateLists& lists, int pivot, int center) {
+  const float4* from = reinterpret_cast<const float4*>(lists.pivots + (size_t)pivot * WIDTH);
+  const float4* to = reinterpret_cast<const float4*>(lists.centers + (size_t)center * WIDTH);
+  float squares = 0;
+#pragma unroll 4
+  for (int four = 0; four < WIDTH / 4; four++) {
+    float4 o = from[four], c = to[four];
+    float gaps[4] = {o.x - c.x, o.y - c.y, o.z - c.z, o.w - c.w};
+    for (int i = 0; i < 4; i++) squares = fmaf(gaps[i], gaps[i], squares);
+  }
+  return sqrtf(squares);
+}
+
+// Go through the centers beyond the list of the pivot that are not too far from it; they are collected into groups. Some
+// at its end may be scored twice, which makes a near tie of them.
+__device__ inline void search_beyond(const CandidateLists& lists, const unsigned* words, int tile, int pivot, Rows& rows,
+                                     Scratch& scratch, State& state) {
+  int lane = threadIdx.x % LANES, slot = lane / SHARE, queued = 0, half = 0;
+  float radius = lists.radii[pivot];
+#pragma unroll 1
+  for (int first = 0; first < lists.n_clusters; first += LANES) {
+    float limit = largest_limit(state);
+    int center = first + lane;
+    bool near = false;
+    if (center < lists.n_clusters) {
+      float distance = from_pivot(lists, pivot, center);
+      near = distance >= radius && distance * LESS <= limit;
+    }
+    unsigned chosen = __ballot_sync(ALL, near);
+    if (near) scratch.queue[queued + __popc(chosen & ((1u << lane) - 1))] = center;
+    queued += __popc(chosen);
+    __syncwarp();
+    int least = first + LANES < lists.n_clusters ? GROUP : 1;
+#pragma unroll 1
+    for (; queued >= least; queued -= GROUP) {  // from its end
+      int at = queued - GROUP + slot, mine = at < 0 ? -1 : scratch.queue[at];
+      copy_center(lists, mine, 0, scratch.centers[half]);
+      score_group(lists, words, tile, pivot, mine, mine, half, rows, scratch, state);
+      await_copies();
+      half = (half + CHUNKS) % 2;
+    }
+  }
 }

@@ -17,6 +17,7 @@ constexpr float EPSILON = (2 * STEPS + 8) * 3.8146973e-6f;
 struct Scratch {
   float scores[TILE][GROUP + 1];  // one more, so that columns lie in several banks
   float biases[GROUP];
+  int members[GROUP];
 };
 
 struct Rows {
@@ -59,8 +60,8 @@ __device__ inline void load_tile(const CandidateLists& lists, const unsigned* wo
 }
 
 // Two errors of scores, where b belongs to the best; it widens b too.
-__device__ inline float margin_of(const CandidateLists& lists, float best, float square, float norm) {
-  float sum = norm + sqrtf(fmaxf(2 * best + square, 0));
+__device__ inline float margin_of(const CandidateLists& lists, float best, float square) {
+  float norm = sqrtf(square), sum = norm + sqrtf(fmaxf(2 * best + square, 0));
   return 8 * GAMMA * sum * sum + 2 * EPSILON * norm * lists.norm[0];
 }
 
@@ -114,23 +115,52 @@ __device__ inline void multiply(const CandidateLists& lists, const unsigned* wor
         scratch.scores[16 * m + g + i / 2 * 8][8 * part + 2 * q + i % 2] = sums[m][part][i];
 }
 
-// Scores of the group of centers from position `at` on, for the rows of the lane; FAR beyond the n-th.
-__device__ inline void score(const CandidateLists& lists, const unsigned* words, int tile, int pivot, int at, int n,
-                             bool all, Rows& rows, Scratch& scratch, float (&scores)[ROWS][GROUP]) {
+// The center at a position of the list, or, where all are looked at, of that number.
+__device__ inline int member(const CandidateLists& lists, int pivot, int at, bool all) {
+  return all ? at : lists.members[(size_t)pivot * lists.capacity + at];
+}
+
+// Score the group of centers from position `at` on.
+__device__ inline void score_group(const CandidateLists& lists, const unsigned* words, int tile, int pivot, int at, int n,
+                             bool all, Rows& rows, Scratch& scratch, State& state) {
+  float scores[ROWS][GROUP];
   int lane = threadIdx.x % LANES;
   const uint4* from[2];
   for (int part = 0; part < 2; part++) {
     int mine = at + 8 * part + lane / 4;
     from[part] = lists.halves + (size_t)(mine < n ? member(lists, pivot, mine, all) : 0) * (WIDTH / 4);
   }
-  if (lane < GROUP) scratch.biases[lane] = bias_of(lists, pivot, at + lane, n, all);
+  if (lane < GROUP) {
+    scratch.biases[lane] = bias_of(lists, pivot, at + lane, n, all);
+    scratch.members[lane] = at + lane < n ? member(lists, pivot, at + lane, all) : -1;
+  }
   __syncwarp();  // tensor cores want the lanes together
   multiply(lists, words, tile, pivot, from, scratch);
   __syncwarp();
 #pragma unroll
-  for (int r = 0; r < ROWS; r++)
+  for (int r = 0; r < ROWS; r++) {
 #pragma unroll
     for (int j = 0; j < GROUP; j++)
       scores[r][j] = scratch.scores[row_of(lane, r)][j] + (rows.offset[r] + scratch.biases[j]);
+    keep_best(lists, scores[r], scratch.members, state, r);
+  }
   __syncwarp();  // before the next group takes the place of this one
+}
+
+__device__ inline int search_list(const CandidateLists& lists, const unsigned* words, int tile, int pivot,
+                                  Rows& rows, Scratch& scratch, State& state) {
+  int n = lists.lengths[pivot];
+  const float* lower_bounds = lists.lower_bounds + (size_t)pivot * (lists.capacity / GROUP);
+  for (int at = 0; at < n; at += GROUP) {
+    if (!any_within_limit(state, lower_bounds[at / GROUP])) return at;
+    score_group(lists, words, tile, pivot, at, n, false, rows, scratch, state);
+  }
+  return n;
+}
+
+__device__ inline void search_beyond(const CandidateLists& lists, const unsigned* words, int tile, int pivot,
+                                  Rows& rows, Scratch& scratch, State& state) {
+  for (int r = 0; r < ROWS; r++) state.best[r] = state.second[r] = FAR;
+  for (int at = 0; at < lists.n_clusters; at += GROUP)
+    score_group(lists, words, tile, pivot, at, lists.n_clusters, true, rows, scratch, state);
 }
