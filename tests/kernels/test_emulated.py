@@ -126,6 +126,27 @@ def test_rows_beyond_a_short_list_look_at_all_centers(cuda, monkeypatch):
     assert fit_digest(cuda.Block(rows), centers) == fit_digest(cpu.Block(rows), centers)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "n_features", "n_clusters"),
+    [(np.uint8, 3, 33), (np.uint8, 25, 100), (np.uint16, 40, 70), (np.uint8, 40, 70)],
+)
+def test_what_a_list_lacks_is_found_beyond_it(cuda, monkeypatch, dtype, n_features, n_clusters):
+    """Centers change places, so that the list of a row's pivot seldom has its nearest center."""
+    rows, centers = make(dtype, 300, n_features, n_clusters, 65535)
+    monkeypatch.setattr(cuda.candidates, "LISTS_BYTES", 4 * n_clusters * 16)
+    block = cuda.Block(rows)
+    check_step(block, rows, centers, None, None)
+    before = block.labels(centers)
+    moved = centers[np.random.default_rng(0).permutation(n_clusters)]
+    lists = cuda.candidates.near_centers(block._kernels, moved)
+    members = sys.modules["cupy"].asnumpy(lists.members)
+    after = reference.assign(rows, moved)
+    unlisted = sum(new not in members[old, : lists.capacity] for old, new in zip(before, after, strict=True))
+    assert lists.capacity == 16
+    assert unlisted > 100
+    check_step(block, rows, moved, centers, None)
+
+
 def test_lists_too_short_for_equal_centers_stay_empty(cuda, monkeypatch):
     """Forty centers lie in one place, and a list holds sixteen."""
     rows, _ = make(np.uint8, 200, 3, 1, 255)

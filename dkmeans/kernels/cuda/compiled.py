@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 # As in layout.cu, which says what they are.
-TILE, STRIPES, SPREADS, NO_ROW = 64, 256, 64, -2
+TILE, STRIPES, SPREADS, NO_ROW = 64, 256, 128, -2
 _THREADS, _WARPS = 256, 4
 _CHUNK = 32  # of scores.cu
 TENSOR_FEATURES = 33
@@ -61,7 +61,7 @@ def lloyd_defines(dtype: np.dtype[Any], n_features: int, tensor: bool) -> dict[s
         "FEATURES": str(n_features),
         "WIDTH": str(_width(n_features, tensor)),
         "BITS": str(fraction_bits(dtype)),
-        "TOP": str(int(np.float32(longest).view(np.int32)) >> 20),
+        "TOP": str(int(np.float32(longest).view(np.int32)) >> 19),
     }
 
 

@@ -3,7 +3,7 @@
 //   FEATURES  values of a row
 //   WIDTH     the same, filled up with zeros in memory: a multiple of 4
 //   BITS      F of the grid 2^-F of the centers, see exact.py
-//   TOP       the largest limit of a row, as the upper 12 bits of a float, see spread_of
+//   TOP       the largest limit of a row, as the upper 13 bits of a float, see spread_of
 //
 // Rows lie in tiles of 64. A word holds four values of a row, or two of 16 bits; a tile has word after word, each of its
 // 64 rows, so that the lanes of a warp read what lies together.
@@ -19,7 +19,7 @@ constexpr int TILE = LANES * ROWS;
 constexpr int WARPS = 4;  // of a block of threads; they share nothing
 constexpr int NO_ROW = -2;  // label of a slot of a tile without a row; -1: a row without a label
 constexpr int STRIPES = 256;  // of a counter: one alone would be waited for
-constexpr int SPREADS = 64;
+constexpr int SPREADS = 128;  // kinds of rows of a run, see spread_of
 constexpr int SLICES = 512;
 
 constexpr int PACK = 4 / sizeof(VALUE);  // values of a word
