@@ -25,7 +25,7 @@ OTHERS += [f"colors.cu {label} {channels}" for label in ("uint8", "uint16", "int
 SLOW = [f"{rows} sm_{arch}" for rows in OTHERS for arch in (80, 90)]
 KERNEL = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\(.*?\) )?(\w+)\(')
 MOST_REGISTERS = {"search": 168, "pivot_distances": 64}
-MOST_SHARED = {"count_colors": 32 << 10, "search": 18 << 10}  # of a block of threads
+MOST_SHARED = {"count_colors": 32 << 10, "search": 21 << 10}  # of a block of threads
 
 
 @lru_cache

@@ -17,8 +17,9 @@ __all__ = ["LISTS_BYTES", "CandidateLists", "make_lists", "near_centers", "on_gr
 LISTS_BYTES = 1 << 29
 """Device memory that lists may take."""
 _LISTED = 512
-"""Centers of a list at most: of 5x5 patches and 10,000 centers 95 % of the tiles need no others, and writing
-all centers of each list would take as long as the search. Tensor cores, which score at small cost, have more."""
+"""Centers of a list at most: of 5x5 patches and 10,000 centers 95 % of the tiles need no others, and to write
+all centers of each list would take as long as a search. Rows for tensor cores, whose lists end late, have
+all of them."""
 _DISTANCES = 1 << 23
 """Distances from pivots to centers that are made at a time: 32 MiB, which stay in the cache of the device, as
 they are read three times."""

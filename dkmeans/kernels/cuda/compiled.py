@@ -41,8 +41,8 @@ def source(name: str) -> str:
 
 def lloyd_source(tensor: bool) -> str:
     """Join the source of the kernels of a Lloyd step; `tensor` scores on tensor cores."""
-    scores = "scores_tensor.cu" if tensor else "scores.cu"
-    parts = ("layout.cu", "state.cu", scores, "lloyd.cu", "candidates.cu", "rows.cu")
+    scores = ("scores_tensor.cu",) if tensor else ("scores.cu", "beyond.cu")
+    parts = ("layout.cu", "state.cu", *scores, "lloyd.cu", "candidates.cu", "rows.cu")
     return "\n".join(source(name) for name in parts)
 
 

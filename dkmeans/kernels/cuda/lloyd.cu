@@ -71,11 +71,9 @@ extern "C" __global__ void __launch_bounds__(WARPS* LANES, LEAST_BLOCKS) search(
   Rows rows;
   State state = {};
   load_tile(lists, words, tile, pivot, rows, state);
-  int old[ROWS], now[ROWS];
 #pragma unroll
   for (int r = 0; r < ROWS; r++) {
-    old[r] = labels[tile * TILE + row_of(lane, r)];
-    state.limit[r] = old[r] == NO_ROW ? -1.0f : FAR;
+    state.limit[r] = labels[tile * TILE + row_of(lane, r)] == NO_ROW ? -1.0f : FAR;
     state.best[r] = state.second[r] = FAR;
   }
 
@@ -88,27 +86,27 @@ extern "C" __global__ void __launch_bounds__(WARPS* LANES, LEAST_BLOCKS) search(
 #pragma unroll
   for (int r = 0; r < ROWS; r++) {
     int slot = tile * TILE + row_of(lane, r);
-    bool row = old[r] != NO_ROW;
-    now[r] = row ? state.found[r] : NO_ROW;
+    int old = labels[slot], now = state.found[r];  // not before: registers are scarce in the search
+    bool row = old != NO_ROW;
     float error = margin_of(lists, state.best[r], state.square[r]);
     unsigned open = __ballot_sync(ALL, row && state.second[r] <= state.best[r] + error);
     for (; open; open &= open - 1) {
       int other = __ffs(open) - 1;
       int nearest = resolve_exactly(lists, words, tile, row_of(other, r), pivot, n, beyond);
-      if (lane == other) now[r] = nearest;
+      if (lane == other) now = nearest;
     }
     i64 weight = !row ? 0 : weights ? weights[slot] : 1;
-    bool moves = row && now[r] != old[r];
+    bool moves = row && now != old;
     if (moves) n_moved += weight;
-    n_reassigned += row && now[r] != pivot;
+    n_reassigned += row && now != pivot;
     unsigned movers = __ballot_sync(ALL, moves);
     for (; sums && movers; movers &= movers - 1) {
       int other = __ffs(movers) - 1;
-      move_row(words, tile, row_of(other, r), __shfl_sync(ALL, weight, other), __shfl_sync(ALL, old[r], other),
-               __shfl_sync(ALL, now[r], other), sums);
+      move_row(words, tile, row_of(other, r), __shfl_sync(ALL, weight, other), __shfl_sync(ALL, old, other),
+               __shfl_sync(ALL, now, other), sums);
     }
     if (row) {
-      labels[slot] = now[r];
+      labels[slot] = now;
       spread[slot] = spread_of(state.limit[r]);
     }
   }

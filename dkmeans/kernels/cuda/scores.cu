@@ -13,17 +13,25 @@ constexpr int USED = CHUNKS == 1 ? FEATURES : CHUNK;
 #if __CUDA_ARCH__ >= 1000
 constexpr int LEAST_BLOCKS = 3;  // of threads on a multiprocessor; more of them, and the compiler spills registers
 #else
-constexpr int LEAST_BLOCKS = CHUNKS > 1 ? 3 : 4;
+constexpr int LEAST_BLOCKS = CHUNK > 28 ? 3 : 4;
 #endif
-constexpr float LESS = 1 - 4 * GAMMA;  // for an error of distances
 
-// Of a group and of the one before, which some lanes may still read.
+constexpr int FEW = 4 * GROUP;  // rows that fit into the place of the groups
+
+// What the warp of a tile has of shared memory.
 struct Scratch {
-  float4 centers[2][GROUP * CHUNK / 4];  // each lane reads what it has copied
-  float4 gaps[2][GROUP * CHUNK / 4];
+  union {
+    struct {  // of a group, and of the one before, which some lanes may still read
+      float4 centers[2][GROUP * CHUNK / 4];  // each lane reads what it has copied
+      float4 gaps[2][GROUP * CHUNK / 4];
+    };
+    float4 rows[FEW][CHUNK / 4];  // see beyond.cu, as all of the following
+  };
   float biases[2][GROUP];
   int members[2][GROUP];
-  int queue[GROUP + LANES];
+  int queue[2 * LANES];
+  float square[FEW], best[FEW], second[FEW], limit[FEW];
+  int found[FEW];
 };
 
 struct Rows {
@@ -180,49 +188,4 @@ __device__ inline int search_list(const CandidateLists& lists, const unsigned* w
   }
   await_copies();  // before others go to the same place
   return at < n ? at : n;
-}
-
-// Distance from the pivot to a center, with a relative error below gamma.
-__device__ inline float from_pivot(const CandidateLists& lists, int pivot, int center) {
-  const float4* from = reinterpret_cast<const float4*>(lists.pivots + (size_t)pivot * WIDTH);
-  const float4* to = reinterpret_cast<const float4*>(lists.centers + (size_t)center * WIDTH);
-  float squares = 0;
-#pragma unroll 4
-  for (int four = 0; four < WIDTH / 4; four++) {
-    float4 o = from[four], c = to[four];
-    float gaps[4] = {o.x - c.x, o.y - c.y, o.z - c.z, o.w - c.w};
-    for (int i = 0; i < 4; i++) squares = fmaf(gaps[i], gaps[i], squares);
-  }
-  return sqrtf(squares);
-}
-
-// Go through the centers beyond the list of the pivot that are not too far from it; they are collected into groups. Some
-// at its end may be scored twice, which makes a near tie of them.
-__device__ inline void search_beyond(const CandidateLists& lists, const unsigned* words, int tile, int pivot, Rows& rows,
-                                     Scratch& scratch, State& state) {
-  int lane = threadIdx.x % LANES, slot = lane / SHARE, queued = 0, half = 0;
-  float radius = lists.radii[pivot];
-#pragma unroll 1
-  for (int first = 0; first < lists.n_clusters; first += LANES) {
-    float limit = largest_limit(state);
-    int center = first + lane;
-    bool near = false;
-    if (center < lists.n_clusters) {
-      float distance = from_pivot(lists, pivot, center);
-      near = distance >= radius && distance * LESS <= limit;
-    }
-    unsigned chosen = __ballot_sync(ALL, near);
-    if (near) scratch.queue[queued + __popc(chosen & ((1u << lane) - 1))] = center;
-    queued += __popc(chosen);
-    __syncwarp();
-    int least = first + LANES < lists.n_clusters ? GROUP : 1;
-#pragma unroll 1
-    for (; queued >= least; queued -= GROUP) {  // from its end
-      int at = queued - GROUP + slot, mine = at < 0 ? -1 : scratch.queue[at];
-      copy_center(lists, mine, 0, scratch.centers[half]);
-      score_group(lists, words, tile, pivot, mine, mine, half, rows, scratch, state);
-      await_copies();
-      half = (half + CHUNKS) % 2;
-    }
-  }
 }
