@@ -100,6 +100,12 @@ def test_colors_that_are_counted(gpu, monkeypatch):
     assert gpu["count_colors"] >= 2  # in the fit and for its labels
 
 
+def test_an_array_is_one_block_whatever_the_threads(gpu):
+    rows = rows_of()
+    model = KMeans(20, n_init=1, random_state=0, max_iter=3, device="gpu", n_jobs=5).fit(rows)
+    assert (gpu["lloyd"], model.n_iter_) == (4, 3)
+
+
 def test_blocks_of_a_dask_array_have_other_sizes(gpu):
     rows = rows_of(500)
     chunks = ((1, 300, len(rows) - 301), 25)
