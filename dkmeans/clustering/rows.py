@@ -25,8 +25,10 @@ _SHARE_FOR_ROWS = 0.5
 """Part of the workers' memory that resident rows may take."""
 _SCALES = (8, 4, 2, 1)
 """Sizes of blocks that are tried, see `dkmeans.plan.fit_cuts`: the largest for which there is memory."""
-_SCALES_ON_GPUS = tuple(1 << power for power in range(10, -1, -1))
-"""The same where all workers have GPUs: up to 128 GiB, as much as a GPU has."""
+_SCALES_ON_GPUS = (64, 32, 16, 8, 4, 2, 1)
+"""The same where all workers have GPUs. Of a block of 8 GiB a step takes far longer than its launches; and of
+several, those stay on the device that fit there, where a single one would be streamed as a whole.
+"""
 _SHARE_IN_WORK = 0.75
 """Part of it that resident rows and a block of each thread in work may take."""
 
@@ -146,8 +148,8 @@ def cut_rows(
     """Cut rows into blocks as large as memory allows: one for each thread, or for each GPU.
 
     On a GPU a step launches kernels and waits for them once a block, whatever its rows, and all threads of a
-    worker share it. So where every worker has one, each gets a single block, if its host can load as much at
-    once; the memory of the device does not matter, as `dkmeans.kernels.cuda` streams what it cannot hold.
+    worker share it. So where every worker has one, each gets a single block, of up to 8 GiB and of what its
+    host can load at once; blocks that the device cannot hold are streamed by `dkmeans.kernels.cuda`.
 
     Parameters
     ----------

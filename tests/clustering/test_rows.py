@@ -135,11 +135,14 @@ def n_blocks_of(cluster, dtype=np.uint8):
     return len(cut.cuts)
 
 
-@pytest.mark.parametrize(("n_workers", "threads"), [(1, 1), (1, 8), (3, 2), (8, 1)])
-def test_each_gpu_has_one_block_whatever_the_threads(monkeypatch, n_workers, threads):
-    monkeypatch.setattr(plan, "_FIT_BLOCK_ROWS", 1)  # for a thread of a CPU
+@pytest.mark.parametrize(("n_workers", "threads", "n_of_256"), [(1, 1, 4), (1, 8, 4), (3, 2, 6), (8, 1, 8)])
+def test_each_gpu_has_one_block_whatever_the_threads(monkeypatch, n_workers, threads, n_of_256):
+    """But of 1,000 rows as many as are no larger than a block may be."""
+    monkeypatch.setattr(plan, "_FIT_BLOCK_ROWS", 16)  # up to 128 for a CPU, 1,024 for a GPU
     assert n_blocks_of(Gpus(n_workers, threads)) == n_workers
-    assert n_blocks_of(Gpus(n_workers, threads), np.float64) > n_workers  # which no GPU takes
+    assert n_blocks_of(Gpus(n_workers, threads), np.float64) >= 8  # which no GPU takes
+    monkeypatch.setattr(plan, "_FIT_BLOCK_ROWS", 4)
+    assert n_blocks_of(Gpus(n_workers, threads)) == n_of_256
 
 
 @pytest.mark.parametrize(("memory", "n_blocks"), [(44_300, 1), (44_200, 4), (29_800, 4), (29_700, 8)])
@@ -149,14 +152,14 @@ def test_the_block_of_a_gpu_is_as_large_as_the_host_can_load(monkeypatch, memory
     In three quarters of the memory fit 11,000 + 22,160, or 11,000 + 2 * 5,660 of four blocks; two blocks at
     once take as much as one of twice the size.
     """
-    monkeypatch.setattr(plan, "_FIT_BLOCK_ROWS", 1)
+    monkeypatch.setattr(plan, "_FIT_BLOCK_ROWS", 16)
     assert n_blocks_of(Gpus(1, 2, memory)) == n_blocks
 
 
 @pytest.mark.parametrize(("room", "n_blocks"), [(11_160, 2), (11_159, 16), (6_184, 16), (6_183, 32)])
 def test_a_worker_loads_no_more_blocks_at_once_than_it_has(monkeypatch, room, n_blocks):
     """By hand: two workers of four threads; a block of 500 rows takes 11,160 bytes, four of 63 1,546 each."""
-    monkeypatch.setattr(plan, "_FIT_BLOCK_ROWS", 1)
+    monkeypatch.setattr(plan, "_FIT_BLOCK_ROWS", 16)
     assert n_blocks_of(Gpus(2, 4, 1 << 30, IMPORTED_BYTES + room)) == n_blocks
 
 
@@ -166,13 +169,13 @@ def test_a_block_that_no_worker_holds_is_refused_on_gpus_too(tmp_path, values):
 
 
 def test_stored_rows_on_a_gpu_are_one_block(tmp_path, values, monkeypatch, gpu):
-    monkeypatch.setattr(plan, "_FIT_BLOCK_ROWS", 1)
+    monkeypatch.setattr(plan, "_FIT_BLOCK_ROWS", 16)
     first = State(values[:5].astype(np.float32))
     results = []
-    for device, n_blocks in (("gpu", 1), ("cpu", 10)):
+    for device, n_blocks in (("gpu", 1), ("cpu", 5)):
         cluster = InProcess(3, device=device, memory=0)
         rows = load_stored_rows(store(tmp_path / device, values), "rows", cluster, 5)
-        assert len(rows.cuts) == n_blocks  # of 10 chunks
+        assert len(rows.cuts) == n_blocks
         found = lloyd(rows, first, max_iter=6, tol=0)
         results.append((found.centers.tobytes(), found.inertia, [step.moved for step in found.history]))
     assert results[0] == results[1]

@@ -139,7 +139,9 @@ def test_many_counted_colors(gpu, make_dataset, tmp_path, monkeypatch):
 def test_several_blocks_on_two_threads(gpu, make_dataset, tmp_path, monkeypatch):
     monkeypatch.setattr("dkmeans.plan._FIT_BLOCK_ROWS", 50)
     monkeypatch.setattr("dkmeans.clustering.rows._SCALES_ON_GPUS", (1,))
-    check_fit(gpu, make_dataset("rgb", patch=3), tmp_path, InProcess(2, device="gpu"), on="patches")
+    cluster = InProcess(2, device="gpu")
+    found = check_fit(gpu, make_dataset("rgb", patch=3), tmp_path, cluster, on="patches")
+    assert gpu["lloyd"] >= found.n_rows // 100 * found.n_iter > found.n_iter
 
 
 def test_rows_that_are_read_again_for_each_step(gpu, make_dataset, tmp_path):
