@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import sys
 import uuid
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import distributed
 import numpy as np
 import pytest
-from emulation import host_cupy
+from emulation import gpu_worker, host_cupy
 from object_store.server import Server, object_store
 from PIL import Image
 from skimage import data
@@ -158,3 +161,27 @@ def emulated(monkeypatch: pytest.MonkeyPatch, forget_cuda: None, built_kernels: 
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     monkeypatch.setitem(sys.modules, "cupyx", cupyx)
     return cupy
+
+
+@pytest.fixture(params=["emulated", pytest.param("gpu", marks=pytest.mark.gpu)])
+def gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """A GPU, the emulated one or a real one; how often the test has used it, by what it did."""
+    if request.param == "emulated":
+        gpu_worker.one_at_a_time(request.getfixturevalue("emulated"))
+    problem = kernels.gpu_problem()
+    assert problem is None, problem
+    cuda, used = importlib.import_module("dkmeans.kernels.cuda"), Counter[str]()
+
+    def note(owner: Any, name: str) -> None:
+        function = getattr(owner, name)
+
+        def noted(*args: Any, **options: Any) -> Any:
+            used[name] += 1
+            return function(*args, **options)
+
+        monkeypatch.setattr(owner, name, noted)
+
+    for name in ("lloyd", "labels", "farthest", "adopt"):
+        note(cuda.Block, name)
+    note(cuda, "count_colors")
+    return used

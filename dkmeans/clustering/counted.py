@@ -22,7 +22,7 @@ from dkmeans.storage.store import Store
 __all__ = ["Counted", "CountedRows", "count_part", "count_stored_rows", "load_counted_rows", "merge_counted"]
 
 _LEAST_COLORS = 1 << 15
-"""Colors from which it pays to share them among threads."""
+"""Colors from which it pays to share them among threads, or GPUs."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def load_counted_rows(
     """
     counted: Counted = reduced(cluster, merge_counted, tasks)
     n_colors = len(counted.histogram.colors)
-    n_blocks = min(cluster.n_threads(), -(-n_colors // _LEAST_COLORS))
+    n_blocks = min(cluster.n_gpus() or cluster.n_threads(), -(-n_colors // _LEAST_COLORS))
     cuts = plan.cuts(n_colors, -(-n_colors // n_blocks))
     load, shared = delayed(_load), delayed(counted.histogram, traverse=False)
     kept = np.concatenate(counted.kept)

@@ -19,7 +19,7 @@ from dkmeans import kernels, plan
 from dkmeans.clustering.blocks import SMALLEST, check_blocks, check_scale, check_values, find_largest
 from dkmeans.clustering.counted import count_part, load_counted_rows
 from dkmeans.clustering.labels import label_rows
-from dkmeans.clustering.rows import Rows, load_given_rows
+from dkmeans.clustering.rows import Rows, cut_rows, load_given_rows
 from dkmeans.clustering.sparse import SparseRows
 from dkmeans.clustering.stored import StoredRows
 from dkmeans.clustering.weighted import WeightedRows, choose_unit, load_weighted_rows, sums_fit, weigh
@@ -45,13 +45,18 @@ def _work_dtype(array: Any, centers: NDArray[Any] | None = None) -> np.dtype[Any
     return dtype if on_grid else _FLOAT
 
 
-def _cuts(array: Any, dtype: np.dtype[Any], n_threads: int) -> list[tuple[int, int]]:
-    """Cut an array of NumPy, SciPy or Zarr into blocks; those of floats do not depend on the threads."""
+def _cuts(array: Any, dtype: np.dtype[Any], cluster: Executor, *, fit: bool) -> list[tuple[int, int]]:
+    """Cut an array of NumPy, SciPy or Zarr into blocks; those of floats do not depend on the threads.
+
+    Those of a `fit` on GPUs, which stay there from step to step, are as few as can be.
+    """
     n_rows, n_features = array.shape
     chunk = array.chunks[0] if isinstance(array, StoredRows) else 1
     layout, row_bytes = RowLayout(chunk, chunk), n_features * dtype.itemsize
     if dtype != _FLOAT:
-        return plan.fit_cuts(n_rows, row_bytes, layout, n_threads)
+        if fit and cluster.n_gpus():
+            return cut_rows(n_rows, n_features, dtype, layout, 0, cluster).cuts
+        return plan.fit_cuts(n_rows, row_bytes, layout, cluster.n_threads())
     most = plan.fit_cuts(n_rows, row_bytes, layout, 1)[0][1]
     wanted = -(-n_rows // max(1, min(_FLOAT_BLOCKS, n_rows // _FLOAT_BLOCK_ROWS)))
     return plan.cuts(n_rows, min(most, chunk * -(-wanted // chunk)))
@@ -66,14 +71,16 @@ def _read(array: Any, start: int, stop: int) -> NDArray[Any]:
     return rows
 
 
-def _parts(array: Any, dtype: np.dtype[Any], n_threads: int) -> tuple[list[tuple[int, int]], list[Any]]:
+def _parts(
+    array: Any, dtype: np.dtype[Any], cluster: Executor, *, fit: bool = True
+) -> tuple[list[tuple[int, int]], list[Any]]:
     """Cut `array` into blocks, none empty; their borders, and their values as slices or tasks."""
     if isinstance(array, da.Array):
         cuts = list(pairwise(np.cumsum((0, *array.chunks[0])).tolist()))
         parts = list(array.to_delayed().ravel())
         held = [number for number, (start, stop) in enumerate(cuts) if start < stop]
         return [cuts[number] for number in held], [parts[number] for number in held]
-    cuts = _cuts(array, dtype, n_threads)
+    cuts = _cuts(array, dtype, cluster, fit=fit)
     read = _read if isinstance(array, np.ndarray) else delayed(_read)
     return cuts, [read(array, *cut) for cut in cuts]
 
@@ -117,7 +124,7 @@ def load_array_rows(
     dtype, n_features = _work_dtype(array, centers), array.shape[1]
     if weights is not None:
         return _check_scale(_weighted_rows(array, weights, cluster, dtype), centers)
-    cuts, parts = _parts(array, dtype, cluster.n_threads())
+    cuts, parts = _parts(array, dtype, cluster)
     values, sizes = delayed(_values), [stop - start for start, stop in cuts]
     kept = [values(part, None, dtype) for part in parts]
     if not is_worth_counting(dtype, n_features, sum(sizes) // len(parts)):
@@ -147,7 +154,7 @@ def _check_scale(rows: Rows, centers: NDArray[Any] | None) -> Rows:
 
 def _weighted_rows(array: Any, weights: Any, cluster: Executor, dtype: np.dtype[Any]) -> WeightedRows:
     n_features = array.shape[1]
-    cuts, parts = _parts(array, dtype, cluster.n_threads())
+    cuts, parts = _parts(array, dtype, cluster)
     if isinstance(weights, da.Array):
         sizes = tuple(stop - start for start, stop in cuts)
         times: list[Any] = list(weights.rechunk((sizes,)).to_delayed())
@@ -228,7 +235,7 @@ def map_rows(
     width : int or None
     """
     if not isinstance(array, da.Array):
-        cuts, parts = _parts(array, _work_dtype(array), cluster.n_threads())
+        cuts, parts = _parts(array, _work_dtype(array), cluster, fit=False)
         sizes = tuple(stop - start for start, stop in cuts)
         if isinstance(array, StoredRows) and not array.in_memory:
             array = as_dask(array, sizes)

@@ -40,7 +40,7 @@ def settle(rows: Rows, result: LloydResult, features: FeatureSpace) -> LloydResu
     if features.has_alpha and features.patch is None:
         centers = _settled(rows, result.centers, features)
         add = delayed(_sums)
-        tasks = [add(block, centers, features) for block in rows.blocks]
+        tasks = [add(block, centers, features, rows.cluster.device) for block in rows.blocks]
         stats = reduced(rows.cluster, exact.merge, tasks)
         inertia = exact.inertia(stats, centers, features.row_dtype)
         result = replace(result, centers=centers, counts=stats.counts, inertia=inertia)
@@ -86,5 +86,7 @@ def _merge(parts: list[_Kinds]) -> _Kinds:
     return opaque, any(part[1] for part in parts), any(part[2] for part in parts)
 
 
-def _sums(block: Block, centers: NDArray[np.float32], features: FeatureSpace) -> exact.ChunkStats:
-    return sum_groups(group_by_alpha(block.rows(), None, centers, features), centers)
+def _sums(
+    block: Block, centers: NDArray[np.float32], features: FeatureSpace, device: str
+) -> exact.ChunkStats:
+    return sum_groups(group_by_alpha(block.rows(), None, centers, features, device), centers)

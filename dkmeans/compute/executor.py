@@ -13,6 +13,7 @@ from dkmeans.compute import metrics
 from dkmeans.compute.rounds import Rounds, Work
 from dkmeans.errors import ClusterError
 from dkmeans.events.reporter import Advance, Listener, Reporter
+from dkmeans.kernels import gpu_problem
 from dkmeans.plan import MIB
 from dkmeans.storage import access
 
@@ -134,9 +135,9 @@ class Executor(ABC):
                 f"or {remedy}."
             )
 
-    def has_memory(self, task: int) -> bool:
-        """Whether each worker can hold as many tasks of so many bytes as it has threads."""
-        return not any(True for _ in self._too_small(task, None))
+    def has_memory(self, task: int, n_tasks: int | None = None) -> bool:
+        """Whether each worker can hold a task of so many bytes for each thread, of at most `n_tasks`."""
+        return not any(True for _ in self._too_small(task, n_tasks))
 
     def _too_small(self, task: int, n_tasks: int | None) -> Iterator[tuple[int, int, int]]:
         """Give limit, threads and need of each worker that cannot hold its tasks."""
@@ -154,6 +155,13 @@ class Executor(ABC):
         """Threads that each of so many tasks may take, where there are more threads than tasks."""
         most = min(threads for _, threads in self.limits())
         return max(1, min(most, self.n_threads() // max(1, n_tasks)))
+
+    def n_gpus(self) -> int:
+        """Count the processes that run tasks if each of them has a GPU; 0 if one of them works on its CPU."""
+        if self.device == "cpu":
+            return 0
+        problems = self.ask(gpu_problem)
+        return 0 if any(problems.values()) else len(problems)
 
     @abstractmethod
     def ask(self, function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:

@@ -35,6 +35,7 @@ class ClusterConfig(Model):
     memory_limit: str = "auto"
     """Memory per local worker, such as ``2GiB``; ``auto`` divides that of the machine among the workers."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
-    """``gpu`` requires one on every worker, ``auto`` uses one where there is one; the bits are the same."""
+    """``gpu`` requires one on every worker, ``auto`` uses one where there is one; the bits are the same.
+    Steps of a fit, codes and counts of colors run there; seeds, palettes of single images do not."""
     performance_report: str | None = None
     """Path of an HTML page to write, Dask's record of what each worker did and when."""

@@ -84,7 +84,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         Threads for arrays in memory, and for others if no client of Dask is active; None and -1 take all
         cores that the process may use.
     device : {"auto", "cpu", "gpu"}
-        What integer rows are worked on; "auto" takes a GPU where there is one. Floats stay on the CPU.
+        What integer rows are worked on; "auto" takes a GPU where there is one. Floats stay on the CPU, and
+        are an error with "gpu". Seeds, from a bounded sample, and `transform` are work of the CPU.
 
     Attributes
     ----------

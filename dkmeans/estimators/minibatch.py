@@ -69,7 +69,8 @@ class MiniBatchKMeans(KMeans):
     n_jobs : int or None
         Threads that find labels and inertia; None and -1 take all cores that the process may use.
     device : {"auto", "cpu", "gpu"}
-        What labels of integer rows are found on.
+        What labels of integer rows are found on, if the centers lie on the grid of `dkmeans.kernels.exact`;
+        where batches have moved them off it, labels take float64 on the CPU, and "gpu" is an error.
 
     Attributes
     ----------

@@ -16,6 +16,7 @@ from dkmeans.errors import UsageError
 from dkmeans.events.reporter import Reporter
 from dkmeans.images.formats import SUFFIXES
 from dkmeans.images.sources import FileSource, Source
+from dkmeans.kernels import uses_gpu
 from dkmeans.stages.shared.quantized import Written
 from dkmeans.stages.shared.recoloring import write_folder
 from dkmeans.stages.shared.targets import is_folder, open_target, put_target, taken
@@ -63,6 +64,8 @@ def written_file(
 
     Raises
     ------
+    DeviceError
+        If ``device="gpu"`` and there is none.
     InputError
         If the image cannot be read.
     UsageError
@@ -70,6 +73,9 @@ def written_file(
     """
     if isinstance(executor, ClusterConfig) and executor.model_fields_set - {"device"}:
         reporter.say("one image is one task: it is done in this process")
+    if executor.device == "gpu":
+        uses_gpu("gpu")  # refuses to go on without one, as for a folder
+    here = InProcess(device=executor.device)
     place, name = open_target(config.destination, "destination")
     _refuse(config, place, name, source)
     with tempfile.TemporaryDirectory(prefix="dkmeans-") as folder:
@@ -77,7 +83,7 @@ def written_file(
         own = {"destination": folder, "overwrite": False, "resume": False, "max_skipped": 1}
         if config.if_larger == "copy" and PurePosixPath(source.url).suffix.lower() != _SUFFIX:
             own["if_larger"] = "keep"  # the bytes of another format are no PNG
-        written = write_folder(config.model_copy(update=own), source, InProcess(), reporter)
+        written = write_folder(config.model_copy(update=own), source, here, reporter)
         (image,) = written.images
         data = open_store(folder).get(image.key)
         put_target(place, name, data, "destination", overwrite=config.overwrite)
