@@ -23,7 +23,7 @@ TYPES = {
     "unsigned char": np.uint8,
     "unsigned short": np.uint16,
     "unsigned": np.uint32,
-    "uint4": np.uint32,  # four of them
+    "uint2": np.uint32,  # two of them
     "int": np.int32,
     "float": np.float32,
     "i64": np.int64,
@@ -174,7 +174,6 @@ def modules(folder):
         "concatenate",
         "maximum",
         "rint",
-        "sqrt",
     ):
         setattr(cupy, name, on_device(getattr(np, name)))
     cupy.empty, cupy.asarray, cupy.full = empty, asarray, filled

@@ -4,9 +4,19 @@
 // Each tile has a pivot: a point with integer coordinates near its rows. For a row x, its pivot o and the best center
 // found so far at distance b, no center c with |o - c| > |x - o| + b can be as near (S. Phillips, Acceleration of k-means
 // and related clustering algorithms, ALENEX 2002). So each pivot has a list of the centers in about ascending distance,
-// and a warp goes down the list of its tile until no row can gain. Scores are s = (|x - c|^2 - |x - o|^2) / 2, in
-// float32. Where the second best is within their errors of the best, the row is resolved in int64 among all centers that
-// were scored.
+// and a team of warps, one or all of a block, goes down the list of its tile until no row can gain. Scores are
+// s = (|x - c|^2 - |x - o|^2) / 2, in float32. Where the second best is within their errors of the best, the row is
+// resolved in int64 among all centers that were scored.
+
+constexpr int ROUND = TEAM * GROUP;  // centers that a team scores at a time
+static_assert(TEAM == 1 || TEAM == WARPS);
+
+// What the warps of a team tell each other of the rows.
+struct Exchange {
+  float limit[TEAM][TILE];
+  float best[TEAM][TILE], second[TEAM][TILE];
+  int found[TEAM][TILE];
+};
 
 __device__ inline void reset(State& state) {
 #pragma unroll
@@ -42,6 +52,42 @@ __device__ inline void score_group(const CandidateLists& lists, const unsigned* 
   }
 }
 
+// The limits of the rows by what all warps of the team have found.
+__device__ inline void share_limits(Exchange& exchange, State& state) {
+  int lane = threadIdx.x % LANES, warp = threadIdx.x / LANES;
+#pragma unroll
+  for (int r = 0; r < ROWS; r++) exchange.limit[warp][row_of(lane, r)] = state.limit[r];
+  __syncthreads();
+#pragma unroll
+  for (int r = 0; r < ROWS; r++)
+    for (int other = 0; other < TEAM; other++)
+      state.limit[r] = fminf(state.limit[r], exchange.limit[other][row_of(lane, r)]);
+  __syncthreads();
+}
+
+// The best and the second best of what all warps of the team have found. Two that are the same are a near tie.
+__device__ inline void share_best(Exchange& exchange, State& state) {
+  int lane = threadIdx.x % LANES, warp = threadIdx.x / LANES;
+#pragma unroll
+  for (int r = 0; r < ROWS; r++) {
+    int row = row_of(lane, r);
+    exchange.best[warp][row] = state.best[r];
+    exchange.second[warp][row] = state.second[r];
+    exchange.found[warp][row] = state.found[r];
+  }
+  __syncthreads();
+  reset(state);
+#pragma unroll
+  for (int r = 0; r < ROWS; r++)
+    for (int other = 0; other < TEAM; other++) {
+      int row = row_of(lane, r);
+      float best = exchange.best[other][row];
+      state.second[r] = fminf(fminf(state.second[r], exchange.second[other][row]), fmaxf(state.best[r], best));
+      if (best < state.best[r]) state.found[r] = exchange.found[other][row];
+      state.best[r] = fminf(state.best[r], best);
+    }
+}
+
 // Whether a row of the tile may gain from a center at distance `low` from the pivot.
 __device__ inline bool any_within_limit(const State& state, float low) {
   return __any_sync(ALL, fmaxf(state.limit[0], state.limit[1]) >= low);
@@ -49,15 +95,20 @@ __device__ inline bool any_within_limit(const State& state, float low) {
 
 // Go down the list of the pivot, or through all centers; how many were looked at.
 __device__ inline int search_list(const CandidateLists& lists, const unsigned* words, int tile, int pivot, bool all,
-                                  Rows& rows, Scratch& scratch, State& state) {
+                                  Rows& rows, Scratch& scratch, Exchange& exchange, State& state) {
+  int first = TEAM > 1 ? threadIdx.x / LANES * GROUP : 0;  // of a round, for this warp
   int n = all ? lists.n_clusters : lists.lengths[pivot];
   const float* lower_bounds = lists.lower_bounds + (size_t)pivot * (lists.capacity / GROUP);
-  for (int at = 0; at < n; at += GROUP) {
+  for (int at = 0; at < n; at += ROUND) {
     if (!any_within_limit(state, all ? 0.0f : lower_bounds[at / GROUP])) return at;
-    score_group(lists, words, tile, pivot, at, n, all, rows, scratch, state);
+    score_group(lists, words, tile, pivot, at + first, n, all, rows, scratch, state);
+    if (TEAM > 1) share_limits(exchange, state);
   }
   return n;
 }
+
+// Whether this warp is the one of its team that labels a row of a lane.
+__device__ inline bool labels_row(int lane) { return threadIdx.x / LANES % TEAM == lane * TEAM / LANES; }
 
 // The nearest of the first n centers of the list to one row, the lowest index on ties; the whole warp looks.
 __device__ inline int resolve_exactly(const CandidateLists& lists, const unsigned* words, int tile, int row, int pivot,
@@ -106,19 +157,21 @@ __device__ inline unsigned char spread_of(float limit) {
 // they count. reassigned (STRIPES,): rows whose label is not the number of their pivot.
 extern "C" __global__ void __launch_bounds__(WARPS* LANES, LEAST_BLOCKS) search(
     const unsigned* words, const int* tile_pivots, int n_tiles, const float* pivots, const float* centers,
-    const int* integers, const unsigned* pivot_words, const uint4* halves, const float* biases, const float* norm,
-    const int* members, const float* lower_bounds, const int* lengths, const float* radii, int capacity, int n_clusters,
+    const int* integers, const unsigned* pivot_words, const uint2* digits, const i64* norms, const int* members,
+    const float* lower_bounds, const int* lengths, const float* radii, int capacity, int n_clusters,
     const i64* weights, int* labels, unsigned char* spread, u64* sums, u64* moved, u64* reassigned) {
-  __shared__ Scratch scratches[WARPS];
-  const CandidateLists lists = {pivots,  centers,      integers, pivot_words, halves,   biases,    norm,
+  __shared__ Scratch scratches[WARPS / TEAM];
+  __shared__ Exchange exchange;  // of the team, where it is more than a warp
+  const CandidateLists lists = {pivots,  centers,      integers, pivot_words, digits,   norms,
                                 members, lower_bounds, lengths,  radii,       capacity, n_clusters};
-  int warp = threadIdx.x / LANES, lane = threadIdx.x % LANES, tile = blockIdx.x * WARPS + warp;
+  int team = threadIdx.x / (TEAM * LANES), lane = threadIdx.x % LANES, tile = blockIdx.x * (WARPS / TEAM) + team;
   int pivot = tile < n_tiles ? tile_pivots[tile] : -1;
   if (pivot < 0) return;
+  Scratch& scratch = scratches[team];
 
   Rows rows;
   State state = {};
-  load_tile(lists, words, tile, pivot, rows, state);
+  load_tile(lists, words, tile, pivot, scratch, rows, state);
   int old[ROWS], now[ROWS];
 #pragma unroll
   for (int r = 0; r < ROWS; r++) {
@@ -132,15 +185,17 @@ extern "C" __global__ void __launch_bounds__(WARPS* LANES, LEAST_BLOCKS) search(
 #pragma unroll 1
   for (;; all = true) {
     reset(state);
-    n = search_list(lists, words, tile, pivot, all, rows, scratches[warp], state);
+    n = search_list(lists, words, tile, pivot, all, rows, scratch, exchange, state);
     if (all || n < lengths[pivot] || n == n_clusters || !any_within_limit(state, radii[pivot])) break;
   }
+
+  if (TEAM > 1) share_best(exchange, state);
 
   i64 n_moved = 0, n_reassigned = 0;
 #pragma unroll
   for (int r = 0; r < ROWS; r++) {
     int slot = tile * TILE + row_of(lane, r);
-    bool row = old[r] != NO_ROW;
+    bool row = old[r] != NO_ROW && labels_row(lane);
     now[r] = row ? member(lists, pivot, state.found[r], all) : NO_ROW;
     float error = margin_of(lists, state.best[r], state.square[r], state.norm[r]);
     unsigned open = __ballot_sync(ALL, row && state.second[r] <= state.best[r] + error);

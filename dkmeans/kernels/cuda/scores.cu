@@ -3,6 +3,7 @@
 // nearest, gamma = (FEATURES + 2) 2^-24; nearest.py derives it.
 
 constexpr int GROUP = 8;  // centers that are scored at a time: each that is read from shared memory serves two rows
+constexpr int TEAM = 1;  // warps that share a tile
 constexpr int SHARE = LANES / GROUP;  // lanes that fetch one of them
 constexpr int CHUNKS = (FEATURES + 31) / 32;  // features that are in registers at a time: all, up to 32
 constexpr int CHUNK = WIDTH / CHUNKS;
@@ -38,8 +39,8 @@ __device__ inline void read_rows(const unsigned* words, int tile, int chunk, con
   }
 }
 
-__device__ inline void load_tile(const CandidateLists& lists, const unsigned* words, int tile, int pivot, Rows& rows,
-                                 State& state) {
+__device__ inline void load_tile(const CandidateLists& lists, const unsigned* words, int tile, int pivot, Scratch&,
+                                 Rows& rows, State& state) {
 #pragma unroll 1
   for (int chunk = 0; chunk < CHUNKS; chunk++) {
     read_rows(words, tile, chunk, lists.pivots + (size_t)pivot * WIDTH, rows.x);
