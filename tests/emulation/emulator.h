@@ -207,7 +207,7 @@ inline unsigned __dp4a(unsigned a, unsigned b, unsigned c) {
 // What mma.sync.m16n8k32 of bytes gives lane 4 g + q: rows g and g + 8, columns 2 q and 2 q + 1 of c. A lane gives eight of
 // the 32 factors of row g, 4 q to 4 q + 3 in a.x and 16 more in a.z, those of row g + 8 in a.y and a.w; b has those of
 // column g.
-inline void multiply_add(int (&c)[4], uint4 a, uint2 b) {
+inline void multiply_add(unsigned (&c)[4], uint4 a, uint2 b) {
   using pair = unsigned long long;
   pair given[3] = {(pair)a.z << 32 | a.x, (pair)a.w << 32 | a.y, (pair)b.y << 32 | b.x};
   pair all[3][32];

@@ -1,10 +1,12 @@
-// Scores on tensor cores, for rows of 8 bits of at most 2^15 features, after layout.cu: exact, but for one rounding. A
-// center on its grid is C = 2^15 c, three bytes h 2^16 + m 2^8 + l. Tensor cores add products of bytes to int32, here sums
-// up to 255^2 2^15 < 2^31, so h.x, m.x and l.x are exact, and with them
+// Scores on tensor cores, for rows of 8 bits of at most 2^15 features, after layout.cu. A center on its grid is
+// C = 2^15 c, three bytes h 2^16 + m 2^8 + l. Tensor cores add products of bytes to int32, here sums up to
+// 255^2 2^15 < 2^31, so h.x, m.x and l.x are exact. With x' = x - o of a row and its pivot,
 //
-//     2^31 s = 2^30 (|x - c|^2 - |x'|^2) = 2^30 (|x|^2 - |x'|^2) + |C|^2 - 2^16 C.x ,    x' = x - o ,
+//     s = (|x - c|^2 - |x'|^2) / 2 = |C|^2 / 2^31 + (|x|^2 - |x'|^2) / 2 - 2 h.x - m.x / 2^7 - l.x / 2^15 ,
 //
-// in int64: less than 2^62. Its conversion to float32 is wrong by 2^-24 of s.
+// here in steps of 2^-FIXED. FIXED is such that all |s| <= 255^2 FEATURES / 2 fit into int32, so it does not matter if a
+// sum of some of the terms does not. What is cut off of three terms makes s wrong by less than two steps, and two of them
+// by less than three together; its conversion to float32 by 2^-24 of it.
 //
 // The four warps of a block of threads are a team: they share a tile, whose rows lie in shared memory, and each of them
 // scores another eight centers of a round. A warp reads the bytes of its centers while it multiplies those before.
@@ -19,11 +21,13 @@ constexpr int CHUNKS = (STEPS + 15) / 16;  // of a row: shared memory has room f
 constexpr int HELD = (STEPS + CHUNKS - 1) / CHUNKS;  // steps of a chunk
 constexpr int PARTS = TILE / 16;  // of a tile: an operation multiplies 16 rows
 constexpr int DIGITS = 3;  // bytes of a center
+constexpr int FIXED = 7 - (FEATURES > 512) - (FEATURES > 1024) - (FEATURES > 2048) - (FEATURES > 4096) -
+                      (FEATURES > 8192) - (FEATURES > 16384);
 static_assert(PARTS == TEAM && BITS == 15 && FEATURES <= 1 << 15);
 
 struct Scratch {
   uint4 rows[HELD][PARTS][LANES];  // a chunk of the tile, what each lane gives to an operation: words as load_words has them
-  i64 rest[TILE];  // 2^30 (|x|^2 - |x'|^2)
+  unsigned rest[TILE];  // (|x|^2 - |x'|^2) / 2, in steps
   float square[TILE];  // |x'|^2
   float scores[WARPS][GROUP][TILE + 4];  // four more, so that the lanes that write lie in several banks
 };
@@ -37,7 +41,7 @@ struct Rows {
 #ifndef EMULATED
 // Adds the products of 16 rows, of which each lane has 16 bytes in a, and eight centers, of which it has eight in b. All
 // lanes take part: volatile, so that the compiler does not move it to where some are not.
-__device__ inline void multiply_add(int (&c)[4], uint4 a, uint2 b) {
+__device__ inline void multiply_add(unsigned (&c)[4], uint4 a, uint2 b) {
   asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.u8.u8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
                "{%0, %1, %2, %3};"
                : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
@@ -45,10 +49,10 @@ __device__ inline void multiply_add(int (&c)[4], uint4 a, uint2 b) {
 }
 #endif
 
-// Two errors of scores, each at most 2^-24 (|x'| + b)^2 / 2, where b belongs to the best; it widens b too.
+// Two errors of scores, 2^-24 (|x'| + b)^2 and three steps, where b belongs to the best; it widens b too.
 __device__ inline float margin_of(const CandidateLists&, float best, float square, float norm) {
   float sum = norm + sqrtf(fmaxf(2 * best + square, 0));
-  return 8 * 5.9604645e-8f * sum * sum;
+  return 8 * (5.9604645e-8f * sum * sum + 1.0f / (1 << FIXED));
 }
 
 // Bring a chunk of the tile to shared memory. Lane 4 g + q has rows g and g + 8 of each 16, and of each step the words
@@ -105,7 +109,7 @@ __device__ inline void load_tile(const CandidateLists& lists, const unsigned* wo
     }
     int row = 16 * part + lane / 4 + 8 * i;
     if (lane % 4 == 0) {
-      scratch.rest[row] = ((i64)norm[i] - square[i]) * (1ll << 30);
+      scratch.rest[row] = (norm[i] - square[i]) << (FIXED - 1);
       scratch.square[row] = square[i];
     }
   }
@@ -129,7 +133,7 @@ __device__ inline int center_at(const CandidateLists& lists, int pivot, int at, 
 // l.x, m.x and h.x of the rows of the tile and the centers of a group. Every other time from the last step to the first,
 // so that the chunk that was used last is used again.
 __device__ inline void multiply(const CandidateLists& lists, const unsigned* words, int tile, int center, Rows& rows,
-                                Scratch& scratch, int (&sums)[PARTS][DIGITS][4]) {
+                                Scratch& scratch, unsigned (&sums)[PARTS][DIGITS][4]) {
   bool back = CHUNKS > 1 && rows.chunk > 0;
   int lane = threadIdx.x % LANES;
 #pragma unroll 1
@@ -166,25 +170,24 @@ __device__ inline void score(const CandidateLists& lists, const unsigned* words,
   }
   int center = rows.center;
   rows.center = center_at(lists, pivot, at + g + TEAM * GROUP, n, all);
-  i64 norm = lists.norms[center];
-  int sums[PARTS][DIGITS][4] = {};
+  unsigned norm = lists.norms[center] >> (31 - FIXED);
+  unsigned sums[PARTS][DIGITS][4] = {};
   __syncwarp();
   multiply(lists, words, tile, center, rows, scratch, sums);
   float(&of_warp)[GROUP][TILE + 4] = scratch.scores[warp];
 #pragma unroll
   for (int i = 0; i < 2; i++) {
     int column = 2 * q + i;
-    i64 of_center = __shfl_sync(ALL, norm, 4 * column);
+    unsigned of_center = __shfl_sync(ALL, norm, 4 * column);
 #pragma unroll
     for (int part = 0; part < PARTS; part++)
 #pragma unroll
       for (int half = 0; half < 2; half++) {
-        int row = 16 * part + 8 * half + g;
-        i64 exact = of_center + scratch.rest[row];
-#pragma unroll
-        for (int digit = 0; digit < DIGITS; digit++)
-          exact -= (i64)sums[part][digit][2 * half + i] * (1ll << (16 + 8 * digit));
-        of_warp[column][row] = at + column < n ? (float)exact * 4.6566129e-10f : FAR;  // 2^-31
+        int row = 16 * part + 8 * half + g, at_sum = 2 * half + i;
+        unsigned low = sums[part][0][at_sum], middle = sums[part][1][at_sum], high = sums[part][2][at_sum];
+        unsigned product = (high << (FIXED + 1)) + (middle >> (7 - FIXED)) + (low >> (15 - FIXED));
+        float exact = (int)(of_center + scratch.rest[row] - product);
+        of_warp[column][row] = at + column < n ? exact * (1.0f / (1 << FIXED)) : FAR;
       }
   }
   __syncwarp();
