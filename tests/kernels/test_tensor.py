@@ -38,6 +38,16 @@ def test_ties_and_near_ties_of_centers_of_several_warps(cuda, n_features, n_clus
     check_halfway(cuda, UINT8, n_features, n_clusters)
 
 
+@pytest.mark.parametrize("n_features", [33, 600])
+def test_centers_that_differ_by_less_than_a_step_of_a_score(cuda, n_features):
+    """A few points of the grid apart: what the scores cut off decides, were it not for the margin."""
+    rng = np.random.default_rng(n_features)
+    rows = rng.integers(122, 129, (128, n_features), dtype=np.uint8)
+    middle = rng.uniform(122, 128, n_features)
+    centers = snap(middle + rng.integers(-2, 3, (40, n_features)) * 2.0**-15, UINT8)
+    assert_same_array(cuda.Block(rows).labels(centers), reference.assign(rows, centers))
+
+
 def test_lists_that_end_early(cuda, monkeypatch):
     """Of eight centers, so that most rows look at all of them, from where the warps have to begin anew."""
     rows, centers = make(np.uint8, 150, 40, 100, 255)
