@@ -1,4 +1,4 @@
-"""Rows of bytes on tensor cores: four warps share a tile, scores are integers. Emulated; `test_cuda` has a GPU."""
+"""Rows of bytes on tensor cores, emulated: four warps share a tile, scores are integers."""
 
 import importlib
 from types import SimpleNamespace
@@ -66,7 +66,7 @@ def test_lists_too_short_for_equal_centers_stay_empty(cuda, monkeypatch):
 
 @pytest.mark.parametrize("n_features", [33, 512, 513, LAST])
 def test_the_largest_sums_and_scores(cuda, n_features):
-    """White and black rows, of which half have the pivot at the other end, and centers of the largest bytes."""
+    """White and black rows, half of them with the pivot at the other end; centers of the largest bytes."""
     rows = np.repeat(np.array([[255], [0]], np.uint8), 8, axis=0).repeat(n_features, axis=1)
     below = 255 - 2.0**-15
     centers = snap(np.array([[0], [below], [255], [2.0**-15], [128]]).repeat(n_features, axis=1), UINT8)

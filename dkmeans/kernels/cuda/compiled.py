@@ -12,10 +12,10 @@ import numpy as np
 from dkmeans.kernels.exact import fraction_bits
 
 __all__ = [
+    "MOST_TENSOR_FEATURES",
     "NO_ROW",
     "SPREADS",
     "STRIPES",
-    "MOST_TENSOR_FEATURES",
     "TENSOR_FEATURES",
     "TILE",
     "Kernels",

@@ -75,7 +75,7 @@ __device__ inline void load_words(const unsigned* words, int tile, int chunk, Sc
   }
 }
 
-// Add what a step of a row, two words x of it, and the pivot o have to |x|^2 and, modulo 2^32, to |x - o|^2.
+// Add two words of a row, x and y, and of its pivot to |x|^2 and, modulo 2^32, to |x - o|^2.
 __device__ inline void add_squares(unsigned x, unsigned y, uint2 o, unsigned& norm, unsigned& square) {
   unsigned squares = __dp4a(x, x, __dp4a(y, y, 0u));
   norm += squares;
