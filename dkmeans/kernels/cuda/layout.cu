@@ -36,7 +36,7 @@ struct CandidateLists {
   const float* centers;  // (n_clusters, WIDTH)
   const int* integers;   // (n_clusters, WIDTH): the centers on their grid
   const unsigned* pivot_words;  // (n_pivots, WORDS), only for tensor cores, as the next two
-  const uint2* digits;   // (n_clusters, steps, 3, 4): of each 32 values of `integers` the lowest bytes, the next, the third
+  const uint2* digits;   // (n_clusters, steps, 3, 4): of each 32 of `integers` the lowest bytes, the next, the third
   const i64* norms;      // (n_clusters,): sums of the squares of `integers`
   const int* members;    // (n_pivots, capacity): numbers of the centers
   const float* lower_bounds;  // (n_pivots, capacity / GROUP): no center from this group on is nearer to the pivot
