@@ -199,13 +199,6 @@ inline int atomicMax(int* at, int value) {
   return old;
 }
 
-inline unsigned __byte_perm(unsigned a, unsigned b, unsigned selector) {
-  unsigned long long bytes = (unsigned long long)b << 32 | a;
-  unsigned found = 0;
-  for (int i = 0; i < 4; i++) found |= (unsigned)(bytes >> 8 * (selector >> 4 * i & 7) & 255) << 8 * i;
-  return found;
-}
-
 template <class To, class From>
 To bits_of(From value) {
   To out;
@@ -215,55 +208,25 @@ To bits_of(From value) {
 inline int __float_as_int(float value) { return bits_of<int>(value); }
 inline float __int_as_float(int value) { return bits_of<float>(value); }
 
-// Halves, two to a word
+// Words of four bytes
 
-inline float from_half(unsigned bits) {
-  int exponent = bits >> 10 & 31, mantissa = bits & 1023;
-  float value = exponent ? std::ldexp(1024.0f + mantissa, exponent - 25) : std::ldexp((float)mantissa, -24);
-  return bits >> 15 & 1 ? -value : value;
-}
-inline unsigned to_half(float value) {  // of a value that is a half, and not a small one
-  if (value == 0) return 0;
-  int exponent;
-  float mantissa = std::frexp(std::fabs(value), &exponent);
-  return (value < 0) << 15 | (exponent + 14) << 10 | ((unsigned)(mantissa * 2048) & 1023);
-}
-inline unsigned subtract_halves(unsigned a, unsigned b) {
-  unsigned low = to_half(from_half(a & 0xffff) - from_half(b & 0xffff));
-  return low | to_half(from_half(a >> 16) - from_half(b >> 16)) << 16;
+inline unsigned __dp4a(unsigned a, unsigned b, unsigned c) {
+  for (int i = 0; i < 4; i++) c += (a >> 8 * i & 255) * (b >> 8 * i & 255);
+  return c;
 }
 
-// The sum of products and c as tensor cores may make it: what lies below the last bit of the largest is cut off each, and so
-// is the sum.
-inline float cut_sum(const float* products, float c) {
-  float largest = std::fabs(c);
-  for (int k = 0; k < 16; k++) largest = max(largest, std::fabs(products[k]));
-  if (largest == 0) return 0;
-  int exponent;
-  std::frexp(largest, &exponent);
-  double unit = std::ldexp(1.0, exponent - 24), sum = std::trunc(c / unit);
-  for (int k = 0; k < 16; k++) sum += std::trunc(products[k] / unit);
-  sum *= unit;
-  float rounded = (float)sum;
-  return std::fabs(rounded) > std::fabs(sum) ? std::nextafter(rounded, 0.0f) : rounded;
-}
-
-// What mma.sync.m16n8k16 gives lane 4 g + q: rows g and g + 8, columns 2 q and 2 q + 1 of c. Of each row a lane gives four
-// of the 16 factors, 2 q and 2 q + 1 in a[0] and a[1], 2 q + 8 and 2 q + 9 in a[2] and a[3]; b has those of column g.
-inline void multiply_add(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+// What mma.sync.m16n8k32 of bytes gives lane 4 g + q: rows g and g + 8, columns 2 q and 2 q + 1 of c. A lane gives eight of
+// the 32 factors of row g, 4 q to 4 q + 3 in a.x and 16 more in a.z, those of row g + 8 in a.y and a.w; b has those of
+// column g.
+inline void multiply_add(unsigned (&c)[4], uint4 a, uint2 b) {
   using pair = unsigned long long;
-  pair given[3] = {(pair)a[1] << 32 | a[0], (pair)a[3] << 32 | a[2], (pair)b1 << 32 | b0};
+  pair given[3] = {(pair)a.z << 32 | a.x, (pair)a.w << 32 | a.y, (pair)b.y << 32 | b.x};
   pair all[3][32];
   for (int i = 0; i < 3; i++) std::memcpy(all[i], emulator::exchanged(given[i]), sizeof(all[i]));
-  auto half = [](pair word, int i) { return from_half(word >> 16 * i & 0xffff); };
-  int lane = threadIdx.x % 32, g = lane / 4, q = lane % 4;
-  for (int i = 0; i < 4; i++) {
-    int low = i / 2, column = 2 * q + i % 2;  // the second two are of row g + 8
-    float products[16];
-    for (int k = 0; k < 16; k++) {
-      int left = 4 * g + k / 4, right = 4 * column + k / 4, at = k % 4;
-      products[k] = half(all[at / 2][left], 2 * low + at % 2) * half(all[2][right], at);
+  int g = threadIdx.x % 32 / 4, q = threadIdx.x % 4;
+  for (int i = 0; i < 4; i++)  // the second two are of row g + 8
+    for (int k = 0; k < 4; k++) {
+      pair x = all[i / 2][4 * g + k], y = all[2][4 * (2 * q + i % 2) + k];
+      c[i] = __dp4a(x, y, __dp4a(x >> 32, y >> 32, c[i]));
     }
-    c[i] = cut_sum(products, c[i]);
-  }
 }

@@ -36,7 +36,7 @@ TYPES = {
     "unsigned char": np.uint8,
     "unsigned short": np.uint16,
     "unsigned": np.uint32,
-    "uint4": np.uint32,  # four of them
+    "uint2": np.uint32,  # two of them
     "int": np.int32,
     "float": np.float32,
     "i64": np.int64,
@@ -76,6 +76,9 @@ class DeviceArray(np.ndarray):
 
     def astype(self, dtype):
         return deferred(lambda values: values.astype(dtype), self)
+
+    def copy(self):
+        return deferred(lambda values: values.copy(), self)
 
     def sum(self, **options):
         return deferred(lambda values: values.sum(**options), self)
@@ -265,7 +268,7 @@ def modules(folder, seed=0):
     machine.restart(seed)
     cupy, cupyx = ModuleType("cupy"), ModuleType("cupyx")
     cupy.ndarray = DeviceArray  # which dask.array looks for, where it is loaded after cupy
-    for name in ("cumsum", "partition", "where", "zeros_like", "maximum", "rint", "sqrt"):
+    for name in ("cumsum", "partition", "where", "zeros_like", "maximum", "rint"):
         setattr(cupy, name, on_device(getattr(np, name)))
     cupy.concatenate = lambda arrays, axis=0: deferred(lambda *each: np.concatenate(each, axis), *arrays)
     cupy.flatnonzero = at_once(np.flatnonzero)

@@ -141,11 +141,11 @@ def check_edge(module, n_features):
     assert block.labels(centers).tolist() == reference.assign(rows, centers).tolist() == [0] * 3
 
 
-def check_cut_sums(module):
-    """Two centers, of which the second is nearer by less than what tensor cores may cut off from its score.
+def check_small_terms(module):
+    """Two centers, of which the second is nearer by what a sum in floats may lose.
 
     With x - pivot = 1 everywhere, the first center whole numbers, the second the first plus d everywhere: d
-    is the largest part of a number that is lost beside the sum of 128 products of about 122.
+    is the largest part of a number that is cut off beside the sum of 128 products of about 122.
     """
     row = np.full(128, 251.0)
     gap = np.zeros(128)

@@ -8,10 +8,10 @@ from gpu_checks import (
     assert_same_array,
     assert_same_stats,
     check_against_reference,
-    check_cut_sums,
     check_edge,
     check_halfway,
     check_no_rows,
+    check_small_terms,
     fit_digest,
     make,
 )
@@ -116,8 +116,8 @@ def test_the_nearest_may_lie_as_far_from_the_pivot_as_can_be(either, n_features)
     check_edge(either, n_features)
 
 
-def test_what_tensor_cores_cut_off_is_in_the_margin(either):
-    check_cut_sums(either)
+def test_many_small_terms_of_a_score_count(either):
+    check_small_terms(either)
 
 
 def test_no_rows_are_a_block_there_too(either):

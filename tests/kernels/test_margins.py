@@ -30,16 +30,6 @@ def test_a_winner_at_the_limit_is_found(n_features):
     check_edge(cpu, n_features)
 
 
-def test_the_split_of_two_halves_has_no_rest():
-    """128 - c as the sum of two float16, for every point of the grid of 8 bits."""
-    steps = np.arange(-(127 << 15), (128 << 15) + 1, dtype=np.int64)
-    for part in np.array_split(steps, 64):
-        values = (part / 2**15).astype(np.float32)
-        high = values.astype(np.float16)
-        low = (values - high.astype(np.float32)).astype(np.float16)
-        np.testing.assert_array_equal(high.astype(np.float64) + low.astype(np.float64), part / 2**15)
-
-
 @pytest.mark.parametrize("n_features", [32, 784, 1 << 14])
 def test_the_margin_of_bytes_covers_its_roundings(n_features):
     """Each operation rounds by 2^-24 of the largest number that it can give; see the page."""
@@ -52,16 +42,57 @@ def test_the_margin_of_bytes_covers_its_roundings(n_features):
     assert max(2 * of_score + of_distance, 2 * of_score + of_comparison) < 2.0**-20 * top * top * n_features
 
 
-@pytest.mark.parametrize("n_features", [33, 64, 192, 784, MAX_FEATURES])
+TENSOR = [33, 192, 512, 513, 784, 1024, 5000, 1 << 15]
+
+
+def tensor_step(n_features):
+    """F of the steps 2^-F of scores on tensor cores."""
+    return 7 - sum(n_features > 512 << doublings for doublings in range(6))
+
+
+def score_in_steps(x, pivot, center):
+    """As `scores_tensor.cu`: three sums of bytes, and 32 bits of all else."""
+    fixed = tensor_step(len(x))
+    far = x - pivot
+    low, middle, high = (int(x @ (center >> 8 * digit & 255)) for digit in range(3))
+    assert max(low, middle, high) < 1 << 31
+    rest = (int(x @ x) - int(far @ far)) << (fixed - 1)
+    product = (high << (fixed + 1)) + (middle >> (7 - fixed)) + (low >> (15 - fixed))
+    bits = (int(center @ center) >> (31 - fixed)) + rest - product & (1 << 32) - 1
+    return bits - (bits >> 31 << 32)
+
+
+@pytest.mark.parametrize("n_features", TENSOR)
+@pytest.mark.parametrize("kind", ["any", "near", "ends"])
+def test_scores_of_tensor_cores_are_within_two_steps(n_features, kind):
+    rng = np.random.default_rng(n_features)
+    for _ in range(100):
+        x, pivot = rng.integers(0, 256, (2, n_features))
+        center = rng.integers(0, (255 << 15) + 1, n_features)
+        if kind == "near":
+            pivot = np.clip(x + rng.integers(-2, 3, n_features), 0, 255)
+            center = np.clip((x << 15) + rng.integers(-999, 999, n_features), 0, 255 << 15)
+        elif kind == "ends":
+            x[:], pivot[:], center[:] = rng.choice([0, 255], 3) * np.array([1, 1, 1 << 15])
+            center[0] = abs(center[0] - rng.integers(0, 128))
+        gap, far = (x << 15) - center, x - pivot
+        true = Fraction(int(gap @ gap) - (int(far @ far) << 30), 1 << 31) * 2 ** tensor_step(n_features)
+        assert -1 < score_in_steps(x, pivot, center) - true < 2
+
+
+@pytest.mark.parametrize("n_features", TENSOR)
 def test_the_margin_of_tensor_cores_covers_its_errors(n_features):
-    """In units of |x'| N: what each of 2 S operations cuts off, and what the other terms round."""
-    gamma, steps = (n_features + 2) * U, -(-n_features // 16)
-    counted = (2 * steps + 8) * 2.0**-18
-    true = 2 * steps * 18 * 2.0**-23 + 2.0**-21
-    assert true <= 0.5625 * counted
-    shrunk = (1 - math.sqrt(2 * gamma)) ** 2  # S^2 <= 2 ((|x'| + b)^2 + 1.125 T) / shrunk
-    assert 4 * gamma / shrunk < 0.9 * 8 * gamma  # beside (|x'| + b)^2
-    assert 1.125 + 4 * gamma * 1.125 / shrunk < 0.9 * 2  # beside T
+    """For all |x'| and distances of the best center from a tenth of a step on; b as wrong as it can be."""
+    step = 2.0 ** -tensor_step(n_features)
+    assert 255**2 * n_features / 2 / step + 2 < 1 << 31
+    lengths = np.append(0, np.geomspace(step / 10, 255 * math.sqrt(n_features), 400))
+    x, distance = lengths[:, None], lengths[None]
+    largest = (x + distance) ** 2
+    square = np.maximum(distance**2 - 3 * U * largest - 4 * step, 0)
+    margin = 8 * (U * (x + np.sqrt(square)) ** 2 + step)
+    of_comparison = U * (largest + 10 * margin)
+    assert (U * largest + 3 * step + of_comparison < margin).all()
+    assert (distance**2 - square + of_comparison < margin).all()
 
 
 # Floats

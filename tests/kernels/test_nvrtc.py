@@ -18,14 +18,18 @@ SOURCES = HERE.parents[1] / "dkmeans/kernels/cuda"
 CUDA = Path(sys.prefix) / "cuda"  # CuPy and NVRTC: not among the packages, so that nothing else finds them
 ROWS = ["scores.cu uint8 3", "scores.cu uint8 25", "scores.cu uint16 25", "scores_tensor.cu uint8 192"]
 QUICK = [f"{rows} sm_{arch}" for rows in ROWS for arch in (80, 90)] + ["colors.cu int32 3 sm_90"]
+QUICK += ["scores_tensor.cu uint8 784 sm_90", "scores_tensor.cu uint8 192 sm_100"]
 OTHERS = [f"scores.cu uint8 {n_features}" for n_features in (1, 4, 192)]
 OTHERS += [f"scores.cu uint16 {n_features}" for n_features in (3, 192)]
-OTHERS += [f"scores_tensor.cu uint8 {n_features}" for n_features in (25, 48, 64, 75, 784)]
+OTHERS += [f"scores_tensor.cu uint8 {n_features}" for n_features in (33, 48, 64, 75, 512, 784, 1 << 15)]
 OTHERS += [f"colors.cu {label} {channels}" for label in ("uint8", "uint16", "int32") for channels in (1, 3)]
-SLOW = [f"{rows} sm_{arch}" for rows in OTHERS for arch in (80, 90)]
+SLOW = [f"{rows} sm_{arch}" for rows in OTHERS for arch in (80, 90, 100)]
+SLOW += [f"{rows} sm_100" for rows in ROWS] + ["colors.cu int32 3 sm_100"]
+SLOW = [kind for kind in SLOW if kind not in QUICK]
 KERNEL = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\(.*?\) )?(\w+)\(')
 MOST_REGISTERS = {"search": 168, "pivot_distances": 64}
-MOST_SHARED = {"count_colors": 32 << 10, "search": 21 << 10}  # of a block of threads
+MOST_SHARED = {"count_colors": 32 << 10, "search": 48 << 10}  # of a block of threads
+MOST_REGISTERS_OF_A_TEAM = 128  # four blocks of 128 threads on a multiprocessor
 
 
 @lru_cache
@@ -54,7 +58,10 @@ def test_every_kernel_compiles_into_registers(kind):
     assert sorted(found["kernels"]) == sorted(names)
     for name, kernel in found["kernels"].items():
         assert (kernel["stack"], kernel["spilled"]) == (0, 0), name
-        assert 0 < kernel["registers"] <= MOST_REGISTERS.get(name, 48), name
+        most = MOST_REGISTERS.get(name, 48)
+        if name == "search" and kind.startswith("scores_tensor.cu"):
+            most = MOST_REGISTERS_OF_A_TEAM
+        assert 0 < kernel["registers"] <= most, name
         assert kernel["shared"] <= MOST_SHARED.get(name, 8192), name
 
 

@@ -57,8 +57,8 @@ __device__ inline void exclusive_scan(int* counts) {
 // that fit into its capacity. One block of threads for each pivot. The order within a slice is that of the atomics: it
 // changes the work of a search, never its result.
 extern "C" __global__ void __launch_bounds__(256) make_lists(const float* distances, int n_clusters, int capacity,
-                                                             int* members, float* biases, float* lower_bounds,
-                                                             int* lengths, float* radii) {
+                                                             int* members, float* lower_bounds, int* lengths,
+                                                             float* radii) {
   __shared__ int slices[SLICES + 1];
   __shared__ int largest, n_listed, closed;
   int pivot = blockIdx.x, thread = threadIdx.x, n_threads = blockDim.x;
@@ -100,8 +100,6 @@ extern "C" __global__ void __launch_bounds__(256) make_lists(const float* distan
   for (int center = thread; center < n_clusters; center += n_threads) {
     int slice = min(SLICES - 1, (int)(sqrtf(distances[center]) / width));
     if (slice >= closed) continue;
-    int at = atomicAdd(slices + slice, 1);
-    members[at] = center;
-    if (biases) biases[(size_t)pivot * capacity + at] = distances[center] / 2;
+    members[atomicAdd(slices + slice, 1)] = center;
   }
 }

@@ -20,6 +20,8 @@ _LISTED = 512
 """Centers of a list at most: of 5x5 patches and 10,000 centers 95 % of the tiles need no others, and to write
 all centers of each list would take as long as a search. Rows for tensor cores, whose lists end late, have
 all of them."""
+_STEP = 32
+"""Features that an operation of tensor cores multiplies; see `scores_tensor.cu`."""
 _DISTANCES = 1 << 23
 """Distances from pivots to centers that are made at a time: 32 MiB, which stay in the cache of the device, as
 they are read three times."""
@@ -32,9 +34,8 @@ class CandidateLists(NamedTuple):
     centers: Any
     integers: Any
     pivot_words: Any
-    halves: Any
-    biases: Any
-    norm: Any
+    digits: Any
+    norms: Any
     members: Any
     lower_bounds: Any
     lengths: Any
@@ -55,18 +56,14 @@ def on_grid(centers: Any, dtype: np.dtype[Any]) -> Any:
     return cupy.rint(centers * np.float32(1 << fraction_bits(dtype))).astype(np.int32)
 
 
-def _for_tensor_cores(kernels: Kernels, pivots: Any, centers: Any) -> tuple[Any, Any, Any]:
-    """Give pivots as words of bytes, centers as halves, and the largest norm; see `scores_tensor.cu`."""
-    values = np.float32(128) - centers
-    values[:, kernels.n_features :] = 0
-    high = values.astype(np.float16)
-    low = (values - high.astype(np.float32)).astype(np.float16)
-    shape = (len(centers), kernels.width // 4, 4)
-    halves = cupy.ascontiguousarray(cupy.concatenate([high.reshape(shape), low.reshape(shape)], axis=2))
-    far = pivots[:, : kernels.n_features] - np.float32(128)
-    squares = cupy.maximum((values * values).sum(axis=1).max(), (far * far).sum(axis=1).max())
-    norm = cupy.sqrt(squares.reshape(1)) * np.float32(1.001)
-    return pivots.astype(np.uint8).view(np.uint32), halves.view(np.uint32), norm.astype(np.float32)
+def _for_tensor_cores(pivots: Any, centers: NDArray[np.float32]) -> tuple[Any, Any, Any]:
+    """Give pivots as words of bytes, the bytes of the integers of centers, and their norms."""
+    n_steps = -(-centers.shape[1] // _STEP)
+    integers = on_grid(padded(centers, n_steps * _STEP), np.dtype(np.uint8))
+    shape = (len(centers), n_steps, _STEP, integers.itemsize)
+    digits = integers.view(np.uint8).reshape(shape)[..., :3].transpose(0, 1, 3, 2).copy()
+    wide = integers.astype(np.int64)
+    return pivots.astype(np.uint8).view(np.uint32), digits.view(np.uint32), (wide * wide).sum(axis=1)
 
 
 def make_lists(kernels: Kernels, pivots: NDArray[np.float32], centers: NDArray[np.float32]) -> CandidateLists:
@@ -81,21 +78,19 @@ def make_lists(kernels: Kernels, pivots: NDArray[np.float32], centers: NDArray[n
         On the grid of `dkmeans.kernels.exact`.
     """
     n_pivots, n_clusters, group = len(pivots), len(centers), kernels.group
-    slot_bytes = 8 if kernels.tensor else 4
-    affordable = max(1, LISTS_BYTES // (slot_bytes * group * n_pivots))
+    affordable = max(1, LISTS_BYTES // (4 * group * n_pivots))
     if not kernels.tensor:
         affordable = min(affordable, _LISTED // group)
     capacity = group * min(-(-n_clusters // group), affordable)
     from_, to = padded(pivots, kernels.width), padded(centers, kernels.width)
-    words, halves, norm = _for_tensor_cores(kernels, from_, to) if kernels.tensor else (None, None, None)
+    words, digits, norms = _for_tensor_cores(from_, centers) if kernels.tensor else (None, None, None)
     lists = CandidateLists(
         from_,
         to,
         on_grid(to, kernels.dtype),
         words,
-        halves,
-        cupy.empty((n_pivots, capacity), np.float32) if kernels.tensor else None,
-        norm,
+        digits,
+        norms,
         cupy.empty((n_pivots, capacity), np.int32),
         cupy.empty((n_pivots, capacity // group), np.float32),
         cupy.empty(n_pivots, np.int32),
@@ -115,8 +110,8 @@ def _list(kernels: Kernels, lists: CandidateLists, part: slice, distances: Any) 
     pivots, n_pivots = lists.pivots[part], part.stop - part.start
     grid = (-(-lists.n_clusters // 64), -(-n_pivots // 64))
     kernels.launch("pivot_distances", grid, 256, pivots, n_pivots, lists.centers, lists.n_clusters, distances)
-    arrays = (lists.members, lists.biases, lists.lower_bounds, lists.lengths, lists.radii)
-    out = [None if array is None else array[part] for array in arrays]
+    arrays = (lists.members, lists.lower_bounds, lists.lengths, lists.radii)
+    out = [array[part] for array in arrays]
     kernels.launch("make_lists", (n_pivots,), 256, distances, lists.n_clusters, lists.capacity, *out)
 
 

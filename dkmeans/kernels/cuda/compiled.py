@@ -12,6 +12,7 @@ import numpy as np
 from dkmeans.kernels.exact import fraction_bits
 
 __all__ = [
+    "MOST_TENSOR_FEATURES",
     "NO_ROW",
     "SPREADS",
     "STRIPES",
@@ -30,6 +31,8 @@ _THREADS, _WARPS = 256, 4
 _CHUNK = 32  # of scores.cu
 TENSOR_FEATURES = 33
 """Features of 8 bits from which tensor cores score; of fewer, the scores take little of the time."""
+MOST_TENSOR_FEATURES = 1 << 15
+"""Features up to which sums of products of two bytes are within int32."""
 _TENSOR_CAPABILITY = 80
 
 
@@ -47,10 +50,10 @@ def lloyd_source(tensor: bool) -> str:
 
 
 def _width(n_features: int, tensor: bool) -> int:
-    """Count the values of a row in memory, filled up: whole steps of 16, or chunks of at most 32 by fours."""
-    n_chunks, step = (1, 16) if tensor else (-(-n_features // _CHUNK), 4)
+    """Count the values of a row in memory, filled up: by fours, or in equal chunks by fours."""
+    n_chunks = 1 if tensor else -(-n_features // _CHUNK)
     chunk = -(-n_features // n_chunks)
-    return n_chunks * (-(-chunk // step) * step)
+    return n_chunks * (-(-chunk // 4) * 4)
 
 
 def lloyd_defines(dtype: np.dtype[Any], n_features: int, tensor: bool) -> dict[str, str]:
@@ -79,10 +82,11 @@ class Kernels:
         capability = int(cupy.cuda.Device().compute_capability)
         self.dtype = dtype
         self.n_features = n_features
-        self.tensor = dtype == np.uint8 and n_features >= TENSOR_FEATURES and capability >= _TENSOR_CAPABILITY
+        few = TENSOR_FEATURES <= n_features <= MOST_TENSOR_FEATURES
+        self.tensor = dtype == np.uint8 and few and capability >= _TENSOR_CAPABILITY
         self.width = _width(n_features, self.tensor)
         self.n_words = self.width * dtype.itemsize // 4
-        self.group = 16 if self.tensor else 8  # as in the file of the scores
+        self.group = 8  # as in the files of the scores
         told = (f"-D{name}={value}" for name, value in lloyd_defines(dtype, n_features, self.tensor).items())
         module = cupy.RawModule(code=lloyd_source(self.tensor), options=("--std=c++17", *told))
         self._function = lru_cache(module.get_function)
@@ -99,8 +103,12 @@ class Kernels:
         self.launch(name, (-(-n // _THREADS),), _THREADS, *args)
 
     def launch_warps(self, name: str, n: int, *args: Any) -> None:
-        """Run a kernel that has a warp for each of `n` tiles, four to a block of threads."""
-        self.launch(name, (-(-n // _WARPS),), 32 * _WARPS, *args)
+        """Run a kernel that has a warp for each of `n` tiles, four to a block of threads.
+
+        On tensor cores, all four search for the rows of one.
+        """
+        n_tiles = 1 if name == "search" and self.tensor else _WARPS
+        self.launch(name, (-(-n // n_tiles),), 32 * _WARPS, *args)
 
 
 @lru_cache

@@ -16,7 +16,7 @@ typedef unsigned long long u64;
 constexpr int LANES = 32;
 constexpr int ROWS = 2;  // of each lane
 constexpr int TILE = LANES * ROWS;
-constexpr int WARPS = 4;  // of a block of threads; they share nothing
+constexpr int WARPS = 4;  // of a block of threads
 constexpr int NO_ROW = -2;  // label of a slot of a tile without a row; -1: a row without a label
 constexpr int STRIPES = 256;  // of a counter: one alone would be waited for
 constexpr int SPREADS = 128;  // kinds of rows of a run, see spread_of
@@ -35,10 +35,9 @@ struct CandidateLists {
   const float* pivots;   // (n_pivots, WIDTH)
   const float* centers;  // (n_clusters, WIDTH)
   const int* integers;   // (n_clusters, WIDTH): the centers on their grid
-  const unsigned* pivot_words;  // (n_pivots, WORDS), only for tensor cores, as the next three
-  const uint4* halves;   // (n_clusters, WIDTH / 4): of four values 128 less the center, as sums of two halves
-  const float* biases;   // (n_pivots, capacity): half the squared distance from the pivot
-  const float* norm;     // (1,): the largest norm of a center or pivot less 128
+  const unsigned* pivot_words;  // (n_pivots, WORDS), only for tensor cores, as the next two
+  const uint2* digits;   // (n_clusters, steps, 3, 4): of each 32 of `integers` the lowest bytes, the next, the third
+  const i64* norms;      // (n_clusters,): sums of the squares of `integers`
   const int* members;    // (n_pivots, capacity): numbers of the centers
   const float* lower_bounds;  // (n_pivots, capacity / GROUP): no center from this group on is nearer to the pivot
   const int* lengths;    // (n_pivots,): how many are in the list

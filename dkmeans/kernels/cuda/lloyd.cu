@@ -4,9 +4,14 @@
 // Each tile has a pivot: a point with integer coordinates near its rows. For a row x, its pivot o and the best center
 // found so far at distance b, no center c with |o - c| > |x - o| + b can be as near (S. Phillips, Acceleration of k-means
 // and related clustering algorithms, ALENEX 2002). So each pivot has a list of the centers in about ascending distance,
-// and a warp goes down the list of its tile until no row can gain. Scores are s = (|x - c|^2 - |x - o|^2) / 2, in
+// and a team of warps, one or all of a block, goes down the list of its tile until no row can gain. Scores are s = (|x - c|^2 - |x - o|^2) / 2, in
 // float32. Where the second best is within their errors of the best, the row is resolved in int64 among all centers that
 // were scored.
+
+static_assert(TEAM == 1 || TEAM == WARPS);
+
+// Whether this warp is the one of its team that labels the rows of a lane.
+__device__ inline bool labels_rows(int lane) { return threadIdx.x / LANES % TEAM == lane * TEAM / LANES; }
 
 // The nearest center to one row, the lowest index on ties, of the first n of the list or, where that is not enough, of
 // all; the whole warp looks.
@@ -58,36 +63,38 @@ __device__ inline unsigned char spread_of(float limit) {
 // they count. reassigned (STRIPES,): rows whose label is not the number of their pivot.
 extern "C" __global__ void __launch_bounds__(WARPS* LANES, LEAST_BLOCKS) search(
     const unsigned* words, const int* tile_pivots, int n_tiles, const float* pivots, const float* centers,
-    const int* integers, const unsigned* pivot_words, const uint4* halves, const float* biases, const float* norm,
-    const int* members, const float* lower_bounds, const int* lengths, const float* radii, int capacity, int n_clusters,
+    const int* integers, const unsigned* pivot_words, const uint2* digits, const i64* norms, const int* members,
+    const float* lower_bounds, const int* lengths, const float* radii, int capacity, int n_clusters,
     const i64* weights, int* labels, unsigned char* spread, u64* sums, u64* moved, u64* reassigned) {
-  __shared__ Scratch scratches[WARPS];
-  const CandidateLists lists = {pivots,  centers,      integers, pivot_words, halves,   biases,    norm,
+  __shared__ Scratch scratches[WARPS / TEAM];
+  const CandidateLists lists = {pivots,  centers,      integers, pivot_words, digits,   norms,
                                 members, lower_bounds, lengths,  radii,       capacity, n_clusters};
-  int warp = threadIdx.x / LANES, lane = threadIdx.x % LANES, tile = blockIdx.x * WARPS + warp;
+  int team = threadIdx.x / (TEAM * LANES), lane = threadIdx.x % LANES, tile = blockIdx.x * (WARPS / TEAM) + team;
   int pivot = tile < n_tiles ? tile_pivots[tile] : -1;
-  if (pivot < 0) return;
+  if (pivot < 0) return;  // all of the team
+  Scratch& scratch = scratches[team];
 
   Rows rows;
   State state = {};
-  load_tile(lists, words, tile, pivot, rows, state);
+  load_tile(lists, words, tile, pivot, scratch, rows, state);
 #pragma unroll
   for (int r = 0; r < ROWS; r++) {
     state.limit[r] = labels[tile * TILE + row_of(lane, r)] == NO_ROW ? -1.0f : FAR;
-    state.best[r] = state.second[r] = FAR;
   }
+  forget(state);
 
-  int n = search_list(lists, words, tile, pivot, rows, scratches[warp], state);
+  int n = search_list(lists, words, tile, pivot, rows, scratch, state);
   // Where the list ends before the last row is done.
   bool beyond = n == lengths[pivot] && n < n_clusters && any_within_limit(state, radii[pivot]);
-  if (beyond) search_beyond(lists, words, tile, pivot, rows, scratches[warp], state);
+  if (beyond) search_beyond(lists, words, tile, pivot, rows, scratch, state);
+  join_team(scratch, state);
 
   i64 n_moved = 0, n_reassigned = 0;
 #pragma unroll
   for (int r = 0; r < ROWS; r++) {
     int slot = tile * TILE + row_of(lane, r);
     int old = labels[slot], now = state.found[r];  // not before: registers are scarce in the search
-    bool row = old != NO_ROW;
+    bool row = old != NO_ROW && labels_rows(lane);
     float error = margin_of(lists, state.best[r], state.square[r]);
     unsigned open = __ballot_sync(ALL, row && state.second[r] <= state.best[r] + error);
     for (; open; open &= open - 1) {

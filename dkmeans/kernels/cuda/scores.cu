@@ -6,6 +6,7 @@
 // are read: a warp would wait for each of the two about as long as it scores.
 
 constexpr int GROUP = 8;  // centers that are scored at a time: each that is read from shared memory serves two rows
+constexpr int TEAM = 1;  // warps that share a tile
 constexpr int SHARE = LANES / GROUP;  // lanes that read one of them
 constexpr int CHUNKS = (FEATURES + 31) / 32;  // features that are in registers at a time: all, up to 32
 constexpr int CHUNK = WIDTH / CHUNKS;
@@ -76,8 +77,8 @@ __device__ inline void read_rows(const unsigned* words, int tile, int chunk, con
   }
 }
 
-__device__ inline void load_tile(const CandidateLists& lists, const unsigned* words, int tile, int pivot, Rows& rows,
-                                 State& state) {
+__device__ inline void load_tile(const CandidateLists& lists, const unsigned* words, int tile, int pivot, Scratch&,
+                                 Rows& rows, State& state) {
 #pragma unroll 1
   for (int chunk = 0; chunk < CHUNKS; chunk++) {
     read_rows(words, tile, chunk, lists.pivots + (size_t)pivot * WIDTH, rows.x);
@@ -189,3 +190,6 @@ __device__ inline int search_list(const CandidateLists& lists, const unsigned* w
   await_copies();  // before others go to the same place
   return at < n ? at : n;
 }
+
+// What the warps of a team have found, together: here there is but one.
+__device__ inline void join_team(Scratch&, State&) {}

@@ -1,166 +1,271 @@
-// Scores on tensor cores, for rows of 8 bits, after layout.cu. With x' = x - o of a row and its pivot and v = 128 - c of
-// a center,
+// Scores on tensor cores, for rows of 8 bits of at most 2^15 features, after layout.cu. A center on its grid is
+// C = 2^15 c, three bytes h 2^16 + m 2^8 + l. Tensor cores add products of bytes to int32, here sums up to
+// 255^2 2^15 < 2^31, so h.x, m.x and l.x are exact. With x' = x - o of a row and its pivot,
 //
-//     s = |o - c|^2 / 2 + x'.(o - c) = |o - c|^2 / 2 + x'.(o - 128) + x'.v .
+//     s = (|x - c|^2 - |x'|^2) / 2 = |C|^2 / 2^31 + (|x|^2 - |x'|^2) / 2 - 2 h.x - m.x / 2^7 - l.x / 2^15 ,
 //
-// x' is a float16, being an integer below 2^11; v, a multiple of 2^-15 up to 128, is the sum of two of them, hi and lo,
-// without a rest: what hi, of 11 bits, leaves of v is at most 2^10 steps of the grid. So all products are exact in
-// float32. What a tensor core loses where it adds 16 of them to a sum, each cut off below the last bit of the largest,
-// is at most 18 2^-23 of that; counted here as 2^-18 of |x'| |v|, for each of its operations. Rounding of the other terms
-// adds 2^-21 of |x'| times the largest norm, and the gamma of scores.cu that of |o - c|^2.
+// here in steps of 2^-FIXED. FIXED is such that all |s| <= 255^2 FEATURES / 2 fit into int32, so it does not matter if a
+// sum of some of the terms does not. What is cut off of three terms makes s wrong by less than two steps, and two of them
+// by less than three together; its conversion to float32 by 2^-24 of it.
+//
+// The four warps of a block of threads are a team: they share a tile, whose rows lie in shared memory, and each of them
+// scores another eight centers of a round. A warp reads the bytes of its centers while it multiplies those before.
 
-constexpr int GROUP = 16;
-constexpr int STEPS = WIDTH / 16;
+constexpr int GROUP = 8;  // centers that a warp scores at a time
+constexpr int TEAM = WARPS;  // warps that share a tile
+constexpr int ROUND = TEAM * GROUP;  // centers that a team scores at a time
 constexpr int LEAST_BLOCKS = 4;
-constexpr float EPSILON = (2 * STEPS + 8) * 3.8146973e-6f;
+
+constexpr int STEP = 32;  // features that an operation multiplies
+constexpr int STEPS = (WIDTH + STEP - 1) / STEP;
+constexpr int CHUNKS = (STEPS + 15) / 16;  // of a row: shared memory has room for 16 steps
+constexpr int HELD = (STEPS + CHUNKS - 1) / CHUNKS;  // steps of a chunk
+constexpr int PARTS = TILE / 16;  // of a tile: an operation multiplies 16 rows
+constexpr int DIGITS = 3;  // bytes of a center
+constexpr int FIXED = 7 - (FEATURES > 512) - (FEATURES > 1024) - (FEATURES > 2048) - (FEATURES > 4096) -
+                      (FEATURES > 8192) - (FEATURES > 16384);
+static_assert(PARTS == TEAM && BITS == 15 && FEATURES <= 1 << 15);
 
 struct Scratch {
-  float scores[TILE][GROUP + 1];  // one more, so that columns lie in several banks
-  float biases[GROUP];
-  int members[GROUP];
+  uint4 rows[HELD][PARTS][LANES];  // a chunk of the tile, what each lane gives to an operation: words as load_words has them
+  unsigned rest[TILE];  // (|x|^2 - |x'|^2) / 2, in steps
+  float square[TILE];  // |x'|^2
+  float scores[WARPS][GROUP][TILE + 4];  // four more, so that the lanes that write lie in several banks
+  int members[WARPS][GROUP];
+  float limit[TEAM][TILE], best[TEAM][TILE], second[TEAM][TILE];  // what the warps tell each other of the rows
+  int found[TEAM][TILE];
 };
 
 struct Rows {
-  float offset[ROWS];  // x'.(o - 128)
+  int chunk;  // which is in shared memory
+  int center;  // of the next group, whose bytes this lane gives to the operations
+  uint2 ahead[DIGITS];  // the first of them
 };
 
 #ifndef EMULATED
-// The sum of c and the product of 16 x 16 halves, of which each lane has eight in a, and 16 x 8, of which it has four.
-__device__ inline void multiply_add(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
-  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
-
-__device__ inline unsigned subtract_halves(unsigned a, unsigned b) {
-  unsigned difference;
-  asm("sub.f16x2 %0, %1, %2;" : "=r"(difference) : "r"(a), "r"(b));
-  return difference;
+// Adds the products of 16 rows, of which each lane has 16 bytes in a, and eight centers, of which it has eight in b. All
+// lanes take part: volatile, so that the compiler does not move it to where some are not.
+__device__ inline void multiply_add(unsigned (&c)[4], uint4 a, uint2 b) {
+  asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.u8.u8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+               "{%0, %1, %2, %3};"
+               : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+               : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b.x), "r"(b.y));
 }
 #endif
 
-__device__ inline void load_tile(const CandidateLists& lists, const unsigned* words, int tile, int pivot, Rows& rows,
-                                 State& state) {
-  const unsigned* origin = lists.pivot_words + (size_t)pivot * WORDS;
-#pragma unroll
-  for (int r = 0; r < ROWS; r++) {
-    i64 square = 0, offset = 0;
-    for (int word = 0; word < WORDS; word++) {
-      unsigned x = words[word_at(tile, word, row_of(threadIdx.x % LANES, r))], o = origin[word];
-#pragma unroll
-      for (int i = 0; i < 4; i++) {
-        int from = o >> 8 * i & 255, gap = (int)(x >> 8 * i & 255) - from;
-        square += gap * gap;
-        if (word * 4 + i < FEATURES) offset += gap * (from - 128);
-      }
+// Two errors of scores, 2^-24 (|x'| + b)^2 and three steps, where b belongs to the best; it widens b too.
+__device__ inline float margin_of(const CandidateLists&, float best, float square) {
+  float sum = sqrtf(square) + sqrtf(fmaxf(2 * best + square, 0));
+  return 8 * (5.9604645e-8f * sum * sum + 1.0f / (1 << FIXED));
+}
+
+// Bring a chunk of the tile to shared memory. Lane 4 g + q has rows g and g + 8 of each 16, and of each step the words
+// 2 q and 2 q + 1. Which features an operation takes for which of its 32 does not matter, as it is the same for centers.
+__device__ inline void load_words(const unsigned* words, int tile, int chunk, Scratch& scratch) {
+  int lane = threadIdx.x % LANES, part = threadIdx.x / LANES, row = 16 * part + lane / 4;
+#pragma unroll 4
+  for (int i = 0; i < HELD && chunk * HELD + i < STEPS; i++) {
+    int word = (chunk * HELD + i) * (STEP / PACK) + 2 * (lane % 4);
+    uint4 a = {};
+    if (word < WORDS) {
+      a.x = words[word_at(tile, word, row)];
+      a.y = words[word_at(tile, word, row + 8)];
     }
-    state.square[r] = square;
-    rows.offset[r] = offset;
+    if (word + 1 < WORDS) {
+      a.z = words[word_at(tile, word + 1, row)];
+      a.w = words[word_at(tile, word + 1, row + 8)];
+    }
+    scratch.rows[i][part][lane] = a;
   }
 }
 
-// Two errors of scores, where b belongs to the best; it widens b too.
-__device__ inline float margin_of(const CandidateLists& lists, float best, float square) {
-  float norm = sqrtf(square), sum = norm + sqrtf(fmaxf(2 * best + square, 0));
-  return 8 * GAMMA * sum * sum + 2 * EPSILON * norm * lists.norm[0];
+// Add two words of a row, x and y, and of its pivot to |x|^2 and, modulo 2^32, to |x - o|^2.
+__device__ inline void add_squares(unsigned x, unsigned y, uint2 o, unsigned& norm, unsigned& square) {
+  unsigned squares = __dp4a(x, x, __dp4a(y, y, 0u));
+  norm += squares;
+  square += squares - 2 * __dp4a(x, o.x, __dp4a(y, o.y, 0u)) + __dp4a(o.x, o.x, __dp4a(o.y, o.y, 0u));
 }
 
-// Four bytes as halves, two to a word: 1024 + byte is the half whose bits are 0x6400 and the byte.
-__device__ inline unsigned low_halves(unsigned word) { return __byte_perm(word, 0x64646464u, 0x4140); }
-__device__ inline unsigned high_halves(unsigned word) { return __byte_perm(word, 0x64646464u, 0x4342); }
-
-// Half the squared distance from the pivot to the center at a position; FAR beyond the n-th.
-__device__ inline float bias_of(const CandidateLists& lists, int pivot, int at, int n, bool all) {
-  if (at >= n) return FAR;
-  if (!all) return lists.biases[(size_t)pivot * lists.capacity + at];
-  float squares = 0;
-  for (int i = 0; i < WIDTH; i++) {
-    float gap = lists.pivots[(size_t)pivot * WIDTH + i] - lists.centers[(size_t)at * WIDTH + i];
-    squares = fmaf(gap, gap, squares);
-  }
-  return squares / 2;
-}
-
-// x'.v of the rows of the tile and the centers of a group, into scratch.scores. Lane 4 g + q has row g and g + 8 of each
-// 16, and center g of each 8; of 16 features it has the four of word q. Which of them an operation takes for which of its
-// 16 is the same for rows and centers, and so does not matter.
-__device__ inline void multiply(const CandidateLists& lists, const unsigned* words, int tile, int pivot,
-                                const uint4* const (&from)[2], Scratch& scratch) {
-  int lane = threadIdx.x % LANES, g = lane / 4, q = lane % 4;
+// Each warp squares its 16 rows; all chunks pass, the first one stays.
+__device__ inline void load_tile(const CandidateLists& lists, const unsigned* words, int tile, int pivot, Scratch& scratch,
+                                 Rows& rows, State& state) {
+  int lane = threadIdx.x % LANES, part = threadIdx.x / LANES;
   const unsigned* origin = lists.pivot_words + (size_t)pivot * WORDS;
-  float sums[TILE / 16][2][4] = {};
+  unsigned norm[2] = {}, square[2] = {};
 #pragma unroll 1
-  for (int step = 0; step < STEPS; step++) {
-    int word = 4 * step + q;
-    uint4 v[2] = {from[0][word], from[1][word]};
-    unsigned low = low_halves(origin[word]), high = high_halves(origin[word]);
-#pragma unroll
-    for (int m = 0; m < TILE / 16; m++) {
-      unsigned x = words[word_at(tile, word, 16 * m + g)], y = words[word_at(tile, word, 16 * m + g + 8)];
-      unsigned a[4] = {subtract_halves(low_halves(x), low), subtract_halves(low_halves(y), low),
-                       subtract_halves(high_halves(x), high), subtract_halves(high_halves(y), high)};
-#pragma unroll
-      for (int part = 0; part < 2; part++) {
-        multiply_add(sums[m][part], a, v[part].x, v[part].y);
-        multiply_add(sums[m][part], a, v[part].z, v[part].w);
-      }
+  for (int chunk = CHUNKS - 1; chunk >= 0; chunk--) {
+    load_words(words, tile, chunk, scratch);
+#pragma unroll 4
+    for (int i = 0; i < HELD && chunk * HELD + i < STEPS; i++) {
+      int word = (chunk * HELD + i) * (STEP / PACK) + 2 * (lane % 4);
+      uint4 a = scratch.rows[i][part][lane];
+      uint2 o = {word < WORDS ? origin[word] : 0, word + 1 < WORDS ? origin[word + 1] : 0};
+      add_squares(a.x, a.z, o, norm[0], square[0]);
+      add_squares(a.y, a.w, o, norm[1], square[1]);
     }
   }
+  rows = {};
 #pragma unroll
-  for (int m = 0; m < TILE / 16; m++)
+  for (int i = 0; i < 2; i++) {
+    for (int step = 1; step < 4; step *= 2) {
+      norm[i] += __shfl_xor_sync(ALL, norm[i], step);
+      square[i] += __shfl_xor_sync(ALL, square[i], step);
+    }
+    int row = 16 * part + lane / 4 + 8 * i;
+    if (lane % 4 == 0) {
+      scratch.rest[row] = (norm[i] - square[i]) << (FIXED - 1);
+      scratch.square[row] = square[i];
+    }
+  }
+  __syncthreads();
 #pragma unroll
-    for (int part = 0; part < 2; part++)
-#pragma unroll
-      for (int i = 0; i < 4; i++)
-        scratch.scores[16 * m + g + i / 2 * 8][8 * part + 2 * q + i % 2] = sums[m][part][i];
+  for (int r = 0; r < ROWS; r++) state.square[r] = scratch.square[row_of(lane, r)];
 }
 
-// The center at a position of the list, or, where all are looked at, of that number.
-__device__ inline int member(const CandidateLists& lists, int pivot, int at, bool all) {
-  return all ? at : lists.members[(size_t)pivot * lists.capacity + at];
+// The bytes of a center that a lane gives to the operations of a step.
+__device__ inline void fetch(const CandidateLists& lists, int center, int step, uint2 (&digits)[DIGITS]) {
+  const uint2* from = lists.digits + ((size_t)center * STEPS + step) * (DIGITS * 4) + threadIdx.x % 4;
+#pragma unroll
+  for (int digit = 0; digit < DIGITS; digit++) digits[digit] = from[4 * digit];
 }
 
-// Score the group of centers from position `at` on.
-__device__ inline void score_group(const CandidateLists& lists, const unsigned* words, int tile, int pivot, int at, int n,
-                             bool all, Rows& rows, Scratch& scratch, State& state) {
-  float scores[ROWS][GROUP];
+// The center at a position of the list or, where all are looked at, of that number; the first one, for which nobody asks,
+// beyond the n-th.
+__device__ inline int center_at(const CandidateLists& lists, int pivot, int at, int n, bool all) {
+  return at >= n ? 0 : all ? at : lists.members[(size_t)pivot * lists.capacity + at];
+}
+
+// l.x, m.x and h.x of the rows of the tile and the centers of a group. Every other time from the last step to the first,
+// so that the chunk that was used last is used again.
+__device__ inline void multiply(const CandidateLists& lists, const unsigned* words, int tile, int center, Rows& rows,
+                                Scratch& scratch, unsigned (&sums)[PARTS][DIGITS][4]) {
+  bool back = CHUNKS > 1 && rows.chunk > 0;
   int lane = threadIdx.x % LANES;
-  const uint4* from[2];
-  for (int part = 0; part < 2; part++) {
-    int mine = at + 8 * part + lane / 4;
-    from[part] = lists.halves + (size_t)(mine < n ? member(lists, pivot, mine, all) : 0) * (WIDTH / 4);
+#pragma unroll 1
+  for (int i = 0; i < STEPS; i++) {
+    int step = back ? STEPS - 1 - i : i, chunk = step / HELD;
+    if (CHUNKS > 1 && chunk != rows.chunk) {
+      __syncthreads();
+      load_words(words, tile, chunk, scratch);
+      __syncthreads();
+      rows.chunk = chunk;
+    }
+    uint2 digits[DIGITS];
+#pragma unroll
+    for (int digit = 0; digit < DIGITS; digit++) digits[digit] = rows.ahead[digit];
+    bool last = i == STEPS - 1;  // the next group begins where this one ends
+    fetch(lists, last ? rows.center : center, last ? (CHUNKS > 1 ? step : 0) : back ? step - 1 : step + 1, rows.ahead);
+#pragma unroll
+    for (int part = 0; part < PARTS; part++) {
+      uint4 a = scratch.rows[step - chunk * HELD][part][lane];
+#pragma unroll
+      for (int digit = 0; digit < DIGITS; digit++) multiply_add(sums[part][digit], a, digits[digit]);
+    }
   }
-  if (lane < GROUP) {
-    scratch.biases[lane] = bias_of(lists, pivot, at + lane, n, all);
-    scratch.members[lane] = at + lane < n ? member(lists, pivot, at + lane, all) : -1;
+}
+
+// Score the group of centers from position `at` on, up to the n-th, and keep the best and the second best of each row.
+// Lane 4 g + q gives center g to the operations; it gets the sums of rows g and g + 8 of each 16, and of centers 2 q and
+// 2 q + 1.
+__device__ inline void score_group(const CandidateLists& lists, const unsigned* words, int tile, int pivot, int at, int n,
+                                   bool all, Rows& rows, Scratch& scratch, State& state) {
+  int lane = threadIdx.x % LANES, warp = threadIdx.x / LANES, g = lane / 4, q = lane % 4;
+  if (at < ROUND) {
+    rows.center = center_at(lists, pivot, at + g, n, all);
+    fetch(lists, rows.center, rows.chunk > 0 ? STEPS - 1 : 0, rows.ahead);
   }
-  __syncwarp();  // tensor cores want the lanes together
-  multiply(lists, words, tile, pivot, from, scratch);
+  int center = rows.center;
+  rows.center = center_at(lists, pivot, at + g + ROUND, n, all);
+  scratch.members[warp][g] = center;  // the same by all four that have it
+  unsigned norm = lists.norms[center] >> (31 - FIXED);
+  unsigned sums[PARTS][DIGITS][4] = {};
+  __syncwarp();
+  multiply(lists, words, tile, center, rows, scratch, sums);
+  float(&of_warp)[GROUP][TILE + 4] = scratch.scores[warp];
+#pragma unroll
+  for (int i = 0; i < 2; i++) {
+    int column = 2 * q + i;
+    unsigned of_center = __shfl_sync(ALL, norm, 4 * column);
+#pragma unroll
+    for (int part = 0; part < PARTS; part++)
+#pragma unroll
+      for (int half = 0; half < 2; half++) {
+        int row = 16 * part + 8 * half + g, at_sum = 2 * half + i;
+        unsigned low = sums[part][0][at_sum], middle = sums[part][1][at_sum], high = sums[part][2][at_sum];
+        unsigned product = (high << (FIXED + 1)) + (middle >> (7 - FIXED)) + (low >> (15 - FIXED));
+        float exact = (int)(of_center + scratch.rest[row] - product);
+        of_warp[column][row] = at + column < n ? exact * (1.0f / (1 << FIXED)) : FAR;
+      }
+  }
   __syncwarp();
 #pragma unroll
   for (int r = 0; r < ROWS; r++) {
+    float scores[GROUP];
 #pragma unroll
-    for (int j = 0; j < GROUP; j++)
-      scores[r][j] = scratch.scores[row_of(lane, r)][j] + (rows.offset[r] + scratch.biases[j]);
-    keep_best(lists, scores[r], scratch.members, state, r);
+    for (int j = 0; j < GROUP; j++) scores[j] = of_warp[j][row_of(lane, r)];
+    keep_best(lists, scores, scratch.members[warp], state, r);
   }
   __syncwarp();  // before the next group takes the place of this one
 }
 
-__device__ inline int search_list(const CandidateLists& lists, const unsigned* words, int tile, int pivot,
+// The limits of the rows by what all warps of the team have found.
+__device__ inline void share_limits(Scratch& scratch, State& state) {
+  int lane = threadIdx.x % LANES, warp = threadIdx.x / LANES;
+#pragma unroll
+  for (int r = 0; r < ROWS; r++) scratch.limit[warp][row_of(lane, r)] = state.limit[r];
+  __syncthreads();
+#pragma unroll
+  for (int r = 0; r < ROWS; r++)
+    for (int other = 0; other < TEAM; other++)
+      state.limit[r] = fminf(state.limit[r], scratch.limit[other][row_of(lane, r)]);
+  __syncthreads();
+}
+
+// Go down the list of the pivot, or through all centers; how many of them were looked at.
+__device__ inline int search_list(const CandidateLists& lists, const unsigned* words, int tile, int pivot, bool all,
                                   Rows& rows, Scratch& scratch, State& state) {
-  int n = lists.lengths[pivot];
+  int first = threadIdx.x / LANES * GROUP;  // of a round, for this warp
+  int n = all ? lists.n_clusters : lists.lengths[pivot];
   const float* lower_bounds = lists.lower_bounds + (size_t)pivot * (lists.capacity / GROUP);
-  for (int at = 0; at < n; at += GROUP) {
-    if (!any_within_limit(state, lower_bounds[at / GROUP])) return at;
-    score_group(lists, words, tile, pivot, at, n, false, rows, scratch, state);
+  for (int at = 0; at < n; at += ROUND) {
+    if (!any_within_limit(state, all ? 0.0f : lower_bounds[at / GROUP])) return at;
+    score_group(lists, words, tile, pivot, at + first, n, all, rows, scratch, state);
+    share_limits(scratch, state);
   }
   return n;
 }
 
-__device__ inline void search_beyond(const CandidateLists& lists, const unsigned* words, int tile, int pivot,
-                                  Rows& rows, Scratch& scratch, State& state) {
-  for (int r = 0; r < ROWS; r++) state.best[r] = state.second[r] = FAR;
-  for (int at = 0; at < lists.n_clusters; at += GROUP)
-    score_group(lists, words, tile, pivot, at, lists.n_clusters, true, rows, scratch, state);
+__device__ inline int search_list(const CandidateLists& lists, const unsigned* words, int tile, int pivot, Rows& rows,
+                                  Scratch& scratch, State& state) {
+  return search_list(lists, words, tile, pivot, false, rows, scratch, state);
+}
+
+// Where the list ends before the last row is done, begin anew with all centers.
+__device__ inline void search_beyond(const CandidateLists& lists, const unsigned* words, int tile, int pivot, Rows& rows,
+                                     Scratch& scratch, State& state) {
+  forget(state);
+  search_list(lists, words, tile, pivot, true, rows, scratch, state);
+}
+
+// The best and the second best of what all warps of the team have found. Two that are the same are a near tie.
+__device__ inline void join_team(Scratch& scratch, State& state) {
+  int lane = threadIdx.x % LANES, warp = threadIdx.x / LANES;
+#pragma unroll
+  for (int r = 0; r < ROWS; r++) {
+    int row = row_of(lane, r);
+    scratch.best[warp][row] = state.best[r];
+    scratch.second[warp][row] = state.second[r];
+    scratch.found[warp][row] = state.found[r];
+  }
+  __syncthreads();
+  forget(state);
+#pragma unroll
+  for (int r = 0; r < ROWS; r++)
+    for (int other = 0; other < TEAM; other++) {
+      int row = row_of(lane, r);
+      float best = scratch.best[other][row];
+      state.second[r] = fminf(fminf(state.second[r], scratch.second[other][row]), fmaxf(state.best[r], best));
+      if (best < state.best[r]) state.found[r] = scratch.found[other][row];
+      state.best[r] = fminf(state.best[r], best);
+    }
 }

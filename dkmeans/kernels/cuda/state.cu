@@ -8,6 +8,15 @@ struct State {
   int found[ROWS];
 };
 
+// Begin without a best center.
+__device__ inline void forget(State& state) {
+#pragma unroll
+  for (int r = 0; r < ROWS; r++) {
+    state.best[r] = state.second[r] = FAR;
+    state.found[r] = 0;
+  }
+}
+
 // Two errors of scores, where b belongs to the best; it widens b too. Each way of scoring has its own.
 __device__ inline float margin_of(const CandidateLists& lists, float best, float square);
 
