@@ -2,7 +2,8 @@
 //
 // The threads of a block are fibers. Each runs until it has to wait for others, at __syncthreads, __syncwarp or an
 // exchange among the lanes of a warp; blocks run one after the other. So it shows that a kernel computes what it
-// should, and that it never waits for ever, but not that it has no race.
+// should, that it never waits for ever, and that words of several bytes are read and written where such may lie, but not
+// that it has no race.
 //
 // makecontext makes a fiber; from then on _setjmp and _longjmp go to and fro, which call no system.
 #include <setjmp.h>
@@ -58,6 +59,7 @@ static std::vector<std::vector<long long>> lanes;  // of each warp, what its lan
 static Barrier block;
 static const std::function<void()>* body;
 static long progress;  // barriers passed and threads ended
+static int misaligned_line;  // of the source, where the kernel has stopped; 0: it has not
 
 inline Fiber& current() { return fibers[threadIdx.x]; }
 
@@ -112,6 +114,7 @@ inline void run_block(int n_threads) {
       if (fibers[thread].done) continue;
       threadIdx.x = thread;
       resume(fibers[thread]);
+      if (misaligned_line) return;
       alive += !fibers[thread].done;
     }
     if (alive && progress == before) {
@@ -124,11 +127,23 @@ inline void run_block(int n_threads) {
 inline void run(int grid_x, int grid_y, int n_threads, const std::function<void()>& kernel) {
   body = &kernel;
   if ((int)fibers.size() < n_threads) fibers = std::vector<Fiber>(n_threads);
+  misaligned_line = 0;
   gridDim = {grid_x, grid_y, 1};
   blockDim = {n_threads, 1, 1};
   for (blockIdx.y = 0; blockIdx.y < grid_y; blockIdx.y++)
-    for (blockIdx.x = 0; blockIdx.x < grid_x; blockIdx.x++) run_block(n_threads);
+    for (blockIdx.x = 0; blockIdx.x < grid_x && !misaligned_line; blockIdx.x++) run_block(n_threads);
 }
+
+// What -fsanitize=alignment calls in place of a misaligned access, with where it stands in the source: the kernel ends.
+struct Mismatch {
+  const char* file;
+  unsigned line, column;
+};
+extern "C" void __ubsan_handle_type_mismatch_v1_abort(void* found, void*) {
+  misaligned_line = static_cast<Mismatch*>(found)->line;
+  _longjmp(scheduler, 1);
+}
+extern "C" int where_misaligned() { return misaligned_line; }
 
 // What the lanes of this warp give; all of them have to take part.
 template <class T>

@@ -96,6 +96,8 @@ class RawModule:
         "-Werror",
         "-Wno-unknown-pragmas",
         "-DEMULATED",
+        "-fsanitize=alignment",  # which calls emulator.h: the library of the sanitizer is not linked
+        "-fno-sanitize-recover=alignment",
     )
 
     def __init__(self, code, options):
@@ -104,14 +106,16 @@ class RawModule:
         self.kernels = {name: parameters(text, defined) for name, text in KERNEL.findall(code)}
         launchers = "".join(self.launcher(name) for name in self.kernels)
         text = f'#include "{HEADER}"\n{code}\n{launchers}'
+        self.lines = text.splitlines()
         whole = text, HEADER.read_text(), defines, self.flags, platform.node()
         library = self.folder / f"{hashlib.sha256(repr(whole).encode()).hexdigest()[:16]}.so"
         if not library.exists():
             with tempfile.TemporaryDirectory(dir=self.folder) as folder:
-                source, built = Path(folder, "kernels.cpp"), Path(folder, "kernels.so")
+                source, compiled, built = (Path(folder, f"kernels.{ending}") for ending in ("cpp", "o", "so"))
                 source.write_text(text)
-                options = ["-std=c++20", *self.flags, *defines, "-shared", "-fPIC"]
-                subprocess.run([COMPILER, *options, "-o", built, source], check=True)
+                options = ["-std=c++20", *self.flags, *defines, "-fPIC", "-c"]
+                subprocess.run([COMPILER, *options, "-o", compiled, source], check=True)
+                subprocess.run([COMPILER, "-shared", "-o", built, compiled], check=True)
                 built.replace(library)  # at once, as several processes may build the same
         self.library = ctypes.CDLL(str(library))
 
@@ -131,6 +135,8 @@ class RawModule:
             for arg, (pointer, dtype, declaration, _) in zip(args, self.kernels[name], strict=True):
                 converted.append(self.convert(arg, pointer, dtype, f"{name}: {declaration}"))
             function(*converted)
+            line = self.library.where_misaligned()
+            assert not line, f"{name}: misaligned: {self.lines[line - 1].strip()}"
             for arg in args:
                 check_guards(arg)
 

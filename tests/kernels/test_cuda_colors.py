@@ -63,5 +63,19 @@ def test_colors_of_a_photo_and_of_views_of_it(cuda):
     check_colors(cuda, photo[..., 1].reshape(-1, 1)[::3])
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pixels_may_begin_anywhere_on_the_device(cuda, channels):
+    """A part of an array there is contiguous, and lies where no whole words can be read."""
+    cupy = sys.modules["cupy"]
+    pixels = np.random.default_rng(0).integers(0, 256, (1000, channels), dtype=np.uint8)
+    on_device, table = cupy.asarray(pixels), np.arange(1 << 8 * channels, dtype=np.int32)
+    numbers = pixels.astype(np.int64) @ (1 << np.arange(8 * (channels - 1), -1, -8))
+    for start in (1, 5, 16):
+        counts = cupy.asnumpy(cuda.count_colors(on_device[start:]))
+        np.testing.assert_array_equal(counts, np.bincount(numbers[start:], minlength=1 << 8 * channels))
+        labels = cupy.asnumpy(cuda.look_up(on_device[start:], cupy.asarray(table)))
+        np.testing.assert_array_equal(labels, numbers[start:])
+
+
 def test_one_color_fills_its_count(cuda):
     check_colors(cuda, np.full((1 << 16, 3), 255, np.uint8))
