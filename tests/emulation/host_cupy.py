@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections import Counter
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -35,6 +36,13 @@ GUARD = 64
 
 class DeviceArray(np.ndarray):
     """What stands for an array on the GPU."""
+
+    @property
+    def data(self):
+        return SimpleNamespace(ptr=self.ctypes.data)
+
+    def copy(self, order="C"):
+        return filled(self.shape, self, self.dtype)
 
     def get(self, out, blocking=True):
         out[...] = self
@@ -85,9 +93,13 @@ def parameters(text, defined):
 
 
 class RawModule:
-    """Builds a module with the C++ compiler instead of NVRTC; `folder` keeps what was built."""
+    """Builds a module with the C++ compiler instead of NVRTC; `folder` keeps what was built.
+
+    `atomics` counts the atomic operations that each kernel has done.
+    """
 
     folder: Path
+    atomics: Counter
     flags = (
         "-O2",
         "-march=native",
@@ -137,6 +149,7 @@ class RawModule:
             function(*converted)
             line = self.library.where_misaligned()
             assert not line, f"{name}: misaligned: {self.lines[line - 1].strip()}"
+            self.atomics[name] += self.library.count_atomics()
             for arg in args:
                 check_guards(arg)
 
@@ -188,7 +201,7 @@ def modules(folder):
     cupy.zeros = lambda shape, dtype: filled(shape, 0, dtype)
     cupy.asnumpy = lambda values: np.array(values)
     cupy.devices, cupy.memory = 1, 1 << 40
-    cupy.RawModule = type("RawModule", (RawModule,), {"folder": folder})
+    cupy.RawModule = type("RawModule", (RawModule,), {"folder": folder, "atomics": Counter()})
     runtime = SimpleNamespace(
         getDeviceCount=lambda: cupy.devices, memGetInfo=lambda: (cupy.memory, cupy.memory)
     )

@@ -169,6 +169,46 @@ def test_adopted_labels_are_taken_as_they_are(cuda):
     assert block.lloyd(other, centers).moved == (reference.assign(rows, other) != right).sum()
 
 
+def test_rows_that_share_a_label_are_sorted_together(cuda, emulated):
+    """One atomic operation for each label of a warp, 32 rows, which stay in order, side by side."""
+    rows, centers = make(np.uint8, 203, 3, 5, 255)
+    labels = np.random.default_rng(0).integers(0, 5, 203).astype(np.int32)
+    block = cuda.Block(rows)
+    block.adopt(labels, centers)
+    arrays, atomics = block._pieces[0]._on_device, emulated.RawModule.atomics
+    order, sorted_labels = np.asarray(arrays["order"]), np.asarray(arrays["labels"])
+    slots = np.empty(203, np.int64)
+    slots[order[order >= 0]] = np.flatnonzero(order >= 0)
+    np.testing.assert_array_equal(sorted_labels[slots], labels)
+    shared = [
+        first + np.flatnonzero(labels[first : first + 32] == label)
+        for first in range(0, 203, 32)
+        for label in range(5)
+    ]
+    assert all((np.diff(slots[rows_]) == 1).all() for rows_ in shared)
+    assert (
+        atomics["count_labels"] == atomics["sort_rows"] == sum(len(rows_) > 0 for rows_ in shared) < 203 / 5
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_rows_that_move_together_are_summed_first(cuda, emulated, dtype):
+    """A tile leaves one cluster for two: one atomic operation for each sum and count of the three."""
+    rng, top = np.random.default_rng(0), int(np.iinfo(dtype).max) // 255
+    rows = (rng.integers(1, 50, (64, 3)) + rng.integers(0, 2, (64, 1)) * 100).astype(dtype) * dtype(top)
+    weights = rng.integers(1, 1 << 38, 64)
+    previous = snap(np.array([[75] * 3, [255] * 3, [254] * 3]) * float(top), rows.dtype)
+    centers = snap(np.array([[255] * 3, [25] * 3, [125] * 3]) * float(top), rows.dtype)
+    block = cuda.Block(rows, weights)
+    check_step(block, rows, previous, None, weights)
+    emulated.RawModule.atomics.clear()
+    check_step(block, rows, centers, previous, weights)
+    assert set(block.labels(centers)) == {1, 2}
+    assert (
+        emulated.RawModule.atomics["search"] == 3 * (3 + 1) + 2
+    )  # and how many moved, or are not at their pivot
+
+
 def test_squares_beyond_2_to_53_are_exact(cuda):
     """White 16-bit rows with weights: their squares are odd and too large for float64."""
     rows = np.full((3, 1), 65535, np.uint16)
