@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dkmeans.compute.threads import share
-from dkmeans.kernels import uses_gpu
 from dkmeans.kernels.colors import color_labels, count_colors, merge_colors
 
 __all__ = ["COUNTED", "Histogram", "countable", "is_worth_counting", "pack_colors", "unpack_colors"]
@@ -33,12 +32,6 @@ def countable(dtype: np.dtype[Any], n_features: int) -> bool:
 def is_worth_counting(dtype: np.dtype[Any], n_features: int, n_rows: int) -> bool:
     """Whether a block of so many rows is worked on faster by its distinct colors."""
     return countable(dtype, n_features) and n_rows >= COUNTED
-
-
-def _is_counted(pixels: NDArray[Any], device: str) -> bool:
-    """Whether `count_colors` and `color_labels` take such pixels: RGBA on a GPU alone."""
-    channels = pixels.shape[1]
-    return countable(pixels.dtype, channels) or (channels == 4 and uses_gpu(device))
 
 
 def pack_colors(colors: NDArray[Any]) -> NDArray[np.uint32]:
@@ -75,13 +68,13 @@ class Histogram:
         ----------
         pixels : ndarray of shape (n_pixels, channels), uint8
         device : {"cpu", "gpu", "auto"}
-            Where many pixels are counted, as in `dkmeans.kernels.load`. Few ones are sorted here; so is RGBA
-            without a GPU.
+            Where many pixels are counted, as in `dkmeans.kernels.load`. Few ones, and RGBA, are sorted here.
         """
-        if len(pixels) >= COUNTED and _is_counted(pixels, device):
+        channels = pixels.shape[1]
+        if is_worth_counting(pixels.dtype, channels, len(pixels)):
             return cls(*count_colors(pixels, device))
         numbers, counts = np.unique(pack_colors(pixels), return_counts=True)
-        return cls(unpack_colors(numbers, pixels.shape[1]), counts.astype(np.int64, copy=False))
+        return cls(unpack_colors(numbers, channels), counts.astype(np.int64, copy=False))
 
     @classmethod
     def merge(cls, parts: list[Self]) -> Self:
@@ -112,7 +105,7 @@ class Histogram:
         -------
         ndarray of shape (n_pixels,), type of `labels`
         """
-        if _is_counted(pixels, device):
+        if countable(pixels.dtype, pixels.shape[1]):
             parts = [pixels[start : start + _PART] for start in range(0, len(pixels), _PART)] or [pixels]
             return np.concatenate(
                 share(color_labels, [(part, self.colors, labels, device) for part in parts])

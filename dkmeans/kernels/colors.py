@@ -1,7 +1,6 @@
 """Colors of 8-bit gray and RGB counted and looked up by a table, in Numba on the CPU or in CuPy on a GPU.
 
-A table has a place for each of 2^8 or 2^24 colors; see `dkmeans.features.histogram` for when it pays. A GPU
-takes RGBA too, which it sorts.
+A table has a place for each of 2^8 or 2^24 colors; see `dkmeans.features.histogram` for when it pays.
 """
 
 from __future__ import annotations
@@ -106,7 +105,7 @@ def count_colors(
     Parameters
     ----------
     pixels : ndarray of shape (n_pixels, channels), uint8, fewer than 2^32
-        One channel or three; four on a GPU alone.
+        One channel or three.
     device : {"cpu", "gpu", "auto"}
         Where to count, as in `dkmeans.kernels.load`.
 
@@ -121,8 +120,6 @@ def count_colors(
     if uses_gpu(device):
         from dkmeans.kernels import cuda
 
-        if channels == 4:
-            return cuda.sort_colors(pixels)
         return cuda.list_colors(cuda.count_colors(pixels), channels)
     table = np.zeros(1 << 8 * channels, np.uint32)
     _count(pixels, table)
@@ -148,7 +145,6 @@ def color_labels(
     Parameters
     ----------
     pixels : ndarray of shape (n_pixels, channels), uint8
-        As in `count_colors`.
     colors : ndarray of shape (n_colors, channels), uint8
     labels : ndarray of shape (n_colors,), integer
     device : {"cpu", "gpu", "auto"}

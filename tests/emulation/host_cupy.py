@@ -188,7 +188,6 @@ def modules(folder):
         "cumsum",
         "flatnonzero",
         "partition",
-        "searchsorted",
         "where",
         "zeros_like",
         "concatenate",
@@ -198,8 +197,7 @@ def modules(folder):
     ):
         setattr(cupy, name, on_device(getattr(np, name)))
     cupy.empty, cupy.asarray, cupy.full = empty, asarray, filled
-    cupy.ascontiguousarray = lambda values: values if values.flags.c_contiguous else values.copy()
-    cupy.unique = lambda *args, **options: tuple(map(asarray, np.unique(*args, **options)))
+    cupy.ascontiguousarray = lambda values: values if values.flags.c_contiguous else asarray(values)
     cupy.zeros = lambda shape, dtype: filled(shape, 0, dtype)
     cupy.asnumpy = lambda values: np.array(values)
     cupy.devices, cupy.memory = 1, 1 << 40

@@ -9,8 +9,6 @@ from gpu_checks import assert_same_array
 from skimage import data
 
 from dkmeans import kernels
-from dkmeans.features import histogram
-from dkmeans.features.histogram import Histogram
 from dkmeans.kernels.colors import color_labels, count_colors
 
 
@@ -83,29 +81,6 @@ def test_pixels_may_begin_anywhere_on_the_device(cuda, channels):
         np.testing.assert_array_equal(counts, np.bincount(numbers[start:], minlength=1 << 8 * channels))
         labels = cupy.asnumpy(cuda.look_up(on_device[start:], cupy.asarray(table)))
         np.testing.assert_array_equal(labels, numbers[start:])
-
-
-def test_colors_with_alpha_are_sorted_there(cuda, monkeypatch):
-    """By a histogram, which else sorts them on the CPU; of views too, and looked up for a part."""
-    sort_colors, sizes = cuda.sort_colors, []
-    monkeypatch.setattr(cuda, "sort_colors", lambda pixels: sizes.append(len(pixels)) or sort_colors(pixels))
-    monkeypatch.setattr(histogram, "COUNTED", 1)
-    rng = np.random.default_rng(0)
-    palette = rng.integers(0, 256, (500, 4), dtype=np.uint8)
-    palette[:2] = [[0] * 4, [255] * 4]
-    pixels = palette[rng.integers(0, 500, 5000)]
-    views = (pixels, pixels[1:], pixels[::3, ::-1], np.asfortranarray(pixels), pixels[2:3])
-    for view in views:
-        found, right = Histogram.of(view, "gpu"), Histogram.of(view)
-        assert_same_array(found.colors, right.colors)
-        assert_same_array(found.counts, right.counts)
-        assert found.colors.flags.c_contiguous
-        labels = rng.permutation(len(found.colors)).astype(np.int32)
-        for some in (view, view[::7]):
-            assert_same_array(found.look_up(some, labels, "gpu"), found.look_up(some, labels))
-    assert sizes == [len(view) for view in views]
-    beginning_there = cuda.sort_colors(sys.modules["cupy"].asarray(pixels)[1:])
-    assert_same_array(beginning_there[1], Histogram.of(pixels[1:]).counts)
 
 
 def test_one_color_fills_its_count(cuda):

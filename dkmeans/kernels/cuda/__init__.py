@@ -11,17 +11,9 @@ from __future__ import annotations
 import cupy
 
 from dkmeans.kernels.cuda.block import Block
-from dkmeans.kernels.cuda.colors import color_labels, count_colors, list_colors, look_up, sort_colors
+from dkmeans.kernels.cuda.colors import color_labels, count_colors, list_colors, look_up
 
-__all__ = [
-    "Block",
-    "color_labels",
-    "count_colors",
-    "device_count",
-    "list_colors",
-    "look_up",
-    "sort_colors",
-]
+__all__ = ["Block", "color_labels", "count_colors", "device_count", "list_colors", "look_up"]
 
 
 def device_count() -> int:

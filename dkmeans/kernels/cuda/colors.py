@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dkmeans.kernels.cuda.compiled import source
 
-__all__ = ["color_defines", "color_labels", "count_colors", "list_colors", "look_up", "sort_colors"]
+__all__ = ["color_defines", "color_labels", "count_colors", "list_colors", "look_up"]
 
 _CHUNK, _THREADS, _EACH = 1 << 15, 512, 16  # as in colors.cu
 _LABELS = {"uint8": "unsigned char", "uint16": "unsigned short", "int32": "int"}
@@ -87,26 +87,11 @@ def list_colors(counts: Any, channels: int) -> tuple[NDArray[np.uint8], NDArray[
     return colors, np.asarray(cupy.asnumpy(counts[numbers]))
 
 
-def _rgba_numbers(pixels: Any) -> Any:
-    """Make each RGBA color a number on the device, its first channel highest."""
-    return cupy.ascontiguousarray(cupy.asarray(pixels)[:, ::-1]).view(np.uint32).ravel()
-
-
-def sort_colors(pixels: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Count RGBA colors, of which a table would have 2^32, as `list_colors` gives those of others."""
-    numbers, counts = cupy.unique(_rgba_numbers(pixels), return_counts=True)
-    channels = np.asarray(cupy.asnumpy(numbers)).view(np.uint8).reshape(-1, 4)
-    return np.ascontiguousarray(channels[:, ::-1]), np.asarray(cupy.asnumpy(counts))
-
-
 def color_labels(
     pixels: NDArray[np.uint8], colors: NDArray[np.uint8], labels: NDArray[np.int32]
 ) -> NDArray[np.int32]:
     """Look up the label of each pixel's color, on the host; `labels` belong to `colors`, all there are."""
     channels = pixels.shape[1]
-    if channels == 4:
-        positions = cupy.searchsorted(_rgba_numbers(colors), _rgba_numbers(pixels))
-        return np.asarray(cupy.asnumpy(cupy.asarray(labels)[positions]))
     numbers = colors.astype(np.int64) @ (1 << np.arange(8 * (channels - 1), -1, -8))
     table = cupy.zeros(1 << 8 * channels, np.int32)
     table[cupy.asarray(numbers)] = cupy.asarray(labels)
