@@ -2,7 +2,8 @@
 //
 // The threads of a block are fibers. Each runs until it has to wait for others, at __syncthreads, __syncwarp or an
 // exchange among the lanes of a warp; blocks run one after the other. So it shows that a kernel computes what it
-// should, and that it never waits for ever, but not that it has no race.
+// should, that it never waits for ever, and that words of several bytes are read and written where such may lie, but not
+// that it has no race.
 //
 // makecontext makes a fiber; from then on _setjmp and _longjmp go to and fro, which call no system.
 #include <setjmp.h>
@@ -60,6 +61,8 @@ static std::vector<std::vector<long long>> lanes;  // of each warp, what its lan
 static Barrier block;
 static const std::function<void()>* body;
 static long progress;  // barriers passed and threads ended
+static int n_atomics;  // operations of the kernel
+static int misaligned_line;  // of the source, where the kernel has stopped; 0: it has not
 
 inline Fiber& current() { return fibers[threadIdx.x]; }
 
@@ -115,6 +118,7 @@ inline void run_block(int n_threads) {
       if (fibers[thread].done) continue;
       threadIdx.x = thread;
       resume(fibers[thread]);
+      if (misaligned_line) return;
       alive += !fibers[thread].done;
     }
     if (alive && progress == before) {
@@ -127,11 +131,24 @@ inline void run_block(int n_threads) {
 inline void run(int grid_x, int grid_y, int n_threads, const std::function<void()>& kernel) {
   body = &kernel;
   if ((int)fibers.size() < n_threads) fibers = std::vector<Fiber>(n_threads);
+  n_atomics = misaligned_line = 0;
   gridDim = {grid_x, grid_y, 1};
   blockDim = {n_threads, 1, 1};
   for (blockIdx.y = 0; blockIdx.y < grid_y; blockIdx.y++)
-    for (blockIdx.x = 0; blockIdx.x < grid_x; blockIdx.x++) run_block(n_threads);
+    for (blockIdx.x = 0; blockIdx.x < grid_x && !misaligned_line; blockIdx.x++) run_block(n_threads);
 }
+
+// What -fsanitize=alignment calls in place of a misaligned access, with where it stands in the source: the kernel ends.
+struct Mismatch {
+  const char* file;
+  unsigned line, column;
+};
+extern "C" void __ubsan_handle_type_mismatch_v1_abort(void* found, void*) {
+  misaligned_line = static_cast<Mismatch*>(found)->line;
+  _longjmp(scheduler, 1);
+}
+extern "C" int where_misaligned() { return misaligned_line; }
+extern "C" int count_atomics() { return n_atomics; }
 
 // What the lanes of this warp give; all of them have to take part.
 template <class T>
@@ -178,22 +195,32 @@ inline unsigned __ballot_sync(unsigned, bool value) {
   for (int lane = 0; lane < 32; lane++) bits |= (unsigned)given[lane] << lane;
   return bits;
 }
+template <class T>
+unsigned __match_any_sync(unsigned, T value) {
+  const long long* given = emulator::exchanged(value);
+  unsigned same = 0;
+  for (int lane = 0; lane < 32; lane++) same |= (unsigned)(given[lane] == given[threadIdx.x % 32]) << lane;
+  return same;
+}
 inline bool __any_sync(unsigned mask, bool value) { return __ballot_sync(mask, value); }
 inline int __ffs(unsigned bits) { return __builtin_ffs((int)bits); }
 inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 
 template <class T>
 T atomicAdd(T* at, T value) {
+  emulator::n_atomics++;
   T old = *at;
   *at += value;
   return old;
 }
 inline unsigned atomicCAS(unsigned* at, unsigned expected, unsigned value) {
+  emulator::n_atomics++;
   unsigned old = *at;
   if (old == expected) *at = value;
   return old;
 }
 inline int atomicMax(int* at, int value) {
+  emulator::n_atomics++;
   int old = *at;
   *at = max(old, value);
   return old;

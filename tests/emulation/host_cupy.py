@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -76,6 +77,10 @@ class DeviceArray(np.ndarray):
 
     def astype(self, dtype):
         return deferred(lambda values: values.astype(dtype), self)
+
+    @property
+    def data(self):
+        return SimpleNamespace(ptr=self.ctypes.data)
 
     def copy(self):
         return deferred(lambda values: values.copy(), self)
@@ -190,9 +195,13 @@ def parameters(text, defined):
 
 
 class RawModule:
-    """Builds a module with the C++ compiler instead of NVRTC; `folder` keeps what was built."""
+    """Builds a module with the C++ compiler instead of NVRTC; `folder` keeps what was built.
+
+    `atomics` counts the atomic operations that each kernel has done.
+    """
 
     folder: Path
+    atomics: Counter
     flags = (
         "-O2",
         "-march=native",
@@ -201,6 +210,8 @@ class RawModule:
         "-Werror",
         "-Wno-unknown-pragmas",
         "-DEMULATED",
+        "-fsanitize=alignment",  # which calls emulator.h: the library of the sanitizer is not linked
+        "-fno-sanitize-recover=alignment",
     )
 
     def __init__(self, code, options):
@@ -209,14 +220,16 @@ class RawModule:
         self.kernels = {name: parameters(text, defined) for name, text in KERNEL.findall(code)}
         launchers = "".join(self.launcher(name) for name in self.kernels)
         text = f'#include "{HEADER}"\n{code}\n{launchers}'
+        self.lines = text.splitlines()
         whole = text, HEADER.read_text(), defines, self.flags, platform.node()
         library = self.folder / f"{hashlib.sha256(repr(whole).encode()).hexdigest()[:16]}.so"
         if not library.exists():
             with tempfile.TemporaryDirectory(dir=self.folder) as folder:
-                source, built = Path(folder, "kernels.cpp"), Path(folder, "kernels.so")
+                source, compiled, built = (Path(folder, f"kernels.{ending}") for ending in ("cpp", "o", "so"))
                 source.write_text(text)
-                options = ["-std=c++20", *self.flags, *defines, "-shared", "-fPIC"]
-                subprocess.run([COMPILER, *options, "-o", built, source], check=True)
+                options = ["-std=c++20", *self.flags, *defines, "-fPIC", "-c"]
+                subprocess.run([COMPILER, *options, "-o", compiled, source], check=True)
+                subprocess.run([COMPILER, "-shared", "-o", built, compiled], check=True)
                 built.replace(library)  # at once, as several processes may build the same
         self.library = ctypes.CDLL(str(library))
 
@@ -237,9 +250,17 @@ class RawModule:
                 converted.append(self.convert(arg, pointer, dtype, f"{name}: {declaration}"))
             used = [(raw(arg), arg.memory.guards()) for arg in args if type(arg) is DeviceArray]
             assert all(arg.memory.device == machine.device() for arg in args if type(arg) is DeviceArray)
-            machine.enqueue(partial(run_kernel, function, converted, used))
+            machine.enqueue(partial(self.run, name, function, converted, used))
 
         return launch
+
+    def run(self, name, function, converted, used):
+        function(*converted)
+        line = self.library.where_misaligned()
+        assert not line, f"{name}: misaligned: {self.lines[line - 1].strip()}"
+        self.atomics[name] += self.library.count_atomics()
+        for _, memory in used:
+            check_guards(memory)
 
     def convert(self, arg, pointer, dtype, what):
         if not pointer:
@@ -252,12 +273,6 @@ class RawModule:
         assert arg.dtype == dtype, f"{what}: got {arg.dtype}"
         assert arg.flags.c_contiguous, what
         return ctypes.c_void_p(arg.ctypes.data)
-
-
-def run_kernel(function, converted, used):
-    function(*converted)
-    for _, memory in used:
-        check_guards(memory)
 
 
 def modules(folder, seed=0):
@@ -277,7 +292,7 @@ def modules(folder, seed=0):
     cupy.ascontiguousarray, cupy.asnumpy = ascontiguousarray, asnumpy
     cupy.zeros = lambda shape, dtype: filled(shape, 0, dtype)
     cupy.devices, cupy.memory, cupy.machine, pinned = 1, 1 << 40, machine, PinnedPool()
-    cupy.RawModule = type("RawModule", (RawModule,), {"folder": folder})
+    cupy.RawModule = type("RawModule", (RawModule,), {"folder": folder, "atomics": Counter()})
     runtime = SimpleNamespace(
         getDeviceCount=lambda: cupy.devices, memGetInfo=lambda: (cupy.memory, cupy.memory)
     )

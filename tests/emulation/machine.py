@@ -145,6 +145,10 @@ class Machine:
             while not ended():
                 assert self.step(), "streams wait for each other for ever"
 
+    def finish(self):
+        """Wait for all streams."""
+        self.run(lambda: not any(stream.queue for stream in self.streams))
+
     def wait(self):
         """Wait for the stream of this thread."""
         self.current().synchronize()

@@ -38,11 +38,17 @@ def check_colors(cuda, pixels):
         assert found.dtype == dtype
 
 
-def test_counts_of_several_blocks_of_pixels_are_added(cuda):
-    photo = data.astronaut()[:40].reshape(-1, 3)
-    counts = cuda.count_colors(photo[5000:], cuda.count_colors(photo[:5000]))
-    for found, right in zip(cuda.list_colors(counts, 3), count_colors(photo), strict=True):
-        assert_same_array(found, right)
+def test_counts_beyond_2_to_32(cuda, monkeypatch):
+    """As if so many pixels had been counted before."""
+    cupy, before = sys.modules["cupy"], (1 << 32) - 3
+    monkeypatch.setattr(cupy, "zeros", lambda shape, dtype: cupy.full(shape, before, dtype))
+    photo = data.astronaut()[:40].reshape(
+        -1, 3
+    )  # some of its colors leave the table of a block, others do not
+    counts = cupy.asnumpy(cuda.count_colors(photo))
+    numbers = photo.astype(np.int64) @ (1 << np.arange(16, -1, -8))
+    np.testing.assert_array_equal(counts, np.bincount(numbers, minlength=1 << 24) + before)
+    assert counts.dtype == np.int64
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -61,6 +67,20 @@ def test_colors_of_a_photo_and_of_views_of_it(cuda):
     check_colors(cuda, photo.reshape(-1, 3))
     check_colors(cuda, photo[:, ::2, ::-1].reshape(-1, 3))
     check_colors(cuda, photo[..., 1].reshape(-1, 1)[::3])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pixels_may_begin_anywhere_on_the_device(cuda, channels):
+    """A part of an array there is contiguous, and lies where no whole words can be read."""
+    cupy = sys.modules["cupy"]
+    pixels = np.random.default_rng(0).integers(0, 256, (1000, channels), dtype=np.uint8)
+    on_device, table = cupy.asarray(pixels), np.arange(1 << 8 * channels, dtype=np.int32)
+    numbers = pixels.astype(np.int64) @ (1 << np.arange(8 * (channels - 1), -1, -8))
+    for start in (1, 8, 16):
+        counts = cupy.asnumpy(cuda.count_colors(on_device[start:]))
+        np.testing.assert_array_equal(counts, np.bincount(numbers[start:], minlength=1 << 8 * channels))
+        labels = cupy.asnumpy(cuda.look_up(on_device[start:], cupy.asarray(table)))
+        np.testing.assert_array_equal(labels, numbers[start:])
 
 
 def test_one_color_fills_its_count(cuda):

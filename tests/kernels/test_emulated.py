@@ -98,7 +98,7 @@ def clustered_lists(cuda, n_pivots, n_clusters, n_features=4):
 
 
 @pytest.mark.parametrize("listed_bytes", [1 << 29, 4 * 30 * 64])
-def test_lists_bound_the_distances_of_what_follows(cuda, monkeypatch, listed_bytes):
+def test_lists_bound_the_distances_of_what_follows(cuda, emulated, monkeypatch, listed_bytes):
     """All centers or the nearest, each once; `lower_bounds` ascend, a little below what they bound."""
     monkeypatch.setattr(cuda.candidates, "LISTS_BYTES", listed_bytes)
     monkeypatch.setattr(cuda.candidates, "_DISTANCES", 200 * 7)  # seven pivots at a time
@@ -106,16 +106,16 @@ def test_lists_bound_the_distances_of_what_follows(cuda, monkeypatch, listed_byt
     assert lists.capacity == (200 if listed_bytes > 1 << 20 else 64)
     for pivot, far in enumerate(distances):
         n = int(lists.lengths[pivot])
-        members = np.asarray(lists.members[pivot, :n])
+        members = emulated.asnumpy(lists.members[pivot, :n])
         assert 40 < n <= lists.capacity
         assert len(set(members.tolist())) == n
-        lower_bounds = np.asarray(lists.lower_bounds[pivot, : -(-n // 8)])
+        lower_bounds = emulated.asnumpy(lists.lower_bounds[pivot, : -(-n // 8)])
         assert (np.diff(lower_bounds) >= 0).all()
         for group, low in enumerate(lower_bounds):
             rest = far[members[8 * group :]].min()
             assert rest - far.max() / 500 < low <= rest
         outside = np.setdiff1d(np.arange(200), members)
-        assert (far[outside] >= lists.radii[pivot]).all()
+        assert (far[outside] >= emulated.asnumpy(lists.radii[pivot])).all()
 
 
 def test_rows_beyond_a_short_list_look_at_all_centers(cuda, monkeypatch):
@@ -188,6 +188,46 @@ def test_adopted_labels_are_taken_as_they_are(cuda):
     other = centers[::-1].copy()
     right = (reference.assign(rows, centers) + 1) % 5
     assert block.lloyd(other, centers).moved == (reference.assign(rows, other) != right).sum()
+
+
+def test_rows_that_share_a_label_are_sorted_together(cuda, emulated):
+    """One atomic operation for each label of a warp, 32 rows, which stay in order, side by side."""
+    rows, centers = make(np.uint8, 203, 3, 5, 255)
+    labels = np.random.default_rng(0).integers(0, 5, 203).astype(np.int32)
+    block = cuda.Block(rows)
+    block.adopt(labels, centers)
+    emulated.machine.finish()
+    arrays, atomics = block._pieces[0]._on_device, emulated.RawModule.atomics
+    order, sorted_labels = emulated.asnumpy(arrays["order"]), emulated.asnumpy(arrays["labels"])
+    slots = np.empty(203, np.int64)
+    slots[order[order >= 0]] = np.flatnonzero(order >= 0)
+    np.testing.assert_array_equal(sorted_labels[slots], labels)
+    shared = [
+        first + np.flatnonzero(labels[first : first + 32] == label)
+        for first in range(0, 203, 32)
+        for label in range(5)
+    ]
+    assert all((np.diff(slots[rows_]) == 1).all() for rows_ in shared)
+    assert (
+        atomics["count_labels"] == atomics["sort_rows"] == sum(len(rows_) > 0 for rows_ in shared) < 203 / 5
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_rows_that_move_together_are_summed_first(cuda, emulated, dtype):
+    """A tile leaves one cluster for two: one atomic operation for each sum and count of the three."""
+    rng, top = np.random.default_rng(0), int(np.iinfo(dtype).max) // 255
+    rows = (rng.integers(1, 50, (64, 3)) + rng.integers(0, 2, (64, 1)) * 100).astype(dtype) * dtype(top)
+    weights = rng.integers(1, 1 << 38, 64)
+    previous = snap(np.array([[75] * 3, [255] * 3, [254] * 3]) * float(top), rows.dtype)
+    centers = snap(np.array([[255] * 3, [25] * 3, [125] * 3]) * float(top), rows.dtype)
+    block = cuda.Block(rows, weights)
+    check_step(block, rows, previous, None, weights)
+    emulated.RawModule.atomics.clear()
+    check_step(block, rows, centers, previous, weights)
+    assert set(block.labels(centers)) == {1, 2}
+    # And how many moved, and how many are not at their pivot.
+    assert emulated.RawModule.atomics["search"] == 3 * (3 + 1) + 2
 
 
 def test_squares_beyond_2_to_53_are_exact(cuda):

@@ -10,13 +10,14 @@
 // among sixteen pixels in a row first. Of photos of 768 x 512 pixels 0.3 operations a pixel are left of 0.9.
 
 typedef long long i64;
+typedef unsigned long long u64;
 
 constexpr int EACH = 16;  // pixels that a thread reads at a time: whole words of 16 bytes
 constexpr int READS = EACH * CHANNELS / 16;
 constexpr int THREADS = 512;
 constexpr int CHUNK = 1 << 15;
 
-// An entry: whether it is taken, 11 bits that tell the color, 20 bits of its count.
+// An entry: whether it is taken, 11 bits that tell the color, 20 bits of its count, which is at most CHUNK.
 constexpr int SLOT_BITS = 13;
 constexpr int SLOTS = 1 << SLOT_BITS;
 constexpr unsigned TAKEN = 1u << 31, COUNT = (1u << 20) - 1;
@@ -27,6 +28,7 @@ __device__ constexpr unsigned inverse(unsigned odd) {
   for (int i = 0; i < 4; i++) x *= 2 - odd * x;
   return x;
 }
+static_assert(CHUNK <= COUNT, "no count of a chunk reaches the bits above it");
 static_assert(inverse(MIX) * MIX == 1, "MIX can be undone");
 
 struct alignas(16) Pixels {
@@ -61,11 +63,13 @@ __device__ inline Pixels read_pixels(const unsigned char* pixels, size_t first) 
   return found;
 }
 
-__device__ inline void count(unsigned color, unsigned times, unsigned* table, unsigned* counts) {
+__device__ inline void count(unsigned color, unsigned times, unsigned* table, u64* counts) {
   unsigned mixed = color * MIX & 0xffffffu;
   unsigned* entry = table + (mixed >> (24 - SLOT_BITS));
   unsigned wanted = TAKEN | (mixed & ((1u << (24 - SLOT_BITS)) - 1)) << 20;
-  unsigned held = *entry;
+  // Mostly taken: a read serves all lanes that share an entry at once, where a CAS takes one after the other. volatile
+  // makes it a relaxed one, by PTX, which does not race with atomic operations; it may be too early, then CAS tells.
+  unsigned held = *const_cast<volatile unsigned*>(entry);
   if (held == 0) {
     held = atomicCAS(entry, 0u, wanted);
     if (held == 0) held = wanted;
@@ -73,12 +77,12 @@ __device__ inline void count(unsigned color, unsigned times, unsigned* table, un
   if ((held & ~COUNT) == wanted)
     atomicAdd(entry, times);
   else
-    atomicAdd(counts + color, times);
+    atomicAdd(counts + color, (u64)times);
 }
 
 // Add to counts, one for each color, how often each color occurs; a block of threads for each chunk.
 extern "C" __global__ void __launch_bounds__(THREADS) count_colors(const unsigned char* pixels, i64 n_pixels,
-                                                                   unsigned* counts) {
+                                                                   u64* counts) {
   __shared__ unsigned table[SLOTS];
   for (int slot = threadIdx.x; slot < SLOTS; slot += THREADS) table[slot] = 0;
   __syncthreads();
@@ -105,7 +109,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) count_colors(const unsigne
   __syncthreads();
   for (int slot = threadIdx.x; slot < SLOTS; slot += THREADS) {
     unsigned entry = table[slot], mixed = (unsigned)slot << (24 - SLOT_BITS) | (entry & ~TAKEN) >> 20;
-    if (entry) atomicAdd(counts + (mixed * inverse(MIX) & 0xffffffu), entry & COUNT);
+    if (entry) atomicAdd(counts + (mixed * inverse(MIX) & 0xffffffu), (u64)(entry & COUNT));
   }
 }
 

@@ -28,25 +28,28 @@ def _module(channels: int, label: str) -> Any:
     return cupy.RawModule(code=source("colors.cu"), options=("--std=c++17", *told))
 
 
-def count_colors(pixels: Any, counts: Any = None) -> Any:
+def _on_device(pixels: Any) -> Any:
+    """Bring pixels to the device, where the kernels can read 16 bytes of them at a time."""
+    pixels = cupy.ascontiguousarray(cupy.asarray(pixels))
+    return pixels.copy() if pixels.data.ptr % 16 else pixels
+
+
+def count_colors(pixels: Any) -> Any:
     """Count how often each color occurs.
 
     Parameters
     ----------
-    pixels : array of shape (n_pixels, channels), uint8, fewer than 2^32
+    pixels : array of shape (n_pixels, channels), uint8
         On the device or on the host; one channel or three.
-    counts : cupy array of shape (2^(8 channels),), uint32, or None
-        Is added to: those of other pixels. None begins anew.
 
     Returns
     -------
-    counts : cupy array of shape (2^(8 channels),), uint32
+    cupy array of shape (2^(8 channels),), int64
         By the number of the color, its first channel highest.
     """
-    pixels = cupy.ascontiguousarray(cupy.asarray(pixels))
+    pixels = _on_device(pixels)
     n_pixels, channels = pixels.shape
-    if counts is None:
-        counts = cupy.zeros(1 << 8 * channels, np.uint32)
+    counts = cupy.zeros(1 << 8 * channels, np.int64)
     if n_pixels:
         function = _module(channels, "uint8").get_function("count_colors")
         function((-(-n_pixels // _CHUNK),), (_THREADS,), (pixels, np.int64(n_pixels), counts))
@@ -66,7 +69,7 @@ def look_up(pixels: Any, table: Any) -> Any:
     -------
     cupy array of shape (n_pixels,), of the type of `table`
     """
-    pixels = cupy.ascontiguousarray(cupy.asarray(pixels))
+    pixels = _on_device(pixels)
     n_pixels, channels = pixels.shape
     labels = cupy.empty(n_pixels, table.dtype)
     if n_pixels:
@@ -81,7 +84,7 @@ def list_colors(counts: Any, channels: int) -> tuple[NDArray[np.uint8], NDArray[
     numbers = cupy.flatnonzero(counts)
     shifts = np.arange(8 * (channels - 1), -1, -8)
     colors = (np.asarray(cupy.asnumpy(numbers))[:, None] >> shifts).astype(np.uint8)
-    return colors, np.asarray(cupy.asnumpy(counts[numbers])).astype(np.int64)
+    return colors, np.asarray(cupy.asnumpy(counts[numbers]))
 
 
 def color_labels(

@@ -8,6 +8,10 @@
 // Rows lie in tiles of 64. A word holds four values of a row, or two of 16 bits; a tile has word after word, each of its
 // 64 rows, so that the lanes of a warp read what lies together.
 //
+// Rows and slots are numbered by int: a piece has at most 2^28 bytes and a row 14 or more (block.py), and each row may have
+// a tile of its own besides those that are full: at most 65 2^28 / 14 < 2^31 slots. What is multiplied by the features
+// of a row or by SPREADS, or adds up rows, has 64 bits.
+//
 // The host compiler builds all of it too, for the tests: see tests/emulation/emulator.h.
 
 typedef long long i64;

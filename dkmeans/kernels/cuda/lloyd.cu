@@ -39,13 +39,47 @@ __device__ inline int resolve_exactly(const CandidateLists& lists, const unsigne
   return nearest;
 }
 
-// Take a row from the sums of its old cluster, if it had one, to those of the new one; a feature to each lane.
-// The last column of the sums counts the rows.
-__device__ inline void move_row(const unsigned* words, int tile, int row, i64 weight, int old, int now, u64* sums) {
-  for (int feature = threadIdx.x % LANES; feature <= FEATURES; feature += LANES) {
-    i64 value = weight * (feature < FEATURES ? value_at(words, tile, row, feature) : 1);
-    atomicAdd(sums + (size_t)now * (FEATURES + 1) + feature, (u64)value);
-    if (old >= 0) atomicAdd(sums + (size_t)old * (FEATURES + 1) + feature, (u64)-value);
+// Take the rows whose label changes from the sums of their old clusters, if they had one, to those of the new ones. The
+// last column of the sums counts the rows.
+//
+// The rows of a tile mostly leave one cluster, that of its pivot, for a few near ones. So what a cluster gains and loses
+// is added up first, a feature to each lane, and takes one atomic operation for each feature: (1 + d) (FEATURES + 1) of m
+// rows that leave one cluster for d others, d <= m, where row by row it would be 2 m (FEATURES + 1). Sums of few clusters
+// in shared memory would still take all of those, there, and those of a block of 4 tiles, K (FEATURES + 1), on top; they
+// would take memory from the search, and 64 bits are added there by a loop.
+__device__ inline void move_rows(const unsigned* words, const i64* weights, int tile, const int (&old)[ROWS],
+                                 const int (&now)[ROWS], u64* sums) {
+  int lane = threadIdx.x % LANES, from[ROWS], to[ROWS];
+#pragma unroll
+  for (int r = 0; r < ROWS; r++) {
+    from[r] = now[r] != old[r] ? old[r] : -1;
+    to[r] = now[r] != old[r] ? now[r] : -1;
+  }
+  for (;;) {
+    int label = max(max(from[0], from[1]), max(to[0], to[1]));
+    unsigned open = __ballot_sync(ALL, label >= 0);
+    if (!open) return;
+    label = __shfl_sync(ALL, label, __ffs(open) - 1);
+    unsigned leave[ROWS], come[ROWS];
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) {
+      leave[r] = __ballot_sync(ALL, from[r] == label);
+      come[r] = __ballot_sync(ALL, to[r] == label);
+      if (from[r] == label) from[r] = -1;
+      if (to[r] == label) to[r] = -1;
+    }
+    for (int feature = lane; feature <= FEATURES; feature += LANES) {
+      i64 total = 0;
+#pragma unroll
+      for (int r = 0; r < ROWS; r++)
+        for (unsigned rows = leave[r] | come[r]; rows; rows &= rows - 1) {
+          int other = __ffs(rows) - 1, row = row_of(other, r);
+          i64 value = feature < FEATURES ? value_at(words, tile, row, feature) : 1;
+          if (weights) value *= weights[tile * TILE + row];
+          total += come[r] >> other & 1 ? value : -value;
+        }
+      if (total) atomicAdd(sums + (size_t)label * (FEATURES + 1) + feature, (u64)total);
+    }
   }
 }
 
@@ -90,33 +124,28 @@ extern "C" __global__ void __launch_bounds__(WARPS* LANES, LEAST_BLOCKS) search(
   join_team(scratch, state);
 
   i64 n_moved = 0, n_reassigned = 0;
+  int old[ROWS], now[ROWS];
 #pragma unroll
   for (int r = 0; r < ROWS; r++) {
     int slot = tile * TILE + row_of(lane, r);
-    int old = labels[slot], now = state.found[r];  // not before: registers are scarce in the search
-    bool row = old != NO_ROW && labels_rows(lane);
+    old[r] = labels[slot];  // not before: registers are scarce in the search
+    bool row = old[r] != NO_ROW && labels_rows(lane);
+    now[r] = row ? state.found[r] : old[r];
     float error = margin_of(lists, state.best[r], state.square[r]);
     unsigned open = __ballot_sync(ALL, row && state.second[r] <= state.best[r] + error);
     for (; open; open &= open - 1) {
       int other = __ffs(open) - 1;
       int nearest = resolve_exactly(lists, words, tile, row_of(other, r), pivot, n, beyond);
-      if (lane == other) now = nearest;
+      if (lane == other) now[r] = nearest;
     }
-    i64 weight = !row ? 0 : weights ? weights[slot] : 1;
-    bool moves = row && now != old;
-    if (moves) n_moved += weight;
-    n_reassigned += row && now != pivot;
-    unsigned movers = __ballot_sync(ALL, moves);
-    for (; sums && movers; movers &= movers - 1) {
-      int other = __ffs(movers) - 1;
-      move_row(words, tile, row_of(other, r), __shfl_sync(ALL, weight, other), __shfl_sync(ALL, old, other),
-               __shfl_sync(ALL, now, other), sums);
-    }
+    if (now[r] != old[r]) n_moved += weights ? weights[slot] : 1;
+    n_reassigned += row && now[r] != pivot;
     if (row) {
-      labels[slot] = now;
+      labels[slot] = now[r];
       spread[slot] = spread_of(state.limit[r]);
     }
   }
+  if (sums) move_rows(words, weights, tile, old, now, sums);
   add_to_stripe(moved, n_moved);
   add_to_stripe(reassigned, n_reassigned);
 }

@@ -1,30 +1,54 @@
 // Rows into tiles and back, sorted, summed up; after layout.cu.
 
-// Rows as they are given, (n_rows, FEATURES), into tiles.
+constexpr int STAGE = WORDS < 16 ? WORDS : 16;  // words of each row of a tile that are turned at a time
+
+__device__ inline unsigned word_of(const VALUE* row, int word) {
+  unsigned value = 0;
+  for (int i = 0; i < PACK && word * PACK + i < FEATURES; i++)
+    value |= (unsigned)row[word * PACK + i] << (i * VALUE_BITS);
+  return value;
+}
+
+// Rows as they are given, (n_rows, FEATURES), into tiles; a tile to each block of threads, in turns. They are read along
+// the rows and written along the words, turned in shared memory between.
 extern "C" __global__ void pack(const VALUE* rows, int n_rows, unsigned* words) {
-  int row = blockIdx.x * blockDim.x + threadIdx.x;
-  if (row >= n_rows) return;
-  for (int word = 0; word < WORDS; word++) {
-    unsigned value = 0;
-    for (int i = 0; i < PACK && word * PACK + i < FEATURES; i++)
-      value |= (unsigned)rows[(size_t)row * FEATURES + word * PACK + i] << (i * VALUE_BITS);
-    words[word_at(row / TILE, word, row % TILE)] = value;
+  __shared__ unsigned stage[STAGE][TILE + 1];  // one more, so that the words of a row lie in several banks
+  for (int tile = blockIdx.x; tile < (n_rows + TILE - 1) / TILE; tile += gridDim.x)
+    for (int first = 0; first < WORDS; first += STAGE) {
+      for (int i = threadIdx.x; i < TILE * STAGE; i += blockDim.x) {
+        int row = tile * TILE + i / STAGE, word = first + i % STAGE;
+        if (row < n_rows && word < WORDS) stage[i % STAGE][i / STAGE] = word_of(rows + (size_t)row * FEATURES, word);
+      }
+      __syncthreads();
+      for (int i = threadIdx.x; i < TILE * STAGE; i += blockDim.x) {
+        int row = i % TILE, word = first + i / TILE;
+        if (tile * TILE + row < n_rows && word < WORDS) words[word_at(tile, word, row)] = stage[i / TILE][row];
+      }
+      __syncthreads();
+    }
+}
+
+// The rows at `slots` of the tiles; out (n, FEATURES), which is written in order.
+extern "C" __global__ void unpack(const unsigned* words, const int* slots, int n, VALUE* out) {
+  size_t n_values = (size_t)n * FEATURES, n_threads = (size_t)gridDim.x * blockDim.x;
+  for (size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x; i < n_values; i += n_threads) {
+    int slot = slots[i / FEATURES];
+    out[i] = value_at(words, slot / TILE, slot % TILE, i % FEATURES);
   }
 }
 
-// The rows at `slots` of the tiles; out (n, FEATURES).
-extern "C" __global__ void unpack(const unsigned* words, const int* slots, int n, VALUE* out) {
-  int i = blockIdx.x * blockDim.x + threadIdx.x;
-  if (i >= n) return;
-  int tile = slots[i] / TILE, row = slots[i] % TILE;
-  for (int feature = 0; feature < FEATURES; feature++)
-    out[(size_t)i * FEATURES + feature] = value_at(words, tile, row, feature);
+// Where rows of this label and spread are counted, of (n_labels, SPREADS); -1 where there is no row to count.
+__device__ inline i64 bin_of(const int* labels, const unsigned char* spread, int n_slots, int slot) {
+  return slot < n_slots && labels[slot] >= 0 ? (i64)labels[slot] * SPREADS + spread[slot] : -1;
 }
+
+// Rows that lie together mostly share a bin: one atomic operation counts all that a warp has of it.
 
 // How many rows have each label and spread; bins (n_labels, SPREADS).
 extern "C" __global__ void count_labels(const int* labels, const unsigned char* spread, int n_slots, int* bins) {
-  int slot = blockIdx.x * blockDim.x + threadIdx.x;
-  if (slot < n_slots && labels[slot] >= 0) atomicAdd(bins + (size_t)labels[slot] * SPREADS + spread[slot], 1);
+  i64 bin = bin_of(labels, spread, n_slots, blockIdx.x * blockDim.x + threadIdx.x);
+  unsigned peers = __match_any_sync(ALL, bin);
+  if (bin >= 0 && threadIdx.x % LANES == __ffs(peers) - 1) atomicAdd(bins + bin, __popc(peers));
 }
 
 // Pivots of the tiles, from the first tile of each label and, last, how many there are.
@@ -33,13 +57,18 @@ extern "C" __global__ void set_tile_pivots(const int* starts, int* tile_pivots) 
     tile_pivots[tile] = blockIdx.x;
 }
 
-// Bring the rows into the order of their labels and spreads; next (n_labels, SPREADS): where the next one goes.
+// Bring the rows into the order of their labels and spreads; next (n_labels, SPREADS): where the next one goes. Those of
+// a warp that share a bin keep their order and lie together, so that they are written together.
 extern "C" __global__ void sort_rows(const unsigned* words, const int* labels, const unsigned char* spread,
                                      const int* order, const i64* weights, int n_slots, int* next, unsigned* words_out,
                                      int* labels_out, int* order_out, i64* weights_out) {
-  int slot = blockIdx.x * blockDim.x + threadIdx.x;
-  if (slot >= n_slots || labels[slot] < 0) return;
-  int to = atomicAdd(next + (size_t)labels[slot] * SPREADS + spread[slot], 1);
+  int slot = blockIdx.x * blockDim.x + threadIdx.x, lane = threadIdx.x % LANES;
+  i64 bin = bin_of(labels, spread, n_slots, slot);
+  unsigned peers = __match_any_sync(ALL, bin);
+  int first = __ffs(peers) - 1, to = 0;
+  if (bin >= 0 && lane == first) to = atomicAdd(next + bin, __popc(peers));
+  to = __shfl_sync(ALL, to, first) + __popc(peers & ((1u << lane) - 1));
+  if (bin < 0) return;
   for (int word = 0; word < WORDS; word++)
     words_out[word_at(to / TILE, word, to % TILE)] = words[word_at(slot / TILE, word, slot % TILE)];
   labels_out[to] = labels[slot];
@@ -68,7 +97,8 @@ extern "C" __global__ void sum_up(const unsigned* words, const int* labels, cons
   }
 }
 
-// Sum of the squares of all values of all rows; stripes (STRIPES,).
+// Sum of the squares of all values of all rows; stripes (STRIPES,). Those of a piece are below 2^27 2^32; with weights
+// the caller sees to it that they stay below 2^63.
 extern "C" __global__ void sum_of_squares(const unsigned* words, const int* labels, const i64* weights, int n_slots,
                                           u64* stripes) {
   int slot = blockIdx.x * blockDim.x + threadIdx.x;
