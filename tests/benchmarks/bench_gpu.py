@@ -586,8 +586,8 @@ def fit(rows: np.ndarray, k: int, seed: int) -> Line:
     }
 
 
-# Peers: their Lloyd iterations by plain means. Each is made of uint8 rows on the device and float32 centers on the
-# host, and lays both out as it likes, which is not timed.
+# Peers: their Lloyd iterations by plain means. Each is made of uint8 rows on the device and float32 centers on
+# the host, and lays both out as it likes, which is not timed.
 
 _TILE_BYTES = 1 << 30
 _PEER_ITERATIONS = 4
@@ -859,8 +859,8 @@ def verdicts(report: Line) -> list[Line]:
 
 # The page: the tables, and a roofline
 
-_SIZE, _FRAME = (880, 520), (70, 16, 820, 470)  # of the plot; left, top, right and bottom of its axes
-_MARKS = {  # shapes around 0, 0, so that libraries differ without color; colors on a light page and a dark one
+_SIZE, _FRAME = (880, 520), (70, 16, 790, 470)  # of the plot; left, top, right and bottom of its axes
+_MARKS = {  # shapes around 0, 0, so that libraries differ without color; colors on light pages, on dark ones
     OURS: ("M-6 0a6 6 0 1 0 12 0a6 6 0 1 0-12 0z", "#1d5fd0", "#7fb0ff"),
     "flashlib": ("M-5-5H5V5H-5z", "#de6907", "#f18800"),
     "flash-kmeans": ("M0-7L7 0L0 7L-7 0z", "#5a9777", "#c5e1a9"),
@@ -870,7 +870,7 @@ _MARKS = {  # shapes around 0, 0, so that libraries differ without color; colors
 }
 _STYLE = """
 .plot { display: block; width: 100%; height: auto; font: 13px system-ui, sans-serif; }
-.plot text { fill: var(--soft); }
+.plot text { fill: var(--soft); stroke: var(--card); stroke-width: 4; paint-order: stroke; }
 .plot .name { fill: var(--ink); }
 .grid { stroke: var(--line); }
 .roof { stroke: var(--soft); stroke-width: 2; fill: none; }
@@ -960,7 +960,7 @@ class Axes:
         first, last = max(10.0 ** self.x[0], 10.0 ** self.y[0] / bytes_per_s), 10.0 ** self.x[1]
         places = (self.at(first, first * bytes_per_s), self.at(peak / bytes_per_s, peak), self.at(last, peak))
         path = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
-        return f'<path class="roof" d="M{path}"/>' + _text(places[2][0] - 6, places[2][1] - 7, name, "end")
+        return f'<path class="roof" d="M{path}"/>' + _text(places[2][0] + 8, places[2][1] + 4, name, "start")
 
 
 def roofline(report: Line) -> str:
@@ -980,7 +980,7 @@ def roofline(report: Line) -> str:
         title = f"{each['library']}, {each['name']}: {each['y'] / 1e12:.3g}, {each['x']:.3g} a byte"
         parts.append(_mark(each["library"], title, each["needed"], x, y))
         if each["library"] == OURS and not each["needed"]:
-            parts.append(_text(x - 11, y + 4, each["name"], "end", "name"))
+            parts.append(_text(x + 11, y + 4, each["name"], "start", "name"))
     there = [name for name in _MARKS if any(each["library"] == name for each in shown)]
     keys = [(name, name, False) for name in there] + [(OURS, f"{OURS}, pairs that are left", True)]
     items = (f'<li><svg viewBox="-8 -8 16 16">{_mark(*key)}</svg> {key[1]}</li>' for key in keys)
@@ -1011,7 +1011,8 @@ def page(report: Line) -> str:
     body = "".join(f"<section><h2>{name}</h2>{text}</section>" for name, text in sections.items())
     facts = "<br>".join(map(html.escape, fact_lines(report["facts"])))
     return f"""<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>dkmeans on a GPU</title>
 <style>{light}{_STYLE}{_colors(dark=False)}</style>
 <style media="screen and (prefers-color-scheme: dark)">{dark}{_colors(dark=True)}</style></head>
