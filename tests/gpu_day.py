@@ -68,7 +68,7 @@ STEPS = (
     Step(
         "ncu",
         "ncu --set full --kernel-name regex:^({slowest})$ --launch-skip 4 --launch-count 12 "
-        f"--export {{out}}/kernels --force-overwrite {_BENCH} --profile --n 4000000 --iterations 4",
+        f"--export {{out}}/kernels --force-overwrite {_BENCH} --profile --n 4000000 --iterations 6",
         180,
     ),
     Step("ncu-text", "ncu --import {out}/kernels.ncu-rep --page details", 60),

@@ -18,7 +18,8 @@ that of a peer the difference of four iterations and one, over three. `update ms
 makes the new centers, on the host. `labels off` is the share of a peer's labels that are not the exact ones.
 Of the floors, `bytes ms` reads the rows and writes labels at the speed of a copy, `fp32 ms` and `fp16 ms`
 multiply every row with every center at the measured rates, and `pruned ms` with `candidates` of them at that
-of fp32: as many as the triangle inequality leaves to a row, on a sample. Kernels are timed one at a time.
+of fp32: as many as the triangle inequality leaves to a row, on a sample. Kernels are timed one at a time,
+each with about 0.02 ms of its launch.
 """
 
 from __future__ import annotations
@@ -573,6 +574,7 @@ def kernel_times(block: Any, begun: list[np.ndarray], whole_ms: float) -> list[L
 
 def fit(rows: np.ndarray, k: int, seed: int) -> Line:
     """Fit with the defaults of `KMeans`, from rows in the host's memory to the codebook there."""
+    free()
     began = time.perf_counter()
     centers = seeds(rows, k, seed)
     loading = time.perf_counter()
@@ -586,8 +588,8 @@ def fit(rows: np.ndarray, k: int, seed: int) -> Line:
     }
 
 
-# Peers: their Lloyd iterations by plain means. Each is made of uint8 rows on the device and float32 centers on
-# the host, and lays both out as it likes, which is not timed.
+# Peers: their Lloyd iterations by plain means. Each is made of uint8 rows on the device and float32 centers
+# on the host, and lays both out as it likes, which is not timed.
 
 _TILE_BYTES = 1 << 30
 _PEER_ITERATIONS = 4
@@ -706,8 +708,8 @@ class FlashKMeans(Peer):
             filled = torch.zeros(
                 (1, n, max(16, 1 << (d - 1).bit_length())), dtype=torch.float16, device="cuda"
             )
-            filled[0, :, :d] = torch.as_tensor(values, device="cuda")
-            return filled.div_(_WHITE)
+            filled[0, :, :d] = torch.as_tensor(values, device="cuda").float() / _WHITE
+            return filled
 
         self.rows, self.centers = halves(rows), halves(centers)
 
@@ -740,6 +742,14 @@ def versions() -> dict[str, str]:
 # The parts
 
 
+def measure(peer: Peer, own: Any) -> Line:
+    """Compare the labels of a peer with the exact ones, which compiles what it needs, and time it."""
+    import cupy
+
+    off = float((cupy.asarray(peer.labels()).ravel() != own).mean())
+    return {"labels off": off, "row bytes": peer.rows.nbytes / len(own), "ms": peer.ms()}
+
+
 def libraries(
     block: Any, rows: np.ndarray, centers: np.ndarray, names: Iterable[str], options: argparse.Namespace
 ) -> list[Line]:
@@ -754,14 +764,12 @@ def libraries(
         found[OURS]["rounds"].append(mean_ms(iterations(block, centers, options.iterations)[0]))
         for name in list(left):
             try:
-                peer = PEERS[name](on_device, centers)
-                found[name]["labels off"] = float((cupy.asarray(peer.labels()).ravel() != own).mean())
-                found[name]["rounds"].append(peer.ms())
-                found[name]["row bytes"] = peer.rows.nbytes / len(rows)
+                measured = measure(PEERS[name](on_device, centers), own)
+                found[name]["rounds"].append(measured.pop("ms"))
+                found[name] |= measured
             except Exception as error:  # of many types: out of memory, or from a compiler
                 print(f"{name} left out at K = {k:,}: {type(error).__name__}: {error}", flush=True)
                 left.remove(name)
-            peer = None
             free()
     lines = [{**found[name], "ms": median(found[name]["rounds"])} for name in (OURS, *left)]
     return [{**line, "x ours": line["ms"] / lines[0]["ms"]} for line in lines]
@@ -869,13 +877,13 @@ _MARKS = {  # shapes around 0, 0, so that libraries differ without color; colors
     "torch": ("M-6-2H-2V-6H2V-2H6V2H2V6H-2V2H-6z", "#6a5f69", "#9d9689"),
 }
 _STYLE = """
-.plot { display: block; width: 100%; height: auto; font: 13px system-ui, sans-serif; }
+.plot { display: block; width: 100%; min-width: 640px; height: auto; font: 13px system-ui, sans-serif; }
 .plot text { fill: var(--soft); stroke: var(--card); stroke-width: 4; paint-order: stroke; }
 .plot .name { fill: var(--ink); }
 .grid { stroke: var(--line); }
 .roof { stroke: var(--soft); stroke-width: 2; fill: none; }
-.mark { stroke: var(--card); }
-.needed { stroke-width: 2; }
+.mark { fill: var(--own); stroke: var(--card); }
+.needed { fill: var(--card); stroke: var(--own); stroke-width: 2; }
 .key { display: flex; flex-wrap: wrap; gap: 4px 20px; padding: 0; list-style: none; }
 .key svg { width: 16px; height: 16px; vertical-align: -3px; }
 """
@@ -883,15 +891,6 @@ _ROOFLINE = """Operations are those of all pairs of a row and a center, two for 
 library computes them or not; bytes are the rows as the library has them, read once, and the labels. A search
 that leaves pairs out may so lie above a ceiling. Hollow marks count the pairs that the triangle inequality
 leaves, and no others."""
-
-
-def _colors(dark: bool) -> str:
-    colors = [mark[1 + dark] for mark in _MARKS.values()]
-    rules = (
-        f".c{at} {{ fill: {color}; }} .needed.c{at} {{ fill: var(--card); stroke: {color}; }}"
-        for at, color in enumerate(colors)
-    )
-    return "\n".join(rules)
 
 
 def points(report: Line) -> list[Line]:
@@ -914,9 +913,10 @@ def points(report: Line) -> list[Line]:
 
 
 def _mark(library: str, title: str, needed: bool, x: float = 0, y: float = 0) -> str:
-    kind = f"{'needed' if needed else 'mark'} c{list(_MARKS).index(library)}"
-    where = f'd="{_MARKS[library][0]}" transform="translate({x:.1f} {y:.1f})"'
-    return f'<path class="{kind}" {where}><title>{html.escape(title)}</title></path>'
+    shape, *colors = _MARKS[library]
+    look = f'class="{"needed" if needed else "mark"}" style="--own: light-dark({", ".join(colors)})"'
+    where = f'd="{shape}" transform="translate({x:.1f} {y:.1f})"'
+    return f"<path {look} {where}><title>{html.escape(title)}</title></path>"
 
 
 def _text(x: float, y: float, text: str, anchor: str = "middle", kind: str = "") -> str:
@@ -929,7 +929,7 @@ class Axes:
 
     def __init__(self, xs: list[float], ys: list[float]) -> None:
         self.x, self.y = (
-            (math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))) for values in (xs, ys)
+            (math.floor(math.log10(min(each))), math.ceil(math.log10(max(each)))) for each in (xs, ys)
         )
 
     def at(self, x: float, y: float) -> tuple[float, float]:
@@ -944,9 +944,8 @@ class Axes:
         left, top, right, bottom = _FRAME
         for power in range(self.x[0], self.x[1] + 1):
             x, _ = self.at(10.0**power, 10.0 ** self.y[0])
-            yield f'<path class="grid" d="M{x:.1f} {top}V{bottom}"/>' + _text(
-                x, bottom + 18, f"{10.0**power:,g}"
-            )
+            yield f'<path class="grid" d="M{x:.1f} {top}V{bottom}"/>'
+            yield _text(x, bottom + 18, f"{10.0**power:,g}")
         for power in range(self.y[0], self.y[1] + 1):
             _, y = self.at(10.0 ** self.x[0], 10.0**power)
             yield f'<path class="grid" d="M{left} {y:.1f}H{right}"/>'
@@ -968,9 +967,8 @@ def roofline(report: Line) -> str:
     shown, most = points(report), report["ceilings"]
     peaks = {name: most[f"{name} op/s"] for name in ("fp32", "fp16")}
     ridges = [peak / most["bytes/s"] for peak in peaks.values()]
-    axes = Axes(
-        [*ridges, 0.1, *(each["x"] for each in shown)], [*peaks.values(), *(each["y"] for each in shown)]
-    )
+    xs, ys = ([each[name] for each in shown] for name in "xy")
+    axes = Axes([0.1, *ridges, *xs], [*peaks.values(), *ys])
     parts = [
         *axes.grid(),
         *(axes.roof(f"{name}, {peak / 1e12:.3g}", peak, most["bytes/s"]) for name, peak in peaks.items()),
@@ -980,12 +978,13 @@ def roofline(report: Line) -> str:
         title = f"{each['library']}, {each['name']}: {each['y'] / 1e12:.3g}, {each['x']:.3g} a byte"
         parts.append(_mark(each["library"], title, each["needed"], x, y))
         if each["library"] == OURS and not each["needed"]:
-            parts.append(_text(x + 11, y + 4, each["name"], "start", "name"))
+            side, anchor = (11, "start") if x < _SIZE[0] / 2 else (-11, "end")
+            parts.append(_text(x + side, y + 4, each["name"], anchor, "name"))
     there = [name for name in _MARKS if any(each["library"] == name for each in shown)]
     keys = [(name, name, False) for name in there] + [(OURS, f"{OURS}, pairs that are left", True)]
     items = (f'<li><svg viewBox="-8 -8 16 16">{_mark(*key)}</svg> {key[1]}</li>' for key in keys)
     plot = f'<svg class="plot" viewBox="0 0 {_SIZE[0]} {_SIZE[1]}" role="img" aria-label="Roofline">'
-    return f'{plot}{"".join(parts)}</svg><ul class="key">{"".join(items)}</ul>'
+    return f'<div class="scroll">{plot}{"".join(parts)}</svg></div><ul class="key">{"".join(items)}</ul>'
 
 
 def html_table(name: str, lines: list[Line]) -> str:
@@ -1014,8 +1013,8 @@ def page(report: Line) -> str:
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>dkmeans on a GPU</title>
-<style>{light}{_STYLE}{_colors(dark=False)}</style>
-<style media="screen and (prefers-color-scheme: dark)">{dark}{_colors(dark=True)}</style></head>
+<style>{light}{_STYLE}</style>
+<style media="screen and (prefers-color-scheme: dark)">{dark}</style></head>
 <body><header><h1>dkmeans on a GPU</h1><p class="soft">{facts}</p></header><main>{body}</main></body></html>
 """
 

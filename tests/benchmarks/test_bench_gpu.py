@@ -442,7 +442,7 @@ def test_what_was_asked_for_is_judged():
 
 
 class Page(HTMLParser):
-    """What a page has: its titles, its elements with their attributes, and whether they are closed in turn."""
+    """What a page has: titles, elements with their attributes, and whether they are closed in turn."""
 
     EMPTY = ("meta", "br")
 
@@ -486,6 +486,13 @@ def test_the_page_has_all_tables_and_points_where_they_belong(tmp_path):
     ]
     assert len(marks) == 3 * 6 + 3 + 1 + 7  # libraries, pairs that are left, pixels; the key
     assert "a GPU of &lt;numbers&gt;" in bench_gpu.page(report)
+
+
+def test_a_page_of_a_fit_alone_has_empty_axes(tmp_path):
+    report = {**made_up(), "patches": None, "pixels": None}
+    only = {name: value for name, value in report.items() if value is not None}
+    (tmp_path / "gpu.html").write_text(bench_gpu.page(only), "utf-8")
+    assert page_of(tmp_path / "gpu.html").titles == ["Asked and measured", "Roofline", "fit", "Columns"]
 
 
 def test_points_by_hand():
