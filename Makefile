@@ -32,7 +32,7 @@ endef
 # Options of a benchmark: make bench BENCH='--data FILE --n 2000000 --k 1000'; BENCH=--help lists them.
 BENCH ?=
 
-.PHONY: help setup lock demo studies test test-all test-gpu test-lowest test-latest soak bench bench-floats bench-pixels bench-quality bench-relaxation bench-seeds bench-starts bench-perceptual bench-overhead bench-storage bench-billion bench-checksums bench-scaling bench-rate bench-start bench-dither bench-png bench-folder bench-gpu stubs architecture schemas docs coverage lint types clean
+.PHONY: help setup lock demo studies test test-all test-gpu test-lowest test-latest soak bench bench-floats bench-pixels bench-quality bench-relaxation bench-seeds bench-starts bench-perceptual bench-overhead bench-storage bench-billion bench-checksums bench-scaling bench-rate bench-start bench-dither bench-png bench-folder bench-gpu gpu-day stubs architecture schemas docs coverage lint types clean
 
 help: ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -138,8 +138,11 @@ bench-folder: $(READY) ## a folder of 10,000 files of many kinds, changed and up
 bench-png: $(PEERS) ## bytes of PNG files of few colors beside pngquant; BENCH='--data FOLDER'
 	$(BIN)/python tests/benchmarks/bench_png.py $(BENCH)
 
-bench-gpu: $(READY) ## iterations on a GPU beside CuPy, PyTorch, flash-kmeans; pip install '.[gpu-cuda12]' before it
+bench-gpu: $(READY) ## iterations on a GPU beside flashlib, cuVS, PyTorch, CuPy; pip install '.[gpu-cuda12]' before it
 	$(BIN)/python tests/benchmarks/bench_gpu.py $(BENCH)
+
+gpu-day: $(READY) ## 25 minutes on a GPU: sanitizers, tests, bench-gpu, ncu, into one folder; DATA=FILE OUT=gpu-day
+	$(BIN)/python tests/gpu_day.py --out $(or $(OUT),gpu-day)$(if $(DATA), --data $(DATA))
 
 bench-overhead: $(PEERS) ## what Dask costs beside a plain loop of threads; BENCH='--blocks 16'
 	$(BIN)/python tests/benchmarks/bench_overhead.py $(BENCH)
@@ -168,4 +171,4 @@ types: $(READY) ## check types
 	$(BIN)/mypy
 
 clean: ## delete what was installed and built
-	rm -rf .venv .venv-* demo studies docs/_build docs/reference/generated build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* demo studies gpu-day docs/_build docs/reference/generated build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -16,7 +16,7 @@ from typing import Any
 import distributed
 import numpy as np
 import pytest
-from emulation import gpu_worker, host_cupy
+from emulation import host_cupy
 from object_store.server import Server, object_store
 from PIL import Image
 from skimage import data
@@ -167,7 +167,7 @@ def emulated(monkeypatch: pytest.MonkeyPatch, forget_cuda: None, built_kernels: 
 def gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """A GPU, the emulated one or a real one; how often the test has used it, by what it did."""
     if request.param == "emulated":
-        gpu_worker.one_at_a_time(request.getfixturevalue("emulated"))
+        request.getfixturevalue("emulated")
     problem = kernels.gpu_problem()
     assert problem is None, problem
     cuda, used = importlib.import_module("dkmeans.kernels.cuda"), Counter[str]()

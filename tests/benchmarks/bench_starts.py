@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from statistics import median
 
-import gpu_rows
+import bench_gpu
 import harness
 import numpy as np
 import sklearn.cluster
@@ -94,7 +94,7 @@ def main(argv: list[str] | None = None) -> dict:
     options = harness.parser(__doc__, rounds=20).parse_args(argv)
     facts = {**harness.facts(options), "missing": []}
     print(harness.heading("Starts", facts))
-    images = None if options.data is None else gpu_rows.read_idx(options.data)
+    images = None if options.data is None else bench_gpu.read_idx(options.data)
     seeds = range(options.seed, options.seed + options.rounds)
     lines = []
     for name, k, make in tables(images, options.seed):

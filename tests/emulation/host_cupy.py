@@ -91,6 +91,9 @@ class DeviceArray(np.ndarray):
     def max(self, **options):
         return deferred(lambda values: values.max(**options), self)
 
+    def argmin(self, **options):
+        return deferred(lambda values: values.argmin(**options), self)
+
     def get(self, out, blocking=True):
         """Copy to the host, whose `out` is written when the stream comes there."""
         assert blocking or isinstance(out, PinnedArray), "a copy that nobody waits for needs pinned memory"
@@ -116,6 +119,7 @@ def raw(value):
     if type(value) is not DeviceArray:
         return value
     offset = value.ctypes.data - value.memory.buffer.ctypes.data - value.memory.start
+    assert 0 <= offset <= value.memory.n_bytes, "an array that NumPy has made elsewhere"
     return value.memory.array(value.shape, value.dtype, offset, value.strides)
 
 
