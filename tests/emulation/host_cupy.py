@@ -140,7 +140,8 @@ def like(values):
 def deferred(function, *args, **options):
     """Have `function` give its result later; of zeros it tells the shape and the type at once."""
     zeros = [np.zeros_like(raw(a)) if type(a) is DeviceArray else a for a in args]
-    out = like(np.asarray(function(*zeros, **options)))
+    with np.errstate(all="ignore"):
+        out = like(np.asarray(function(*zeros, **options)))
     raws, place = [raw(a) for a in args], raw(out)
     machine.enqueue(lambda: np.copyto(place, function(*raws, **options)))
     return out
