@@ -292,7 +292,7 @@ def test_one_call_does_it_all(gpu, monkeypatch, tmp_path, capsys):
     assert [line["iteration"] for line in report["patches"]["iterations"]] == [1, 2, 3]
     kernels_ = {line["kernel"]: line for line in report["patches"]["kernels"]}
     assert kernels_["search"]["launches"] == 1
-    assert "search" in report["slowest"]
+    assert set(report["slowest"]) <= kernels_.keys() - {"the rest"}
     assert {line["reached"] for line in report["targets"]} == {"not measured", "fewer rows"}
     assert [line["work"] for line in report["pixels"]["pixels"]] == [
         "counted",
