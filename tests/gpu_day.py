@@ -6,6 +6,8 @@ Makes a folder with a log of each step, the numbers and the page of the benchmar
 ``summary.json``. The steps come in the order of what matters most if time runs out; each has seconds of its
 own. A program that is not there, or fails, is said and stops no other step. Ends with 1 where dkmeans is
 wrong or that could not be found out, and with 5 without a usable GPU.
+
+compute-sanitizer and ncu come with CUDA's toolkit; the first is also on PyPI, as nvidia-cuda-sanitizer-api.
 """
 
 from __future__ import annotations

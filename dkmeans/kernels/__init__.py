@@ -8,6 +8,7 @@ piece           a part of the rows of a block on a GPU, on the device or offload
 tile            16 rows (64 on a GPU) laid out feature by feature, which are searched together
 panel           rows of floats laid out as a tile, as many as the registers of the CPU hold scores of
 lane            one of the rows of a tile on the CPU; one of the 32 threads of a warp on a GPU
+team            the warps of a GPU that share a tile: one, or the four of a block of threads on tensor cores
 slot            where a row may lie in the tiles of a GPU; some are empty
 run             rows that follow each other and share a pivot
 pivot           a point with integer coordinates near the rows of a run: the center of their label, rounded
