@@ -48,6 +48,8 @@ class Step:
         Whether all is wrong unless it ends with 0.
     wrong : int or None
         What another one ends with if dkmeans is wrong.
+    modules : tuple of str
+        That Python has to find for it.
     """
 
     name: str
@@ -55,15 +57,18 @@ class Step:
     seconds: int
     needed: bool = False
     wrong: int | None = None
+    modules: tuple[str, ...] = ()
 
 
 _BENCH = "{python} tests/benchmarks/bench_gpu.py"
+_TESTS = "tests/kernels tests/estimators tests/stages tests/compute tests/command"
+_OF_TESTS = ("pytest", "distributed", "dask_ml", "zarr", "obstore", "skimage", "PIL")
 _SANITIZER = f"compute-sanitizer --error-exitcode {_FOUND} --tool"
 STEPS = (
     Step("facts", "nvidia-smi -q", 30),
     Step("small", f"{_BENCH} --small", 150, needed=True),  # and CuPy keeps for the others what it compiles
     Step("bench", f"{_BENCH} --json {{out}}/gpu.json --page {{out}}/gpu.html {{data}}", 660, needed=True),
-    Step("tests", "{python} -m pytest -q -m gpu tests/kernels tests/command", 300, needed=True),
+    Step("tests", f"{{python}} -m pytest -q -m gpu {_TESTS}", 300, needed=True, modules=_OF_TESTS),
     Step("memcheck", f"{_SANITIZER} memcheck {_BENCH} --small", 180, wrong=_FOUND),
     Step("racecheck", f"{_SANITIZER} racecheck {_BENCH} --small", 240, wrong=_FOUND),
     Step("synccheck", f"{_SANITIZER} synccheck {_BENCH} --small", 120, wrong=_FOUND),
@@ -113,8 +118,8 @@ def fill(step: Step, out: Path, data: str | None) -> list[str] | str:
         command.append(word)
     if shutil.which(command[0]) is None:
         return f"left out: {command[0]} is not there"
-    if command[1:2] == ["-m"] and importlib.util.find_spec(command[2]) is None:
-        return f"left out: {command[2]} is not there"
+    if missing := [name for name in step.modules if importlib.util.find_spec(name) is None]:
+        return f"left out: {', '.join(missing)} is not there"
     return command
 
 

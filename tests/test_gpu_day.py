@@ -55,7 +55,7 @@ def test_steps_run_in_turn_whatever_becomes_of_them(programs, out, capsys):
         Step("other", "second", 9),
         Step("needed", "second", 9, needed=True),
         Step("missing", "compute-sanitizer --tool memcheck", 9, wrong=9),
-        Step("module", "{python} -m no_such_module", 9, needed=True),
+        Step("module", "{python} -m json", 9, needed=True, modules=("json", "no_such_module", "nor_this")),
         Step("check", "checker", 9, wrong=9),
         Step("last", "first last", 9),
     ]
@@ -65,7 +65,7 @@ def test_steps_run_in_turn_whatever_becomes_of_them(programs, out, capsys):
         ("failed", 3),
         ("wrong", 3),
         ("left out: compute-sanitizer is not there", None),
-        ("left out: no_such_module is not there", None),
+        ("left out: no_such_module, nor_this is not there", None),
         ("wrong", 9),
         ("passed", 0),
     ]

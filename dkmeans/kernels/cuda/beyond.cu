@@ -75,6 +75,7 @@ __device__ inline void score_few(const CandidateLists& lists, int pivot, int cen
     float best = least_of_warp(score);
     int lane = __ffs(__ballot_sync(ALL, score == best)) - 1;
     float second = least_of_warp(threadIdx.x % LANES == lane ? FAR : score);
+    __syncwarp();  // all have read what one changes
     if (threadIdx.x % LANES == lane) {
       State state = {{scratch.square[row]}, {scratch.best[row]}, {scratch.second[row]}, {scratch.limit[row]}, {0}};
       scratch.second[row] = fminf(fminf(state.second[0], second), fmaxf(state.best[0], best));

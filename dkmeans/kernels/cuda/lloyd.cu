@@ -84,7 +84,7 @@ __device__ inline void move_rows(const unsigned* words, const i64* weights, int 
 }
 
 // Rows of one run that need about as many centers shall share tiles: eight octaves of the limit, sixteen parts each. How
-// many are needed grows with about the fifth power of the limit, for 5x5 patches and 10,000 centers: by a third a part.
+// many are needed grows with about the fourth power of the limit, for 5x5 patches and 10,000 centers: by a fifth a part.
 __device__ inline unsigned char spread_of(float limit) {
   int part = (__float_as_int(limit) >> 19) - TOP + SPREADS - 1;
   return part < 0 ? 0 : part >= SPREADS ? SPREADS - 1 : part;
@@ -112,9 +112,7 @@ extern "C" __global__ void __launch_bounds__(WARPS* LANES, LEAST_BLOCKS) search(
   State state = {};
   load_tile(lists, words, tile, pivot, scratch, rows, state);
 #pragma unroll
-  for (int r = 0; r < ROWS; r++) {
-    state.limit[r] = labels[tile * TILE + row_of(lane, r)] == NO_ROW ? -1.0f : FAR;
-  }
+  for (int r = 0; r < ROWS; r++) state.limit[r] = labels[tile * TILE + row_of(lane, r)] == NO_ROW ? -1.0f : FAR;
   forget(state);
 
   int n = search_list(lists, words, tile, pivot, rows, scratch, state);

@@ -152,9 +152,11 @@ __device__ inline void score_group(const CandidateLists& lists, const unsigned* 
     copy_center(lists, last ? next : center, last ? 0 : chunk + 1, scratch.centers[1 - part]);
     if (last) {
       for (int step = 1; step < SHARE; step *= 2) squares += __shfl_xor_sync(ALL, squares, step);
-      int slot = threadIdx.x % LANES / SHARE;
-      scratch.biases[half][slot] = center < 0 ? FAR : squares / 2;  // the same by all that have a share
-      scratch.members[half][slot] = center;
+      if (threadIdx.x % SHARE == 0) {
+        int slot = threadIdx.x % LANES / SHARE;
+        scratch.biases[half][slot] = center < 0 ? FAR : squares / 2;
+        scratch.members[half][slot] = center;
+      }
     }
     if (CHUNKS > 1) read_rows(words, tile, chunk, lists.pivots + (size_t)pivot * WIDTH, rows.x);
     __syncwarp();  // so nobody reads the other half of the gaps any more
@@ -187,7 +189,8 @@ __device__ inline int search_list(const CandidateLists& lists, const unsigned* w
     next = after;
     half = (half + CHUNKS) % 2;
   }
-  await_copies();  // before others go to the same place
+  await_copies();
+  __syncwarp();  // before others go to the same place
   return at < n ? at : n;
 }
 

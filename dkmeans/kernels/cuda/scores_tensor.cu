@@ -176,7 +176,7 @@ __device__ inline void score_group(const CandidateLists& lists, const unsigned* 
   }
   int center = rows.center;
   rows.center = center_at(lists, pivot, at + g + ROUND, n, all);
-  scratch.members[warp][g] = center;  // the same by all four that have it
+  if (q == 0) scratch.members[warp][g] = center;
   unsigned norm = lists.norms[center] >> (31 - FIXED);
   unsigned sums[PARTS][DIGITS][4] = {};
   __syncwarp();
