@@ -40,9 +40,6 @@ __all__ = [
 MAX_FEATURES = 1 << 17
 """Features of a row up to which a squared distance fits into int64."""
 
-_LIMB = 21
-"""Sums are split into three limbs of 21 bits where a product would not fit into int64."""
-
 
 @dataclass(frozen=True)
 class ChunkStats:
@@ -94,6 +91,11 @@ def grid_integers(centers: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray
     return (centers * np.float32(1 << fraction_bits(dtype))).astype(np.int64)  # below 2^23, so exact
 
 
+def _laid(values: NDArray[Any]) -> NDArray[Any]:
+    """Lay an array out as the loops are compiled for."""
+    return np.ascontiguousarray(values)
+
+
 def divide_half_even(dividends: NDArray[Any], divisors: Any) -> NDArray[Any]:
     """Divide integers, and round the quotients half to even.
 
@@ -113,13 +115,11 @@ def update_centers(
     stats: ChunkStats, centers: NDArray[np.float32], dtype: np.dtype[Any]
 ) -> NDArray[np.float32]:
     """Take the mean of each cluster, rounded half to even on the grid; an empty cluster keeps its center."""
-    bits = fraction_bits(dtype)
-    counts = np.maximum(stats.counts, 1)[:, None]
-    quotient, remainder = np.divmod(stats.sums, counts)
-    # The fraction is divided by itself: sum * 2^F could leave int64 before sum does.
-    fraction = divide_half_even(remainder << bits, counts)
-    means = (((quotient << bits) + fraction) / (1 << bits)).astype(np.float32)
-    return np.where(stats.counts[:, None] > 0, means, centers)
+    from dkmeans.kernels.means import fill_means  # here, as who only reads centers needs no compiler
+
+    means = np.empty(centers.shape, np.float32)
+    fill_means(_laid(stats.sums), _laid(stats.counts), _laid(centers), fraction_bits(dtype), means)
+    return means
 
 
 def relax(
@@ -143,22 +143,22 @@ def relax(
     dtype : numpy dtype
         Of the rows.
     """
-    new, bits = grid_integers(means, dtype), fraction_bits(dtype)
-    gaps = new - grid_integers(centers, dtype)
-    beyond = np.abs(gaps) * (round(100 * relaxation) - 100) // 100
+    from dkmeans.kernels.means import fill_relaxed
+
+    bits, reached = fraction_bits(dtype), np.empty(centers.shape, np.float32)
     limit = int(np.iinfo(dtype).max) << bits
-    reached: NDArray[np.int64] = np.clip(new + np.sign(gaps) * beyond, 0, limit)
-    return (reached / (1 << bits)).astype(np.float32)
+    fill_relaxed(_laid(centers), _laid(means), round(100 * relaxation) - 100, bits, limit, reached)
+    return reached
 
 
 def _dot(integers: NDArray[np.int64], sums: NDArray[np.int64]) -> int:
     """Sum exactly the products of two int64 arrays, none negative, the first below 2^23."""
-    total = 0
-    for shift in range(0, 63, _LIMB):
-        limb = (sums >> shift) & ((1 << _LIMB) - 1)
-        # One row at a time: d <= 2^17 products below 2^44 fit.
-        total += int(np.einsum("kj,kj->k", integers, limb).sum(dtype=object)) << shift
-    return total
+    from dkmeans.kernels.means import sum_products
+
+    parts = np.zeros(4, np.int64)
+    sum_products(integers, _laid(sums), parts)
+    low, *middle, high = map(int, parts)
+    return low + (sum(middle) << 32) + (high << 64)
 
 
 def inertia(stats: ChunkStats, centers: NDArray[np.float32], dtype: np.dtype[Any]) -> float:
@@ -177,9 +177,8 @@ def inertia(stats: ChunkStats, centers: NDArray[np.float32], dtype: np.dtype[Any
 
 def center_shift(old: NDArray[np.float32], new: NDArray[np.float32], dtype: np.dtype[Any]) -> float:
     """Sum the squared distances that the centers moved, in squared units of the rows."""
-    moved = grid_integers(new, dtype) - grid_integers(old, dtype)
-    total = int(np.einsum("kj,kj->k", moved, moved).sum(dtype=object))
-    return total / (1 << 2 * fraction_bits(dtype))
+    moved = np.abs(grid_integers(new, dtype) - grid_integers(old, dtype))
+    return _dot(moved, moved) / (1 << 2 * fraction_bits(dtype))
 
 
 def mean_variance(stats: ChunkStats) -> float:
