@@ -179,7 +179,7 @@ def test_make_has_the_day():
     rule = re.search(r"^gpu-day: .*\n\t(.*)", makefile, re.MULTILINE)
     assert "tests/gpu_day.py" in rule[1]
     done = subprocess.run(
-        ["make", "--dry-run", "gpu-day", "DATA=images", "OUT=day"],
+        ["make", "--no-print-directory", "--dry-run", "gpu-day", "DATA=images", "OUT=day"],
         cwd=gpu_day.ROOT,
         capture_output=True,
         text=True,
