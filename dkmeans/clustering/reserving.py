@@ -158,10 +158,6 @@ def learn_reserved(
     return Reserved(kept, found, label_groups(groups, found.centers))
 
 
-def _load(rows: NDArray[np.uint16], counts: NDArray[np.int64], chosen: NDArray[np.bool_]) -> _Rows | None:
-    return (chosen, kernels.load(rows[chosen], "cpu", counts[chosen])) if chosen.any() else None
-
-
 def _alpha(colors: NDArray[np.uint8], features: FeatureSpace) -> NDArray[np.uint8]:
     return colors[:, -1] if features.has_alpha else np.full(len(colors), _OPAQUE, np.uint8)
 

@@ -43,6 +43,8 @@ _FEWEST_AS_BYTES, _MOST_AS_BYTES = 32, 1 << 14
 """Features of rows that are searched as bytes: fewer leave too many near ties, more leave int32."""
 _FEWEST_ROUNDED = 16
 """Features of rows of bytes that are compared with whole numbers first, where lists end too early."""
+_SQUARED = 1 << 30
+"""Values whose squares are summed in int64: below 2^62."""
 _REASSIGNED = 0.3
 """Share of reassigned rows from which the rows are sorted again."""
 _REASSIGNED_AT_FIRST = 0.1
@@ -68,7 +70,7 @@ class Block:
         self._lock = threading.Lock()
         self._tiles = pack(rows)
         self._weights = np.empty(0, np.int64) if weights is None else weights.astype(np.int64)
-        self._squares = int(sum_of_squares(self._tiles, self.n_features, self._weights))
+        self._squares = _sum_of_squares(self._tiles, self.n_features, self._weights)
         self._order = np.arange(self.n_rows, dtype=np.int32)
         self._labels = self._new_labels()
         self._centers: NDArray[np.float32] | None = None  # those that the labels belong to
@@ -217,6 +219,13 @@ class Block:
         if self._weights.size:
             self._weights = self._weights[order]
             self._sums = self._sums._replace(weights=self._weights)
+
+
+def _sum_of_squares(tiles: NDArray[Any], n_features: int, weights: NDArray[np.int64]) -> int:
+    """Sum the squares of all values; where rows have weights, these are such that it fits into int64."""
+    step = max(1, tiles.size) if weights.size else _SQUARED
+    parts = [tiles[at : at + step] for at in range(0, tiles.size, step)]
+    return sum(int(sum_of_squares(part, n_features, weights)) for part in parts)
 
 
 def _may_use_bytes(dtype: np.dtype[Any], n_features: int, fewest: int) -> bool:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dkmeans.kernels import arrange
+from dkmeans.kernels import arrange, cpu
 from dkmeans.kernels.exact import fraction_bits, grid_integers, snap
 from dkmeans.kernels.totals import Sums, own_distances, sum_of_squares, sum_up
 
@@ -49,6 +49,21 @@ def test_sum_of_all_squares(dtype, n_features):
         squares = (rows.astype(np.int64) ** 2).sum(axis=1)
         total = squares @ weights if weights.size else squares.sum()
         assert sum_of_squares(tiles, n_features, weights) == total
+
+
+def test_squares_of_a_block_are_summed_in_parts_that_fit(monkeypatch):
+    """2^31 white values of 16 bits and more would leave int64 together."""
+    assert cpu._SQUARED * 65535**2 < 1 << 62
+    sizes = []
+    monkeypatch.setattr(cpu, "_SQUARED", 100)
+    monkeypatch.setattr(
+        cpu, "sum_of_squares", lambda part, *rest: sizes.append(part.size) or sum_of_squares(part, *rest)
+    )
+    rows = np.full((150, 3), 65535, np.uint16)
+    stats = cpu.Block(rows).lloyd(np.zeros((1, 3), np.float32))
+    assert stats.squares == rows.size * 65535**2
+    assert max(sizes) == 100
+    assert len(sizes) > 4
 
 
 def test_distances_to_the_own_centers(dtype, n_features):
