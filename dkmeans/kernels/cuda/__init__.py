@@ -1,9 +1,9 @@
 """The Lloyd step on NVIDIA GPUs, by CuPy: the same bits as on the CPU. The only import of cupy.
 
-The kernels lie in `layout.cu`, `scores.cu` or `scores_tensor.cu`, `lloyd.cu`, `candidates.cu` and `rows.cu`,
-which make one program; `compiled` builds it for one kind of rows, `candidates` has the centers near each
-pivot, `piece` the rows that lie on the device, and `block` drives them all. `colors.cu` and `colors` count
-pixels.
+The kernels lie in `layout.cu`, `state.cu`, `scores.cu` with `beyond.cu` or `scores_tensor.cu`, `lloyd.cu`,
+`candidates.cu` and `rows.cu`, which make one program; `compiled` builds it for one kind of rows, `candidates`
+has the centers near each pivot, `piece` the rows that lie on the device, `streams` the order of what is done
+there, and `block` drives them all. `colors.cu` and `colors` count pixels.
 """
 
 from __future__ import annotations

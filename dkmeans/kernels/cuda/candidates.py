@@ -9,7 +9,7 @@ import cupy
 import numpy as np
 from numpy.typing import NDArray
 
-from dkmeans.kernels.cuda.compiled import Kernels
+from dkmeans.kernels.cuda.compiled import GROUP, Kernels
 from dkmeans.kernels.exact import fraction_bits
 
 __all__ = ["LISTS_BYTES", "CandidateLists", "make_lists", "near_centers", "on_grid", "padded"]
@@ -17,9 +17,9 @@ __all__ = ["LISTS_BYTES", "CandidateLists", "make_lists", "near_centers", "on_gr
 LISTS_BYTES = 1 << 29
 """Device memory that lists may take."""
 _LISTED = 512
-"""Centers of a list at most: of 5x5 patches and 10,000 centers 95 % of the tiles need no others, and to write
-all centers of each list would take as long as a search. Rows for tensor cores, whose lists end late, have
-all of them."""
+"""Centers of a list at most: of 5x5 patches and 10,000 centers 95 % of the tiles need no others, and all of
+them would be 400 MB to write in each step. Rows for tensor cores, whose lists end late, have all.
+"""
 _STEP = 32
 """Features that an operation of tensor cores multiplies; see `scores_tensor.cu`."""
 _DISTANCES = 1 << 23
@@ -77,11 +77,11 @@ def make_lists(kernels: Kernels, pivots: NDArray[np.float32], centers: NDArray[n
     centers : ndarray of shape (n_clusters, n_features), float32
         On the grid of `dkmeans.kernels.exact`.
     """
-    n_pivots, n_clusters, group = len(pivots), len(centers), kernels.group
-    affordable = max(1, LISTS_BYTES // (4 * group * n_pivots))
+    n_pivots, n_clusters = len(pivots), len(centers)
+    affordable = max(1, LISTS_BYTES // (4 * GROUP * n_pivots))
     if not kernels.tensor:
-        affordable = min(affordable, _LISTED // group)
-    capacity = group * min(-(-n_clusters // group), affordable)
+        affordable = min(affordable, _LISTED // GROUP)
+    capacity = GROUP * min(-(-n_clusters // GROUP), affordable)
     from_, to = padded(pivots, kernels.width), padded(centers, kernels.width)
     words, digits, norms = _for_tensor_cores(from_, centers) if kernels.tensor else (None, None, None)
     lists = CandidateLists(
@@ -92,7 +92,7 @@ def make_lists(kernels: Kernels, pivots: NDArray[np.float32], centers: NDArray[n
         digits,
         norms,
         cupy.empty((n_pivots, capacity), np.int32),
-        cupy.empty((n_pivots, capacity // group), np.float32),
+        cupy.empty((n_pivots, capacity // GROUP), np.float32),
         cupy.empty(n_pivots, np.int32),
         cupy.empty(n_pivots, np.float32),
         capacity,

@@ -12,6 +12,7 @@ import numpy as np
 from dkmeans.kernels.exact import fraction_bits
 
 __all__ = [
+    "GROUP",
     "MOST_TENSOR_FEATURES",
     "NO_ROW",
     "SPREADS",
@@ -28,7 +29,7 @@ __all__ = [
 # As in layout.cu, which says what they are.
 TILE, STRIPES, SPREADS, NO_ROW = 64, 256, 128, -2
 _THREADS, _WARPS = 256, 4
-_CHUNK = 32  # of scores.cu
+GROUP, _CHUNK = 8, 32  # of scores.cu, the first of scores_tensor.cu too
 TENSOR_FEATURES = 33
 """Features of 8 bits from which tensor cores score; of fewer, the scores take little of the time."""
 MOST_TENSOR_FEATURES = 1 << 15
@@ -86,7 +87,6 @@ class Kernels:
         self.tensor = dtype == np.uint8 and few and capability >= _TENSOR_CAPABILITY
         self.width = _width(n_features, self.tensor)
         self.n_words = self.width * dtype.itemsize // 4
-        self.group = 8  # as in the files of the scores
         told = (f"-D{name}={value}" for name, value in lloyd_defines(dtype, n_features, self.tensor).items())
         module = cupy.RawModule(code=lloyd_source(self.tensor), options=("--std=c++17", *told))
         self._function = lru_cache(module.get_function)

@@ -1,12 +1,12 @@
-// The search of a Lloyd step, after layout.cu, state.cu and scores.cu or scores_tensor.cu: pruned by the triangle inequality, near
-// ties resolved in integers.
+// The search of a Lloyd step, after layout.cu, state.cu, and scores.cu with beyond.cu or scores_tensor.cu: pruned by the
+// triangle inequality, near ties resolved in integers.
 //
 // Each tile has a pivot: a point with integer coordinates near its rows. For a row x, its pivot o and the best center
 // found so far at distance b, no center c with |o - c| > |x - o| + b can be as near (S. Phillips, Acceleration of k-means
 // and related clustering algorithms, ALENEX 2002). So each pivot has a list of the centers in about ascending distance,
-// and a team of warps, one or all of a block, goes down the list of its tile until no row can gain. Scores are s = (|x - c|^2 - |x - o|^2) / 2, in
-// float32. Where the second best is within their errors of the best, the row is resolved in int64 among all centers that
-// were scored.
+// and a team of warps, one or all of a block, goes down the list of its tile until no row can gain. Scores are
+// s = (|x - c|^2 - |x - o|^2) / 2. Where the second best is within their errors of the best, the row is resolved in int64
+// among all centers that were scored.
 
 static_assert(TEAM == 1 || TEAM == WARPS);
 

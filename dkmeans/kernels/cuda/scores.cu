@@ -3,7 +3,7 @@
 // nearest, gamma = (FEATURES + 2) 2^-24; nearest.py derives it.
 //
 // While a group is scored, the centers of the next one are copied to shared memory, and the numbers of those after it
-// are read: a warp would wait for each of the two about as long as it scores.
+// are read; else a warp would wait for both, one after the other, in each group.
 
 constexpr int GROUP = 8;  // centers that are scored at a time: each that is read from shared memory serves two rows
 constexpr int TEAM = 1;  // warps that share a tile

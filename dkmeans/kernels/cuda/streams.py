@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 __all__ = ["Streams", "free_pinned", "streams"]
 
 _STAGED_BYTES = 1 << 24
-"""Size of the two buffers of pinned memory: large enough for the speed of the bus."""
+"""Size of each of the two buffers of pinned memory."""
 
 
 class Streams:
