@@ -16,6 +16,7 @@ from typing import Any
 import distributed
 import numpy as np
 import pytest
+from dask.base import get_scheduler
 from emulation import host_cupy
 from object_store.server import Server, object_store
 from PIL import Image
@@ -57,6 +58,13 @@ def pytest_runtest_makereport(
     return report
 
 
+@pytest.fixture(autouse=True, scope="module")
+def no_default_client() -> Iterator[None]:
+    """A client that is still the default would compute what the tests of other files mean to compute here."""
+    yield
+    assert get_scheduler() is None, "a client is the default of Dask: Client(..., set_as_default=False)"
+
+
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five color images of four sizes, two of them in a nested folder."""
@@ -87,7 +95,7 @@ def workers() -> Iterator[Distributed]:
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, memory_limit="2GiB", dashboard_address="127.0.0.1:0"
         ) as local,
-        distributed.Client(local) as client,
+        distributed.Client(local, set_as_default=False) as client,
     ):
         yield Distributed(client, device="cpu")
 
@@ -99,7 +107,7 @@ def threads() -> Iterator[Distributed]:
         distributed.LocalCluster(
             n_workers=1, threads_per_worker=3, processes=False, dashboard_address="127.0.0.1:0"
         ) as local,
-        distributed.Client(local) as client,
+        distributed.Client(local, set_as_default=False) as client,
     ):
         yield Distributed(client, device="cpu")
 

@@ -13,7 +13,6 @@ from clustering.edge import BYTES, FITTED, FLOATS, assert_worked_on, blocks, ref
 from dkmeans import KMeans
 from dkmeans.clustering.blocks import find_largest
 
-pytestmark = pytest.mark.usefixtures("threads")
 ONE_HIDDEN = np.ma.masked_array(FLOATS, np.arange(180).reshape(60, 3) == 150)
 
 

@@ -15,8 +15,6 @@ from sklearn.exceptions import ConvergenceWarning
 
 from dkmeans import KMeans
 
-pytestmark = pytest.mark.usefixtures("threads")
-
 INITS = ["k-means||", "k-means++", "random", "far", "callable"]
 STOPS = [  # what ends the fit: the first iteration, one of the first, one that gains little, or none
     {"max_iter": 1},

@@ -21,8 +21,6 @@ from clustering.fits import assert_same_fit
 from dkmeans import KMeans
 from dkmeans.errors import ClusterError
 
-pytestmark = pytest.mark.usefixtures("threads")
-
 
 def test_chunks_that_turn_out_empty():
     lazy = da.from_array(FLOATS, (20, 3))

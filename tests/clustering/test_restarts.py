@@ -37,7 +37,7 @@ def test_the_best_start_is_taken(init, dtype):
     np.testing.assert_array_equal(found.labels_, found.predict(rows))
 
 
-def test_starts_of_weighted_and_of_lazy_rows(values, threads):
+def test_starts_of_weighted_and_of_lazy_rows(values):
     options = {"n_clusters": 9, "init": "random", "max_iter": 2}
     weights = np.arange(900) % 3
     lazy = da.from_array(values, (250, 4))
@@ -123,7 +123,7 @@ def draw(X, n_clusters, random_state):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
-def test_centers_that_a_callable_makes(dtype, threads):
+def test_centers_that_a_callable_makes(dtype):
     rows = blobs().astype(dtype)
     seen = []
 

@@ -38,12 +38,6 @@ LAYOUTS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def threads():
-    with dask.config.set(scheduler="threads"):
-        yield
-
-
 def written(store, **options):
     given = {"shape": ROWS.shape, "dtype": "u1", "chunks": (10, 3), **options}
     array = zarr.create_array(store, **given)

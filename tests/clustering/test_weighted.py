@@ -121,7 +121,7 @@ def test_equal_weights_are_none(init, weight):
 
 
 @pytest.mark.parametrize("chunks", [900, 200, (1, 0, 899)], ids=str)
-def test_weights_of_dask(values, threads, chunks):
+def test_weights_of_dask(values, chunks):
     weights = np.arange(900) % 4
     lazy = da.from_array(values, (300, 4))
     expected = KMeans(6, random_state=1).fit(values, sample_weight=weights)
@@ -130,7 +130,7 @@ def test_weights_of_dask(values, threads, chunks):
     assert expected.score(lazy, sample_weight=da.from_array(weights)) == -expected.inertia_
 
 
-def test_weights_of_whole_blocks_of_zero(values, threads):
+def test_weights_of_whole_blocks_of_zero(values):
     weights = np.zeros(900, int)
     weights[350:380] = 2
     lazy = da.from_array(values, (100, 4))
@@ -192,7 +192,7 @@ def test_weights_too_large_for_int64_take_the_float_path():
         ([[1], [2], [3]], "one number for each of 3 rows"),
     ],
 )
-def test_weights_that_cannot_be_used(weights, match, threads):
+def test_weights_that_cannot_be_used(weights, match):
     rows = np.arange(6.0).reshape(3, 2)
     for given in (weights, da.asarray(weights)):
         with pytest.raises(ValueError, match=match):

@@ -218,7 +218,7 @@ def test_a_worker_without_a_limit_takes_any_task():
         distributed.LocalCluster(
             n_workers=1, processes=False, memory_limit=0, dashboard_address="127.0.0.1:0"
         ) as local,
-        distributed.Client(local) as client,
+        distributed.Client(local, set_as_default=False) as client,
     ):
         place = Distributed(client, device="cpu")
         place.check_memory(1 << 50, "a fit", "do less")

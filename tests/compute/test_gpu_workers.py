@@ -109,7 +109,7 @@ def here():
             memory_limit=0,
             dashboard_address="127.0.0.1:0",
         ) as local,
-        distributed.Client(local) as client,
+        distributed.Client(local, set_as_default=False) as client,
     ):
         yield client
 
@@ -144,7 +144,7 @@ def scheduler():
         distributed.LocalCluster(
             n_workers=0, processes=False, dashboard_address="127.0.0.1:0", protocol="tcp", host="127.0.0.1"
         ) as local,
-        distributed.Client(local) as client,
+        distributed.Client(local, set_as_default=False) as client,
     ):
         yield client
 

@@ -50,7 +50,7 @@ def run(photos, tmp_path_factory):
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, memory_limit="2GiB", dashboard_address="127.0.0.1:0"
         ) as local,
-        distributed.Client(local) as client,
+        distributed.Client(local, set_as_default=False) as client,
         storage_options({}),
     ):
         there, reporter = Distributed(client, device="cpu"), Reporter(level="warning")

@@ -83,7 +83,7 @@ def many():
     """Twenty workers, which the driver calls in two levels."""
     with (
         workers_here(20, threads_per_worker=2) as local,
-        distributed.Client(local) as client,
+        distributed.Client(local, set_as_default=False) as client,
     ):
         yield Distributed(client, device="cpu")
 
@@ -209,7 +209,7 @@ def test_the_trees_have_each_worker_once(n):
 def test_values_that_have_moved_are_left_and_found_again():
     with (
         workers_here(3) as local,
-        distributed.Client(local) as client,
+        distributed.Client(local, set_as_default=False) as client,
     ):
         rounds = begin(Distributed(client, device="cpu"))
         assert found(rounds, 1) == (expected(1), [])
@@ -355,7 +355,7 @@ class Stuck(Adding):
 def test_a_worker_that_dies_in_a_round_leaves_its_values():
     with (
         distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0") as local,
-        distributed.Client(local) as client,
+        distributed.Client(local, set_as_default=False) as client,
     ):
         place = Distributed(client, device="cpu")
         rounds = begin(place, work=Dying())
@@ -373,7 +373,7 @@ def test_a_worker_that_is_given_up_in_a_round_leaves_its_values(monkeypatch):
     monkeypatch.setattr(hands, "_LOOK_SECONDS", 0.2)
     with (
         workers_here(2) as local,
-        distributed.Client(local) as client,
+        distributed.Client(local, set_as_default=False) as client,
     ):
         rounds = begin(Distributed(client, device="cpu"), work=Stuck())
         assert found(rounds, 1)[1] == []
@@ -392,7 +392,7 @@ def test_a_scheduler_that_is_gone_is_said():
     with distributed.LocalCluster(
         n_workers=1, threads_per_worker=1, processes=False, memory_limit=0, dashboard_address="127.0.0.1:0"
     ) as local:
-        client = distributed.Client(local)
+        client = distributed.Client(local, set_as_default=False)
         rounds = begin(Distributed(client, device="cpu"))
         assert found(rounds, 1)[1] == []
         client.close()

@@ -1,5 +1,5 @@
 """The rows that the tests of clustering have."""
 
-from clustering.conftest import threads, values
+from clustering.conftest import values
 
-__all__ = ["threads", "values"]
+__all__ = ["values"]

@@ -101,14 +101,14 @@ def test_integers_are_never_copied_to_floats(values, monkeypatch):
 
 @pytest.mark.parametrize("chunks", [(900, 4), (100, 4), (77, 3), ((1, 0, 899), 4)], ids=str)
 @pytest.mark.parametrize("n_jobs", [1, 2])
-def test_chunks_and_threads_do_not_change_a_bit(values, threads, chunks, n_jobs):
+def test_chunks_and_threads_do_not_change_a_bit(values, chunks, n_jobs):
     model = KMeans(6, random_state=1, n_jobs=n_jobs)
     assert_same_fit(model.fit(da.from_array(values, chunks)), KMeans(6, random_state=1).fit(values))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("init", [*INITS, "array"])
-def test_pixels_that_are_counted_give_the_same(threads, monkeypatch, channels, init):
+def test_pixels_that_are_counted_give_the_same(monkeypatch, channels, init):
     pixels = np.repeat(blobs(600, channels).astype(np.uint8), 2, axis=0)
     lazy = da.from_array(pixels, (300, channels))
     first = pixels[:5] if init == "array" else init
@@ -137,7 +137,7 @@ def test_other_byte_orders_are_the_same_numbers(values):
 # Dask and Zarr
 
 
-def test_dask_gives_lazy_labels_and_distances(values, threads):
+def test_dask_gives_lazy_labels_and_distances(values):
     computed = []
 
     def seen(block):
@@ -166,7 +166,7 @@ def test_dask_gives_lazy_labels_and_distances(values, threads):
     np.testing.assert_array_equal(model.labels_[200:300].compute(), in_memory.labels_[200:300])
 
 
-def test_dask_of_unknown_chunks(values, threads):
+def test_dask_of_unknown_chunks(values):
     lazy = da.from_array(values, (250, 4))
     kept = lazy[lazy[:, 0] > 120]
     rows = values[values[:, 0] > 120]
@@ -179,7 +179,7 @@ def test_dask_of_unknown_chunks(values, threads):
 
 
 @pytest.mark.parametrize("shards", [None, (400, 4)])
-def test_zarr(values, threads, shards):
+def test_zarr(values, shards):
     array = zarr.create_array(
         zarr.storage.MemoryStore(), shape=values.shape, dtype=values.dtype, chunks=(100, 2), shards=shards
     )
@@ -191,7 +191,7 @@ def test_zarr(values, threads, shards):
     np.testing.assert_array_equal(model.transform(array).compute(), model.transform(values))
 
 
-def test_zarr_of_floats(values, threads):
+def test_zarr_of_floats(values):
     rows = values[:, :3] + 0.5
     array = zarr.create_array(zarr.storage.MemoryStore(), shape=rows.shape, dtype=float, chunks=(100, 3))
     array[:] = rows
@@ -218,7 +218,7 @@ def test_rows_of_dask_are_worked_on_by_the_active_client(values, workers):
         assert_same_fit(floats, KMeans(6, random_state=1).fit(lazy / 3), labels=False)
 
 
-def test_dask_that_cannot_be_rows(threads):
+def test_dask_that_cannot_be_rows():
     for array in (da.ones(5), da.ones((0, 2)), da.ones((2, 2, 2))):
         with pytest.raises(ValueError, match="Reshape your data"):
             KMeans(2).fit(array)
@@ -312,7 +312,7 @@ def test_floats_of_the_same_blocks_are_added_in_the_same_order(n_clusters, dtype
         np.testing.assert_array_equal(found, here[0].labels_)
 
 
-def test_floats_of_other_chunks_differ_by_rounding_alone(threads):
+def test_floats_of_other_chunks_differ_by_rounding_alone():
     rows = blobs(seed=11)
     results = [
         KMeans(6, init=rows[:6], tol=0).fit(da.from_array(rows, (size, 4))) for size in (900, 100, 100, 7)
@@ -542,7 +542,7 @@ def test_to_sklearn_of_any_parameters_can_be_fitted_again(values, options):
     assert theirs.fit(rows).n_iter_ >= 1
 
 
-def test_to_sklearn_computes_lazy_labels(values, threads):
+def test_to_sklearn_computes_lazy_labels(values):
     theirs = KMeans(6, random_state=0).fit(da.from_array(values, (250, 4))).to_sklearn()
     assert isinstance(theirs.labels_, np.ndarray)
     assert theirs.labels_.shape == (900,)

@@ -123,7 +123,7 @@ def test_weights_that_cannot_be_used_change_nothing():
     np.testing.assert_array_equal(model._updates.cluster_centers_, before)
 
 
-def test_rows_of_dask_are_labelled_but_not_learned_from(values, threads):
+def test_rows_of_dask_are_labelled_but_not_learned_from(values):
     lazy = da.from_array(values, (250, 4))
     model = MiniBatchKMeans(6, random_state=0)
     for call in (model.fit, model.partial_fit):
