@@ -160,6 +160,7 @@ def plan_job(job: JobConfig, price_per_hour: float | None = None) -> JobPlan:
     InputError
         If what a stage reads is missing, and no stage before makes it.
     """
+    from dkmeans import kernels
     from dkmeans.compute.rates import load_rates
     from dkmeans.plan.cost import total_of
 
@@ -175,7 +176,10 @@ def plan_job(job: JobConfig, price_per_hour: float | None = None) -> JobPlan:
         for plan, (stage, config) in planned
     ]
     total = asdict(total_of(known, start, machine, price_per_hour))
-    return JobPlan(stages, total, asdict(machine), calibration.told)
+    rates = calibration.told
+    if job.cluster.device == "gpu" or kernels.uses_gpu(job.cluster.device):
+        rates += "; of processors: on a GPU a fit has fewer blocks, and takes other seconds"
+    return JobPlan(stages, total, asdict(machine), rates)
 
 
 def plan_stages(

@@ -103,3 +103,23 @@ def test_what_is_compared_is_what_differs(photos, tmp_path, capsys):
         with pytest.raises(SystemExit):
             main(["run", "job.toml"])
     assert first != written(tmp_path / "other")
+
+
+def planned(folder, photos, device, capsys):
+    """The last line of what ``--dry-run`` says."""
+    (folder / "job.toml").write_text(JOB.format(device=device, photos=photos))
+    with pytest.raises(SystemExit) as caught:
+        main(["run", str(folder / "job.toml"), "--dry-run"])
+    assert caught.value.code in (0, None)
+    return capsys.readouterr().out.splitlines()[-1]
+
+
+def test_a_plan_says_that_it_is_not_one_for_gpus(photos, tmp_path, monkeypatch, capsys, request):
+    monkeypatch.chdir(tmp_path)
+    told = "of processors: on a GPU a fit has fewer blocks"
+    monkeypatch.setattr(kernels, "gpu_problem", lambda: "CUDA finds no device")
+    assert [told in planned(tmp_path, photos, each, capsys) for each in ("cpu", "auto", "gpu")] == [0, 0, 1]
+    monkeypatch.undo()
+    request.getfixturevalue("emulated")
+    monkeypatch.chdir(tmp_path)
+    assert [told in planned(tmp_path, photos, each, capsys) for each in ("cpu", "auto", "gpu")] == [0, 1, 1]
