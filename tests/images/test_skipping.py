@@ -51,7 +51,7 @@ def test_a_share_is_of_the_images_that_were_found(n_found, percent, n_bad):
     too_many = n_bad > Fraction(percent, 100) * n_found
     if too_many:
         with pytest.raises(
-            SkippedError, match=rf"{n_bad} of {n_found} images .* allows {percent}%; the first"
+            SkippedError, match=rf"{n_bad} of {n_found:,} images .* allows {percent}%; the first"
         ):
             skipping.add(bad(*range(n_bad)))
     else:
