@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -118,7 +119,9 @@ class Hosts:
         self.processes[name] = subprocess.Popen(command, env=os.environ | self.environment, **QUIET)
 
     def client(self) -> distributed.Client:
-        return distributed.Client(scheduler_file=self.file, timeout=20)
+        # Not by the file itself: for one that is gone with its scheduler, Dask would wait for ever.
+        address = json.loads(Path(self.file).read_text())["address"]
+        return distributed.Client(address, timeout=20, set_as_default=False)
 
     def wait_for(self, n_workers: int) -> None:
         with self.client() as client:

@@ -105,11 +105,15 @@ def test_a_worker_that_joins_in_the_middle_of_a_fit(outputs, undisturbed, proxy,
     with cluster_of(tmp_path, "one") as hosts:
         joined = threading.Event()
 
+        def join():
+            hosts.start_worker("two")
+            hosts.wait_for(2)
+
         def plan(method, path, _):
             if method == "PUT" and "checkpoint" in path and not joined.is_set():
                 joined.set()
-                hosts.start_worker("two")
-                hosts.wait_for(2)
+                return join
+            return None
 
         proxy.plan(plan)
         finish(dkmeans(*outputs.command("fit"), "--scheduler", hosts.file))

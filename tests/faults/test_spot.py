@@ -142,7 +142,8 @@ def test_a_cluster_that_is_scaled_in_the_middle_of_a_fit(outputs, undisturbed, p
                 checkpoints += 1
                 if number := {2: 3, 4: 1}.get(checkpoints):
                     cluster.adapt(minimum=number, maximum=number, interval="100ms", wait_count=1)
-                    until(lambda: coming.now == number)
+                    return lambda: until(lambda: coming.now == number)
+            return None
 
         proxy.plan(plan)
         finish(dkmeans(*outputs.command("fit"), *where))
@@ -159,13 +160,13 @@ def test_workers_of_a_short_life(outputs, undisturbed, proxy, tmp_path):
     with cluster_of(tmp_path, *names, nanny=True, more=lifetime) as hosts:
         before, renewed = [hosts.worker_pid(name) for name in names], []
 
-        def plan(method, path, _):
-            if method == "PUT" and "checkpoint" in path and not renewed:
+        def renew():
+            if not renewed:
                 until(lambda: not any(map(psutil.pid_exists, before)))
                 hosts.wait_for(2)
                 renewed.append(True)
 
-        proxy.plan(plan)
+        proxy.plan(lambda method, path, _: renew if method == "PUT" and "checkpoint" in path else None)
         finish(dkmeans(*outputs.command("fit"), "--scheduler", hosts.file))
         assert renewed
     assert stored(outputs.url("fit")) == undisturbed["fit"]

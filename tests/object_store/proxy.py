@@ -16,7 +16,7 @@ from typing import Any, Literal
 __all__ = ["FaultyProxy"]
 
 Fault = Literal["503", "503 after", "reset", "lost", "cut", "slow"]
-Plan = Callable[[str, str, int], Fault | None]
+Plan = Callable[[str, str, int], Fault | Callable[[], object] | None]
 
 SLOW_DOWN = b"<?xml version='1.0' encoding='UTF-8'?><Error><Code>SlowDown</Code></Error>"
 
@@ -31,6 +31,7 @@ class FaultyProxy:
     ``lost``      the server does as it is asked, and the connection is reset instead of its answer
     ``cut``       the connection ends in the middle of the answer's body
     ``slow``      the answer waits for `delay` seconds
+    a function    is called before the request goes on, and others go on meanwhile
     ============= =============================================================================
 
     Requests and answers keep their bytes, the Host header too, so that signatures stay valid.
@@ -67,8 +68,11 @@ class FaultyProxy:
         with self._lock:
             fault = self._plan(method, path, self.n_requests)
             self.n_requests += 1
-            self.n_faults += fault is not None
+            self.n_faults += isinstance(fault, str)
+        if not callable(fault):
             return fault
+        fault()
+        return None
 
 
 class _Listener(ThreadingHTTPServer):

@@ -234,3 +234,23 @@ def test_a_fault_that_lasts_is_an_error(store, proxy):
     with pytest.raises(GenericError, match="after 3 retries"):
         obstore.put(store, "a", b"new")
     assert proxy.n_requests == proxy.n_faults == 4
+
+
+def test_others_go_on_while_a_request_waits(store, proxy):
+    obstore.put(store, "a", b"abcdef")
+    came, go = threading.Event(), threading.Event()
+
+    def wait():
+        came.set()
+        assert go.wait(20)
+
+    proxy.plan(lambda method, path, number: wait if method == "PUT" else None)
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(obstore.put, store, "b", b"new")
+        assert came.wait(20)
+        assert READ["get"](store)
+        assert not writing.done()
+        go.set()
+        writing.result(20)
+    assert obstore.get(store, "b").bytes() == b"new"
+    assert proxy.n_faults == 0
