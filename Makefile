@@ -17,7 +17,8 @@ export NUMBA_CACHE_DIR = $(abspath $(VENV))/numba
 JOBS ?= 3
 # Each process has the libraries of its neighbors to share the cores with.
 test test-all test-lowest test-latest: export OMP_NUM_THREADS = 1
-PYTEST := -m pytest -n $(JOBS) --dist loadfile
+# In the order of tests/conftest.py: files that take long first.
+PYTEST := -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 # Where: make test TESTS=tests/images. QUICK=1: only what the versions of other packages break first.
 QUICK ?=
 TESTS ?= $(if $(QUICK),tests/storage tests/compute tests/artefacts \

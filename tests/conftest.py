@@ -45,6 +45,14 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         compile_kernels()
 
 
+@pytest.hookimpl(trylast=True)  # when it is known which tests run
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put files with the most slow tests first, then those with the most: none is left for the end."""
+    n_slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    n_tests = Counter(item.path for item in items)
+    items.sort(key=lambda item: (-n_slow[item.path], -n_tests[item.path]))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]

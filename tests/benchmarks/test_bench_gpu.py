@@ -239,6 +239,7 @@ def gpu(emulated, monkeypatch):
     return emulated
 
 
+@pytest.mark.slow
 def test_small_runs_every_kernel(gpu, monkeypatch, capsys):
     """All that lie in the sources, by the names that they are looked up by."""
     asked = set()
@@ -274,6 +275,7 @@ class Failing(bench_gpu.Peer):
         raise MemoryError("too many rows")
 
 
+@pytest.mark.slow
 def test_one_call_does_it_all(gpu, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(bench_gpu, "CASES", bench_gpu.CASES[1:2])
     monkeypatch.setattr(

@@ -208,6 +208,7 @@ def test_first_centers_lie_nearest_to_their_own_rows(some_rows):
     assert np.linalg.norm(centers - own, axis=1).max() < 0.3
 
 
+@pytest.mark.slow
 def test_bench_billion(monkeypatch, s3, s3_url):
     monkeypatch.setattr(bench_billion, "server", lambda: contextlib.nullcontext(s3))
     found = bench_billion.main(["--photos", "2", "--megapixels", "0.02", "--k", "4"])["table"]
@@ -216,6 +217,7 @@ def test_bench_billion(monkeypatch, s3, s3_url):
     assert all(line["MiB"] > 50 for line in found[1:])
 
 
+@pytest.mark.slow
 def test_bench_days(monkeypatch, s3, s3_url):
     monkeypatch.setattr(bench_billion, "server", lambda: contextlib.nullcontext(s3))
     found = bench_billion.main(["--day", "--photos", "3", "--megapixels", "0.02", "--k", "4"])["table"]
@@ -224,6 +226,7 @@ def test_bench_days(monkeypatch, s3, s3_url):
     assert found[0]["share"] == 1
 
 
+@pytest.mark.slow
 def test_bench_scaling():
     report = bench_scaling.main(["--workers", "2", "27", "--clusters", "4", "--iterations", "3"])
     assert [line["workers"] for line in report["table"]] == [2, 27]
@@ -263,6 +266,7 @@ def test_perceptual(monkeypatch, tmp_path, capsys):
     assert all(0 in each and each.max() > 200 and len(np.unique(each)) > 9 for each in alpha)
 
 
+@pytest.mark.slow
 def test_folder(capsys):
     bench_folder.main(["--files", "22", "--odd", "2", "--changed", "3", "--scheduler", "sync"])
     first, second = [line for line in capsys.readouterr().out.splitlines() if "n_images" in line]

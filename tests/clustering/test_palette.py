@@ -53,7 +53,10 @@ def test_it_is_as_good_as_many_starts_of_scikit_learn(pixels, k):
     assert found.inertia <= 1.012 * theirs.inertia_  # 0.05 dB
 
 
-@pytest.mark.parametrize("name", ["astronaut", "chelsea", "coffee", "rocket"])
+OTHERS = ("astronaut", "chelsea", "rocket")
+
+
+@pytest.mark.parametrize("name", ["coffee", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
 def test_it_is_never_below_the_kmeans_of_pillow(name):
     image = Image.fromarray(getattr(data, name)()[::2, ::2])
     pixels = np.asarray(image).reshape(-1, 3)

@@ -128,6 +128,7 @@ def test_the_readme_is_short():
     assert len(README.splitlines()) <= 120
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_of_docs(here, page):
     for name in ("xarray", "skops", "faiss"):

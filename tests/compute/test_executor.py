@@ -394,6 +394,7 @@ def test_a_scheduler_that_dies(processes):
     assert events[-1]["seconds"] < 20
 
 
+@pytest.mark.slow
 def test_a_job_whose_workers_are_all_gone_stops(processes):
     worker = processes.worker()
     with connect(ClusterConfig(scheduler=str(processes.file)), SILENT) as place:
@@ -411,6 +412,7 @@ def test_a_job_whose_workers_are_all_gone_stops(processes):
         killer.join()
 
 
+@pytest.mark.slow
 def test_a_job_waits_for_workers_that_come_back(processes, monkeypatch):
     monkeypatch.setattr(waiting, "NO_WORKERS_SECONDS", 10)
     worker = processes.worker()
@@ -508,6 +510,7 @@ def test_a_scheduler_that_is_lost_while_the_workers_are_looked_at(processes, mon
         pass
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_falls_silent(processes, monkeypatch):
     monkeypatch.setattr(waiting, "NO_WORKERS_SECONDS", 2)
     monkeypatch.setattr(waiting, "SILENT_SECONDS", 2)
@@ -529,6 +532,7 @@ def test_a_scheduler_that_falls_silent(processes, monkeypatch):
     assert time.monotonic() - began < 60
 
 
+@pytest.mark.slow
 def test_whatever_asks_a_scheduler_that_died_says_so(processes):
     processes.worker()
     with connect(ClusterConfig(scheduler=str(processes.file), connect_seconds=2), SILENT) as place:

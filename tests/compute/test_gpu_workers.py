@@ -193,6 +193,7 @@ def test_a_worker_process_for_each_gpu(scheduler, built_kernels, patches, right,
     assert seen == [[{"gpu": 1}] * 2] * 6
 
 
+@pytest.mark.slow
 def test_workers_some_of_which_have_a_gpu(scheduler, built_kernels, patches, right, tmp_path, monkeypatch):
     """With "auto" each does its blocks on what it has; with "gpu" the one without is named."""
     monkeypatch.setattr("dkmeans.plan._FIT_BLOCK_ROWS", 150)
@@ -215,6 +216,7 @@ def test_workers_some_of_which_have_a_gpu(scheduler, built_kernels, patches, rig
     assert {tuple(sorted(each)) for blocks in seen for each in blocks} == {("cpu",), ("gpu",)}
 
 
+@pytest.mark.slow
 def test_a_worker_process_that_dies_loses_no_bit(scheduler, built_kernels, patches, right, tmp_path):
     with workers_on(scheduler, built_kernels, "0", "1") as processes:
 

@@ -156,7 +156,13 @@ ROWS = {
         within='chmod 777 {out} && setpriv --reuid=65534 --regid=65534 --clear-groups "$@"', mounts=True
     ),
 }
-SLOW = {name for name, row in ROWS.items() if row.arguments == LOCAL}
+# These find no machine code, and compile it anew.
+COMPILING = {
+    "no place for machine code but that of temporary files",
+    "no docstrings, no assertions",
+    "another user",
+}
+SLOW = COMPILING | {name for name, row in ROWS.items() if row.arguments == LOCAL}
 
 
 @pytest.fixture(scope="module")

@@ -124,6 +124,7 @@ def test_ctrl_c_in_an_ingest(local, tmp_path):
     resumed(local, "ingest", tmp_path)
 
 
+@pytest.mark.slow
 def test_ctrl_c_on_threads(local, tmp_path):
     hook = SELF.format(module="dkmeans.storage.arrays", name="write_rows", number=9, sent="SIGINT")
     err = ended(start(hook + MAIN, *local.command("ingest"), "--scheduler", "threads"), 130)
@@ -182,6 +183,7 @@ def test_nothing_is_kept(local):
     run(local.command("ingest"))  # needs no --resume
 
 
+@pytest.mark.slow
 def test_ctrl_c_on_a_local_cluster(tmp_path):
     """It goes to all processes of a terminal; the workers leave it to the command."""
     stack, url = tmp_path / "stack.npy", tmp_path / "d"

@@ -88,6 +88,7 @@ def test_of_two_drivers_on_one_output_exactly_one_wins(outputs, undisturbed, pro
     assert stored(outputs.url("fit")) == undisturbed["fit"]
 
 
+@pytest.mark.slow
 def test_of_two_drivers_that_resume_exactly_one_wins(outputs, undisturbed, proxy):
     prepare(outputs, "fit")
     command = [*outputs.command("fit"), "--scheduler", "sync"]

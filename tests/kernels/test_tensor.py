@@ -22,7 +22,10 @@ def cuda(emulated):
 
 @pytest.mark.parametrize(
     ("n_features", "n_clusters"),
-    [(33, 1), (36, 15), (48, 33), (192, 65), (512, 9), (784, 100), (1100, 40), (4100, 70)],
+    [
+        *[(33, 1), (36, 15), (48, 33), (192, 65), (512, 9), (1100, 40)],
+        *(pytest.param(*shape, marks=pytest.mark.slow) for shape in [(784, 100), (4100, 70)]),
+    ],
 )
 def test_rows_of_a_part_of_a_step_or_of_many_chunks(cuda, n_features, n_clusters):
     """Steps are of 32 features, chunks of at most 512; a round is of 32 centers."""

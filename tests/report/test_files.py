@@ -142,6 +142,7 @@ def test_nothing_is_loaded_and_only_our_script_runs(made):
     assert not any("src" in attrs for attrs in Page(html).all("script"))
 
 
+@pytest.mark.slow
 def test_the_page_is_whole_and_accessible(browser, made):
     check_page(browser, made / "page.html")
 
@@ -234,6 +235,7 @@ def test_the_table_sorts_turns_and_finds(browser, made, facts):
     assert found["searched"] == ["s12.png", *(f"s{number}.png" for number in range(120, 130))]
 
 
+@pytest.mark.slow
 def test_without_a_script_both_lie_open(made, tmp_path, browser):
     html = (made / "page.html").read_text(encoding="utf-8")
     (tmp_path / "page.html").write_text(re.sub(r"<script>.*</script>", "", html, flags=re.DOTALL))
@@ -276,6 +278,7 @@ def changed(made, tmp_path):
     return tmp_path, gone, [other, damaged]
 
 
+@pytest.mark.slow
 def test_an_original_that_is_gone_or_changed_is_told_of_that_image_alone(changed, browser):
     folder, gone, others = changed
     write_report(ReportConfig(page=str(folder / "page.html"), results=[str(folder / "out")], n_images=9))

@@ -428,6 +428,7 @@ def test_quantized_images_of_other_channels(tmp_path, color, channels, to):
     np.testing.assert_array_equal(np.asarray(first), noise(30, 20, channels))
 
 
+@pytest.mark.slow
 def test_quantized_in_a_browser(browser, quantized_page):
     check_page(browser, quantized_page)
 

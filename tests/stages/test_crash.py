@@ -35,14 +35,10 @@ from dkmeans.stages.quantize import quantize
 from dkmeans.stages.shared import archiving, making, recoloring
 from dkmeans.storage.store import Store
 
+ORDINARY = ("ingest", "fit", "files", "decode")
 SIMILAR = ("compress", "reconstruct", "archive")  # write as ingest does
-NAMES = [
-    "ingest",
-    "fit",
-    "files",
-    "decode",
-    *(pytest.param(name, marks=pytest.mark.slow) for name in SIMILAR),
-]
+NAMES = [*ORDINARY, *(pytest.param(name, marks=pytest.mark.slow) for name in SIMILAR)]
+EVERY = [pytest.param(name, 1, marks=pytest.mark.slow) for name in (*ORDINARY, *SIMILAR)]
 pytestmark = pytest.mark.filterwarnings("ignore:.*not converged")
 
 
@@ -143,14 +139,14 @@ def stored(url):
     }
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_crash_at_every_write(name, inputs, tmp_path, sync, power):
+@pytest.mark.parametrize(("name", "step"), [*((name, 5) for name in ORDINARY), *EVERY])
+def test_a_crash_at_every_write(name, step, inputs, tmp_path, sync, power):
     stage, config = stages(inputs)[name]
     power.restore()
     stage(config(str(tmp_path / "whole")), sync)
     n_writes, whole = power.writes, stored(str(tmp_path / "whole"))
     assert n_writes > 5
-    for fails_at in range(1, n_writes + 1):
+    for fails_at in range(1, n_writes + 1, step):
         url = str(tmp_path / f"crash{fails_at}")
         power.restore(fails_at)
         with pytest.raises(PowerCut):

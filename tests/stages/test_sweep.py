@@ -44,7 +44,9 @@ def test_the_curves_are_those_of_the_codebooks(dataset, tmp_path, sync, on):
     assert sorted(report.inertia, reverse=True) == report.inertia
 
 
-@pytest.mark.parametrize("init", INITS)
+@pytest.mark.parametrize(
+    "init", [pytest.param(init, marks=[pytest.mark.slow] * (init != "k-means||-cached")) for init in INITS]
+)
 def test_the_same_bits_on_any_cluster(dataset, tmp_path, sync, workers, threads, init):
     hashes = set()
     for name, cluster in (("a", sync), ("b", workers), ("c", threads)):
@@ -90,7 +92,7 @@ class Died(Exception):
     pass
 
 
-@pytest.mark.parametrize("k", [2, 4, 8])
+@pytest.mark.parametrize("k", [4, *(pytest.param(k, marks=pytest.mark.slow) for k in (2, 8))])
 def test_a_sweep_that_died_goes_on_to_the_same_bits(dataset, tmp_path, sync, monkeypatch, k):
     whole = sweep(dataset, tmp_path / "whole", sync, on="patches")
     fit_rows = stage.fit_rows

@@ -117,6 +117,7 @@ def test_directions_and_ink_of_known_centers(out):
     ]
 
 
+@pytest.mark.slow
 def test_the_page_in_a_browser(browser, out):
     check_page(browser, out / "index.html", out / "numbers.json")
 

@@ -174,6 +174,7 @@ def test_tables_and_pictures(out, facts):
     assert [row[0] for row in cuts] == ["Clusters", "2", "5"]
 
 
+@pytest.mark.slow
 def test_the_page_in_a_browser(out, browser):  # noqa: F811
     check_page(browser, out / "index.html", out / "numbers.json")
 

@@ -143,6 +143,7 @@ def test_an_image_that_cannot_reach_a_goal_says_so(tmp_path):
     assert "(35 dB) it needs more than 256 colors; to be hard to tell" in text
 
 
+@pytest.mark.slow
 def test_the_page_in_a_browser(browser, out):
     check_page(browser, out / "index.html", out / "numbers.json")
 
