@@ -178,7 +178,7 @@ def plan_job(job: JobConfig, price_per_hour: float | None = None) -> JobPlan:
     total = asdict(total_of(known, start, machine, price_per_hour))
     rates = calibration.told
     if job.cluster.device == "gpu" or kernels.uses_gpu(job.cluster.device):
-        rates += "; of processors: on a GPU a fit has fewer blocks, and takes other seconds"
+        rates += "; the seconds are those of processors: on a GPU a fit has fewer blocks, and takes others"
     return JobPlan(stages, total, asdict(machine), rates)
 
 
