@@ -81,7 +81,7 @@ class JobPlan:
         Of those that are known, a `dkmeans.plan.cost.Total`.
     machine : dict
     rates : str
-        Whose rates the seconds are from.
+        Whose rates the seconds are from; where a GPU would be used, also that they are not of one.
     """
 
     stages: list[dict[str, Any]]

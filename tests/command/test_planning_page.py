@@ -13,6 +13,7 @@ from PIL import Image
 from skimage import data
 
 import dkmeans
+from dkmeans import kernels
 from dkmeans.command.main import main
 from dkmeans.compute.rates import load_rates
 from dkmeans.studies.calibration import steps
@@ -26,6 +27,7 @@ def test_every_command(tmp_path, monkeypatch, capsys):
     """The slow part is calibrate, which measures as it does for users."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DKMEANS_RATES", "rates.json")
+    monkeypatch.setattr(kernels, "gpu_problem", lambda: "none here")  # plans say more where there is one
     for folder in ("jobs", "demo/photos"):
         Path(folder).mkdir(parents=True)
     Path("jobs/demo.toml").write_text((ROOT / "jobs" / "demo.toml").read_text())
